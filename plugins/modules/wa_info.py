@@ -693,7 +693,8 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         paths = tuple(one["operators_files"] or one["files"])
         variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
-        one.update(env_files=[], own_keys=[], compose_problem="", declared={})
+        caller = {name: os.environ[name] for name in ("HOME", "LOGNAME", "USER") if name in os.environ}
+        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, caller=caller)
         one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]
         if not files.paths:
             continue
@@ -703,7 +704,8 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             one["compose_problem"] = error.found
             continue
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
-        one["declared"] = reader.document(files, interpolated=False)["services"].get(one["service"], {})
+        one["document"] = reader.document(files, interpolated=False)
+        one["declared"] = one["document"]["services"].get(one["service"], {})
 
 
 def read_journal(params: dict[str, t.Any], result: Result) -> None:

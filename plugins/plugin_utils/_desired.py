@@ -191,6 +191,11 @@ def services(inventory: Inventory) -> list[State]:
     return compose_document.rename(found, inventory["wa_client_service_names"])
 
 
+def _images(inventory: Inventory) -> dict[str, str]:
+    images, registry = inventory.given("wa_images"), inventory.given("wa_registry") or ""
+    return client_containers.repositories(images, registry, inventory.given("wa_client_compose_dir") is not None)
+
+
 def compose_client(inventory: Inventory) -> compose_document.Client:
     """Returns the input of `_compose.document`."""
     place, engine = deployment(inventory), inventory.given("wa_db_env_engine") or "MYSQL"
@@ -198,7 +203,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         raise WaError("wa_db_env_engine", repr(engine), " or ".join(units.DATABASE_PORTS))
     return {
         "deployment": place,
-        "images": client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or ""),
+        "images": _images(inventory),
         "version": version(inventory),
         "engine": engine,
         "services": services(inventory),
@@ -244,7 +249,7 @@ def compose(inventory: Inventory) -> State:
     files = [ours, *theirs] if given is None else [*theirs, ours]
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
     ours_there = services(inventory)
-    images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+    images = _images(inventory)
     return {
         "folder": folder,
         "files": files,

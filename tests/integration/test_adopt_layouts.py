@@ -107,6 +107,8 @@ def test_the_inventory_has_how_the_client_was_started(case: Case) -> None:
         "files": [operator.path(name) for name in layout.compose_files],
         **layout.adopted,
     }
+    if "environment" in layout.adopted:
+        expected["environment"] = {key: operator.text(value) for key, value in layout.adopted["environment"].items()}
     if "env_files" in layout.adopted:
         expected["env_files"] = [operator.text(path) for path in layout.adopted["env_files"]]
     assert case.adopted.compose_variables() == expected

@@ -251,18 +251,19 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
                 )
 
 
-_READ_ALL = (
-    "If it is on a host that was not read, run adopt.yml again with that host; otherwise provision.yml creates it"
-)
-
-
 def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
     """The topology of a deployment by its environment, and what is missing for it."""
     words = [word for client in members for word in client.words.values()]
+    cure = (
+        "start it from your Compose files, and run adopt.yml again"
+        if members[0].operators
+        else "provision.yml creates it"
+    )
+    read_all = f"If it is on a host that was not read, run adopt.yml again with that host; otherwise {cure}"
     if not members[0].multiconnect:
         missing = [kind for kind in ("web", "core1") if kind not in words]
         actions = [
-            Action((f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}",), (_READ_ALL,))
+            Action((f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}",), (read_all,))
             for kind in missing
         ]
         if len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
@@ -276,7 +277,7 @@ def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
             )
         return "single", actions
     actions = [
-        Action((f"no container is its {called}", "its database may have another name on another host"), (_READ_ALL,))
+        Action((f"no container is its {called}", "its database may have another name on another host"), (read_all,))
         for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master"))
         if not any(word.startswith(kind) for word in words)
     ]
@@ -310,7 +311,19 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
                 )
                 continue
             if not tag.startswith("v"):
-                client.notes.append(f"the image of {one['name']} is tagged {tag}; the collection looks for v{tag}")
+                name = one["image"].rpartition(":")[0]
+                actions.append(
+                    Action(
+                        (
+                            f"the image of {one['name']} on {client.host} is tagged {tag}, and the collection looks for v{tag}",
+                            "until it is, provision.yml recreates nothing, and upgrade.yml is refused",
+                        ),
+                        (
+                            f"On {client.host}: `docker tag {one['image']} {name}:v{tag}`, and the same in the registry",
+                            f"Name {name}:v{tag} where {one['name']} is defined, recreate it when that suits you, and run adopt.yml again",
+                        ),
+                    )
+                )
     if len(found) > 1:
         versions = [f"{each}: {', '.join(where)}" for each, where in sorted(found.items())]
         actions.append(

@@ -15,9 +15,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import versio
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 Mapping = t.Mapping[str, t.Any]
-_WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
 _ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
-_ALWAYS = ("COMPOSE_PROJECT_NAME", "HOME", "PWD")  # set by Compose, by every shell, or by `_compose.call`
+_ALWAYS = ("COMPOSE_PROJECT_NAME", "PWD")  # set by Compose, or by `_compose.call`
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 
 
@@ -68,41 +67,85 @@ class Interpolation:
     values: dict[str, str] = field(default_factory=dict, repr=False)
     differ: list[str] = field(default_factory=list)  # names of those for which the files have another default
     unknown: list[str] = field(default_factory=list)
+    of_user: dict[str, str] = field(
+        default_factory=dict
+    )  # those that whoever calls Compose always has, with other values
 
 
-def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
+def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
     """Returns the variables of a project's Compose files that whoever started it had in the environment.
 
-    `texts` are the contents of env files by path. A value is found where a variable alone is the value of an environment variable,
-    where one is passed through (`environment: [TZ]`), or in the image's name.
+    `containers` are all of the project, `texts` the contents of env files by path. A value is found where a text of the files has
+    one variable, and the container has what became of it, or where an environment variable is passed through (`environment: [TZ]`).
     """
     found, missing = Interpolation(), dict[str, None]()
+    files = dict.fromkeys(path for one in containers for path in interpolation_files(one))
+    known = {entry.key for path in files for entry in env_file.read_compose(texts.get(path, ""))}
+    shown: dict[str, str] = {}
     for one in containers:
-        body = one["declared"]
-        known = {entry.key for path in interpolation_files(one) for entry in env_file.read_compose(texts.get(path, ""))}
-        shown: dict[str, tuple[str, str]] = {}
-        for key, text in declared.environment(body).items():
+        for key, text in declared.environment(one["declared"]).items():
             if text is None and key not in known and "\n" not in one["environment"].get(key, "\n"):
                 found.values[key] = one["environment"][key]
-            whole = _WHOLE.fullmatch(str(text))
-            # An env file takes no value of several lines.
-            if whole and "\n" not in one["environment"].get(key, "\n"):
-                shown[whole["name"] or whole["plain"]] = (str(text), one["environment"][key])
-        for name, value in compose_version.values(str(body.get("image") or ""), one["image"]).items():
-            shown[name] = (str(body["image"]), value)
-        for variable in compose_version.VARIABLE.finditer("\n".join(_texts(body))):
-            name = variable["name"] or variable["plain"]
-            if name in known:
-                continue
-            default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
-            if name in shown:
-                if default is None or default["value"].replace("$$", "$") != shown[name][1]:
-                    found.differ += [name] if default and name not in found.differ else []
-                    found.values[name] = shown[name][1]
-            elif name not in _ALWAYS and not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
-                missing[name] = None
+        for text, became in _pairs(one):
+            candidates = [compose_version.values(text, value) for value in became]
+            matches = [values for values in candidates if values]
+            shown.update(matches[0] if len(matches) == 1 else {})
+    callers = containers[0]["caller"] if containers else {}
+    for variable in (one for text in _read(containers) for one in compose_version.VARIABLE.finditer(text)):
+        name = variable["name"] or variable["plain"]
+        default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
+        if name in known or name in callers or name in _ALWAYS:
+            continue
+        if name in shown:
+            if (default["value"].replace("$$", "$") if default else "") != shown[name]:
+                found.differ += [name] if default and name not in found.differ else []
+                found.values[name] = shown[name]
+        elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
+            missing[name] = None
     found.unknown = [name for name in missing if name not in found.values]
+    found.of_user = {name: shown[name] for name, value in callers.items() if shown.get(name, value) != value}
     return found
+
+
+def _pairs(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
+    """Returns texts of a container's definition, each with what it may have become in the container."""
+    body, document, settings = one["declared"], one["document"], one["settings"]
+    mounts = {path: source for _kind, source, path in one["mounts"]}
+    yield str(body.get("image") or ""), [one["image"]]
+    yield str(body.get("container_name") or ""), [one["name"]]
+    for option, has in (("environment", one["environment"]), ("labels", settings.get("labels", {}))):
+        for key, text in declared.environment({"environment": body.get(option)}).items():
+            yield (
+                str(text),
+                [has[key]] if "\n" not in has.get(key, "\n") else [],
+            )  # an env file takes no value of several lines
+    for mount in body.get("volumes") or []:
+        source = str(mount.get("source") or "")
+        if source.startswith(f"{one['caller'].get('HOME')}/"):  # Compose has replaced a `~`
+            source = "$HOME" + source[len(one["caller"]["HOME"]) :]
+        name = ((document.get("volumes") or {}).get(source) or {}).get("name")
+        yield str(name or source), [mounts[mount["target"]]] if mount.get("target") in mounts else []
+    for port in body.get("ports") or []:
+        yield str(port), settings.get("ports", [])
+    for key in body.get("networks") or ():
+        name = ((document.get("networks") or {}).get(key) or {}).get("name")
+        yield str(name or ""), settings.get("networks", {})
+
+
+def _read(containers: t.Iterable[Mapping]) -> t.Iterator[str]:
+    """Returns the texts in which Compose replaces variables: of the containers' services, and of what is outside of services.
+
+    Of services without a container the variables count that must be set, without which Compose reads nothing.
+    """
+    documents: list[Mapping] = []
+    for one in containers:
+        yield from _texts(one["declared"])
+        if one["document"] not in documents:
+            documents.append(one["document"])
+    for document in documents:
+        yield from _texts({key: value for key, value in document.items() if key != "services"})
+        for text in _texts(document.get("services")):
+            yield from (one[0] for one in compose_version.VARIABLE.finditer(text) if "?" in (one["rest"] or "")[:2])
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:
@@ -123,7 +166,7 @@ def variables(
     """
     last = newest(containers)
     texts = {one["path"]: one["text"] for one in files if one["text"] is not None}
-    given = interpolation(containers, texts)
+    given = interpolation([*containers, *sidecars], texts)
     env_files = [path for path in interpolation_files(last) if path in texts]
     enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {

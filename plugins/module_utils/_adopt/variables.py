@@ -119,7 +119,8 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
     found: dict[str, str] = {}
     for one in client.containers:
         key = "web" if one["role"] == "web" else "coreapp"
-        whole = image_reference.parse(one["image"]).repository
+        reference = image_reference.parse(one["image"])
+        whole = reference.written if client.operators else reference.repository
         if found.setdefault(key, whole) != whole:
             notes.append(
                 f"{one['name']} has its image from {whole}, another container from {found[key]}, which is in the inventory"
@@ -193,15 +194,25 @@ def _operators(client: Client, found: Described) -> None:
     if given.values:
         hidden = any(is_secret(name) for name in given.values)
         (found.secrets if hidden else found.variables)["wa_client_compose_environment"] = given.values
+    place = (variables.get("wa_client_compose_env_files") or [f"{variables['wa_client_compose_dir']}/.env"])[-1]
     if given.unknown:
         found.actions.append(
             Action(
                 (f"its Compose files use {', '.join(given.unknown)}, which no env file sets",),
-                ("Set them in wa_client_compose_environment, as they were when the client was started",),
+                (f"Set {', '.join(given.unknown)} in {place} as when the client was started, and run adopt.yml again",),
+            )
+        )
+    if given.of_user:
+        names = ", ".join(f"{name} ({value})" for name, value in given.of_user.items())
+        found.actions.append(
+            Action(
+                (f"its Compose files use the environment of who started it: {names}; the collection is another user",),
+                (
+                    "Write the values there in place of the variables or `~`, and run adopt.yml again: that recreates nothing",
+                ),
             )
         )
     if given.differ:
-        place = (variables.get("wa_client_compose_env_files") or [f"{variables['wa_client_compose_dir']}/.env"])[-1]
         found.actions.append(
             Action(
                 (

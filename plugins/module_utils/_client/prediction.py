@@ -75,10 +75,25 @@ def refusals(
         "identity": _another_client(project, params, containers),
         "losses": _losses(project, media_path, steps, containers),
         "mounts": [] if params["skip_mounts"] else _left_out(project, media_path, steps, containers),
-        "services": compose_plan.refuse_others(steps, names, calls) if guarded else [],
+        "services": [*_undefined(project), *(compose_plan.refuse_others(steps, names, calls) if guarded else ())],
         "versions": _other_versions(project, params["version"]),
     }
     return {about: [str(one) for one in ones] for about, ones in found.items() if ones}
+
+
+def _undefined(project: compose_project.Project) -> list[WaError]:
+    """Returns the services of the client that only the collection's file names, which gives them an image and nothing else."""
+    services = project.resolved.get("services") or {}
+    return [
+        WaError(
+            f"service {name}",
+            "the operator's Compose files do not define it",
+            "each service of the client there",
+            "Name it in wa_client_service_names as it is called there, or add it there",
+        )
+        for name in project.selected
+        if not {key for key, value in (services.get(name) or {}).items() if value} - {"image", "networks"}
+    ]
 
 
 def _other_versions(project: compose_project.Project, version: str | None) -> list[WaError]:

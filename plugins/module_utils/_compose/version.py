@@ -59,14 +59,17 @@ def update(declared: Texts, wanted: Texts, compose_files: Texts, env_files: Text
     return found
 
 
-def values(raw: str, image: str) -> dict[str, str]:
-    """Returns the value of the last variable of `raw`, the name of an image, with which it gives `image`; none if no value does."""
+def values(raw: str, text: str) -> dict[str, str]:
+    """Returns the value of the last variable of `raw` with which it becomes `text`; none if no value does, or any."""
     found = [*VARIABLE.finditer(raw)]
     parts, end = "", 0
     for one in found:
-        parts += re.escape(raw[end : one.start()]) + ("(.+)" if one is found[-1] else ".*")
+        literal = raw[end : one.start()]
+        if end and not literal:
+            return {}  # where one variable ends and the next one begins is not known
+        parts += re.escape(literal.replace("$$", "$")) + ("(.*)" if one is found[-1] else ".*")
         end = one.end()
-    value = re.fullmatch(parts + re.escape(raw[end:]), image)
+    value = re.fullmatch(parts + re.escape(raw[end:].replace("$$", "$")), text)
     return {found[-1]["name"] or found[-1]["plain"]: value[1]} if found and value else {}
 
 
@@ -82,7 +85,7 @@ def _set_variable(
     """Gives a variable of an image, its last one, the value with which the image is the wanted one."""
     name = variable["name"] or variable["plain"]
     value = values(raw, image).get(name)
-    if value is None:
+    if not value:
         found.problems.append(f"service {service} has the image {raw}, which is not {image} with any value of {name}")
         return
     for path in reversed([*env_files]):

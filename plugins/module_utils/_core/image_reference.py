@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -26,6 +26,7 @@ class Reference:
     path: str
     tag: str
     digest: str
+    written: str = field(default="", compare=False)  # registry and path as they were given
 
     @property
     def repository(self) -> str:
@@ -60,6 +61,7 @@ def parse(image: str) -> Reference:
     digest Docker takes the tag `latest`.
     """
     name, _at, digest = image.partition("@")
+    written = name.rpartition(":")[0] if has_tag(name) else name
     registry, slash, path = name.partition("/")
     if not slash or not _is_registry(registry):
         registry, path = "", name
@@ -70,7 +72,7 @@ def parse(image: str) -> Reference:
         registry = ""
     if not registry and head.count("/") == 1 and head.startswith(_OFFICIAL):
         head = head[len(_OFFICIAL) :]
-    return Reference(registry, head, tag if tag or digest else "latest", digest)
+    return Reference(registry, head, tag if tag or digest else "latest", digest, written)
 
 
 def _is_registry(component: str) -> bool:

@@ -443,6 +443,29 @@ volumes: {{media: }}
     "images of Docker Hub": layout(
         client(registry="@H", tag=f"v{OLD}"), version={FILE: [f"@H/coreapp:v{OLD}", f"@H/web:v{OLD}"]}
     ),
+    "images of Docker Hub by its full name": layout(
+        client(registry="docker.io/@H", tag=f"v{OLD}"),
+        version={FILE: [f"docker.io/@H/coreapp:v{OLD}", f"docker.io/@H/web:v{OLD}"]},
+    ),
+    "names, folders and a port in the shell": layout(
+        client(
+            "container_name: ${PREFIX:?}-core\nvolumes: ['media:/usr/local/wamedia', '${DATA}/certs:/certs:ro', '~/x:/x']",
+            "ports: ['@W:443', '127.0.0.1:${PORT}:80']\nlabels: {by: $WHO}",
+            "networks: {default: {name: '@P_${NET}'}}\nvolumes: {media: {name: '${VOLUME:?}'}}\n",
+        ),
+        shell={"PREFIX": "@P", "DATA": "@D/data", "PORT": "18443", "WHO": "ops", "NET": "wa", "VOLUME": "@P_whatsapp"},
+        adopted={
+            "environment": {
+                "PREFIX": "@P",
+                "DATA": "@D/data",
+                "PORT": "18443",
+                "WHO": "ops",
+                "NET": "wa",
+                "VOLUME": "@P_whatsapp",
+            },
+            "env_files": ["@D/.env"],
+        },
+    ),
     "ports in every form": layout(
         client(
             'expose: [6250, "6251-6253"]',

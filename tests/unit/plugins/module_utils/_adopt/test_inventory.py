@@ -380,7 +380,19 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
         ({"h1": single(env={**ENV, "WA_DB_CONNECTION_IDLE_TIMEOUT": "180"})}, "provision.yml refuses this client\n   - /srv/biz/db.env"),
         ({"h1": single(files=[])}, "no env file was found; read from the containers"),
         ({"h1": single("")}, "is refused as long as the containers are outside Compose"),
-        ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "looks for v2.51.2"),
+        ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "and the collection looks for v2.51.2"),
+        (
+            {"h1": survey(container("wacore", declared={"environment": {"BY": "$USER", "AT": "$HOME"}, "ports": ["$PORT:1"]},
+                                    environment={"BY": "ops", "AT": "/root"}), container("waweb"))},
+            "1. h1: its Compose files use PORT, which no env file sets\n"
+            "   - To do: Set PORT in /srv/biz/.env as when the client was started, and run adopt.yml again\n"
+            "2. h1: its Compose files use the environment of who started it: USER (ops); the collection is another user\n",
+        ),
+        (
+            {"h1": survey(container("wacore", declared={"volumes": [{"source": "/root/data", "target": "/data"}]},
+                                    mounts=[["bind", "/home/ops/data", "/data"]]), container("waweb"))},
+            "its Compose files use the environment of who started it: HOME (/home/ops); the collection is another user\n",
+        ),
         (
             {"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)},
             "the other hosts do not find media that this host receives",

@@ -88,7 +88,8 @@ def test_registrations_come_before_other_actions() -> None:
     ]
     assert actions[actions.index("2. a: no container is its Webapp") :][:4] == [
         "2. a: no container is its Webapp",
-        "   - To do: If it is on a host that was not read, run adopt.yml again with that host; otherwise provision.yml creates it",
+        "   - To do: If it is on a host that was not read, run adopt.yml again with that host; otherwise start it "
+        "from your Compose files, and run adopt.yml again",
         "3. h9: it was not read",
         "   - no permission",
     ]

@@ -72,6 +72,16 @@ def test_another_build_of_the_client_is_refused_and_one_beside_it_is_the_operato
     assert list(refuse()) == (["builds"] if refused else [])
 
 
+def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: Refuse) -> None:
+    services = {**SERVICES, "waweb": {"image": "registry.lab:5000/whatsapp/web:v2.51.2"}}
+    assert refuse(content=json.dumps({"services": services}), services=["core", "waweb"]) == {
+        "services": [
+            "service waweb: the operator's Compose files do not define it; expected each service of the client there. "
+            "Name it in wa_client_service_names as it is called there, or add it there"
+        ]
+    }
+
+
 def test_content_that_is_no_json() -> None:
     with pytest.raises(WaError, match="option content: no JSON"):
         prediction.open_project(FakeCompose(), {**DEFAULTS, "content": "services:"})

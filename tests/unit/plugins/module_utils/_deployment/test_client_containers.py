@@ -139,6 +139,18 @@ def test_repositories_and_registries_of_the_images(
     assert client_containers.registries(found) == registries
 
 
+def test_repositories_as_they_are_written() -> None:
+    configured = {"web": "docker.io/acme/web", "coreapp": ["docker.io/acme/core"]}
+    assert client_containers.repositories(configured, "", as_written=True) == {
+        "web": "docker.io/acme/web",
+        "coreapp": "acme/core",
+    }
+    assert client_containers.repositories(None, "docker.io/acme", as_written=True) == {
+        "web": "docker.io/acme/web",
+        "coreapp": "docker.io/acme/coreapp",
+    }
+
+
 def test_a_missing_registry_is_an_error() -> None:
     with pytest.raises(
         WaError, match=r"wa_registry: not set; expected where the image web is pulled from\. Set it, or wa_images"
