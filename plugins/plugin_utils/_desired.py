@@ -192,8 +192,9 @@ def services(inventory: Inventory) -> list[State]:
 
 
 def _images(inventory: Inventory) -> dict[str, str]:
-    images, registry = inventory.given("wa_images"), inventory.given("wa_registry") or ""
-    return client_containers.repositories(images, registry, inventory.given("wa_client_compose_dir") is not None)
+    operators = inventory.given("wa_client_compose_dir") is not None
+    read = client_containers.written_repositories if operators else client_containers.repositories
+    return read(inventory.given("wa_images"), inventory.given("wa_registry") or "")
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:

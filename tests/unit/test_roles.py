@@ -252,7 +252,7 @@ def test_every_unreachable_host_in_an_outage_is_a_failure() -> None:
     """Ansible ends the play of an unreachable host without its rescue, so a task on a host is a step there."""
     local = {"assert", "debug", "fail", "include_tasks", "set_fact", "wait_for_connection", "wa_upgrade_step"}
     tasks = ROOT / "roles" / "wa_upgrade" / "tasks"
-    files = [tasks / "upgrade_deployment.yml"]
+    files = [tasks / "upgrade.yml"]
     for folder in ("common", "lock", "stop", "migrate", "start", "verify", "rollback"):
         files += sorted((tasks / folder).glob("*.yml"))
     lost = [

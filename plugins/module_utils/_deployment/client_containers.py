@@ -110,13 +110,8 @@ def kind(image: str, images: ClientImages, environment: t.Mapping[str, str]) -> 
     return "web" if web and not core else "coreapp"
 
 
-def repositories(
-    configured: t.Mapping[str, t.Any] | None, registry: str | None, as_written: bool = False
-) -> dict[str, str]:
-    """Returns the repository of each kind from `wa_images`, or in `wa_registry`. Raises WaError.
-
-    `as_written` may be another spelling than Docker's short form: Compose hashes the image's name as a file has it.
-    """
+def repositories(configured: t.Mapping[str, t.Any] | None, registry: str | None) -> dict[str, str]:
+    """Returns the repository of each kind from `wa_images`, or in `wa_registry`, in Docker's short form. Raises WaError."""
     images = ClientImages.of(configured, "wa_images")
     found = {}
     for name in KINDS:
@@ -125,9 +120,16 @@ def repositories(
             raise WaError(f"wa_images.{name}", ", ".join(own), "one repository")
         if not own and not registry:
             raise WaError("wa_registry", "not set", f"where the image {name} is pulled from", "Set it, or wa_images")
-        written = (configured or {})[name] if own else f"{registry}/{name}"
-        short = own[0] if own else image_reference.repository("wa_registry", written)
-        found[name] = written if as_written and isinstance(written, str) else short
+        found[name] = own[0] if own else image_reference.repository("wa_registry", f"{registry}/{name}")
+    return found
+
+
+def written_repositories(configured: t.Mapping[str, t.Any] | None, registry: str | None) -> dict[str, str]:
+    """Returns the `repositories` as they are written: Compose hashes the name of an image as a file has it. Raises WaError."""
+    found = {}
+    for name, short in repositories(configured, registry).items():
+        written = (configured or {}).get(name) or f"{registry}/{name}"
+        found[name] = written if isinstance(written, str) else short
     return found
 
 

@@ -141,11 +141,11 @@ def test_repositories_and_registries_of_the_images(
 
 def test_repositories_as_they_are_written() -> None:
     configured = {"web": "docker.io/acme/web", "coreapp": ["docker.io/acme/core"]}
-    assert client_containers.repositories(configured, "", as_written=True) == {
+    assert client_containers.written_repositories(configured, "") == {
         "web": "docker.io/acme/web",
         "coreapp": "acme/core",
     }
-    assert client_containers.repositories(None, "docker.io/acme", as_written=True) == {
+    assert client_containers.written_repositories(None, "docker.io/acme") == {
         "web": "docker.io/acme/web",
         "coreapp": "docker.io/acme/coreapp",
     }
