@@ -53,7 +53,8 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: How long to wait for the lock, in seconds or as text. One that was lost with its session is waited for without end.
+    description:
+      - How long to wait for each holder of the lock, in seconds or as text. One that was lost with its session is waited for without end.
     type: str
     default: 2h
   project:
@@ -309,7 +310,8 @@ class Migration:
 
     def _wait_for_permission(self) -> bool:
         """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
-        end: float | None = time.monotonic() + parse_duration("wait_timeout", self.params["wait_timeout"])
+        patience, holder = parse_duration("wait_timeout", self.params["wait_timeout"]), ""
+        end: float | None = time.monotonic() + patience
         while True:
             journal = self.file.load()
             if journal is None or not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
@@ -318,6 +320,8 @@ class Migration:
             if may_start and self._container():
                 return True
             reason = self.lock.hold()
+            if end is not None and self.lock.holder not in ("", holder):  # the queue has moved on
+                holder, end = self.lock.holder, time.monotonic() + patience
             self._note(
                 state="waiting" if reason else "ready",
                 holder=self.lock.holder,

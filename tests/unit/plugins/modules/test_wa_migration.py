@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+import types
 import typing as t
 from pathlib import Path
 
@@ -434,6 +436,30 @@ def test_the_time_for_the_lock_is_limited_and_its_holder_named(host: Host) -> No
         == "database server db:3306: session 7 holds its migration lock; expected one migration at a time."
     )
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["holder"]) == ("failed", "session 7")
+
+
+@pytest.mark.parametrize(("looks", "migrated"), [(5, True), (6, False)])
+def test_each_holder_of_the_lock_is_waited_for_as_long(
+    host: Host, monkeypatch: pytest.MonkeyPatch, looks: int, migrated: bool
+) -> None:
+    seconds = itertools.count(0, 10)  # between two looks
+    clock = types.SimpleNamespace(monotonic=lambda: now[-1], time=time.time, sleep=lambda _seconds: None)
+    now = [next(seconds)]
+
+    def look(holder: str | None) -> Event:
+        def event() -> str | None:
+            now.append(next(seconds))
+            return holder
+
+        return event
+
+    monkeypatch.setattr(wa_migration, "time", clock)
+    queue = [look("session 7")] * 5 + [look("session 8")] * looks
+    host.events = [*queue, look(None), host.permit, look(None), lambda: host.container("exited")]
+    result = host.migrate(wait_timeout="45s")
+    assert (result.get("migration", {}).get("exit_code"), "session 8 holds" in str(result.get("msg"))) == (
+        (0, False) if migrated else (None, True)
+    )
 
 
 def test_the_lock_is_kept_while_the_migration_is_started(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
