@@ -317,7 +317,9 @@ networks:
   returned: when O(gather) has V(compose)
   sample: [{name: wa-support_default, driver: bridge, labels: {}}]
 autostart:
-  description: What starts, cleans or replaces the containers, each with C(kind) (cron, unit, boot, container), C(path), C(line).
+  description:
+    - What starts, cleans or replaces the containers, each with C(kind) (cron, unit, boot, container, or socket for a container that
+      could by Docker's socket), C(path) and C(line).
   type: list
   elements: dict
   returned: when O(gather) has V(autostart)
@@ -606,7 +608,10 @@ database:
 """
 
 import contextlib
+import json
 import os
+import pwd
+import re
 import time
 import typing as t
 
@@ -632,6 +637,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
@@ -640,6 +646,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import requireme
 INSPECTION_PARTS = ("environment", "volume", "compose")
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
 _TIMEOUT = "60"  # seconds, for a local command
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
@@ -677,6 +684,7 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
 def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
     """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them."""
     reader = compose_declared.Reader(run)
+    homes = sorted({user.pw_dir for user in pwd.getpwall()})
     for one in created:
         own = [path for path in one["files"] if client_files.is_own(path)]
         # What stood after the operator's files was the collection's: somebody has stopped using it, and removed its folder.
@@ -690,11 +698,12 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
         )
         one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
+        if one["folder"] and one["operators_files"] and not one["interpolation_files"]:
+            one["interpolation_files"] = env_files_above(one["folder"], one["operators_files"][0])
         paths = tuple(one["operators_files"] or one["files"])
         variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
-        caller = {name: os.environ[name] for name in ("HOME", "LOGNAME", "USER") if name in os.environ}
-        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, caller=caller)
+        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, caller={}, homes=homes)
         one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]
         if not files.paths:
             continue
@@ -706,6 +715,29 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)
         one["declared"] = one["document"]["services"].get(one["service"], {})
+        names = {"HOME", *_NAME.findall(json.dumps(one["document"]))} - {
+            "PWD"
+        }  # which every call has as the operator's
+        one["caller"] = {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+def env_files_above(folder: str, compose_file: str) -> list[str]:
+    """Returns the files with variables of a client that was started above its folder, where `.env` has COMPOSE_FILE; else none.
+
+    Compose then takes the variables of both, and those of the folder above first. The engine does not know it.
+    """
+    above = os.path.dirname(folder)
+    while above != os.path.dirname(above):
+        path = os.path.join(above, ".env")
+        try:
+            entries = {entry.key: entry.value or "" for entry in env_file.read_compose(files.read_text(path))}
+        except (OSError, UnicodeDecodeError):
+            entries = {}
+        first = entries.get("COMPOSE_FILE", "").split(entries.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)[0]
+        if first and os.path.normpath(os.path.join(above, first)) == compose_file:
+            return [*filter(os.path.exists, [os.path.join(folder, ".env")]), path]
+        above = os.path.dirname(above)
+    return []
 
 
 def read_journal(params: dict[str, t.Any], result: Result) -> None:

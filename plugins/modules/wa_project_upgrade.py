@@ -96,7 +96,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
-from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
+from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import (
+    as_written,
+    complete_limits,
+    uninterpolated,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.files import private_copies
@@ -121,6 +125,11 @@ class Project:
         self.ours = [path for path in given if client_files.is_own(path)]
         self.env_files = [path for path in given if path not in self.ours]
 
+    def declared(self) -> dict[str, t.Any]:
+        """Returns the project's document with its variables as they are written. Raises WaError with Compose's words."""
+        with uninterpolated(self._module.params["compose_files"]) as copies:
+            return self.config("--no-interpolate", copies=copies)
+
     def config(
         self, *options: str, copies: t.Mapping[str, str] | None = None, more: t.Sequence[str] = ()
     ) -> dict[str, t.Any]:
@@ -135,18 +144,18 @@ class Project:
             handle_exceptions=False,
         )
         if code != 0:
-            found = messages.one_line(complaint) or f"exit status {code}"
+            found = messages.one_line(as_written(complaint, there)) or f"exit status {code}"
             raise WaError(
                 ", ".join(params["compose_files"]), f"docker compose config: {found}", "files that it can read"
             )
-        document = t.cast("dict[str, t.Any]", json.loads(output))
+        document = t.cast("dict[str, t.Any]", json.loads(as_written(output, there)))
         complete_limits(document["services"])
         return document
 
-    def images(self, *options: str, copies: t.Mapping[str, str] | None = None) -> dict[str, str]:
-        """Returns the image of each service."""
-        services = self.config(*options, copies=copies)["services"]
-        return {name: str(one.get("image") or "") for name, one in services.items()}
+
+def images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the image of each service."""
+    return {name: str(one.get("image") or "") for name, one in document["services"].items()}
 
 
 def stage(module: AnsibleModule, result: Result, project: Project) -> None:
@@ -155,7 +164,7 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
     if service not in project.wanted:
         raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(project.wanted))
     made = migration.document(
-        project.config("--no-interpolate"), project.config(), service, project.wanted[service], params["project_dir"]
+        project.declared(), project.config(), service, project.wanted[service], params["project_dir"]
     )
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["path"])
@@ -183,7 +192,7 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     stores = {path: Store(path) for path in (*compose_files, *project.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
     found = compose_version.update(
-        project.images("--no-interpolate"),
+        images_of(project.declared()),
         project.wanted,
         {path: texts[path] for path in compose_files},
         {path: texts[path] for path in project.env_files},
@@ -192,7 +201,7 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         cure = "Nothing was changed"
         raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
     with private_copies(found.texts) as copies:
-        read = project.images(copies=copies)
+        read = images_of(project.config(copies=copies))
     different = {name: read.get(name, "") for name, image in project.wanted.items() if read.get(name) != image}
     if different:
         images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())

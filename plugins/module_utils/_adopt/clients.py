@@ -290,13 +290,12 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
     actions: list[Action] = []
     for client in members:
         for one in sorted(client.containers, key=lambda each: each["role"] == "web"):
-            tag = image_reference.parse(one["image"]).tag
+            reference = image_reference.parse(one["image"])
+            tag, repository = reference.tag, reference.written
             try:
-                found.setdefault(deployment_topology.normalise_version(tag), []).append(
-                    f"{one['name']} on {client.host}"
-                )
+                number = deployment_topology.normalise_version(tag)
+                found.setdefault(number, []).append(f"{one['name']} on {client.host}")
             except WaError:
-                repository = image_reference.parse(one["image"]).repository
                 actions.append(
                     Action(
                         (
@@ -310,17 +309,28 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
                     )
                 )
                 continue
-            if not tag.startswith("v"):
-                name = one["image"].rpartition(":")[0]
+            if reference.digest:
                 actions.append(
                     Action(
                         (
-                            f"the image of {one['name']} on {client.host} is tagged {tag}, and the collection looks for v{tag}",
+                            f"the image of {one['name']} on {client.host} is named by its digest, which upgrade.yml cannot change",
+                            "until it is not, provision.yml recreates nothing, and upgrade.yml is refused",
+                        ),
+                        (
+                            f"Name {repository}:v{number} in the Compose files, without the digest, and run adopt.yml again",
+                        ),
+                    )
+                )
+            if tag != f"v{number}":
+                actions.append(
+                    Action(
+                        (
+                            f"the image of {one['name']} on {client.host} is tagged {tag}, and the collection looks for v{number}",
                             "until it is, provision.yml recreates nothing, and upgrade.yml is refused",
                         ),
                         (
-                            f"On {client.host}: `docker tag {one['image']} {name}:v{tag}`, and the same in the registry",
-                            f"Name {name}:v{tag} where {one['name']} is defined, recreate it when that suits you, and run adopt.yml again",
+                            f"On {client.host}: `docker tag {one['image']} {repository}:v{number}`, and the same in the registry",
+                            f"Name {repository}:v{number} where {one['name']} is defined, recreate it when that suits you, and run adopt.yml again",
                         ),
                     )
                 )

@@ -27,7 +27,11 @@ def applies(containers: t.Sequence[Mapping]) -> bool:
 
 def newest(containers: t.Sequence[Mapping]) -> Mapping:
     """Returns the container that was created last: Compose leaves the labels of those that it need not recreate as they are."""
-    return max(containers, key=lambda one: str(one["created"]))
+    return max(containers, key=_created)
+
+
+def _created(container: Mapping) -> str:
+    return str(container["created"])
 
 
 def interpolation_files(container: Mapping) -> list[str]:
@@ -69,35 +73,42 @@ class Interpolation:
     unknown: list[str] = field(default_factory=list)
     of_user: dict[str, str] = field(
         default_factory=dict
-    )  # those that whoever calls Compose always has, with other values
+    )  # those that the collection's user has, too, with other values
 
 
 def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
     """Returns the variables of a project's Compose files that whoever started it had in the environment.
 
-    `containers` are all of the project, `texts` the contents of env files by path. A value is found where a text of the files has
-    one variable, and the container has what became of it, or where an environment variable is passed through (`environment: [TZ]`).
+    Of `containers`, the last one counts where two show different values, and in how Compose was called. `texts` are the contents of
+    env files by path. A value is found where a text of the files has one variable, and the container has what became of it, or
+    where an environment variable is passed through (`environment: [TZ]`).
     """
     found, missing = Interpolation(), dict[str, None]()
-    files = dict.fromkeys(path for one in containers for path in interpolation_files(one))
+    files, callers = interpolation_files(containers[-1]), containers[-1]["caller"]
     known = {entry.key for path in files for entry in env_file.read_compose(texts.get(path, ""))}
     shown: dict[str, str] = {}
     for one in containers:
-        for key, text in declared.environment(one["declared"]).items():
-            if text is None and key not in known and "\n" not in one["environment"].get(key, "\n"):
-                found.values[key] = one["environment"][key]
+        passed = [
+            key for key, text in declared.environment(one["declared"]).items() if text is None and key not in known
+        ]
+        given = {key: one["environment"][key] for key in passed if key in one["environment"]}
+        shown.update({key: value for key, value in given.items() if key in callers})
+        found.values.update({key: value for key, value in given.items() if key not in callers})
         for text, became in _pairs(one):
-            candidates = [compose_version.values(text, value) for value in became]
-            matches = [values for values in candidates if values]
+            matches = [values for values in (compose_version.values(text, value) for value in became) if values]
             shown.update(matches[0] if len(matches) == 1 else {})
-    callers = containers[0]["caller"] if containers else {}
+    # An env file takes no value of several lines.
+    shown, found.values = (
+        {key: value for key, value in one.items() if "\n" not in value} for one in (shown, found.values)
+    )
     for variable in (one for text in _read(containers) for one in compose_version.VARIABLE.finditer(text)):
         name = variable["name"] or variable["plain"]
-        default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
         if name in known or name in callers or name in _ALWAYS:
             continue
+        default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
         if name in shown:
-            if (default["value"].replace("$$", "$") if default else "") != shown[name]:
+            value = default["value"].replace("$$", "$") if default else ""
+            if shown[name] not in (value, os.path.normpath(os.path.join(containers[-1]["folder"], value))):
                 found.differ += [name] if default and name not in found.differ else []
                 found.values[name] = shown[name]
         elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
@@ -108,25 +119,31 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
 
 
 def _pairs(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
-    """Returns texts of a container's definition, each with what it may have become in the container."""
+    """Returns texts of a container's definition with one variable, and its image, each with what it may have become in the container."""
+    image = str(one["declared"].get("image") or "")
+    yield image, [one["image"]]
+    for text, became in _settings(one):
+        variables = [variable["rest"] or "" for variable in compose_version.VARIABLE.finditer(text)]
+        if len(variables) == 1 and not variables[0].startswith((":+", "+")):
+            yield text, became
+
+
+def _settings(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
     body, document, settings = one["declared"], one["document"], one["settings"]
     mounts = {path: source for _kind, source, path in one["mounts"]}
-    yield str(body.get("image") or ""), [one["image"]]
     yield str(body.get("container_name") or ""), [one["name"]]
     for option, has in (("environment", one["environment"]), ("labels", settings.get("labels", {}))):
         for key, text in declared.environment({"environment": body.get(option)}).items():
-            yield (
-                str(text),
-                [has[key]] if "\n" not in has.get(key, "\n") else [],
-            )  # an env file takes no value of several lines
+            yield str(text), [has[key]] if key in has else []
     for mount in body.get("volumes") or []:
-        source = str(mount.get("source") or "")
-        if source.startswith(f"{one['caller'].get('HOME')}/"):  # Compose has replaced a `~`
-            source = "$HOME" + source[len(one["caller"]["HOME"]) :]
-        name = ((document.get("volumes") or {}).get(source) or {}).get("name")
-        yield str(name or source), [mounts[mount["target"]]] if mount.get("target") in mounts else []
+        source, became = str(mount.get("source") or ""), mounts.get(mount.get("target"), "")
+        home = one["caller"].get("HOME", "")
+        if source.startswith(f"{home}/") and became in [f"{other}{source[len(home) :]}" for other in one["homes"]]:
+            source = f"$HOME{source[len(home) :]}"  # Compose has replaced a `~`
+        yield str(((document.get("volumes") or {}).get(source) or {}).get("name") or source), [became] if became else []
     for port in body.get("ports") or []:
-        yield str(port), settings.get("ports", [])
+        parts = [port.get("host_ip"), port.get("published"), port.get("target")] if isinstance(port, dict) else [port]
+        yield ":".join(str(part) for part in parts if part), settings.get("ports", [])
     for key in body.get("networks") or ():
         name = ((document.get("networks") or {}).get(key) or {}).get("name")
         yield str(name or ""), settings.get("networks", {})
@@ -146,6 +163,9 @@ def _read(containers: t.Iterable[Mapping]) -> t.Iterator[str]:
         yield from _texts({key: value for key, value in document.items() if key != "services"})
         for text in _texts(document.get("services")):
             yield from (one[0] for one in compose_version.VARIABLE.finditer(text) if "?" in (one["rest"] or "")[:2])
+        for kind in ("secrets", "configs"):  # their content may be that of a variable
+            bodies = [body for body in (document.get(kind) or {}).values() if body]
+            yield from (f"${body['environment']}" for body in bodies if body.get("environment"))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:
@@ -166,7 +186,9 @@ def variables(
     """
     last = newest(containers)
     texts = {one["path"]: one["text"] for one in files if one["text"] is not None}
-    given = interpolation([*containers, *sidecars], texts)
+    beside = [one for one in sidecars if one["operators_files"] == last["operators_files"]]
+    by_age = [*sorted(beside, key=_created), *sorted(containers, key=_created)]
+    given = interpolation(by_age, texts)
     env_files = [path for path in interpolation_files(last) if path in texts]
     enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {

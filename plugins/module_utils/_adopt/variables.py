@@ -199,7 +199,10 @@ def _operators(client: Client, found: Described) -> None:
         found.actions.append(
             Action(
                 (f"its Compose files use {', '.join(given.unknown)}, which no env file sets",),
-                (f"Set {', '.join(given.unknown)} in {place} as when the client was started, and run adopt.yml again",),
+                (
+                    f"Set {', '.join(given.unknown)} in {place} as when the client was started, empty what was not set, and run "
+                    "adopt.yml again",
+                ),
             )
         )
     if given.of_user:
@@ -217,12 +220,14 @@ def _operators(client: Client, found: Described) -> None:
             Action(
                 (
                     "`docker compose up` would take the default of a variable that the client was started with: "
-                    + ", ".join(given.differ),
+                    + ", ".join(
+                        name if is_secret(name) else f"{name} (runs with {given.values[name]})" for name in given.differ
+                    ),
                 ),
                 (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
             )
         )
-    sets = {one["name"]: ", ".join(one["operators_files"]) for one in client.containers}
+    sets = {one["name"]: ", ".join([*one["operators_files"], *one["interpolation_files"]]) for one in client.containers}
     if len({*sets.values()}) > 1:
         last = compose_files.newest(client.containers)["name"]
         started = "; ".join(f"{name} from {files}" for name, files in sets.items())
@@ -314,8 +319,12 @@ def _autostart(client: Client, found: Described) -> None:
     for one in client.survey["autostart"]:
         path, line = one["path"], one["line"]
         if one["kind"] == "container":
-            fact = f"the container {path} on {client.host} ({line}) may restart or replace containers"
+            fact = f"the container {path} on {client.host} ({line}) restarts or replaces containers"
             found.actions.append(Action((fact,), ("Exclude the containers of the client from it, or stop it",)))
+        elif one["kind"] == "socket":
+            found.notes.append(
+                f"the container {path} ({line}) has Docker's socket: see that it starts, restarts and replaces no container of the client"
+            )
         elif "cleanup.sh" in line:
             found.autostart.append(f"{path}: {line[:_LONGEST]}")
             by_id = " by a container's id, which changes at every recreation" if _ID.search(line) else ""

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
@@ -25,6 +28,34 @@ def complete_limits(services: t.Mapping[str, Document]) -> None:
         for name, limit in (body.get("ulimits") or {}).items():
             if isinstance(limit, dict) and "single" not in limit:
                 body["ulimits"][name] = {"soft": 0, "hard": 0, **limit}
+
+
+# Stands for the colons of `${NAME:-value}` and `${NAME:?error}`, at which Compose divides a mount also without interpolation.
+_COLON = "\ua789"
+_BRACED = re.compile(r"\$\{[^}]*\}")
+
+
+@contextlib.contextmanager
+def uninterpolated(paths: t.Iterable[str]) -> t.Iterator[dict[str, str]]:
+    """Returns private temporary copies, by path, of Compose files that `config --no-interpolate` would not read as they are meant.
+
+    What Compose prints of them goes through `as_written`.
+    """
+    texts = {}
+    for path in paths:
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # of which Compose has words
+            text = core_files.read_text(path)
+            masked = _BRACED.sub(lambda variable: variable[0].replace(":", _COLON), text)
+            texts.update({path: masked} if masked != text else {})
+    with core_files.private_copies(texts) as copies:
+        yield copies
+
+
+def as_written(output: str, copies: t.Mapping[str, str]) -> str:
+    """Returns what Compose prints of `uninterpolated` files with what the files have."""
+    for path, place in copies.items():
+        output = output.replace(place, path)
+    return output.replace(_COLON, ":")
 
 
 def environment(body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -72,15 +103,21 @@ class Reader:
         """
         key = files, interpolated
         if key not in self._documents:
-            options = () if interpolated else ("--no-interpolate",)
             try:
-                self._documents[key] = self._config(files, files.paths, *options)
+                self._documents[key] = self._document(files, interpolated)
             except WaError as error:
                 self._documents[key] = error
         found = self._documents[key]
         if isinstance(found, WaError):
             raise found
         return found
+
+    def _document(self, files: Files, interpolated: bool) -> Document:
+        if interpolated:
+            return self._config(files, files.paths)
+        with uninterpolated(files.paths) as copies:
+            paths = [copies.get(path, path) for path in files.paths]
+            return self._config(files, paths, "--no-interpolate", copies=copies)
 
     def mounts(self, files: Files) -> Document:
         """Returns a document with each service's `volumes`. A variable elsewhere may be unknown. Raises WaError as `document` does."""
@@ -111,7 +148,12 @@ class Reader:
         return os.path.normpath(os.path.join(files.base, found.replace("$$", "$")))
 
     def _config(
-        self, files: Files, sources: t.Sequence[str], *options: str, data: str | None = None
+        self,
+        files: Files,
+        sources: t.Sequence[str],
+        *options: str,
+        data: str | None = None,
+        copies: t.Mapping[str, str] | None = None,
     ) -> dict[str, t.Any]:
         where = call.options(files.project, files.base, sources, files.env_files, ["*"])
         command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
@@ -120,8 +162,8 @@ class Reader:
                 command, data=data, environ_update=call.directory(files.base), handle_exceptions=False
             )
             if code == 0:
-                return t.cast("dict[str, t.Any]", json.loads(output))
-            found = messages.one_line(complaint) or f"exit status {code}"
+                return t.cast("dict[str, t.Any]", json.loads(as_written(output, copies or {})))
+            found = messages.one_line(as_written(complaint, copies or {})) or f"exit status {code}"
             if "unknown flag: --project-name" in found or "is not a docker command" in found:
                 found = "the Compose plugin is not installed. Install it, and run again"
         except (OSError, ValueError) as error:

@@ -41,10 +41,10 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
     watchers: list[dict[str, str]] = []
     for row in rows:
         name = (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")
-        watches = bool(_WATCHERS.search(row["Image"] + " " + name)) or any(
-            (mount.get("Source") or "").endswith("docker.sock") for mount in row.get("Mounts") or []
-        )
-        watchers += [{"kind": "container", "path": name, "line": f"{row['Image']}, {row['State']}"}] if watches else []
+        acts = bool(_WATCHERS.search(row["Image"] + " " + name))
+        if acts or any((mount.get("Source") or "").endswith("docker.sock") for mount in row.get("Mounts") or []):
+            line = f"{row['Image']}, {row['State']}"
+            watchers.append({"kind": "container" if acts else "socket", "path": name, "line": line})
         beside = (row.get("Labels") or {}).get(docker_engine.PROJECT_LABEL, "") in projects
         if row["Id"] not in ours and not beside:
             continue
@@ -145,7 +145,7 @@ def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
     found = {
         value
         for one in [*inspected.get("containers", []), *inspected.get("sidecars", [])]
-        for key, value in one["environment"].items()
+        for key, value in [*one["environment"].items(), *one["settings"].get("labels", {}).items()]
         if value and (redact.is_secret(key) or redact.holds_password(value))
     }
     for volume in inspected.get("volumes", []):

@@ -447,9 +447,20 @@ volumes: {{media: }}
         client(registry="docker.io/@H", tag=f"v{OLD}"),
         version={FILE: [f"docker.io/@H/coreapp:v{OLD}", f"docker.io/@H/web:v{OLD}"]},
     ),
+    "COMPOSE_FILE in the folder above": layout(
+        "services: {}\n",
+        {
+            ENV: f"COMPOSE_FILE=conf/{FILE}\nCOMPOSE_PROJECT_NAME=@P\n{VERSION}",
+            f"conf/{FILE}": client("volumes: ['media:/usr/local/wamedia', '${CERTS:-./certs}:/certs:ro']"),
+            "conf/db.env": DATABASE,
+        },
+        project_dir="conf",
+        compose_files=(f"conf/{FILE}",),
+        adopted={"env_files": ["@D/.env"]},
+    ),
     "names, folders and a port in the shell": layout(
         client(
-            "container_name: ${PREFIX:?}-core\nvolumes: ['media:/usr/local/wamedia', '${DATA}/certs:/certs:ro', '~/x:/x']",
+            "container_name: ${PREFIX:?}-core\nvolumes: ['media:/usr/local/wamedia', '${DATA:?set it}/certs:/certs:ro', '~/x:/x']",
             "ports: ['@W:443', '127.0.0.1:${PORT}:80']\nlabels: {by: $WHO}",
             "networks: {default: {name: '@P_${NET}'}}\nvolumes: {media: {name: '${VOLUME:?}'}}\n",
         ),

@@ -66,7 +66,7 @@ class FakeCompose:
             return 15, "", f"{error}\n"
         if command[-2:] == ["--hash", "*"]:
             return 0, "".join(f"{name} {digest(body)}\n" for name, body in document["services"].items()), ""
-        return 0, json.dumps(document), ""
+        return 0, json.dumps(document, ensure_ascii=False), ""
 
     def _config(self, command: t.Sequence[str], data: str | None) -> dict[str, t.Any]:
         files = _values(command, "--file")

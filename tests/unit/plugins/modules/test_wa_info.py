@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from pathlib import Path
 
@@ -310,3 +311,27 @@ def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(t
     one["files"] = [str(theirs), str(tmp_path / "more.yml")]
     wa_info.read_compose_files([one], run)
     assert one["files_gone"] == [str(tmp_path / "more.yml")]
+
+
+@pytest.mark.parametrize(
+    ("above", "own", "expected"),
+    [
+        ("COMPOSE_FILE=conf/compose.yml\n", False, ["b/.env"]),
+        ("COMPOSE_FILE=conf/compose.yml:more.yml\nA=1\n", True, ["b/conf/.env", "b/.env"]),
+        ("COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=./conf/compose.yml,more.yml\n", False, ["b/.env"]),
+        ("COMPOSE_FILE=conf/other.yml\n", True, []),
+        ("A=1\n", False, []),
+        (None, True, []),
+    ],
+)
+def test_variables_of_a_client_that_was_started_above_its_folder(
+    tmp_path: Path, above: str | None, own: bool, expected: list[str]
+) -> None:
+    folder = tmp_path / "b" / "conf"
+    folder.mkdir(parents=True)
+    if above is not None:
+        (folder.parent / ".env").write_text(above)
+    if own:
+        (folder / ".env").write_text("A=2\n")
+    found = wa_info.env_files_above(str(folder), str(folder / "compose.yml"))
+    assert [os.path.relpath(path, tmp_path) for path in found] == expected

@@ -15,6 +15,65 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_
 IMAGE = "registry.example.com/whatsapp/coreapp:v2.51.2"  # of the sample
 
 
+def read(*containers: dict[str, t.Any], env: str = "") -> compose_files.Interpolation:
+    return compose_files.interpolation(containers, {"/srv/biz/.env": env})
+
+
+def test_variables_outside_of_services_count_and_elsewhere_those_that_must_be_set() -> None:
+    document = {
+        "services": {"wacore": {}, "tool": {"image": "${TOOL:?}", "labels": {"a": "$LABEL"}}},
+        "volumes": {"media": {"name": "${MEDIA}"}},
+        "networks": {"default": {"name": "biz_${NET:-default}"}},
+        "secrets": {"key": {"environment": "KEY"}, "file": {"file": "./x"}},
+    }
+    declared = {"volumes": [{"source": "media", "target": "/usr/local/wamedia"}], "networks": {"default": None}}
+    found = read(container("wacore", declared=declared, document=document))
+    assert (found.values, found.unknown) == ({"MEDIA": "biz_whatsappMedia"}, ["TOOL", "KEY"])
+
+
+def test_a_default_may_be_a_path_below_the_folder() -> None:
+    mounts = [{"source": "${A:-./a}", "target": "/a"}, {"source": "${B:-b}", "target": "/b"}]
+    where = [["bind", "/srv/biz/a", "/a"], ["bind", "/data/b", "/b"]]
+    found = read(container("wacore", declared={"volumes": mounts}, mounts=where))
+    assert (found.values, found.differ) == ({"B": "/data/b"}, ["B"])
+
+
+def test_a_port_in_the_long_form() -> None:
+    ports = [{"host_ip": "127.0.0.1", "published": "${PORT:-80}", "target": 443}]
+    found = read(container("waweb", declared={"ports": ports}, settings={"ports": ["127.0.0.1:9090:443"]}))
+    assert (found.values, found.differ) == ({"PORT": "9090"}, ["PORT"])
+
+
+def test_where_two_containers_show_different_values_the_last_one_counts() -> None:
+    declared = {"environment": {"TZ": "$ZONE"}}
+    older, newer = (core(declared, TZ=zone) for zone in ("CET", "UTC"))
+    assert read(older, newer).values == {"ZONE": "UTC"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "mounted", "of_user"),
+    [
+        ("/root/data", "/home/ops/data", {"HOME": "/home/ops"}),
+        ("${HOME}/data", "/home/ops/data", {"HOME": "/home/ops"}),
+        ("${HOME}/data", "/root/data", {}),
+        ("/root/data", "/root/data", {}),
+        ("/root/data", "/opt/old/data", {}),  # the file was edited
+    ],
+)
+def test_paths_of_another_users_home(declared: str, mounted: str, of_user: dict[str, str]) -> None:
+    mount = {"type": "bind", "source": declared, "target": "/data"}
+    found = read(container("wacore", declared={"volumes": [mount]}, mounts=[["bind", mounted, "/data"]]))
+    assert (found.of_user, found.values, found.unknown) == (of_user, {}, [])
+
+
+def test_what_stands_beside_the_client_counts_where_the_same_files_define_it() -> None:
+    ours = single()["containers"]
+    beside = [container("db", declared={"labels": {"a": "$A"}}), container("mon", declared={"labels": {"b": "$B"}})]
+    beside[1]["operators_files"] = ["/srv/biz/monitoring.yml"]
+    _variables, given = compose_files.variables(ours, beside, [])
+    assert given.unknown == ["A"]
+
+
 def core(declared: dict[str, t.Any], **environment: str) -> dict[str, t.Any]:
     return container("wacore", declared=declared, environment=environment)
 
@@ -41,6 +100,9 @@ def core(declared: dict[str, t.Any], **environment: str) -> dict[str, t.Any]:
         ({"container_name": "biz-${CORE}-1"}, {}, "", {"CORE": "wacore"}, []),
         ({"networks": {"default": None}, "ports": ["$PORT:443"]}, {}, "", {}, ["PORT"]),
         ({"labels": {"to": "${URL}"}}, {}, "", {}, ["URL"]),
+        ({"environment": {"A": "${X}-${Y}", "B": "$Y"}}, {"A": "a-b-c", "B": "b-c"}, "", {"Y": "b-c"}, ["X"]),
+        ({"environment": {"A": "${X:+on}"}}, {"A": "on"}, "", {}, []),
+        ({"environment": {"USER": None, "LANG": None}}, {"USER": "ops", "LANG": "C"}, "", {"LANG": "C"}, []),
         ({"environment": {"TZ": "${ZONE:-UTC}/x"}}, {"TZ": "UTC/x"}, "", {}, []),
         ({"environment": {"TZ": "$${ZONE}"}}, {"TZ": "${ZONE}"}, "", {}, []),
         ({"ports": ["${PORT}:443"]}, {}, "", {}, ["PORT"]),

@@ -385,7 +385,7 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
             {"h1": survey(container("wacore", declared={"environment": {"BY": "$USER", "AT": "$HOME"}, "ports": ["$PORT:1"]},
                                     environment={"BY": "ops", "AT": "/root"}), container("waweb"))},
             "1. h1: its Compose files use PORT, which no env file sets\n"
-            "   - To do: Set PORT in /srv/biz/.env as when the client was started, and run adopt.yml again\n"
+            "   - To do: Set PORT in /srv/biz/.env as when the client was started, empty what was not set, and run adopt.yml again\n"
             "2. h1: its Compose files use the environment of who started it: USER (ops); the collection is another user\n",
         ),
         (
@@ -401,7 +401,18 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
         ({"h1": single(autostart=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
         (
             {"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])},
-            "the container watchtower on h1 (w:1, running) may restart",
+            "the container watchtower on h1 (w:1, running) restarts or replaces containers",
+        ),
+        (
+            {"h1": single(autostart=[{"kind": "socket", "path": "traefik", "line": "t:3, running"}])},
+            "- the container traefik (t:3, running) has Docker's socket: see that it starts,",
+        ),
+        (
+            {"h1": survey(container("wacore", image="r/whatsapp/coreapp:V2.51.2@sha256:1"), container("waweb"))},
+            "1. h1: the image of biz-wacore-1 on h1 is named by its digest, which upgrade.yml cannot change\n"
+            "   - until it is not, provision.yml recreates nothing, and upgrade.yml is refused\n"
+            "   - To do: Name r/whatsapp/coreapp:v2.51.2 in the Compose files, without the digest, and run adopt.yml again\n"
+            "2. h1: the image of biz-wacore-1 on h1 is tagged V2.51.2, and the collection looks for v2.51.2\n",
         ),
         ({"h1": survey()}, "There is nothing to adopt"),
     ],
@@ -580,12 +591,13 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     )
 
 
-def test_a_default_that_is_not_what_runs_is_told_by_its_name() -> None:
+def test_a_default_that_is_not_what_runs_is_told_and_no_secret_is() -> None:
     declared = {"environment": {"TZ": "${ZONE:-CET}", "WA_DB_PASSWORD": "${DB_PASSWORD:-Canary-old-1}"}}
     core = container("wacore", declared=declared, environment={"TZ": "UTC"})
     report = text(adopt({"h1": survey(core, container("waweb"))}))
     fact = (
-        "`docker compose up` would take the default of a variable that the client was started with: ZONE, DB_PASSWORD"
+        "`docker compose up` would take the default of a variable that the client was started with: ZONE (runs with UTC), "
+        "DB_PASSWORD"
     )
     assert (
         f"{fact}\n   - To do: Set what runs in /srv/biz/.env, or correct the default, and run adopt.yml again\n"

@@ -142,7 +142,7 @@ def test_differences_among_members_are_named_without_secrets() -> None:
         (
             ("container", "watchtower", "w:1, running"),
             "## Needs an action",
-            "1. h1: the container watchtower on h1 (w:1, running) may restart or replace containers",
+            "1. h1: the container watchtower on h1 (w:1, running) restarts or replaces containers",
         ),
     ],
 )  # fmt: skip

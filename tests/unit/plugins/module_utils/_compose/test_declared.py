@@ -99,6 +99,33 @@ def test_mounts_have_names_and_paths(tmp_path: Path, image: str, volume: str, ca
     assert len(run.commands) == calls
 
 
+def test_a_mount_with_a_default_or_an_error_is_not_divided_at_its_colon(tmp_path: Path) -> None:
+    """Without interpolation Compose itself refuses it, or takes the default for the target."""
+    path = tmp_path / "compose.yml"
+    path.write_text(
+        "services: {wacore: {image: 'a:${TAG:-1}', env_file: ['${E:-db}.env'], "
+        "volumes: ['${A:-./a}:/a:ro', '${B:-/b}:/b', '${C:?set: C}/c:/c:ro', './d:/d']}}"
+    )
+    reader, files = Reader(Runner()), Files("biz", str(tmp_path), (str(path),))
+    body = reader.document(files, interpolated=False)["services"]["wacore"]
+    assert body["image"] == "a:${TAG:-1}"
+    assert [(one["source"], one["target"]) for one in body["volumes"]] == [
+        ("${A:-./a}", "/a"),
+        ("${B:-/b}", "/b"),
+        ("${C:?set: C}/c", "/c"),
+        (f"{tmp_path}/d", "/d"),
+    ]
+    assert reader.environment(files, "wacore") == ([], [f"{tmp_path}/db.env"])
+
+
+def test_words_of_compose_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text("services: {wacore: {image: '${A:-1}'}")
+    with pytest.raises(WaError) as error:
+        Reader(Runner()).document(Files("biz", str(tmp_path), (str(path),)), interpolated=False)
+    assert "tmp/tmp" not in str(error.value)
+
+
 def test_mounts_of_files_that_compose_reads_only_with_variables(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("LIMIT=1024\n")
     (tmp_path / "compose.yml").write_text(
