@@ -71,9 +71,7 @@ class Interpolation:
     values: dict[str, str] = field(default_factory=dict, repr=False)
     differ: list[str] = field(default_factory=list)  # names of those for which the files have another default
     unknown: list[str] = field(default_factory=list)
-    of_user: dict[str, str] = field(
-        default_factory=dict
-    )  # those that the collection's user has, too, with other values
+    of_user: dict[str, str] = field(default_factory=dict)  # those of which the collection's user has another value
 
 
 def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
@@ -119,7 +117,7 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
 
 
 def _pairs(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
-    """Returns texts of a container's definition with one variable, and its image, each with what it may have become in the container."""
+    """Returns the image of a container's definition, and of `_settings` those with one variable."""
     image = str(one["declared"].get("image") or "")
     yield image, [one["image"]]
     for text, became in _settings(one):
@@ -129,6 +127,7 @@ def _pairs(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
 
 
 def _settings(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
+    """Returns texts of a container's definition, each with what it may have become in the container."""
     body, document, settings = one["declared"], one["document"], one["settings"]
     mounts = {path: source for _kind, source, path in one["mounts"]}
     yield str(body.get("container_name") or ""), [one["name"]]
