@@ -148,7 +148,7 @@ def check_free_space(folder: str, needed: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < needed:
         raise WaError(
-            f"dest {folder}", f"{format_size(free)} free", format_size(needed), "Make room, or set min_free to less"
+            f"dest {folder}", f"{format_size(free)} free", format_size(needed), "Make room, or name another folder"
         )
 
 

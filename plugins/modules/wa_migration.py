@@ -408,7 +408,8 @@ class Migration:
     def _record_end(self, code: int) -> None:
         if code:
             host = ["--host", self.params["docker_host"]]
-            logs = ["docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
+            # An engine that hangs must not keep the lock.
+            logs = ["timeout", "-k", "5", "30", "docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
             _code, out, err = self.result.module.run_command(logs)
             self._note(state="ended", exit_code=code, log=self.result.redact(f"{out}\n{err}".strip()))
         else:

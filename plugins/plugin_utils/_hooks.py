@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
 from pathlib import Path
@@ -22,6 +23,7 @@ _CURES = {
     "ansible.builtin.add_host": "Add hosts to the inventory",
     "ansible.builtin.meta": "Fail, or put a when on the tasks behind it",
 }
+_ROLE = "a role"  # among the files above: the roles that it includes are not looked into
 _ENDS = ("end_play", "end_batch", "end_host", "end_role")
 
 
@@ -29,7 +31,7 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
     """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can.
 
     Ansible loads it as it will in the upgrade: an error then (a misspelt keyword, an unknown module) could not be rescued. Blocks,
-    imported files, and included files whose name has no variable are looked into. `above` are the files that include it.
+    imported files, and included files and roles whose name has no variable are looked into. `above` are the files that include it.
     """
     absolute = os.path.abspath(path)
     folder = os.path.dirname(absolute)
@@ -46,6 +48,8 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
     except AnsibleError as error:
         if isinstance(error, AnsibleVaultError) or isinstance(error.__cause__, AnsibleVaultError):
             return ""  # an imported file that only the run itself can decrypt
+        if above[-1:] == (_ROLE,) and "was not found" in error.message:
+            return ""  # beside another playbook
         return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
     for task in _tasks(loaded.tasks):
         action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
@@ -57,6 +61,12 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
             content = Path(included).read_text(encoding="utf-8")
             found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))
+            if found:
+                return found
+        if action == "ansible.builtin.include_role" and _ROLE not in above and "{{" not in str(task.args):
+            # As a role that is imported, which Ansible loads with the play.
+            imported = {key: value for key, value in task.args.items() if key in ("name", "role", "tasks_from")}
+            found = refusal(path, json.dumps([{"ansible.builtin.import_role": imported}]), (*above, _ROLE))
             if found:
                 return found
     return ""

@@ -94,6 +94,9 @@ NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"] and not now.facts
 RENDERED = Skip("the migration is in the role's Compose file", lambda now: not now.compose.get("migration"))
 NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
 NO_DUMP = Skip("no `wa_upgrade_dump`", lambda now: not now.facts["dump"])
+COPIED = Skip(
+    "the database of an unfinished upgrade is copied", lambda now: not requirements.copy_is_due(now.left, now.serves)
+)
 ONE_HOST = Skip("a deployment of one host", lambda now: len(now.deployment["members"]) < 2)
 NO_MARKER = Skip(
     "`wa_upgrade_check_only`, and no member has read a marker file",
@@ -616,7 +619,7 @@ CHECKS = (
         _no_dump,
         DEPLOYMENT,
         leader=True,
-        skip=(NO_DUMP, NO_TARGET, NOTHING),
+        skip=(NO_DUMP, NO_TARGET, NOTHING, COPIED),
         subject="deployment",
     ),
     Check(

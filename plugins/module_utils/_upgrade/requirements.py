@@ -69,15 +69,21 @@ def database_copy(
     `left` is the journal of an unfinished upgrade: one that is past its stop makes no copy any more, unless the client is
     `running` again.
     """
-    stage, notes = left.get("stage", "locked"), left.get("notes") or {}
-    stops = stage in ("locked", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
-    if not stops or dump or snapshot.strip() or "database_backup" in skipped:
+    if not copy_is_due(left, running) or dump or snapshot.strip() or "database_backup" in skipped:
         return []
     return [
         "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
         "wa_upgrade_dump: true (a dump in wa_upgrade_dump_dir of the leader), or wa_upgrade_snapshot_command (a snapshot of "
         "your own), or go without a copy with wa_upgrade_skip: [database_backup]."
     ]
+
+
+def copy_is_due(left: t.Mapping[str, t.Any], running: bool) -> bool:
+    """Whether the next run copies the database. The journal of an unfinished upgrade, `left`, has the dump of a stop that still lasts."""
+    stage, notes = left.get("stage", "locked"), left.get("notes") or {}
+    if stage == "stopping":
+        return running or not notes.get("dump")
+    return stage == "locked" or (stage == "migrating" and (running or not notes.get("kept", True)))
 
 
 def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:

@@ -175,7 +175,7 @@ def test_too_little_free_space_fails_before_anything_is_created(
         return
     folder = tmp_path / "dumps" / "deep"
     assert done["msg"].startswith(f"dest {folder}: ")
-    assert done["msg"].endswith(" free; expected 1024.0 TiB. Make room, or set min_free to less")
+    assert done["msg"].endswith(" free; expected 1024.0 TiB. Make room, or name another folder")
     assert not (tmp_path / "dumps").exists()
 
 

@@ -27,6 +27,10 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "dots.yml").write_text("- include_tasks: ./dots.yml\n  when: later\n")
     (tmp_path / "roles" / "own" / "tasks").mkdir(parents=True)
     (tmp_path / "roles" / "own" / "tasks" / "main.yml").write_text("- meta: end_role\n")
+    (tmp_path / "roles" / "own" / "tasks" / "wait.yml").write_text("- pause:\n")
+    (tmp_path / "roles" / "own" / "tasks" / "again.yml").write_text("- include_role: {name: own, tasks_from: again}\n")
+    (tmp_path / "roles" / "ends" / "tasks").mkdir(parents=True)
+    (tmp_path / "roles" / "ends" / "tasks" / "main.yml").write_text("- meta: end_host\n")
     (tmp_path / "broken.yml").write_text("- debug: {}\n  whne: x\n")
     return tmp_path
 
@@ -46,10 +50,13 @@ def folder(tmp_path: Path) -> Path:
         ("- import_tasks: pause.yml", PAUSE, "Wait"),
         ("- include_tasks: pause.yml", PAUSE, "Wait"),
         ("- include_tasks: {file: pause.yml}", PAUSE, "Wait"),
+        ("- import_role: {name: ends}", f"{META} end_host", ""),
+        ("- include_role: {name: ends}", f"{META} end_host", ""),
+        ("- include_role: {name: own, tasks_from: wait}", PAUSE, ""),
     ],
 )
 def test_what_ends_the_play_is_refused(folder: Path, text: str, action: str, name: str) -> None:
-    path = folder / ("pause.yml" if "include" in text else "lb.yml")
+    path = folder / ("pause.yml" if "include_tasks" in text else "lb.yml")
     named = f" (task {name!r})" if name else ""
     cure = CURES[action.partition(" ")[0]]
     found = refusal(str(folder / "lb.yml"), text)
@@ -92,6 +99,10 @@ def test_what_ansible_cannot_load_is_refused(folder: Path, text: str, words: str
         "- import_tasks: vault.yml",
         "- include_tasks: ./dots.yml",
         "- import_role: {name: own}",
+        "- include_role: {name: own}",
+        "- include_role: {name: own, tasks_from: again}",
+        "- include_role: {name: '{{ pool }}'}",
+        "- include_role: {name: gone}",  # it may be beside another playbook
         "- debug: {msg: '{{ later }}', token: !vault '$ANSIBLE_VAULT;1.1;AES256'}",
     ],
 )

@@ -336,6 +336,11 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         "no wa_upgrade_dump",
     ),
     ("the database can be dumped", NONE, "no wa_upgrade_version"),
+    (
+        "the database can be dumped",
+        {"dump": True, "left": {**JOURNAL, "stage": "starting"}, "dumpable": {"msg": "no room"}},
+        "the database of an unfinished upgrade is copied",
+    ),
     ("the database can be dumped", {**SAME, "dump": True}, "nothing to upgrade"),
     ("the database can be migrated", {"left": {**JOURNAL, "stage": "starting"}}, "the database is migrated"),
     ("the database can be migrated", SAME, "nothing to upgrade"),

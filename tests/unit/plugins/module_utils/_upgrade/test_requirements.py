@@ -110,6 +110,8 @@ COPY = {"running": True, "dump": False, "snapshot": "", "skipped": []}
         ({}, {"skipped": ["database_backup"]}, False),
         # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
         ({"stage": "stopping", "notes": {}}, {"running": False}, True),
+        ({"stage": "stopping", "notes": {"dump": "/d.sql.zst"}}, {"running": False}, False),
+        ({"stage": "stopping", "notes": {"dump": "/d.sql.zst"}}, {}, True),
         ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
         ({"stage": "migrating", "notes": {"kept": True}}, {}, True),
         ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
