@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import posixpath
 import shlex
 import typing as t
@@ -288,6 +289,30 @@ def interpolation_file(inventory: Inventory) -> str:
 def env_lines(variables: t.Mapping[str, t.Any]) -> str:
     """Returns variables as the text of an env file for Compose."""
     return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
+
+
+def project(inventory: Inventory) -> State:
+    """Returns the options with which modules have Compose read the host's project before its files are written."""
+    found = client(inventory)
+    called = found["compose"]
+    return _present(
+        {
+            **docker(inventory),
+            "project": found["project"],
+            "project_dir": called["folder"],
+            "content": json.dumps(found["document"]),
+            "compose_files": found["planned_files"],
+            "interpolation_files": called["env_files"],
+            "env_files": {one["path"]: one["content"] for one in found["files"][1:]},
+            "profiles": called["profiles"],
+            "services": called["services"],
+            "version": found["version"],
+            "confirm_identity": inventory.given("wa_confirm_identity"),
+            "skip_mounts": "mounts" in skipped(inventory),
+            "media_folder": found["media_folder"] or None,
+            "media_path": inventory["wa_media_volume_mount_path"],
+        }
+    )
 
 
 def client(inventory: Inventory) -> State:
@@ -571,6 +596,7 @@ def removal_for_comparison(inventory: Inventory) -> State:
 TERMS = {
     **CONCERNS,
     "compose": compose,
+    "project": project,
     "checked_compose": checked_compose,
     "identity": identity_facts,
     "removal": removal,

@@ -59,6 +59,11 @@ KILLER = r"""#!/bin/sh
 case "$*" in *"up --no-deps"*) kill -9 $(ps -o ppid= -p $PPID); exit 1;; esac
 exec /usr/bin/docker "$@"
 """
+# Stands before Docker, and makes a stop of the client slow, as one does that ignores SIGTERM.
+SLOW_STOP = r"""#!/bin/sh
+case "$*" in *"compose "*" stop "*) touch /run/stops; sleep 25;; esac
+exec /usr/bin/docker "$@"
+"""
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
@@ -105,6 +110,7 @@ PLACES = {
     "slow-migration": ("pgsql", "deep"),
     "refused-start": ("mysql", "ci"),
     "never-started": ("mysql", "deep"),
+    "cut-stop": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
     "expired": ("pgsql", "deep"),
     **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
@@ -643,6 +649,26 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
     expect("journal", lab.journal(), {})
 
 
+def cut_stop(lab: Lab, old: str, new: str) -> None:
+    """A stop whose connection breaks goes on at the host. The rollback starts the client after it, not beside it."""
+    print(f"\n### a stop whose connection breaks: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.host(f"printf %s {shlex.quote(SLOW_STOP)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
+    with tempfile.TemporaryFile() as output:
+        run = lab.start("upgrade", output, **wanted)
+        lab.host("until [ -e /run/stops ]; do sleep 0.2; done; sleep 1; pkill -f '^sshd[-a-z]*: .*@notty'")
+        run.wait()
+        output.seek(0)
+        told = one_line(run.returncode, output.read().decode())
+    expect_words("first run", told, 2, "cannot be reached any more", "The schema is untouched", "serves again")
+    expect("what stops still", lab.host("pgrep -fa 'compose .* stop '", check=False), "")
+    expect("what runs", lab.running(), {old})
+    lab.host("rm /usr/local/bin/docker /run/stops")
+    expect_words("second run", lab.say("upgrade", **wanted), 0)
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
 def expired(lab: Lab, old: str, new: str) -> None:
     """A client that answers 1005 to everything is refused, and upgraded when its gate is passed by name."""
     print(f"\n### expired: {old} to {new}", flush=True)
@@ -665,6 +691,7 @@ OTHERS = {
     "slow-migration": slow_migration,
     "refused-start": refused_start,
     "never-started": never_started,
+    "cut-stop": cut_stop,
     "lost-journal": lost_journal,
     "expired": expired,
 }

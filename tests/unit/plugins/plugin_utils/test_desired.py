@@ -15,6 +15,7 @@ from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, db_env, media_volume
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -697,6 +698,18 @@ def test_a_blank_of_adoption_is_no_value_of_a_compose_variable(value: t.Any, mes
     with pytest.raises(WaError) as error:
         desired.client(inventory(**{**OPERATORS, "wa_client_compose_environment": {"MYDB": value}}))
     assert str(error.value).startswith(f"wa_client_compose_environment: MYDB: {message}")
+
+
+def test_the_options_to_read_a_project_are_those_of_the_modules() -> None:
+    given = {**OPERATORS, "wa_client_compose_environment": {"TZ": "UTC"}, "wa_client_skip": ["mounts"]}
+    found = desired.project(inventory(**given, wa_confirm_identity={"media_volume": "m"}))
+    assert {*found} <= {*prediction.ARGUMENT_SPEC}
+    assert json.loads(found["content"]) == desired.client(inventory(**given))["document"]
+    assert (found["skip_mounts"], found["confirm_identity"]) == (True, {"media_volume": "m"})
+    assert [*found["env_files"]] == ["/opt/waba/support/compose.env"]
+    own = desired.project(inventory())
+    assert (own["compose_files"], own["services"], own["skip_mounts"]) == (["-"], [], False)
+    assert {*found} - {*own} == {"confirm_identity"}
 
 
 def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
