@@ -102,6 +102,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.declared impo
     uninterpolated,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.files import private_copies
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -202,7 +203,11 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
     with private_copies(found.texts) as copies:
         read = images_of(project.config(copies=copies))
-    different = {name: read.get(name, "") for name, image in project.wanted.items() if read.get(name) != image}
+    different = {
+        name: read.get(name, "")
+        for name, image in project.wanted.items()
+        if image_reference.parse(read.get(name, "")) != image_reference.parse(image)
+    }
     if different:
         images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
         wanted = ", ".join(project.wanted[name] for name in different)

@@ -24,6 +24,8 @@ _CURES = {
     "ansible.builtin.meta": "Fail, or put a when on the tasks behind it",
 }
 _ROLE = "a role"  # among the files above: the roles that it includes are not looked into
+# Of a role that is included Ansible finds that out in the upgrade, and a rescue can follow it: it may be beside another playbook.
+_LATER = ("was not found", "Could not find specified file in role", "is undefined")
 _ENDS = ("end_play", "end_batch", "end_host", "end_role")
 
 
@@ -48,8 +50,8 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
     except AnsibleError as error:
         if isinstance(error, AnsibleVaultError) or isinstance(error.__cause__, AnsibleVaultError):
             return ""  # an imported file that only the run itself can decrypt
-        if above[-1:] == (_ROLE,) and "was not found" in error.message:
-            return ""  # beside another playbook
+        if above[-1:] == (_ROLE,) and any(words in error.message for words in _LATER):
+            return ""
         return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
     for task in _tasks(loaded.tasks):
         action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
@@ -57,7 +59,8 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
         if action in _CURES and (action != "ansible.builtin.meta" or ends):
             named = f" (task {task.name!r})" if task.name else ""
             return f"{path}: {f'{action} {words}'.strip()}{named} would end the upgrade in the middle. {_CURES[action]} instead."
-        included = os.path.abspath(os.path.join(folder, words or str(task.args.get("file") or "")))
+        beside = os.path.join(task._role._role_path, "tasks") if task._role else folder
+        included = os.path.abspath(os.path.join(beside, words or str(task.args.get("file") or "")))
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
             content = Path(included).read_text(encoding="utf-8")
             found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))
@@ -66,7 +69,8 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
         if action == "ansible.builtin.include_role" and _ROLE not in above and "{{" not in str(task.args):
             # As a role that is imported, which Ansible loads with the play.
             imported = {key: value for key, value in task.args.items() if key in ("name", "role", "tasks_from")}
-            found = refusal(path, json.dumps([{"ansible.builtin.import_role": imported}]), (*above, _ROLE))
+            text = json.dumps([{"ansible.builtin.import_role": imported, "vars": task.vars}], default=str)
+            found = refusal(path, text, (*above, _ROLE))
             if found:
                 return found
     return ""

@@ -106,7 +106,11 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
         default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
         if name in shown:
             value = default["value"].replace("$$", "$") if default else ""
-            if shown[name] not in (value, os.path.normpath(os.path.join(containers[-1]["folder"], value))):
+            paths = [f"{home}{value[1:]}" for home in containers[-1]["homes"]] if value.startswith("~/") else [value]
+            if shown[name] not in (
+                value,
+                *(os.path.normpath(os.path.join(containers[-1]["folder"], path)) for path in paths),
+            ):
                 found.differ += [name] if default and name not in found.differ else []
                 found.values[name] = shown[name]
         elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
@@ -139,10 +143,16 @@ def _settings(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
         home = one["caller"].get("HOME", "")
         if source.startswith(f"{home}/") and became in [f"{other}{source[len(home) :]}" for other in one["homes"]]:
             source = f"$HOME{source[len(home) :]}"  # Compose has replaced a `~`
-        yield str(((document.get("volumes") or {}).get(source) or {}).get("name") or source), [became] if became else []
+        volumes = {
+            key: str((volume or {}).get("name") or key) for key, volume in (document.get("volumes") or {}).items()
+        }
+        keys = [
+            key for key, name in volumes.items() if name == became
+        ]  # a variable in the mount has the key, not the name
+        yield (volumes[source], [became]) if source in volumes else (source, keys or [became])
     for port in body.get("ports") or []:
         parts = [port.get("host_ip"), port.get("published"), port.get("target")] if isinstance(port, dict) else [port]
-        yield ":".join(str(part) for part in parts if part), settings.get("ports", [])
+        yield ":".join(str(part) for part in parts if part).removesuffix("/tcp"), settings.get("ports", [])
     for key in body.get("networks") or ():
         name = ((document.get("networks") or {}).get(key) or {}).get("name")
         yield str(name or ""), settings.get("networks", {})

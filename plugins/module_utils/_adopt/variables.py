@@ -200,13 +200,13 @@ def _operators(client: Client, found: Described) -> None:
             Action(
                 (f"its Compose files use {', '.join(given.unknown)}, which no env file sets",),
                 (
-                    f"Set {', '.join(given.unknown)} in {place} as when the client was started, empty what was not set, and run "
-                    "adopt.yml again",
+                    f"Set {', '.join(given.unknown)} in {place} as when the client was started, leave empty what was not "
+                    "set, and run adopt.yml again",
                 ),
             )
         )
     if given.of_user:
-        names = ", ".join(f"{name} ({value})" for name, value in given.of_user.items())
+        names = ", ".join(name if is_secret(name) else f"{name} ({value})" for name, value in given.of_user.items())
         found.actions.append(
             Action(
                 (f"its Compose files use the environment of who started it: {names}; the collection is another user",),

@@ -32,7 +32,7 @@ def complete_limits(services: t.Mapping[str, Document]) -> None:
 
 # Stands for the colons of `${NAME:-value}` and `${NAME:?error}`, at which Compose divides a mount also without interpolation.
 _COLON = "\ua789"
-_BRACED = re.compile(r"\$\{[^}]*\}")
+_BRACED = re.compile(r"\$\{[^}\n]*\}")
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def uninterpolated(paths: t.Iterable[str]) -> t.Iterator[dict[str, str]]:
 
 def as_written(output: str, copies: t.Mapping[str, str]) -> str:
     """Returns what Compose prints of `uninterpolated` files with what the files have."""
-    for path, place in copies.items():
+    for path, place in sorted(copies.items(), key=lambda copy: -len(copy[1])):
         output = output.replace(place, path)
     return output.replace(_COLON, ":")
 

@@ -84,7 +84,9 @@ def _set_variable(
 ) -> None:
     """Gives a variable of an image, its last one, the value with which the image is the wanted one."""
     name = variable["name"] or variable["plain"]
-    value = values(raw, image).get(name)
+    reference = image_reference.parse(image)
+    # A file may have another spelling of the image than the inventory.
+    value = values(raw, image).get(name) or values(raw, f"{reference.repository}:{reference.tag}").get(name)
     if not value:
         found.problems.append(f"service {service} has the image {raw}, which is not {image} with any value of {name}")
         return

@@ -29,6 +29,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "roles" / "own" / "tasks" / "main.yml").write_text("- meta: end_role\n")
     (tmp_path / "roles" / "own" / "tasks" / "wait.yml").write_text("- pause:\n")
     (tmp_path / "roles" / "own" / "tasks" / "again.yml").write_text("- include_role: {name: own, tasks_from: again}\n")
+    (tmp_path / "roles" / "own" / "tasks" / "flavour.yml").write_text("- import_tasks: '{{ flavour }}.yml'\n")
+    (tmp_path / "roles" / "own" / "tasks" / "beside.yml").write_text("- include_tasks: pause.yml\n")
+    (tmp_path / "roles" / "own" / "tasks" / "pause.yml").write_text("- debug:\n")  # as a file beside the hook is called
     (tmp_path / "roles" / "ends" / "tasks").mkdir(parents=True)
     (tmp_path / "roles" / "ends" / "tasks" / "main.yml").write_text("- meta: end_host\n")
     (tmp_path / "broken.yml").write_text("- debug: {}\n  whne: x\n")
@@ -103,6 +106,10 @@ def test_what_ansible_cannot_load_is_refused(folder: Path, text: str, words: str
         "- include_role: {name: own, tasks_from: again}",
         "- include_role: {name: '{{ pool }}'}",
         "- include_role: {name: gone}",  # it may be beside another playbook
+        "- include_role: {name: own, tasks_from: gone}\n  when: false",
+        "- include_role: {name: own, tasks_from: flavour}\n  vars: {flavour: main}",
+        "- include_role: {name: own, tasks_from: flavour}",  # which its caller may set
+        "- include_role: {name: own, tasks_from: beside}",
         "- debug: {msg: '{{ later }}', token: !vault '$ANSIBLE_VAULT;1.1;AES256'}",
     ],
 )

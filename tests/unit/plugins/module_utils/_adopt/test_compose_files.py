@@ -32,16 +32,26 @@ def test_variables_outside_of_services_count_and_elsewhere_those_that_must_be_se
 
 
 def test_a_default_may_be_a_path_below_the_folder() -> None:
-    mounts = [{"source": "${A:-./a}", "target": "/a"}, {"source": "${B:-b}", "target": "/b"}]
-    where = [["bind", "/srv/biz/a", "/a"], ["bind", "/data/b", "/b"]]
+    sources = {"/a": "${A:-./a}", "/b": "${B:-b}", "/c": "${C:-~/c}"}
+    mounts = [{"source": source, "target": target} for target, source in sources.items()]
+    where = [["bind", "/srv/biz/a", "/a"], ["bind", "/data/b", "/b"], ["bind", "/root/c", "/c"]]
     found = read(container("wacore", declared={"volumes": mounts}, mounts=where))
     assert (found.values, found.differ) == ({"B": "/data/b"}, ["B"])
 
 
 def test_a_port_in_the_long_form() -> None:
-    ports = [{"host_ip": "127.0.0.1", "published": "${PORT:-80}", "target": 443}]
-    found = read(container("waweb", declared={"ports": ports}, settings={"ports": ["127.0.0.1:9090:443"]}))
-    assert (found.values, found.differ) == ({"PORT": "9090"}, ["PORT"])
+    ports = [{"host_ip": "127.0.0.1", "published": "${PORT:-80}", "target": 443}, "${MORE}:90/tcp"]
+    published = ["127.0.0.1:9090:443", "9100:90"]
+    found = read(container("waweb", declared={"ports": ports}, settings={"ports": published}))
+    assert (found.values, found.differ) == ({"PORT": "9090", "MORE": "9100"}, ["PORT"])
+
+
+@pytest.mark.parametrize(("source", "values"), [("${MEDIA:-media}", {}), ("${MEDIA}", {"MEDIA": "media"})])
+def test_a_variable_in_a_mount_has_the_key_of_the_volume(source: str, values: dict[str, str]) -> None:
+    document = {"volumes": {"media": {"name": "biz_whatsappMedia"}}}
+    declared = {"volumes": [{"source": source, "target": "/usr/local/wamedia"}]}
+    found = read(container("wacore", declared=declared, document=document))
+    assert (found.values, found.differ) == (values, [])
 
 
 def test_where_two_containers_show_different_values_the_last_one_counts() -> None:

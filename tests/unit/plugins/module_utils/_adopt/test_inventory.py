@@ -385,7 +385,7 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
             {"h1": survey(container("wacore", declared={"environment": {"BY": "$USER", "AT": "$HOME"}, "ports": ["$PORT:1"]},
                                     environment={"BY": "ops", "AT": "/root"}), container("waweb"))},
             "1. h1: its Compose files use PORT, which no env file sets\n"
-            "   - To do: Set PORT in /srv/biz/.env as when the client was started, empty what was not set, and run adopt.yml again\n"
+            "   - To do: Set PORT in /srv/biz/.env as when the client was started, leave empty what was not set, and run adopt.yml again\n"
             "2. h1: its Compose files use the environment of who started it: USER (ops); the collection is another user\n",
         ),
         (

@@ -103,7 +103,7 @@ def test_a_mount_with_a_default_or_an_error_is_not_divided_at_its_colon(tmp_path
     """Without interpolation Compose itself refuses it, or takes the default for the target."""
     path = tmp_path / "compose.yml"
     path.write_text(
-        "services: {wacore: {image: 'a:${TAG:-1}', env_file: ['${E:-db}.env'], "
+        "# was ${OLD:-\nservices: {wacore: {image: 'a:${TAG:-1}', env_file: ['${E:-db}.env'], "
         "volumes: ['${A:-./a}:/a:ro', '${B:-/b}:/b', '${C:?set: C}/c:/c:ro', './d:/d']}}"
     )
     reader, files = Reader(Runner()), Files("biz", str(tmp_path), (str(path),))

@@ -378,3 +378,10 @@ def test_all_problems_are_returned() -> None:
 def test_only_the_image_is_changed(raw: str, image: str, text: str, expected: str) -> None:
     found = update({"w": raw}, {"w": image}, {"f": text}, {})
     assert (found.texts.get("f", ""), found.problems) == (expected, [])
+
+
+def test_another_spelling_of_an_image_is_the_same_image() -> None:
+    found = update(
+        {"waweb": "acme/web:v${V}"}, {"waweb": "docker.io/acme/web:v2.53.4"}, {FILE: ""}, {ENV: "V=2.51.2\n"}
+    )
+    assert (found.texts, found.problems) == ({ENV: "V=2.53.4\n"}, [])
