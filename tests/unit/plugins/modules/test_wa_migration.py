@@ -443,8 +443,8 @@ def test_each_holder_of_the_lock_is_waited_for_as_long(
     host: Host, monkeypatch: pytest.MonkeyPatch, looks: int, migrated: bool
 ) -> None:
     seconds = itertools.count(0, 10)  # between two looks
-    clock = types.SimpleNamespace(monotonic=lambda: now[-1], time=time.time, sleep=lambda _seconds: None)
     now = [next(seconds)]
+    clock = types.SimpleNamespace(monotonic=lambda: now[-1], time=time.time, sleep=lambda _seconds: None)
 
     def look(holder: str | None) -> Event:
         def event() -> str | None:
