@@ -209,7 +209,9 @@ def _operators(client: Client, found: Described) -> None:
         names = ", ".join(name if is_secret(name) else f"{name} ({value})" for name, value in given.of_user.items())
         found.actions.append(
             Action(
-                (f"its Compose files use the environment of who started it: {names}; the collection is another user",),
+                (
+                    f"its Compose files use the environment of whoever started it: {names}; the collection runs as another user",
+                ),
                 (
                     "Write the values there in place of the variables or `~`, and run adopt.yml again: that recreates nothing",
                 ),

@@ -386,12 +386,12 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
                                     environment={"BY": "ops", "AT": "/root"}), container("waweb"))},
             "1. h1: its Compose files use PORT, which no env file sets\n"
             "   - To do: Set PORT in /srv/biz/.env as when the client was started, leave empty what was not set, and run adopt.yml again\n"
-            "2. h1: its Compose files use the environment of who started it: USER (ops); the collection is another user\n",
+            "2. h1: its Compose files use the environment of whoever started it: USER (ops); the collection runs as another user\n",
         ),
         (
             {"h1": survey(container("wacore", declared={"volumes": [{"source": "/root/data", "target": "/data"}]},
                                     mounts=[["bind", "/home/ops/data", "/data"]]), container("waweb"))},
-            "its Compose files use the environment of who started it: HOME (/home/ops); the collection is another user\n",
+            "its Compose files use the environment of whoever started it: HOME (/home/ops); the collection runs as another user\n",
         ),
         (
             {"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)},
