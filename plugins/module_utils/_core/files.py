@@ -179,9 +179,6 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
 @contextlib.contextmanager
 def private_copies(texts: t.Mapping[str, str]) -> t.Iterator[dict[str, str]]:
     """Writes texts, by path, as private temporary files, so that a program reads them before they are written; returns their paths."""
-    if not texts:
-        yield {}
-        return
     # With pipelining the module's temporary folder does not exist, and creating it would cause a warning.
     with tempfile.TemporaryDirectory() as folder:  # mode 0700
         copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
