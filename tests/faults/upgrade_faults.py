@@ -564,7 +564,7 @@ def hung_snapshot(lab: Lab, old: str, new: str) -> None:
     print(f"\n### hung snapshot: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     output = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 4711", wa_upgrade_dump_timeout="5s")
-    expect_words("first run", output, 2, "as one that is stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
+    expect_words("first run", output, 2, "was stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
     expect("what runs", lab.running(), {old})
     expect("left of the command", lab.host("grep -lw 4711 /proc/[0-9]*/cmdline", check=False), "")
     expect_words("second run", lab.say("upgrade", **wanted), 0)
