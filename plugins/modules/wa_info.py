@@ -715,9 +715,8 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)
         one["declared"] = one["document"]["services"].get(one["service"], {})
-        names = {"HOME", *_NAME.findall(json.dumps(one["document"]))} - {
-            "PWD"
-        }  # which every call has as the operator's
+        # Every call has the operator's PWD.
+        names = {"HOME", *_NAME.findall(json.dumps(one["document"]))} - {"PWD"}
         one["caller"] = {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
 

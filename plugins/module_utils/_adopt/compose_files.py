@@ -146,9 +146,8 @@ def _settings(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
         volumes = {
             key: str((volume or {}).get("name") or key) for key, volume in (document.get("volumes") or {}).items()
         }
-        keys = [
-            key for key, name in volumes.items() if name == became
-        ]  # a variable in the mount has the key, not the name
+        # A variable in the mount has the key, not the name.
+        keys = [key for key, name in volumes.items() if name == became]
         yield (volumes[source], [became]) if source in volumes else (source, keys or [became])
     for port in body.get("ports") or []:
         parts = [port.get("host_ip"), port.get("published"), port.get("target")] if isinstance(port, dict) else [port]

@@ -89,7 +89,7 @@ def _undefined(project: compose_project.Project) -> list[WaError]:
             f"service {name}",
             "the operator's Compose files do not define it",
             "each service of the client there",
-            "Name it in wa_client_service_names as it is called there, or add it there",
+            "Set its name there in wa_client_service_names, or add it to these files",
         )
         for name in project.selected
         if not {key for key, value in (services.get(name) or {}).items() if value} - {"image", "networks"}

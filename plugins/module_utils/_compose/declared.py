@@ -30,14 +30,14 @@ def complete_limits(services: t.Mapping[str, Document]) -> None:
                 body["ulimits"][name] = {"soft": 0, "hard": 0, **limit}
 
 
-# Stands for the colons of `${NAME:-value}` and `${NAME:?error}`, at which Compose divides a mount also without interpolation.
+# Replaces the colons of `${NAME:-value}` and `${NAME:?error}`: Compose splits a mount at them also without interpolation.
 _COLON = "\ua789"
 _BRACED = re.compile(r"\$\{[^}\n]*\}")
 
 
 @contextlib.contextmanager
 def uninterpolated(paths: t.Iterable[str]) -> t.Iterator[dict[str, str]]:
-    """Returns private temporary copies, by path, of Compose files that `config --no-interpolate` would not read as they are meant.
+    """Returns private temporary copies, by path, of Compose files that `config --no-interpolate` would misread.
 
     What Compose prints of them goes through `as_written`.
     """

@@ -77,7 +77,7 @@ def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: R
     assert refuse(content=json.dumps({"services": services}), services=["core", "waweb"]) == {
         "services": [
             "service waweb: the operator's Compose files do not define it; expected each service of the client there. "
-            "Name it in wa_client_service_names as it is called there, or add it there"
+            "Set its name there in wa_client_service_names, or add it to these files"
         ]
     }
 
