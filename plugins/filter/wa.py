@@ -250,6 +250,11 @@ def upgrade_verdict(
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
                 "replace": playbook_command("provision", {"wa_client_replace_unmanaged": True}),
             },
+            "upgraded": sorted(
+                one
+                for one in {facts["deployment"]["leader"], *groups.get("wa_upgrade_leaders", ())}
+                if "__wa_upgrade_begun" in hostvars[one] and (one == facts["deployment"]["leader"] or one not in hosts)
+            ),
             "identity": _refusal(_compare_identity)(
                 identity, hostvars, groups, inspections, client_identity.ATTRIBUTES
             ),

@@ -90,6 +90,7 @@ FINISHED = Skip("no upgrade is unfinished", lambda now: not now.unfinished)
 NOTHING = Skip("nothing to upgrade", lambda now: now.target_given and not now.needed)
 MIGRATED = Skip("the database is migrated", lambda now: now.migrated)
 TAKE_OVER = Skip("`wa_upgrade_take_over`", lambda now: bool(now.facts["take_over"]))
+CHECK_ONLY = Skip("`wa_upgrade_check_only`", lambda now: bool(now.facts["check_only"]))
 NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"] and not now.facts["missing_hooks"])
 RENDERED = Skip("the migration is in the role's Compose file", lambda now: not now.compose.get("migration"))
 NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
@@ -140,6 +141,17 @@ def _left_out(now: Observed) -> Problem:
     return (
         f"not in this run (--limit, or wa_hosts): {', '.join(missing)} of deployment {now.name}.",
         "A deployment is upgraded as a whole: take all of its hosts, or none.",
+    )
+
+
+def _upgraded(now: Observed) -> Problem:
+    # A second upgrade that finds nothing to do is none.
+    leaders = [one for one in now.facts["upgraded"] if now.needed or one != now.deployment["leader"]]
+    if not leaders:
+        return None
+    return (
+        f"this run of ansible-playbook has upgraded before, led by {', '.join(leaders)}, and Ansible keeps what was found for that.",
+        "Run ansible-playbook once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
     )
 
 
@@ -441,6 +453,7 @@ def _reads(now: Observed) -> Problem:
 CHECKS = (
     Check("wa_upgrade_state is present", "`present`", _state),
     Check("the run covers the deployment", "all hosts of the deployment", _left_out),
+    Check("the run upgrades once", "no upgrade by an earlier play", _upgraded, skip=(CHECK_ONLY,)),
     Check(TARGET, "a version such as 2.53.4", _version, skip=(NO_TARGET,)),
     # Found out in the outage, a time-out of nothing would leave the client stopped.
     Check(VALUES, "values that the roles accept", _values),
@@ -671,7 +684,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
-    `hooks` (refusals by path), `missing_hooks`, `commands` (`go_on`, `replace`), `secrets`, `today` (YYYY-MM-DD).
+    `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`, `replace`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
     journal), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),

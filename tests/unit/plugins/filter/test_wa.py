@@ -290,6 +290,29 @@ def test_the_verdict_of_a_host_has_what_other_features_refuse() -> None:
     assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
 
 
+@pytest.mark.parametrize(
+    ("begun", "changes", "leaders"),
+    [
+        ([], {}, ""),
+        (["h9"], {}, "h9"),
+        (["h9"], {"version": "2.51.2", "dump": False}, "h9"),
+        (["h1"], {}, "h1"),
+        # The same playbook twice in a run: the second finds nothing to upgrade.
+        (["h1"], {"version": "2.51.2", "dump": False}, ""),
+        (["h2"], {}, ""),  # of another deployment, which is refused itself
+    ],
+)
+def test_a_run_that_has_upgraded_before_is_refused(
+    begun: list[str], changes: dict[str, t.Any], leaders: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GROUPS, "wa_upgrade_leaders", ["h1", "h2", "h9"])
+    hostvars: dict[str, dict[str, t.Any]] = {
+        host: {"__wa_upgrade_begun": {}} if host in begun else {} for host in ("h1", "h2", "h9")
+    }
+    failed = upgrade_verdict(hostvars, **changes)["failed"]
+    assert [text.partition("led by ")[2].partition(",")[0] for text in failed] == ([leaders] if leaders else [])
+
+
 @pytest.mark.parametrize(("dead", "state"), [(False, "failed"), (True, "ok")])
 def test_the_lock_of_a_run_that_has_ended_here_does_not_count(
     dead: bool, state: str, monkeypatch: pytest.MonkeyPatch

@@ -68,6 +68,12 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "or none.",
     ),
     (
+        "the run upgrades once",
+        {"upgraded": ["s1"]},
+        "h1: this run of ansible-playbook has upgraded before, led by s1, and Ansible keeps what was found for that. Run "
+        "ansible-playbook once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
+    ),
+    (
         "the target is a version",
         {"version": "latest", "target_images": []},
         "h1: wa_upgrade_version: version: 'latest' is no version of the client; expected a version such as 2.53.4 (quote it in YAML).",
@@ -275,6 +281,7 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         {"skip": "settings_backup", "backup_password": False},
         "settings_backup or expiry in wa_upgrade_skip",
     ),
+    ("the run upgrades once", {"upgraded": ["s1"], "check_only": True}, "wa_upgrade_check_only"),
     ("the hook files exist", {"hooks": {}}, "no hooks"),
     ("the hooks cannot end the play", {"hooks": {}}, "no hooks"),
     (
