@@ -687,17 +687,16 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
     homes = sorted({user.pw_dir for user in pwd.getpwall()})
     for one in created:
         own = [path for path in one["files"] if client_files.is_own(path)]
-        # What stood after the operator's files was the collection's: somebody has stopped using it, and removed its folder.
-        own += [
-            path
-            for path in one["files"][1:]
-            if path.startswith(f"{deployment_topology.PROJECTS_DIR}/") and not os.path.exists(path)
-        ]
+        own += [path for path in one["files"][1:] if is_removed(path, "compose.yml")]
         # After ours they only add to a client that the collection describes.
         one["operators_files"] = (
             [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
         )
-        one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
+        one["interpolation_files"] = [
+            path
+            for path in one["interpolation_files"]
+            if not client_files.is_own(path) and not is_removed(path, "compose.env")
+        ]
         if one["folder"] and one["operators_files"] and not one["interpolation_files"]:
             one["interpolation_files"] = env_files_above(one["folder"], one["operators_files"][0])
         paths = tuple(one["operators_files"] or one["files"])
@@ -711,13 +710,24 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             keys, env_files = reader.environment(files, one["service"])
         except WaError as error:
             one["compose_problem"] = error.found
+            with contextlib.suppress(WaError):
+                reader.document(files)
+                one["compose_problem"] += (
+                    ". Compose reads them otherwise, and the collection needs --no-interpolate: write values in place of variables there"
+                )
             continue
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)
-        one["declared"] = one["document"]["services"].get(one["service"], {})
+        one["declared"] = (one["document"].get("services") or {}).get(one["service"], {})
         # Every call has the operator's PWD.
         names = {"HOME", *_NAME.findall(json.dumps(one["document"]))} - {"PWD"}
         one["caller"] = {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+def is_removed(path: str, name: str) -> bool:
+    """Returns whether a file was the collection's: somebody has stopped using it, and removed its folder."""
+    folder = f"{deployment_topology.PROJECTS_DIR}/"
+    return path.startswith(folder) and os.path.basename(path) == name and not os.path.exists(path)
 
 
 def env_files_above(folder: str, compose_file: str) -> list[str]:

@@ -150,13 +150,13 @@ class Project:
                 ", ".join(params["compose_files"]), f"docker compose config: {found}", "files that it can read"
             )
         document = t.cast("dict[str, t.Any]", json.loads(as_written(output, there)))
-        complete_limits(document["services"])
+        complete_limits(document.get("services") or {})
         return document
 
 
 def images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Returns the image of each service."""
-    return {name: str(one.get("image") or "") for name, one in document["services"].items()}
+    return {name: str(one.get("image") or "") for name, one in (document.get("services") or {}).items()}
 
 
 def stage(module: AnsibleModule, result: Result, project: Project) -> None:

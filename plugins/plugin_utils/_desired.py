@@ -245,6 +245,14 @@ def compose(inventory: Inventory) -> State:
     if ours in theirs:
         raise WaError("wa_client_compose_files", f"{ours}, which the role writes", "the operator's Compose files", cure)
     env_files = _paths("wa_client_compose_env_files", inventory["wa_client_compose_env_files"])
+    if given is not None and place["project_dir"] in compose_call.folders(given, theirs):
+        # A plain `docker compose up` prefers compose.yml to docker-compose.yml.
+        raise WaError(
+            "wa_project_dir",
+            f"{place['project_dir']}, where the operator's Compose files are",
+            "a folder of the role's own",
+            "In that one docker compose up would take the role's compose.yml for the whole project",
+        )
     if inventory["wa_client_compose_environment"]:
         env_files.append(interpolation_file(inventory))
     folder = place["project_dir"] if given is None else paths.normalise("wa_client_compose_dir", given)

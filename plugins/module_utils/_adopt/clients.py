@@ -72,7 +72,8 @@ class Client:
     @property
     def env_format(self) -> str:
         """Who read db.env, so that its lines mean what they meant."""
-        return "compose" if self.project else "docker"
+        entries = [entry for one in self.containers for entry in one["declared"].get("env_file") or []]
+        return "docker" if not self.project or any(one.get("format") == "raw" for one in entries) else "compose"
 
     def keys_of(self, path: str) -> dict[str, str | None]:
         """The variables of an env file."""
@@ -92,6 +93,16 @@ class Client:
     def multiconnect(self) -> bool:
         """Whether it is a node of a client that may be on several hosts."""
         return any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in self.containers)
+
+    @property
+    def databases(self) -> dict[str, list[str]]:
+        """Its Coreapps and masters, by the database that they use."""
+        found: dict[str, list[str]] = {}
+        for one in self.containers:
+            host, *rest = (one["environment"].get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
+            if host and one["role"] != "web":
+                found.setdefault(" ".join([host, *filter(None, rest)]), []).append(one["name"])
+        return found
 
     @property
     def database(self) -> tuple[str, ...]:
@@ -266,7 +277,13 @@ def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
             Action((f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}",), (read_all,))
             for kind in missing
         ]
-        if len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
+        databases = members[0].databases
+        if len(databases) > 1:
+            lines = [f"{database}: {', '.join(where)}" for database, where in sorted(databases.items())]
+            fact = "its containers have different databases, as if they were two clients"
+            cure = "Give each client a Compose project of its own, and run adopt.yml again; do not run provision.yml before"
+            actions.append(Action((fact, *lines), (cure,)))
+        elif len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
             actions.append(
                 Action(
                     (

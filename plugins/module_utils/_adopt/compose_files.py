@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import typing as t
@@ -72,6 +73,7 @@ class Interpolation:
     differ: list[str] = field(default_factory=list)  # names of those for which the files have another default
     unknown: list[str] = field(default_factory=list)
     of_user: dict[str, str] = field(default_factory=dict)  # those of which the collection's user has another value
+    edited: list[str] = field(default_factory=list)  # names of those for which an env file has another value
 
 
 def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
@@ -83,7 +85,7 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     """
     found, missing = Interpolation(), dict[str, None]()
     files, callers = interpolation_files(containers[-1]), containers[-1]["caller"]
-    known = {entry.key for path in files for entry in env_file.read_compose(texts.get(path, ""))}
+    known = {entry.key: entry.value for path in files for entry in env_file.read_compose(texts.get(path, ""))}
     shown: dict[str, str] = {}
     for one in containers:
         passed = [
@@ -101,16 +103,16 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     )
     for variable in (one for text in _read(containers) for one in compose_version.VARIABLE.finditer(text)):
         name = variable["name"] or variable["plain"]
-        if name in known or name in callers or name in _ALWAYS:
+        if name in callers or name in _ALWAYS:
             continue
         default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
-        if name in shown:
+        if name in known:
+            value = known[name]
+            if value and name in shown and name not in found.edited and not _is(shown[name], value, containers[-1]):
+                found.edited.append(name)
+        elif name in shown:
             value = default["value"].replace("$$", "$") if default else ""
-            paths = [f"{home}{value[1:]}" for home in containers[-1]["homes"]] if value.startswith("~/") else [value]
-            if shown[name] not in (
-                value,
-                *(os.path.normpath(os.path.join(containers[-1]["folder"], path)) for path in paths),
-            ):
+            if not _is(shown[name], value, containers[-1]):
                 found.differ += [name] if default and name not in found.differ else []
                 found.values[name] = shown[name]
         elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
@@ -118,6 +120,12 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     found.unknown = [name for name in missing if name not in found.values]
     found.of_user = {name: shown[name] for name, value in callers.items() if shown.get(name, value) != value}
     return found
+
+
+def _is(shown: str, value: str, container: Mapping) -> bool:
+    """Returns whether a container shows a value, as it is or as a path."""
+    paths = [f"{home}{value[1:]}" for home in container["homes"]] if value.startswith("~/") else [value]
+    return shown in (value, *(os.path.normpath(os.path.join(container["folder"], path)) for path in paths))
 
 
 def _pairs(one: Mapping) -> t.Iterator[tuple[str, t.Iterable[str]]]:
@@ -185,7 +193,7 @@ def _texts(value: t.Any) -> t.Iterator[str]:
 
 
 def variables(
-    containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping], files: t.Iterable[Mapping]
+    containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping], files: t.Sequence[Mapping]
 ) -> tuple[dict[str, t.Any], Interpolation]:
     """Returns the variables of the roles for the operator's Compose files, and the variables of these files.
 
@@ -197,7 +205,9 @@ def variables(
     beside = [one for one in sidecars if one["operators_files"] == last["operators_files"]]
     by_age = [*sorted(beside, key=_created), *sorted(containers, key=_created)]
     given = interpolation(by_age, texts)
-    env_files = [path for path in interpolation_files(last) if path in texts]
+    missing = os.strerror(errno.ENOENT)
+    there = {one["path"] for one in files if one["text"] is not None or one["problem"] != missing}
+    env_files = last["interpolation_files"] or [path for path in interpolation_files(last) if path in there]
     enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {
         "wa_client_compose_dir": last["folder"],

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, db_env, registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
@@ -20,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MA
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
+_SWARM = "com.docker.swarm.service.name"  # a label
 _LONGEST = 300  # of a line that is quoted
 _STARTS = {"up", "start", "restart", "run", "pull", "create"}
 _ID = re.compile(r"\b[0-9a-f]{12,64}\b")
@@ -31,8 +33,18 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     found.notes += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
+    theirs = compose_files.newest(client.containers)
+    if client.operators and names["project_dir"] in call.folders(theirs["folder"], theirs["operators_files"]):
+        folder = f"{names['project_dir']}.waba"
+        found.variables["wa_project_dir"] = folder
+        names.update(deployment_topology.places(client.host, names["slug"], folder))
     if not client.project:
         found.variables["wa_client_container_names"] = _recorded(client, topology)
+    swarm = [one["name"] for one in client.containers if _SWARM in one["settings"].get("labels", {})]
+    if swarm:
+        fact = f"Docker Swarm runs {', '.join(swarm)}, and starts what is stopped again, on any of its hosts"
+        cure = "Start the client by docker compose in place of docker stack, and run adopt.yml again; do not run provision.yml before"
+        found.actions.append(Action((fact,), (cure,)))
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
     if topology != "single":
@@ -146,7 +158,7 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             )
             continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
-    if len(seats) > 1 or ("nothing", "") in seats:
+    if (len(seats) > 1 or ("nothing", "") in seats) and len(client.databases) < 2:
         mounts = [f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items())]
         found.actions.append(
             Action(
@@ -229,12 +241,29 @@ def _operators(client: Client, found: Described) -> None:
                 (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
             )
         )
+    if given.edited:
+        names = ", ".join(given.edited)
+        found.pending.append(
+            f"an env file has another value of {names} than the client runs with: it was edited since, and the new value comes into force; "
+            "or the environment of whoever starts the client has it, which comes first: then write what runs into the file"
+        )
+    for file in client.survey["files"]:
+        if file["text"] is None and file["path"] in variables.get("wa_client_compose_env_files", ()):
+            found.actions.append(
+                Action(
+                    (
+                        f"the variables of its Compose files are in {file['path']}, which cannot be read ({file['problem']})",
+                    ),
+                    ("Put it there as when the client was started, in UTF-8, and run adopt.yml again",),
+                )
+            )
     sets = {one["name"]: ", ".join([*one["operators_files"], *one["interpolation_files"]]) for one in client.containers}
     if len({*sets.values()}) > 1:
         last = compose_files.newest(client.containers)["name"]
         started = "; ".join(f"{name} from {files}" for name, files in sets.items())
         found.notes.append(
-            f"started from different Compose files: {started}; the inventory has those of {last}, which is the newest"
+            f"started from different Compose files: {started}; the inventory has those of {last}, which is the newest; "
+            "where all of them make the project, list them in wa_client_compose_files"
         )
     for path in (variables["wa_client_compose_dir"], *variables["wa_client_compose_files"]):
         try:
@@ -410,10 +439,12 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
                 "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
                 "permission an upgrade is refused that `docker compose up` would undo"
             )
-        elif theirs and not client.containers[0]["files_gone"]:
+        elif theirs or not client.containers[0]["files"]:
+            where = ", ".join(theirs) or "the Compose files of the project"
+            gone = client.containers[0]["files_gone"] or not theirs
             found.upgrade.append(
-                f"leaves {', '.join(theirs)} as it is: set the new version there, too, because `docker compose up` with it would "
-                "start the old version on the migrated database"
+                f"leaves {where} as it is{', wherever that is now (it is not on this host)' if gone else ''}: set the new version there, "
+                "too, because `docker compose up` with it would start the old version on the migrated database"
             )
     else:
         found.upgrade += [

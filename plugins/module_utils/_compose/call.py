@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
@@ -31,6 +32,11 @@ def options(
         *(f"--profile={name}" for name in profiles),
         *(f"--file={path}" for path in files),
     ]
+
+
+def folders(project_dir: str, compose_files: t.Iterable[str]) -> set[str]:
+    """Returns the folders in which a plain `docker compose` may find Compose files of a project."""
+    return {os.path.normpath(path) for path in (project_dir, *map(os.path.dirname, compose_files))}
 
 
 def directory(folder: str) -> dict[str, str]:

@@ -76,6 +76,8 @@ def _container(
     image = images[record["Image"]]
     settings, left = container_settings.settings(record, image)
     labels = record["Config"].get("Labels") or {}
+    folder = labels.get(docker_engine.FOLDER_LABEL, "")
+    env_files = labels.get(docker_engine.ENV_FILES_LABEL, "")
     return {
         "name": found.name,
         "id": found.id,
@@ -88,9 +90,10 @@ def _container(
         "state": found.state,
         "created": record["Created"],
         "compose_version": labels.get(_COMPOSE + "version", ""),
-        "folder": labels.get(docker_engine.FOLDER_LABEL, ""),
+        "folder": folder,
         "files": docker_engine.compose_files(labels),
-        "interpolation_files": [path for path in labels.get(docker_engine.ENV_FILES_LABEL, "").split(",") if path],
+        # Compose v1 has them as they were given.
+        "interpolation_files": [os.path.normpath(os.path.join(folder, path)) for path in env_files.split(",") if path],
         "settings": settings,
         "unsupported_settings": left,
         "environment": container_settings.environment(record, image),

@@ -302,15 +302,32 @@ def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(t
         "folder": str(tmp_path),
         "service": "wacore",
         "files": [str(theirs), "/opt/waba/has-gone/compose.yml"],
-        "interpolation_files": [str(variables), str(tmp_path / "gone.env")],
+        "interpolation_files": [str(variables), str(tmp_path / "gone.env"), "/opt/waba/has-gone/compose.env"],
     }
     wa_info.read_compose_files([one], run)
     assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], [])
+    assert one["interpolation_files"] == [str(variables), str(tmp_path / "gone.env")]
     files = [word for word in calls[0] if word.startswith(("--file", "--env-file"))]
     assert files == [f"--env-file={variables}", f"--file={theirs}"]
-    one["files"] = [str(theirs), str(tmp_path / "more.yml")]
+    gone = [str(tmp_path / "more.yml"), "/opt/waba/has-gone/prod.yml"]
+    one["files"] = [str(theirs), *gone]
     wa_info.read_compose_files([one], run)
-    assert one["files_gone"] == [str(tmp_path / "more.yml")]
+    assert one["files_gone"] == gone
+
+
+def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        return (1, "", "pull_policy is wrong") if "--no-interpolate" in command else (0, '{"services": {}}', "")
+
+    one: dict[str, t.Any] = {
+        **{"project": "biz", "folder": str(tmp_path), "service": "wacore"},
+        **{"files": [str(tmp_path / "compose.yml")], "interpolation_files": []},
+    }
+    wa_info.read_compose_files([one], run)
+    assert one["compose_problem"] == (
+        "docker compose config: pull_policy is wrong. Compose reads them otherwise, and the collection needs --no-interpolate: write "
+        "values in place of variables there"
+    )
 
 
 @pytest.mark.parametrize(

@@ -506,8 +506,8 @@ def test_in_an_operators_folder_the_own_file_comes_last() -> None:
             {"repositories": {"core": "m:5000/c", "waweb": "m:5000/w"}},
         ),
         (
-            {**OPERATORS, "wa_client_compose_dir": "/opt/waba/support"},
-            {"folder": "/opt/waba/support", "files": [*THEIRS, OURS]},
+            {**OPERATORS, "wa_client_compose_dir": "/opt/waba"},
+            {"folder": "/opt/waba", "files": [*THEIRS, OURS]},
         ),
     ],
 )
@@ -563,6 +563,17 @@ def test_where_a_host_has_no_coreapp_the_migration_is_made_from_a_master(host: s
             {**OPERATORS, "wa_client_compose_files": [OURS]},
             "wa_client_compose_files: /opt/waba/support/compose.yml, which the role writes; expected the operator's Compose "
             "files. Name yours, in the order of docker compose --file",
+        ),
+        *(
+            (
+                {**OPERATORS, **place},
+                "wa_project_dir: /opt/waba/support, where the operator's Compose files are; expected a folder of the role's own. In "
+                "that one docker compose up would take the role's compose.yml for the whole project",
+            )
+            for place in (
+                {"wa_client_compose_dir": "/opt/waba/support/"},
+                {"wa_client_compose_files": ["/a.yml", "/opt/waba/support/b.yml"]},
+            )
         ),
         (
             {**OPERATORS, "wa_client_compose_dir": "srv/biz"},

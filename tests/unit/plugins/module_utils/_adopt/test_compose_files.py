@@ -39,6 +39,14 @@ def test_a_default_may_be_a_path_below_the_folder() -> None:
     assert (found.values, found.differ) == ({"B": "/data/b"}, ["B"])
 
 
+@pytest.mark.parametrize(
+    ("env", "edited"), [("ZONE=UTC", []), ("ZONE=CET", ["ZONE"]), ("ZONE=UTC\nZONE=CET", ["ZONE"]), ("ZONE=$OTHER", [])]
+)
+def test_an_env_file_with_another_value_than_the_client_runs_with(env: str, edited: list[str]) -> None:
+    found = read(core({"environment": {"TZ": "${ZONE:-UTC}"}}, TZ="UTC"), env=env)
+    assert (found.edited, found.values, found.differ) == (edited, {}, [])
+
+
 def test_a_port_in_the_long_form() -> None:
     ports = [{"host_ip": "127.0.0.1", "published": "${PORT:-80}", "target": 443}, "${MORE}:90/tcp"]
     published = ["127.0.0.1:9090:443", "9100:90"]
@@ -145,7 +153,7 @@ KEPT = {
     "wa_client_restart": "report",
     "wa_upgrade_update_compose_files": False,
 }
-DOT_ENV = {"path": "/srv/biz/.env", "text": "A=1\n"}
+DOT_ENV = {"path": "/srv/biz/.env", "text": "A=1\n", "problem": ""}
 
 
 @pytest.mark.parametrize(
@@ -156,8 +164,24 @@ DOT_ENV = {"path": "/srv/biz/.env", "text": "A=1\n"}
         ({"declared": {"profiles": ["main", "other"]}}, [], {"wa_client_compose_profiles": ["main"]}),
         (
             {"interpolation_files": ["/srv/biz/prod.env"]},
-            [{"path": "/srv/biz/prod.env", "text": ""}],
+            [{"path": "/srv/biz/prod.env", "text": "", "problem": ""}],
             {"wa_client_compose_env_files": ["/srv/biz/prod.env"]},
+        ),
+        # It is reported, and Compose refuses to read without it.
+        (
+            {"interpolation_files": ["/srv/biz/prod.env"]},
+            [{"path": "/srv/biz/prod.env", "text": None, "problem": "No such file or directory"}],
+            {"wa_client_compose_env_files": ["/srv/biz/prod.env"]},
+        ),
+        (
+            {"declared": {"image": "$IMAGE"}},
+            [{**DOT_ENV, "text": None, "problem": "not UTF-8"}],
+            {"wa_client_compose_env_files": ["/srv/biz/.env"]},
+        ),
+        (
+            {"declared": {"image": "$IMAGE"}},
+            [{**DOT_ENV, "text": None, "problem": "No such file or directory"}],
+            {},
         ),
         ({"declared": {"image": "$IMAGE"}}, [DOT_ENV], {"wa_client_compose_env_files": ["/srv/biz/.env"]}),
         ({"declared": {"image": "$IMAGE"}}, [], {}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+import yaml
 from adopt_samples import ENV, container, member, render, single, survey, without_files
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import build
@@ -23,6 +24,61 @@ def part(lines: list[str], title: str) -> list[str]:
     """The entries of one list."""
     rest = lines[lines.index(title) + 2 :]
     return rest[: rest.index("")]
+
+
+def test_a_folder_that_the_role_would_use_is_left_to_the_operator() -> None:
+    one = container("wacore", folder="/opt/waba/h1", files=["/opt/waba/h1/docker-compose.yml"])
+    found = build({"h1": survey(one)}, {}, {"h1": {}}, {}, render, True, OPTIONS)
+    assert (
+        "- writes /opt/waba/h1.waba/compose.yml, which sets the version of the client after your Compose files"
+        in found.report
+    )
+    assert "wa_project_dir: /opt/waba/h1.waba" in yaml.safe_dump(found.documents)
+
+
+def test_an_env_file_of_the_compose_files_that_cannot_be_read_is_an_action() -> None:
+    file = {"path": "/srv/biz/prod.env", "text": None, "problem": "not UTF-8"}
+    found = survey(*(container(name, interpolation_files=[file["path"]]) for name in ("wacore", "waweb")))
+    found["files"].append(file)
+    (line,) = [one for one in part(report({"h1": found}), "## Needs an action") if one[0].isdigit()]
+    assert (
+        line == "1. h1: the variables of its Compose files are in /srv/biz/prod.env, which cannot be read (not UTF-8)"
+    )
+
+
+def test_a_value_that_an_env_file_has_otherwise_waits_for_the_upgrade() -> None:
+    declared = {"environment": {"TZ": "${ZONE}"}}
+    found = survey(container("wacore", declared=declared, environment={"TZ": "UTC"}), container("waweb"))
+    found["files"].append({"path": "/srv/biz/.env", "text": "ZONE=CET\n", "problem": ""})
+    (line,) = [one for one in report({"h1": found}) if "another value of" in one]
+    assert line.startswith("- an env file has another value of ZONE than the client runs with: it was edited since, ")
+
+
+def test_two_clients_in_one_project() -> None:
+    cores = [container(name, environment={"WA_DB_NAME_PREFIX": name}) for name in ("core-a", "core-b")]
+    cores[1]["mounts"] = [["volume", "other", "/usr/local/wamedia"]]
+    found = part(report({"h1": survey(*cores, container("waweb"))}), "## Needs an action")
+    assert [line for line in found if line[0].isdigit()] == [
+        "1. h1: its containers have different databases, as if they were two clients"
+    ]
+    assert "   - db.example.com 3306 core-a: biz-core-a-1" in found
+
+
+def test_a_client_of_a_swarm() -> None:
+    labels = {"labels": {"com.docker.swarm.service.name": "wa_core"}}
+    found = report({"h1": survey(container("wacore", "", settings=labels), container("waweb", ""))})
+    assert [line for line in found if "Docker Swarm runs wacore, and starts what is stopped again" in line]
+
+
+@pytest.mark.parametrize("files", [["/srv/biz/docker-compose.yml"], []])
+def test_compose_files_that_are_elsewhere_would_start_the_old_version(files: list[str]) -> None:
+    found = without_files(survey(*(container(name, files=files) for name in ("wacore", "waweb"))))
+    (line,) = [one for one in report({"h1": found}) if one.startswith("- leaves ")]
+    where = files[0] if files else "the Compose files of the project"
+    assert line == (
+        f"- leaves {where} as it is, wherever that is now (it is not on this host): set the new version there, too, because "
+        "`docker compose up` with it would start the old version on the migrated database"
+    )
 
 
 def test_a_client_without_problems() -> None:
