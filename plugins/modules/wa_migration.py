@@ -183,6 +183,7 @@ ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lo
 TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
 LOG_LINES = "40"
+LONGEST_LOG = 8000  # characters of them: a line may be a whole statement, and a journal of more than 1 MiB is not read
 
 
 class Lock:
@@ -411,7 +412,8 @@ class Migration:
             # An engine that hangs must not keep the lock.
             logs = ["timeout", "-k", "5", "30", "docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
             _code, out, err = self.result.module.run_command(logs)
-            self._note(state="ended", exit_code=code, log=self.result.redact(f"{out}\n{err}".strip()))
+            text = self.result.redact(f"{out}\n{err}".strip())
+            self._note(state="ended", exit_code=code, log=text[-LONGEST_LOG:])
         else:
             self._note(migrated=self._is_idle(), state="ended", exit_code=0)
 

@@ -29,11 +29,12 @@ _LATER = ("was not found", "Could not find specified file in role", "is undefine
 _ENDS = ("end_play", "end_batch", "end_host", "end_role")
 
 
-def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
+def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozenset[str] = frozenset()) -> str:
     """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can.
 
     Ansible loads it as it will in the upgrade: an error then (a misspelt keyword, an unknown module) could not be rescued. Blocks,
-    imported files, and included files and roles whose name has no variable are looked into. `above` are the files that include it.
+    imported files, and included files and roles whose name has no variable are looked into. `above` are the files that include it,
+    `handlers` the names of the handlers that these have.
     """
     absolute = os.path.abspath(path)
     folder = os.path.dirname(absolute)
@@ -53,27 +54,47 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
         if above[-1:] == (_ROLE,) and any(words in error.message for words in _LATER):
             return ""
         return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
-    for task in _tasks(loaded.tasks):
+    tasks_of_file = list(_tasks(loaded.tasks))
+    handlers |= {name for one in _tasks(loaded.handlers) for name in (one.get_name(), one.name, *_listed(one.listen))}
+    # A role that is included brings handlers that are not known here.
+    brings = any((one.resolved_action or one.action) == "ansible.builtin.include_role" for one in tasks_of_file)
+    for task in tasks_of_file:
+        named = f" (task {task.name!r})" if task.name else ""
+        if task.run_once:
+            return (
+                f"{path}: run_once{named}: its failure would fail the other deployments of the wave, too, in the middle of their upgrades. "
+                "Leave it out: a hook runs for its own deployment, at the leader alone."
+            )
+        unknown = [name for name in _listed(task.notify) if name not in handlers and "{{" not in name]
+        if unknown and not brings and _ROLE not in above:
+            return (
+                f"{path}: notify: {unknown[0]}{named}: an upgrade has no such handler, which ends all upgrades of the run. "
+                "Put what the handler does into a task."
+            )
         action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
         ends = words in _ENDS and not (words == "end_role" and task._role)  # a role of the hook's own
         if action in _CURES and (action != "ansible.builtin.meta" or ends):
-            named = f" (task {task.name!r})" if task.name else ""
             return f"{path}: {f'{action} {words}'.strip()}{named} would end the upgrade in the middle. {_CURES[action]} instead."
         beside = os.path.join(task._role._role_path, "tasks") if task._role else folder
         included = os.path.abspath(os.path.join(beside, words or str(task.args.get("file") or "")))
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
             content = Path(included).read_text(encoding="utf-8")
-            found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))
+            found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute), handlers)
             if found:
                 return found
         if action == "ansible.builtin.include_role" and _ROLE not in above and "{{" not in str(task.args):
             # As a role that is imported, which Ansible loads with the play.
             imported = {key: value for key, value in task.args.items() if key in ("name", "role", "tasks_from")}
             text = json.dumps([{"ansible.builtin.import_role": imported, "vars": task.vars}], default=str)
-            found = refusal(path, text, (*above, _ROLE))
+            found = refusal(path, text, (*above, _ROLE), handlers)
             if found:
                 return found
     return ""
+
+
+def _listed(value: t.Any) -> list[str]:
+    """Returns a keyword that may be one text or several, as it is before a task is run."""
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def _tasks(tasks: t.Iterable[t.Any]) -> t.Iterator[t.Any]:

@@ -9,10 +9,11 @@ import typing as t
 
 from ansible.module_utils.basic import env_fallback
 
+DEFAULT_HOST = "unix:///var/run/docker.sock"
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "docker_host": {
         "type": "str",
-        "default": "unix:///var/run/docker.sock",
+        "default": DEFAULT_HOST,
         "fallback": (env_fallback, ["DOCKER_HOST"]),
     },
     "docker_tls": {"type": "bool", "default": False, "fallback": (env_fallback, ["DOCKER_TLS_VERIFY"])},

@@ -9,7 +9,9 @@ import shlex
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report
 
 
@@ -35,8 +37,8 @@ class Failure:
     left_held: bool = False  # whether that other run still has the deployment
     runs: bool = False  # whether the client ran when the checks of this run looked
     leader_lost: bool = False
-    # The container of the migration, as `wa_info` tells it; None when nobody could look.
-    migrations: t.Sequence[t.Mapping[str, t.Any]] | None = None
+    # The containers at the leader after the failure, as `wa_info` tells them; None when nobody could look.
+    containers: t.Sequence[t.Mapping[str, t.Any]] | None = None
     migration_container: str = ""
     stopped: bool = False  # whether this run has stopped anything
     permitted: bool = True  # whether this run has let the migration begin, or that is not known
@@ -61,8 +63,15 @@ class Failure:
 
     @property
     def migration(self) -> t.Mapping[str, t.Any]:
-        """The migration's container; empty when there is none, or when it is not known."""
-        return next(iter(self.migrations or ()), {})
+        """The migration's container; empty when there is none, or when it is not known. One to another version does not count."""
+        found = (one for one in self.containers or () if one["service"] == MIGRATION)
+        return next((one for one in found if one["version"] == self.target), {})
+
+    @property
+    def stopped_by_others(self) -> list[str]:
+        """The names of the client's containers at the leader that do not run, though this run has stopped none."""
+        found = service_containers(self.containers or ()) if self.at == "locked" and not self.stopped else []
+        return [str(one["name"]) for one in found if one["state"] != "running"]
 
     @property
     def migration_runs(self) -> bool:
@@ -119,7 +128,7 @@ def failed(one: Failure) -> dict[str, t.Any]:
         "still_locked": one.still_locked,
         "skipped": one.skipped,
     }
-    back = one.at in ("locked", "stopping") and not one.not_back and not one.leader_lost
+    back = one.at in ("locked", "stopping") and not (one.not_back or one.leader_lost or one.stopped_by_others)
     outcome = "upgraded" if one.ended_well else "rolled_back" if back else "failed"
     journal = {**one.journal, "stage": one.at or one.journal.get("stage", "")}
     found = report.result(outcome, facts, journal, screen(one).split("\n"), [one.upgrade_command])
@@ -154,6 +163,14 @@ def _state(one: Failure) -> list[str]:
     if one.at == "locked":
         if not one.locked:
             return ["Nothing was touched."]
+        if one.stopped_by_others:
+            return [
+                f"The schema is untouched, and this run has stopped nothing. Not running on {one.leader}: "
+                f"{', '.join(one.stopped_by_others)}.",
+                *one.go_on(
+                    "see why, run provision.yml, which starts the version that they have, then run upgrade.yml again"
+                ),
+            ]
         serves = ", and no client was stopped" if one.leader_lost else f": version {one.before} serves"
         return [f"The schema is untouched{serves}."]
     if one.at == "stopping":
@@ -264,7 +281,7 @@ def _gone_back(one: Failure) -> list[str]:
 
 def _migrating(one: Failure) -> list[str]:
     """The migration is not known to have ended well."""
-    if one.migrations is None:
+    if one.containers is None:
         what = "may have been started and may still run"
     elif one.migration_runs:
         what = "still runs"
@@ -273,7 +290,7 @@ def _migrating(one: Failure) -> list[str]:
     first = f"when {one.leader} is back, " if one.leader_lost else ""
     return [
         f"The migration {what}: the client is down, and nothing is started by itself.",
-        *([_log(one, "Its log")] if one.migration or one.migrations is None else []),
+        *([_log(one, "Its log")] if one.migration or one.containers is None else []),
         *one.go_on(
             f"{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed"
         ),
@@ -331,16 +348,26 @@ def _way_back(one: Failure) -> list[str]:
 def _take_down(member: t.Mapping[str, t.Any], one: Failure) -> str:
     """Returns the command that removes the client of a member, and nothing that an operator has beside it."""
     called = member["compose"]
+    docker = _docker(member)
     if not called["migration"]:
-        return f"docker compose --file {member['dir']}/compose.yml --project-name {member['project']} --profile dbupgrade down"
+        file, project = f"{member['dir']}/compose.yml", member["project"]
+        down = ["--file", file, "--project-name", project, "--profile", MIGRATION, "down"]
+        return shlex.join([*docker, "compose", *down])
     # The migration's container has a file of its own at the leader.
-    migration = f"; docker rm --force {one.migration_container}" if member["host"] == one.leader else ""
-    return shlex.join([*called["command"], "rm", "--stop", "--force", *called["services"]]) + migration
+    remove = [*docker, "rm", "--force", one.migration_container]
+    migration = f"; {shlex.join(remove)}" if member["host"] == one.leader else ""
+    return shlex.join([*docker, *called["command"][1:], "rm", "--stop", "--force", *called["services"]]) + migration
+
+
+def _docker(member: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns the command of a member's Docker Engine."""
+    host = member.get("docker_host") or docker_options.DEFAULT_HOST
+    return ["docker", *(["--host", host] if host != docker_options.DEFAULT_HOST else [])]
 
 
 def _unlock_and_provision(one: Failure) -> list[str]:
     return [
-        *(f"  rm {member['lock_file']}   (on {member['host']})" for member in one.members),
+        *(f"  {shlex.join(['rm', member['lock_file']])}   (on {member['host']})" for member in one.members),
         f"  {one.provision_command}",
     ]
 
@@ -350,4 +377,5 @@ def _dump(one: Failure) -> list[str]:
 
 
 def _log(one: Failure, what: str) -> str:
-    return f"{what}: docker logs {one.migration_container} (on {one.leader})"
+    leader = next((member for member in one.members if member["host"] == one.leader), {})
+    return f"{what}: {shlex.join([*_docker(leader), 'logs', one.migration_container])} (on {one.leader})"

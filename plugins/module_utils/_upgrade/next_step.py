@@ -77,6 +77,11 @@ class Observed:
         return self.migration is not None and _ended_well(self.migration)
 
     @property
+    def stopped(self) -> list[str]:
+        """The names of the client's containers that do not run."""
+        return [str(one["name"]) for member in self.members for one in member.clients if one["state"] != "running"]
+
+    @property
     def versions(self) -> list[str]:
         """The versions of the client's containers."""
         return sorted({str(one["version"]) for member in self.members for one in member.clients})
@@ -121,6 +126,14 @@ RULES = (
         "other versions than the preflight of this run found, or it found an unfinished upgrade",
         lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
         "refuses: another run has changed the deployment since",
+        "",
+        "",
+    ),
+    Rule(
+        "locked",
+        "a container of the client that does not run",
+        lambda now: bool(now.stopped),
+        "refuses: the client was stopped since the checks",
         "",
         "",
     ),
@@ -281,6 +294,11 @@ def _without_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str) -> st
 
 
 def _changed_since(now: Observed) -> str:
+    if now.versions == sorted(now.checked) and not now.checked_unfinished:
+        return (
+            f"not running: {', '.join(now.stopped)}, since the checks of this run. See why, run provision.yml, which starts the version "
+            "that they have, then run upgrade.yml again"
+        )
     unfinished = " with an unfinished upgrade" if now.checked_unfinished else ""
     return (
         f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "

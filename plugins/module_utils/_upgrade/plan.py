@@ -20,9 +20,10 @@ def leaders(
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
     Small is few hosts, then few rows in `messages` as the checks have counted them, those that were not counted last, then the name.
-    Those that an unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
+    Those that an unfinished upgrade has left, which may be down, come before all others, and before these the ones whose process may
+    hold the migration lock for which the others would wait. Deployments that are only checked have none.
     """
-    found: dict[str, tuple[bool, int, float, str]] = {}
+    found: dict[str, tuple[int, int, float, str]] = {}
     for host in hosts:
         deployment = topology.described(hostvars, host, groups)
         leader = deployment["leader"]
@@ -30,9 +31,9 @@ def leaders(
             continue
         read = hostvars[leader].get("__wa_upgrade_host") or {}
         rows = ((read.get("database") or {}).get("messages") or {}).get("rows")
-        journal = read.get("journal") or {}
-        whole = journal.get("stage", "locked") == "locked"
-        found[leader] = (whole, len(deployment["members"]), math.inf if rows is None else int(rows), deployment["name"])
+        state = ((read.get("journal") or {}).get("migration") or {}).get("state")
+        order = 0 if state in ("ready", "running") else 1 if read.get("journal") else 2
+        found[leader] = (order, len(deployment["members"]), math.inf if rows is None else int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
 
 
@@ -77,7 +78,8 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
         return ""
     oldest = min(filter(None, (_key(one) for one in clients)), default=None)
     for one in found:
-        ran = one["state"] in ("running", "paused") or (one["state"] == "exited" and one["exit_code"] == 0)
+        # One that has failed may have changed a part of the schema.
+        ran = one["state"] in ("running", "paused", "exited", "dead")
         key = _key(one) if one["service"] == MIGRATION and ran else None
         if key and oldest and key > oldest:
             return str(one["version"])

@@ -320,8 +320,11 @@ def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> N
         return (1, "", "pull_policy is wrong") if "--no-interpolate" in command else (0, '{"services": {}}', "")
 
     one: dict[str, t.Any] = {
-        **{"project": "biz", "folder": str(tmp_path), "service": "wacore"},
-        **{"files": [str(tmp_path / "compose.yml")], "interpolation_files": []},
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(tmp_path / "compose.yml")],
+        "interpolation_files": [],
     }
     wa_info.read_compose_files([one], run)
     assert one["compose_problem"] == (

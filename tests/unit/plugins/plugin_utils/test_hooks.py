@@ -19,6 +19,32 @@ CURES = {
 }
 
 
+ONCE = "its failure would fail the other deployments of the wave, too"
+NOTIFY = "an upgrade has no such handler, which ends all upgrades of the run"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- debug:\n  run_once: true", f": run_once: {ONCE}"),
+        ("- name: A\n  debug:\n  run_once: '{{ once }}'", f": run_once (task 'A'): {ONCE}"),
+        ("- run_once: true\n  block: [{debug: }]", f": run_once: {ONCE}"),
+        ("- include_tasks: once.yml", f"/once.yml: run_once: {ONCE}"),
+        ("- include_role: {name: own, tasks_from: once}", f": run_once: {ONCE}"),
+        ("- debug:\n  run_once: false", ""),
+        ("- name: A\n  debug:\n  notify: reload", f": notify: reload (task 'A'): {NOTIFY}"),
+        ("- block: [{debug: }]\n  notify: [reload]", f": notify: reload: {NOTIFY}"),
+        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: [reload, all]", ""),
+        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: other", f": notify: other: {NOTIFY}"),
+        ("- include_role: {name: own, tasks_from: tells}\n- debug:\n  notify: reload", ""),
+        ("- debug:\n  notify: '{{ name }}'", ""),
+    ],
+)
+def test_what_would_fail_other_deployments_is_refused(text: str, words: str, folder: Path) -> None:
+    found = refusal(str(folder / "lb.yml"), text)
+    assert words in found if words else found == ""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "pause.yml").write_text("- name: Wait\n  pause: {seconds: 5}\n")
@@ -34,6 +60,12 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "roles" / "own" / "tasks" / "pause.yml").write_text("- debug:\n")  # as a file beside the hook is called
     (tmp_path / "roles" / "ends" / "tasks").mkdir(parents=True)
     (tmp_path / "roles" / "ends" / "tasks" / "main.yml").write_text("- meta: end_host\n")
+    (tmp_path / "roles" / "own" / "tasks" / "once.yml").write_text("- debug:\n  run_once: true\n")
+    (tmp_path / "roles" / "own" / "tasks" / "tells.yml").write_text("- include_tasks: notifies.yml\n")
+    (tmp_path / "roles" / "own" / "tasks" / "notifies.yml").write_text("- debug:\n  notify: reload\n")
+    (tmp_path / "roles" / "own" / "handlers").mkdir()
+    (tmp_path / "roles" / "own" / "handlers" / "main.yml").write_text("- name: reload\n  debug:\n  listen: all\n")
+    (tmp_path / "once.yml").write_text("- debug:\n  run_once: true\n")
     (tmp_path / "broken.yml").write_text("- debug: {}\n  whne: x\n")
     return tmp_path
 

@@ -43,8 +43,13 @@ def failure(**facts: t.Any) -> Failure:
         "provision_command": BACK.strip(),
         "members": MEMBERS,
         "locked": True,
-        "migrations": [],
+        "containers": [],
     }
+    if "migrations" in facts:
+        found = facts.pop("migrations")
+        known["containers"] = (
+            None if found is None else [{"service": "dbupgrade", "version": "2.53.4", **one} for one in found]
+        )
     return Failure(**{**known, **facts})
 
 
@@ -117,6 +122,54 @@ def test_a_migration_that_is_not_known_to_have_ended_well(
     assert "tries one again that has failed:" in said
     # While one runs nothing leads back: what is restored beneath it would be broken.
     assert (RESTORE in said) is (words != "The migration still runs")
+
+
+@pytest.mark.parametrize(("called", "command"), [({}, "down"), ({"migration": True}, "rm")])
+def test_the_way_back_is_that_of_the_clients_own_engine_and_folders(called: dict[str, t.Any], command: str) -> None:
+    where = {
+        "dir": "/srv/wa one",
+        "docker_host": "unix:///run/user/1000/docker.sock",
+        "lock_file": "/srv/wa one/x.lock",
+    }
+    files = {"command": ["docker", "compose", "--file=/srv/a b.yml"], "services": ["wacore"], "files": []}
+    members = [{**MEMBERS[0], **where, "compose": {**MEMBERS[0]["compose"], **files, **called}}]
+    lines = told(at="migrating", migrations=[FAILED], journal=DUMPED, members=members).splitlines()
+    docker = "docker --host unix:///run/user/1000/docker.sock"
+    assert f"Its log: {docker} logs wa-eu-dbupgrade-1 (on h1)" in lines
+    down = (
+        f"  {docker} compose --file '/srv/wa one/compose.yml' --project-name wa-eu --profile dbupgrade down   (on h1)"
+    )
+    removed = f"  {docker} compose '--file=/srv/a b.yml' rm --stop --force wacore; {docker} rm --force wa-eu-dbupgrade-1   (on h1)"
+    assert {"down": down, "rm": removed}[command] in lines
+    assert "  rm '/srv/wa one/x.lock'   (on h1)" in lines
+
+
+def container(state: str) -> dict[str, t.Any]:
+    return {"service": "wacore", "name": f"{state}-1", "state": state, "version": "2.51.2", "one_shot": False}
+
+
+@pytest.mark.parametrize(
+    ("containers", "outcome", "words"),
+    [
+        ([container("running")], "rolled_back", "The schema is untouched: version 2.51.2 serves."),
+        (None, "rolled_back", "The schema is untouched: version 2.51.2 serves."),
+        (
+            [container("running"), container("exited")],
+            "failed",
+            "The schema is untouched, and this run has stopped nothing. Not running on h1: exited-1.",
+        ),
+    ],
+)
+def test_before_the_stop_a_client_serves_only_where_it_runs(
+    containers: list[dict[str, t.Any]] | None, outcome: str, words: str
+) -> None:
+    found = failed(failure(at="locked", containers=containers))
+    assert found["outcome"] == outcome
+    assert words in found["lines"]
+
+
+def test_a_migration_to_another_version_is_not_this_upgrades() -> None:
+    assert "and has no container" in told(at="migrating", migrations=[{**FAILED, "version": "2.55.1"}])
 
 
 def test_the_way_back_is_whole_and_in_order() -> None:

@@ -165,6 +165,14 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
     assert found["refusal"].startswith(message)
 
 
+def test_a_client_that_was_stopped_since_the_preflight_is_refused() -> None:
+    found = step("locked", HALF, UP)
+    assert found["stage"] == ""
+    assert found["refusal"].startswith(
+        f"not running: {HALF[1]['name']}, since the checks of this run. See why, run provision.yml"
+    )
+
+
 def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
     assert "now it is no container" in step("locked", [], [])["refusal"]
 
