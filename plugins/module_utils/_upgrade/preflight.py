@@ -684,7 +684,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
-    `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`, `replace`), `secrets`, `today` (YYYY-MM-DD).
+    `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
+    `replace`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
     journal), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
