@@ -70,7 +70,8 @@ def unset(service: str, kind: str) -> str:
     """The reason for a service whose version only the shell has."""
     return (
         f"service {service} has the image @R/{kind}:{TAG}, and no env file sets WA_API_VERSION: it comes from the environment of "
-        "whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which comes first"
+        "whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which "
+        "comes first"
     )
 
 

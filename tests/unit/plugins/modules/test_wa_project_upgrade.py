@@ -282,9 +282,11 @@ def test_a_file_of_the_collection_is_not_edited(folder: Folder) -> None:
         assert failed["msg"] == (
             f"version of the client in {folder.file}: "
             "service wacore has the image r/coreapp:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which comes first; "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that "
+            "environment, which comes first; "
             "service waweb has the image r/web:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which comes first; "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that "
+            "environment, which comes first; "
             "expected a place where the new version can be set. Nothing was changed"
         )
         assert content(folder.path) == before
