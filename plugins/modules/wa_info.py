@@ -713,7 +713,8 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             with contextlib.suppress(WaError):
                 reader.document(files)
                 one["compose_problem"] += (
-                    ". Compose reads them otherwise, and the collection needs --no-interpolate: write values in place of variables there"
+                    ". Compose reads them with the values of variables, and not with --no-interpolate, which the collection needs: write values in "
+                    "place of variables there"
                 )
             continue
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))

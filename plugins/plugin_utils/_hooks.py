@@ -29,12 +29,11 @@ _LATER = ("was not found", "Could not find specified file in role", "is undefine
 _ENDS = ("end_play", "end_batch", "end_host", "end_role")
 
 
-def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozenset[str] = frozenset()) -> str:
+def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
     """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can.
 
     Ansible loads it as it will in the upgrade: an error then (a misspelt keyword, an unknown module) could not be rescued. Blocks,
-    imported files, and included files and roles whose name has no variable are looked into. `above` are the files that include it,
-    `handlers` the names of the handlers that these have.
+    imported files, and included files and roles whose name has no variable are looked into. `above` are the files that include it.
     """
     absolute = os.path.abspath(path)
     folder = os.path.dirname(absolute)
@@ -55,9 +54,9 @@ def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozens
             return ""
         return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
     tasks_of_file = list(_tasks(loaded.tasks))
-    handlers |= {name for one in _tasks(loaded.handlers) for name in (one.get_name(), one.name, *_listed(one.listen))}
-    # A role that is included brings handlers that are not known here.
-    brings = any((one.resolved_action or one.action) == "ansible.builtin.include_role" for one in tasks_of_file)
+    handlers = _handlers(_tasks(loaded.handlers))
+    # What is included may bring handlers that are not known here.
+    all_known = not above and not any("include" in (one.resolved_action or one.action) for one in tasks_of_file)
     for task in tasks_of_file:
         named = f" (task {task.name!r})" if task.name else ""
         if task.run_once:
@@ -65,10 +64,10 @@ def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozens
                 f"{path}: run_once{named}: its failure would fail the other deployments of the wave, too, in the middle of their upgrades. "
                 "Leave it out: a hook runs for its own deployment, at the leader alone."
             )
-        unknown = [name for name in _listed(task.notify) if name not in handlers and "{{" not in name]
-        if unknown and not brings and _ROLE not in above:
+        unknown = [name for name in _listed(task.notify) if name not in handlers]
+        if unknown and all_known and "{{" not in "".join([*unknown, *handlers]):
             return (
-                f"{path}: notify: {unknown[0]}{named}: an upgrade has no such handler, which ends all upgrades of the run. "
+                f"{path}: notify: {unknown[0]}{named}: the hook brings no such handler, which would end all upgrades of the run. "
                 "Put what the handler does into a task."
             )
         action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
@@ -79,14 +78,14 @@ def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozens
         included = os.path.abspath(os.path.join(beside, words or str(task.args.get("file") or "")))
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
             content = Path(included).read_text(encoding="utf-8")
-            found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute), handlers)
+            found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))
             if found:
                 return found
         if action == "ansible.builtin.include_role" and _ROLE not in above and "{{" not in str(task.args):
             # As a role that is imported, which Ansible loads with the play.
             imported = {key: value for key, value in task.args.items() if key in ("name", "role", "tasks_from")}
             text = json.dumps([{"ansible.builtin.import_role": imported, "vars": task.vars}], default=str)
-            found = refusal(path, text, (*above, _ROLE), handlers)
+            found = refusal(path, text, (*above, _ROLE))
             if found:
                 return found
     return ""
@@ -94,7 +93,16 @@ def refusal(path: str, text: str, above: tuple[str, ...] = (), handlers: frozens
 
 def _listed(value: t.Any) -> list[str]:
     """Returns a keyword that may be one text or several, as it is before a task is run."""
-    return [value] if isinstance(value, str) else list(value or ())
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+def _handlers(handlers: t.Iterable[t.Any]) -> set[str]:
+    """Returns the names by which handlers may be notified."""
+    return {
+        name
+        for one in handlers
+        for name in (one.name, one.get_name(), one.get_name(include_role_fqcn=False), *_listed(one.listen))
+    }
 
 
 def _tasks(tasks: t.Iterable[t.Any]) -> t.Iterator[t.Any]:

@@ -69,16 +69,16 @@ class Client:
         """A file that was read with its text, or None."""
         return next((one for one in self.survey["files"] if one["path"] == path and one["text"] is not None), None)
 
-    @property
-    def env_format(self) -> str:
-        """Who read db.env, so that its lines mean what they meant."""
+    def env_format(self, path: str) -> str:
+        """Returns who read an env file, so that its lines mean what they meant. With `format: raw` Compose reads it as Docker does."""
         entries = [entry for one in self.containers for entry in one["declared"].get("env_file") or []]
-        return "docker" if not self.project or any(one.get("format") == "raw" for one in entries) else "compose"
+        raw = any(one["path"] == path and one.get("format") == "raw" for one in entries)
+        return "docker" if raw or not self.project else "compose"
 
     def keys_of(self, path: str) -> dict[str, str | None]:
         """The variables of an env file."""
         file = self.file(path)
-        entries = env_file_rules.read(file["text"], self.env_format) if file else []
+        entries = env_file_rules.read(file["text"], self.env_format(path)) if file else []
         return {entry.key: entry.value for entry in entries if entry.key}
 
     def given(self, container: t.Mapping[str, t.Any]) -> dict[str, str | None]:
@@ -96,12 +96,12 @@ class Client:
 
     @property
     def databases(self) -> dict[str, list[str]]:
-        """Its Coreapps and masters, by the database that they use."""
+        """Its Coreapps and masters that are not stopped, by the database that they use."""
         found: dict[str, list[str]] = {}
         for one in self.containers:
-            host, *rest = (one["environment"].get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
-            if host and one["role"] != "web":
-                found.setdefault(" ".join([host, *filter(None, rest)]), []).append(one["name"])
+            host, prefix = (one["environment"].get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "NAME_PREFIX"))
+            if host and one["role"] != "web" and one["state"] not in ("exited", "created", "dead"):
+                found.setdefault(f"{host.lower().rstrip('.')} {prefix}".rstrip(), []).append(one["name"])
         return found
 
     @property

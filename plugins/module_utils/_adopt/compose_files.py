@@ -85,6 +85,12 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     """
     found, missing = Interpolation(), dict[str, None]()
     files, callers = interpolation_files(containers[-1]), containers[-1]["caller"]
+    # The collection's own file sets the images.
+    of_images = {
+        variable["name"] or variable["plain"]
+        for one in containers
+        for variable in compose_version.VARIABLE.finditer(str(one["declared"].get("image") or ""))
+    }
     known = {entry.key: entry.value for path in files for entry in env_file.read_compose(texts.get(path, ""))}
     shown: dict[str, str] = {}
     for one in containers:
@@ -108,8 +114,8 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
         default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
         if name in known:
             value = known[name]
-            if value and name in shown and name not in found.edited and not _is(shown[name], value, containers[-1]):
-                found.edited.append(name)
+            differs = value and name in shown and not _is(shown[name], value, containers[-1])
+            found.edited += [name] if differs and name not in (*of_images, *found.edited) else []
         elif name in shown:
             value = default["value"].replace("$$", "$") if default else ""
             if not _is(shown[name], value, containers[-1]):

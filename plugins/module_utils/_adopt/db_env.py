@@ -44,7 +44,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         if file["owner"] != "root":  # who calls Compose by hand has to read it
             variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
-            variables["wa_env_format"] = client.env_format
+            variables["wa_env_format"] = client.env_format(path)
         if int(file["mode"], 8) & 0o044:
             found.advice.append(
                 f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"

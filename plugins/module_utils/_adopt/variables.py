@@ -36,6 +36,9 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     theirs = compose_files.newest(client.containers)
     if client.operators and names["project_dir"] in call.folders(theirs["folder"], theirs["operators_files"]):
         folder = f"{names['project_dir']}.waba"
+        if f"{names['project_dir']}/compose.yml" in {*theirs["files"]} - {*theirs["operators_files"]}:
+            fact = f"{names['project_dir']}/compose.yml is the collection's, and `docker compose up` there takes it for the whole project"
+            found.actions.append(Action((fact,), ("Remove it once provision.yml has run",)))
         found.variables["wa_project_dir"] = folder
         names.update(deployment_topology.places(client.host, names["slug"], folder))
     if not client.project:
@@ -158,7 +161,7 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             )
             continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
-    if (len(seats) > 1 or ("nothing", "") in seats) and len(client.databases) < 2:
+    if (len(seats) > 1 or ("nothing", "") in seats) and (client.multiconnect or len(client.databases) < 2):
         mounts = [f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items())]
         found.actions.append(
             Action(

@@ -67,7 +67,7 @@ def restarting_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[s
 
 
 def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
-    """The version that a migration without a journal has brought, or is bringing, a stopped client's database to, or "".
+    """The version that a migration without a journal has brought, or may have brought, a stopped client's database to, or "".
 
     `containers` are those of the leader. An upgrade removes its migration's container at its end, and a journal tells of one
     that was interrupted: where that was lost, the container is all that keeps the old version from being started.
@@ -77,9 +77,12 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     if any(one["state"] == "running" for one in clients):
         return ""
     oldest = min(filter(None, (_key(one) for one in clients)), default=None)
+    served_at = max((float(one["started_at"]) for one in clients), default=0.0)
     for one in found:
-        # One that has failed may have changed a part of the schema.
-        ran = one["state"] in ("running", "paused", "exited", "dead")
+        # One that has failed may have changed a part of the schema, unless the client has served since.
+        ended_well = one["state"] == "exited" and one["exit_code"] == 0
+        failed = one["state"] in ("exited", "dead") and one["started_at"] > served_at
+        ran = one["state"] in ("running", "paused") or ended_well or failed
         key = _key(one) if one["service"] == MIGRATION and ran else None
         if key and oldest and key > oldest:
             return str(one["version"])

@@ -150,7 +150,7 @@ def _upgraded(now: Observed) -> Problem:
     if not leaders:
         return None
     return (
-        f"this run of ansible-playbook has upgraded before, led by {', '.join(leaders)}, and Ansible keeps what was found for that.",
+        f"an earlier play of this run has upgraded the deployment of {', '.join(leaders)}, and its facts are still set.",
         "Run ansible-playbook once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
     )
 

@@ -310,7 +310,9 @@ def test_a_run_that_has_upgraded_before_is_refused(
         host: {"__wa_upgrade_begun": {}} if host in begun else {} for host in ("h1", "h2", "h9")
     }
     failed = upgrade_verdict(hostvars, **changes)["failed"]
-    assert [text.partition("led by ")[2].partition(",")[0] for text in failed] == ([leaders] if leaders else [])
+    assert [text.partition("the deployment of ")[2].partition(",")[0] for text in failed] == (
+        [leaders] if leaders else []
+    )
 
 
 @pytest.mark.parametrize(("dead", "state"), [(False, "failed"), (True, "ok")])

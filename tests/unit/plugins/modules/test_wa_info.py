@@ -328,8 +328,8 @@ def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> N
     }
     wa_info.read_compose_files([one], run)
     assert one["compose_problem"] == (
-        "docker compose config: pull_policy is wrong. Compose reads them otherwise, and the collection needs --no-interpolate: write "
-        "values in place of variables there"
+        "docker compose config: pull_policy is wrong. Compose reads them with the values of variables, and not with --no-interpolate, "
+        "which the collection needs: write values in place of variables there"
     )
 
 

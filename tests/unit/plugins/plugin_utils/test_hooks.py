@@ -20,7 +20,7 @@ CURES = {
 
 
 ONCE = "its failure would fail the other deployments of the wave, too"
-NOTIFY = "an upgrade has no such handler, which ends all upgrades of the run"
+NOTIFY = "the hook brings no such handler, which would end all upgrades of the run"
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,11 @@ NOTIFY = "an upgrade has no such handler, which ends all upgrades of the run"
         ("- name: A\n  debug:\n  notify: reload", f": notify: reload (task 'A'): {NOTIFY}"),
         ("- block: [{debug: }]\n  notify: [reload]", f": notify: reload: {NOTIFY}"),
         ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: [reload, all]", ""),
-        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: other", f": notify: other: {NOTIFY}"),
+        ("- import_role: {name: own, tasks_from: notifies}\n- debug:\n  notify: other", f": notify: other: {NOTIFY}"),
         ("- include_role: {name: own, tasks_from: tells}\n- debug:\n  notify: reload", ""),
+        ("- include_tasks: lb.yml\n- debug:\n  notify: reload", ""),  # which may bring it
+        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: 'own : reload'", ""),
+        ("- debug:\n  notify: 5", f": notify: 5: {NOTIFY}"),
         ("- debug:\n  notify: '{{ name }}'", ""),
     ],
 )

@@ -47,6 +47,10 @@ def test_an_env_file_with_another_value_than_the_client_runs_with(env: str, edit
     assert (found.edited, found.values, found.differ) == (edited, {}, [])
 
 
+def test_the_version_of_an_env_file_comes_into_force_by_an_upgrade_only() -> None:
+    assert read(core({"image": "registry.example.com/whatsapp/coreapp:v${V}"}), env="V=2.53.4").edited == []
+
+
 def test_a_port_in_the_long_form() -> None:
     ports = [{"host_ip": "127.0.0.1", "published": "${PORT:-80}", "target": 443}, "${MORE}:90/tcp"]
     published = ["127.0.0.1:9090:443", "9100:90"]

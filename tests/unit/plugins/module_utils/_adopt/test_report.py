@@ -61,7 +61,45 @@ def test_two_clients_in_one_project() -> None:
     assert [line for line in found if line[0].isdigit()] == [
         "1. h1: its containers have different databases, as if they were two clients"
     ]
-    assert "   - db.example.com 3306 core-a: biz-core-a-1" in found
+    assert "   - db.example.com core-a: biz-core-a-1" in found
+
+
+def test_a_stopped_coreapp_with_another_database_is_a_leftover() -> None:
+    old = container("core-old", state="exited", environment={"WA_DB_HOSTNAME": "old.example.com"})
+    found = part(report({"h1": survey(container("wacore"), container("waweb"), old)}), "## Needs an action")
+    assert [line for line in found if "Remove the containers that do not belong to it" in line]
+    assert not [line for line in found if "two clients" in line]
+
+
+def test_different_media_of_a_multiconnect_client_are_told_whatever_its_databases_are() -> None:
+    one = member(1)
+    one["containers"][0]["mounts"] = [["volume", "other", "/usr/local/wamedia"]]
+    one["containers"][1]["environment"]["WA_DB_HOSTNAME"] = "replica.example.com"
+    found = part(report({"h1": one}), "## Needs an action")
+    assert [line for line in found if "not every container has the same media" in line]
+
+
+def test_a_file_of_the_collection_in_the_folder_of_the_operator_is_an_action() -> None:
+    folder = "/opt/waba/h1"
+    theirs = [f"{folder}/docker-compose.yml"]
+    places = {"folder": folder, "files": [*theirs, f"{folder}/compose.yml"], "operators_files": theirs}
+    found = part(
+        report({"h1": survey(*(container(name, **places) for name in ("wacore", "waweb")))}), "## Needs an action"
+    )
+    assert [line for line in found if f"{folder}/compose.yml is the collection's" in line]
+
+
+@pytest.mark.parametrize(("path", "password"), [("/srv/biz/db.env", '"Canary-1"'), ("/srv/biz/extra.env", "Canary-1")])
+def test_only_a_raw_env_file_is_read_without_composes_rules(path: str, password: str) -> None:
+    entries = [{"path": "/srv/biz/db.env"}, {"path": "/srv/biz/extra.env"}]
+    declared = {"env_file": [{**one, "format": "raw"} if one["path"] == path else one for one in entries]}
+    found = survey(
+        *(container(name, declared=declared, environment={"WA_DB_PASSWORD": password}) for name in ("wacore", "waweb")),
+        env={**ENV, "WA_DB_PASSWORD": '"Canary-1"'},
+    )
+    built = build({"h1": found}, {}, {"h1": {}}, {}, render, True, OPTIONS)
+    assert [one["wa_db_env_password"] for one in built.secrets.values()] == [password]
+    assert not [line for line in built.report if "was edited after" in line]
 
 
 def test_a_client_of_a_swarm() -> None:

@@ -83,9 +83,15 @@ def test_a_version_that_is_none_is_an_error() -> None:
         upgrade_plan.old_images([], ["latest"])
 
 
-def container(service: str, version: str, state: str, exit_code: int = 0) -> dict[str, t.Any]:
-    shot = service == MIGRATION
-    return {"service": service, "version": version, "state": state, "exit_code": exit_code, "one_shot": shot}
+def container(service: str, version: str, state: str, exit_code: int = 0, started_at: float = 0) -> dict[str, t.Any]:
+    found = {
+        "service": service,
+        "version": version,
+        "state": state,
+        "exit_code": exit_code,
+        "one_shot": service == MIGRATION,
+    }
+    return {**found, "started_at": started_at or (100.0 if service == MIGRATION else 50.0)}
 
 
 @pytest.mark.parametrize(
@@ -95,13 +101,15 @@ def container(service: str, version: str, state: str, exit_code: int = 0) -> dic
         (("2.43.1", "exited"), ("2.45.1", "running"), "2.45.1"),
         # It may have changed a part of the schema.
         (("2.43.1", "exited"), ("2.45.1", "exited", 1), "2.45.1"),
+        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 1), ""),  # and the client has served since
+        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 0), "2.45.1"),
         (("2.43.1", "exited"), ("2.45.1", "created"), ""),
         (("2.43.1", "running"), ("2.45.1", "exited", 0), ""),
         (("2.45.1", "exited"), ("2.45.1", "exited", 0), ""),
         (("latest", "exited"), ("2.45.1", "exited", 0), ""),
     ],
 )
-def test_a_migration_without_a_journal(client: tuple[str, str], migration: tuple[t.Any, ...], orphan: str) -> None:
+def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tuple[t.Any, ...], orphan: str) -> None:
     here = [container("wacore", *client), container(MIGRATION, *migration)]
     assert upgrade_plan.orphan_migration(here) == orphan
     assert upgrade_plan.orphan_migration(here[1:]) == ""

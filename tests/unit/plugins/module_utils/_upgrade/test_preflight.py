@@ -70,8 +70,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the run upgrades once",
         {"upgraded": ["s1"]},
-        "h1: this run of ansible-playbook has upgraded before, led by s1, and Ansible keeps what was found for that. Run "
-        "ansible-playbook once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
+        "h1: an earlier play of this run has upgraded the deployment of s1, and its facts are still set. Run ansible-playbook "
+        "once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
     ),
     (
         "the target is a version",
