@@ -82,7 +82,11 @@ def test_different_media_of_a_multiconnect_client_are_told_whatever_its_database
 def test_a_file_of_the_collection_in_the_folder_of_the_operator_is_an_action() -> None:
     folder = "/opt/waba/h1"
     theirs = [f"{folder}/docker-compose.yml"]
-    places = {"folder": folder, "files": [*theirs, f"{folder}/compose.yml"], "operators_files": theirs}
+    places: dict[str, t.Any] = {
+        "folder": folder,
+        "files": [*theirs, f"{folder}/compose.yml"],
+        "operators_files": theirs,
+    }
     found = part(
         report({"h1": survey(*(container(name, **places) for name in ("wacore", "waweb")))}), "## Needs an action"
     )
