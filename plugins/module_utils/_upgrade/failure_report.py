@@ -37,7 +37,7 @@ class Failure:
     left_held: bool = False  # whether that other run still has the deployment
     runs: bool = False  # whether the client ran when the checks of this run looked
     leader_lost: bool = False
-    # The containers at the leader after the failure, as `wa_info` tells them; None when nobody could look.
+    # The containers at the leader after the failure, as `wa_info` returns them; None where they could not be read.
     containers: t.Sequence[t.Mapping[str, t.Any]] | None = None
     migration_container: str = ""
     stopped: bool = False  # whether this run has stopped anything

@@ -34,11 +34,11 @@ NOTIFY = "the hook brings no such handler, which would end all upgrades of the r
         ("- debug:\n  run_once: false", ""),
         ("- name: A\n  debug:\n  notify: reload", f": notify: reload (task 'A'): {NOTIFY}"),
         ("- block: [{debug: }]\n  notify: [reload]", f": notify: reload: {NOTIFY}"),
-        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: [reload, all]", ""),
+        ("- import_role: {name: own, tasks_from: includes}\n- debug:\n  notify: [reload, all]", ""),
         ("- import_role: {name: own, tasks_from: notifies}\n- debug:\n  notify: other", f": notify: other: {NOTIFY}"),
-        ("- include_role: {name: own, tasks_from: tells}\n- debug:\n  notify: reload", ""),
+        ("- include_role: {name: own, tasks_from: includes}\n- debug:\n  notify: reload", ""),
         ("- include_tasks: lb.yml\n- debug:\n  notify: reload", ""),  # which may bring it
-        ("- import_role: {name: own, tasks_from: tells}\n- debug:\n  notify: 'own : reload'", ""),
+        ("- import_role: {name: own, tasks_from: includes}\n- debug:\n  notify: 'own : reload'", ""),
         ("- debug:\n  notify: 5", f": notify: 5: {NOTIFY}"),
         ("- debug:\n  notify: '{{ name }}'", ""),
     ],
@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "roles" / "ends" / "tasks").mkdir(parents=True)
     (tmp_path / "roles" / "ends" / "tasks" / "main.yml").write_text("- meta: end_host\n")
     (tmp_path / "roles" / "own" / "tasks" / "once.yml").write_text("- debug:\n  run_once: true\n")
-    (tmp_path / "roles" / "own" / "tasks" / "tells.yml").write_text("- include_tasks: notifies.yml\n")
+    (tmp_path / "roles" / "own" / "tasks" / "includes.yml").write_text("- include_tasks: notifies.yml\n")
     (tmp_path / "roles" / "own" / "tasks" / "notifies.yml").write_text("- debug:\n  notify: reload\n")
     (tmp_path / "roles" / "own" / "handlers").mkdir()
     (tmp_path / "roles" / "own" / "handlers" / "main.yml").write_text("- name: reload\n  debug:\n  listen: all\n")
