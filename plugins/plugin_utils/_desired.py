@@ -251,7 +251,7 @@ def compose(inventory: Inventory) -> State:
             "wa_project_dir",
             f"{place['project_dir']}, where the operator's Compose files are",
             "a folder of the role's own",
-            "In that one docker compose up would take the role's compose.yml for the whole project. Set wa_project_dir, and wa_env_file "
+            "In theirs docker compose up would take the role's compose.yml for the whole project. Set wa_project_dir, and wa_env_file "
             "to where db.env is; remove a compose.yml of the role's from there",
         )
     if inventory["wa_client_compose_environment"]:

@@ -568,7 +568,7 @@ def test_where_a_host_has_no_coreapp_the_migration_is_made_from_a_master(host: s
             (
                 {**OPERATORS, **place},
                 "wa_project_dir: /opt/waba/support, where the operator's Compose files are; expected a folder of the role's own. In "
-                "that one docker compose up would take the role's compose.yml for the whole project. Set wa_project_dir, and wa_env_file to "
+                "theirs docker compose up would take the role's compose.yml for the whole project. Set wa_project_dir, and wa_env_file to "
                 "where db.env is; remove a compose.yml of the role's from there",
             )
             for place in (
