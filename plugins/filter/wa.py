@@ -116,12 +116,17 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
     return compose_messages.quoteless(message)
 
 
-def start_problem(read: t.Mapping[str, t.Any], project: str, topology: str, idle: bool) -> str:
+def start_problem(
+    read: t.Mapping[str, t.Any], project: str, topology: str, idle: bool, known: t.Iterable[t.Mapping[str, t.Any]] = ()
+) -> str:
     """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
 
-    Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run.
+    Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run. If the database need not be
+    idle, its sessions count where they were read, but for those from where the `known` ones are.
     """
-    used = upgrade_requirements.sessions(read["database"]["sessions"] if idle else [])
+    found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
+    addresses = {str(one["from"]) for one in known}
+    used = upgrade_requirements.sessions(one for one in found if idle or str(one["from"]) not in addresses)
     return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
 
 

@@ -18,7 +18,7 @@ options:
   _terms:
     description: Names of concerns; V(identity) returns the facts by which a client is recognised,
       V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
-      V(checked_compose) the same as C(compose), and instead of an error its C(refusal),
+      V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(project) the options with which modules have Compose read the project before its files are written.
     type: list
     elements: str

@@ -48,7 +48,10 @@ options:
     elements: path
     default: []
   identity_file:
-    description: The record of which client is here, for O(hashes). If there is none, none is written.
+    description:
+      - The record of which client is here, for O(hashes). If there is none, none is written.
+      - For V(write) to be given where the client has no container. If the record says that it has run, a Compose file with
+        another version than that in O(path) is refused.
     type: path
   hashes:
     description: RV(waba.onprem.wa_info#module:containers[].hash) by service.
@@ -179,6 +182,8 @@ def main() -> None:
     try:
         if module.params["operation"] == "write":
             result.values.update(path=module.params["path"], kept=False)
+            if client_inspection.record(module.params["identity_file"] or "").get(client_inspection.HASHES):
+                client_files.refuse_other_version(Store(module.params["path"]), content)
             given = {name: module.params[name] for name in ("mode", "owner", "keep")}
             concern_files.write(result, module.params["path"], content, **given)
         else:

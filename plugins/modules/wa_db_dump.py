@@ -51,6 +51,8 @@ notes:
   - The password reaches the tool in a file that exists in memory only, and is in no argument and no environment.
   - Events, routines and triggers that the client's user may not read are left out, with a warning where they are seen; it
     has not made them either. A table that it may not read is an error, in check mode, too.
+  - On PostgreSQL the user must own the databases and have C(CREATEDB), as it does where the client has made them. The commands of the
+    restore drop them and make them again; without these rights they would only drop them.
 author:
   - waba.onprem contributors (@waba)
 """

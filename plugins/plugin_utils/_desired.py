@@ -279,11 +279,11 @@ def compose(inventory: Inventory) -> State:
 
 
 def checked_compose(inventory: Inventory) -> State:
-    """Returns the result of `compose`, empty if the inventory is invalid, and why it is (`refusal`)."""
+    """Returns the result of `compose` and the client's `services`, empty if the inventory is invalid, and why it is (`refusal`)."""
     try:
-        return {"compose": compose(inventory), "refusal": ""}
+        return {"compose": compose(inventory), "services": [one["name"] for one in services(inventory)], "refusal": ""}
     except WaError as error:
-        return {"compose": {}, "refusal": str(error)}
+        return {"compose": {}, "services": [], "refusal": str(error)}
 
 
 def _paths(name: str, value: t.Any) -> list[str]:

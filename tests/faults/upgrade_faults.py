@@ -297,6 +297,10 @@ class Lab(observer.Lab):
             if one["State"]["Running"] and "-dbupgrade-" not in name
         }
 
+    def migrates(self) -> bool:
+        """Whether a container that migrates runs."""
+        return any(one["State"]["Running"] and "-dbupgrade-" in name for name, one in self.containers().items())
+
     def running(self) -> set[str]:
         """The versions of the client that run."""
         return {one["Config"]["Image"].rpartition(":v")[2] for one in self.client().values()}
@@ -615,14 +619,20 @@ def never_started(lab: Lab, old: str, new: str) -> None:
 
 
 def lost_journal(lab: Lab, old: str, new: str) -> None:
-    """The lock file is removed in the migration: nothing starts the old version, and the same upgrade finds its way."""
+    """The lock file is removed after a failed migration, and in one: nothing starts the old version, and the same upgrade finds its way."""
     print(f"\n### lost journal: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.lab("fault", "migration_fails", "on")
+    expect_words("a run whose migration fails", lab.say("upgrade", **wanted), 2, "ended with code 1")
+    lab.lab("fault", "migration_fails", "off")
+    lab.host(f"rm {lab.lock}")
+    expect_words("provisioning after that", lab.say("provision", wa_version=old), 2, "no journal is left")
+    expect("what runs after that", lab.running(), set())
     lab.lab("fault", "migration_hangs", "on")
 
     def lose() -> None:
         end = time.monotonic() + 600
-        while not any("dbupgrade" in name for name in lab.containers()) and time.monotonic() < end:
+        while not lab.migrates() and time.monotonic() < end:
             time.sleep(0.2)
         lab.host(f"rm {lab.lock}")
         lab.lab("fault", "migration_hangs", "off")

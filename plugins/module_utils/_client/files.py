@@ -60,6 +60,22 @@ def other_version(before: str, after: str) -> bool:
     return old != new
 
 
+def refuse_other_version(store: Store, content: str) -> None:
+    """Raises WaError if a client whose last container is gone would be started from `content` in another version than its file has.
+
+    Its database may be that version's. To be called where it has run.
+    """
+    before = store.read() or ""
+    if before and is_compose(store.path) and other_version(before, content):
+        had, wanted = (", ".join(sorted({*_IMAGE.findall(text)})) for text in (before, content))
+        raise WaError(
+            store.path,
+            f"the client has run from it with {had}, and no container is left",
+            f"the version in it; the inventory wants {wanted}. A start of another version migrates the database, or finds one that is newer",
+            f"Set wa_version to the version in the file, and upgrade then. If the database was restored since, remove {store.path} first",
+        )
+
+
 def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
     """Restores the previous content of each file. Returns path and changed keys of each changed file.
 

@@ -35,7 +35,7 @@ def decide(
 
     `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run. The keys:
 
-    - `services`: the containers of the client's services, with their `versions`; `others`: those outside the project
+    - `services`: the containers of the client's services; `others`: those outside the project
     - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
       of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
@@ -61,7 +61,6 @@ def decide(
     return {
         "services": found,
         "others": [one for one in containers if one["project"] != project],
-        "versions": list(dict.fromkeys(one["version"] for one in found)),
         "removable": [one for one in found if one["own"] and one["service"] not in wanted],
         "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
@@ -95,16 +94,18 @@ def members(
 
     `rolling`, whether they are changed one by one, because the client runs on one of several; `moving`, the services that
     still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
-    host of tasks that run once: the leader, or the first member of a limited run.
+    host of tasks that run once: the leader, or the first member of a limited run; `versions`, of the containers of all.
     """
     present = [one for one in deployment["members"] if one in containers]
     ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
     others = [one for name in present if name != host for one in ours[name]]
     serving = any(one["state"] == "running" for those in ours.values() for one in those)
+    clients = [one for those in ours.values() for one in service_containers(those)]
     return {
         "rolling": serving and len(deployment["members"]) > 1,
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
         "first": deployment["leader"] if deployment["leader"] in present else present[0],
+        "versions": sorted({one["version"] for one in clients}),
     }
 
 

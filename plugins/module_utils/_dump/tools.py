@@ -51,10 +51,30 @@ def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
         version, names = session.version(), ownership.find(session, prefix, wanted)
         if session.engine == MYSQL:
             return _inspect_mysql(session, version, names)
+        _check_pgsql_restore(session, names)
         for name in names:
             _check_pgsql_rights(config, name)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
         return Source(version, names, int(size), str(session.value("SELECT current_database()")))
+
+
+def _check_pgsql_restore(session: Session, names: t.Sequence[str]) -> None:
+    """Raises WaError if the client's user may not drop and make the databases, as the commands of the restore do."""
+    may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+    theirs = session.rows(
+        "SELECT datname FROM pg_database WHERE datname = ANY(%s::name[]) AND NOT pg_has_role(datdba, 'MEMBER') ORDER BY 1",
+        (list(names),),
+    )
+    lacks = [*([] if may else ["CREATEDB"]), *(f"the ownership of {name}" for (name,) in theirs)]
+    if names and lacks:
+        user = session.settings.user
+        raise WaError(
+            "dump of the databases",
+            f"user {user} lacks {', '.join(lacks)}, and so could not restore it",
+            "a user who may drop the databases and make them again",
+            f"ALTER ROLE {user} CREATEDB; ALTER DATABASE ... OWNER TO {user}; or copy the database otherwise "
+            "(wa_upgrade_snapshot_command)",
+        )
 
 
 def _check_pgsql_rights(config: Settings, database: str) -> None:

@@ -367,7 +367,10 @@ def _docker(member: t.Mapping[str, t.Any]) -> list[str]:
 
 def _unlock_and_provision(one: Failure) -> list[str]:
     return [
-        *(f"  {shlex.join(['rm', member['lock_file']])}   (on {member['host']})" for member in one.members),
+        *(
+            f"  {shlex.join(['rm', member['lock_file'], member['dir'] + '/compose.yml'])}   (on {member['host']})"
+            for member in one.members
+        ),
         f"  {one.provision_command}",
     ]
 

@@ -255,6 +255,14 @@ def _outside_compose(now: Observed) -> Problem:
 def _not_running(now: Observed) -> Problem:
     if not now.facts["clients"]:
         return f"no container of the client in project {now.deployment['project']}: run provision.yml first."
+    services = now.facts["compose"]["services"]
+    surplus = [str(one["name"]) for one in now.facts["clients"] if one["service"] not in services]
+    if services and surplus:
+        return (
+            f"of a service that the inventory does not have: {', '.join(surplus)}.",
+            "Run provision.yml with wa_client_restart: now, which removes those that the role made; of others, name the service in "
+            "wa_client_service_names, or remove the container.",
+        )
     stopped = [str(one["name"]) for one in now.facts["clients"] if one["state"] != "running"]
     if not stopped:
         return None
@@ -387,7 +395,12 @@ def _drifted(now: Observed) -> Problem:
 
 
 def _database_read(now: Observed) -> Problem:
-    return None if "database" in now.found else _message(now, now.found, "database")
+    if "database" in now.found:
+        return None
+    # No playbook writes db.env meanwhile. The start of the new version puts it in force.
+    cure = f"If its settings have changed, correct {now.deployment['env_file']} on each host by hand, then run upgrade.yml again."
+    said = _message(now, now.found, "database")
+    return (said, cure) if now.unfinished else said
 
 
 def _no_dump(now: Observed) -> Problem:
@@ -511,7 +524,13 @@ CHECKS = (
         subject="deployment",
     ),
     Check("the containers belong to a Compose project", "a project", _outside_compose, HOST),
-    Check("the client runs", "every container of the client running", _not_running, HOST, skip=(UNFINISHED,)),
+    Check(
+        "the client runs",
+        "every container of the client running, and of a service in the inventory",
+        _not_running,
+        HOST,
+        skip=(UNFINISHED,),
+    ),
     # What Compose files of the operator's mount is known after they are read.
     Check(
         "no registration and no media are lost",

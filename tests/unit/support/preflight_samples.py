@@ -15,13 +15,21 @@ DEPLOYMENT = {
     "project": "wa-waba",
     "project_dir": "/opt/waba/waba",
     "lock_file": "/var/lib/waba/waba.lock",
+    "env_file": "/opt/waba/waba/db.env",
 }
 IMAGES = ["reg/coreapp:v2.53.4", "reg/web:v2.53.4"]
 
 
 def container(name: str, **changes: t.Any) -> dict[str, t.Any]:
     image = f"reg/{'web' if 'web' in name else 'coreapp'}:v2.51.2"
-    return {"name": name, "version": "2.51.2", "image": image, "state": "running", **changes}
+    return {
+        "name": name,
+        "service": name[len("wa-waba-") : -len("-1")],
+        "version": "2.51.2",
+        "image": image,
+        "state": "running",
+        **changes,
+    }
 
 
 DATABASE = {"server": "db:3306", "unsupported": None, "statement_timeout": None}
@@ -72,6 +80,7 @@ GOOD: dict[str, t.Any] = {
     "invalid": [],
     "compose": {
         "compose": {"migration": True, "coreapp": "core", "repositories": {"core": "reg/coreapp"}, "folder": "/srv/wa"},
+        "services": ["wacore", "waweb"],
         "refusal": "",
     },
     "hooks": {"/srv/before.yml": ""},

@@ -92,6 +92,22 @@ def test_what_keeps_a_client_from_being_started(read: dict[str, t.Any], topology
     assert expected in found if expected else not found
 
 
+@pytest.mark.parametrize(
+    ("read", "known", "expected"),
+    [
+        ({"database": {"sessions": [SESSION]}}, [], "1 on database waba1 from 192.0.2.7"),
+        ({"database": {"sessions": [SESSION]}}, [{**SESSION, "database": "waba2"}], ""),
+        ({"database": {"sessions": [SESSION]}}, [{**SESSION, "from": "192.0.2.8"}], "from 192.0.2.7"),
+        ({}, [], ""),
+    ],
+)
+def test_the_old_version_is_not_started_beside_a_session_from_elsewhere(
+    read: dict[str, t.Any], known: list[dict[str, t.Any]], expected: str
+) -> None:
+    found = wa.start_problem({"containers": [], **read}, "wa-h1", "single", False, known)
+    assert expected in found if expected else not found
+
+
 def test_a_database_that_must_be_idle_was_looked_at() -> None:
     with pytest.raises(KeyError):
         wa.start_problem({"containers": []}, "wa-h1", "single", idle=True)
@@ -221,21 +237,33 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_members_of_a_run_are_read_from_their_results() -> None:
-    def found(state: str) -> dict[str, t.Any]:
-        return {"containers": [{"project": "wa-a", "state": state, "role": "core", "service": "wacore"}]}
+    def found(state: str, version: str) -> dict[str, t.Any]:
+        core = {
+            "project": "wa-a",
+            "state": state,
+            "role": "core",
+            "service": "wacore",
+            "version": version,
+            "one_shot": False,
+        }
+        return {"containers": [core]}
 
     deployment = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
-    hostvars = {"h1": {"wa_client_result": found("running")}, "h2": {}, "h3": {"wa_client_result": found("exited")}}
+    hostvars = {"h1": {"wa_client_result": found("running", "2.53.4")}, "h2": {}}
+    hostvars["h3"] = {"wa_client_result": found("exited", "2.51.2")}
     members = wa.FilterModule().filters()["client_members"]
     assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
         "rolling": True,
         "moving": ["wacore"],
         "first": "h1",
+        "versions": ["2.53.4"],
     }
+    assert members(hostvars, deployment, ["h1", "h2", "h3"], "h2", {})["versions"] == ["2.51.2", "2.53.4"]
     assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
         "rolling": False,
         "moving": [],
         "first": "h2",
+        "versions": ["2.51.2"],
     }
 
 
@@ -334,7 +362,7 @@ def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators
     mounted = [
         {**one, "keeps_configuration": True, "configuration_mount": "wadata", "layer_media": ""} for one in CLIENTS
     ]
-    compose = {"compose": {**GOOD["compose"]["compose"], "migration": False}, "refusal": ""}
+    compose = {"compose": {**GOOD["compose"]["compose"], "migration": False}, "services": [], "refusal": ""}
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
     assert upgrade_verdict(hostvars, clients=mounted)["failed"] == []
     (failed,) = upgrade_verdict(hostvars, clients=mounted, compose=compose)["failed"]

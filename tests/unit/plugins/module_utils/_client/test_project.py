@@ -56,7 +56,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
     assert decide([CORE, WEB, MIGRATION, STRANGER]) == {
         "services": [CORE, WEB],
         "others": [STRANGER],
-        "versions": ["2.53.4"],
         "removable": [],
         "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"],
         "unhealthy": [],
@@ -110,12 +109,11 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
         ([CORE, {**MIGRATION, "own": False}], False, MAY),
         ([CORE, container("run", own=False, one_shot=True)], False, MAY),
         ([{**STRANGER, "own": False}], False, {**MAY, "in_force": False}),
-        ([], False, {**MAY, "in_force": False, "versions": [], "services": []}),
+        ([], False, {**MAY, "in_force": False, "services": []}),
         # A service of the operator is not removed.
         ([FOREIGN, SURPLUS], False, {**MUST_WAIT, "removable": [SURPLUS]}),
         ([CORE, SURPLUS], False, {**MAY, "removable": [SURPLUS]}),
         ([CORE, {**SURPLUS, "own": False}], True, {**MAY, "removable": [], "leaving": ["wa-a-wacore-1"]}),
-        ([CORE, {**WEB, "version": "2.51.2"}], False, {**MAY, "versions": ["2.53.4", "2.51.2"]}),
     ],
 )
 def test_containers_of_another_compose_file_wait_unless_they_are_to_be_replaced(
@@ -237,7 +235,14 @@ def test_the_members_of_a_run(
     renamed: bool,
     expected: dict[str, t.Any],
 ) -> None:
-    assert project.members(containers, deployment, host, renamed) == expected
+    found = project.members(containers, deployment, host, renamed)
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_the_versions_of_a_run_are_those_of_all_members_without_migrations() -> None:
+    old, migration = {**CORE, "version": "2.51.2"}, {**MIGRATION, "version": "2.55.1"}
+    containers = {"h1": [CORE, migration], "h2": [{**old, "state": "exited"}, STRANGER], "h3": []}
+    assert project.members(containers, THREE, "h3")["versions"] == ["2.51.2", "2.53.4"]
 
 
 @pytest.mark.parametrize(

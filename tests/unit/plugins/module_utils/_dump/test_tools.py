@@ -349,7 +349,7 @@ def test_events_are_left_out_without_the_privilege(monkeypatch: pytest.MonkeyPat
 
 def test_the_facts_of_a_postgresql_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedDatabase(PGSQL).on("row_security_active", []).on("pg_database_size", [(8192,)])
-    server.on("current_database", [("postgres",)])
+    server.on("current_database", [("postgres",)]).on("rolcreatedb", [(True,)]).on("pg_has_role", [])
     monkeypatch.setattr(connection, "connect", server.connect)
     monkeypatch.setattr(ownership, "find", lambda *_arguments: ["wa1", "wa2"])
     assert inspect(server) == tools.Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, "postgres")
@@ -361,3 +361,6 @@ def test_the_facts_of_a_postgresql_server(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(WaError) as error:
         inspect(server)
     assert (error.value.subject, error.value.found) == ("dump of database wa2", "user wa may not read public.x, a.y")
+    server.on("rolcreatedb", [(False,)]).on("pg_has_role", [("wa2",)])
+    with pytest.raises(WaError, match="user wa lacks CREATEDB, the ownership of wa2, and so could not restore it"):
+        inspect(server)

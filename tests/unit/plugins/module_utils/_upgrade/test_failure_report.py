@@ -141,7 +141,7 @@ def test_the_way_back_is_that_of_the_clients_own_engine_and_folders(called: dict
     )
     removed = f"  {docker} compose '--file=/srv/a b.yml' rm --stop --force wacore; {docker} rm --force wa-eu-dbupgrade-1   (on h1)"
     assert {"down": down, "rm": removed}[command] in lines
-    assert "  rm '/srv/wa one/x.lock'   (on h1)" in lines
+    assert "  rm '/srv/wa one/x.lock' '/srv/wa one/compose.yml'   (on h1)" in lines
 
 
 def container(state: str) -> dict[str, t.Any]:
@@ -176,7 +176,7 @@ def test_the_way_back_is_whole_and_in_order() -> None:
     lines = told(at="migrating", migrations=[FAILED], journal=DUMPED).splitlines()
     assert lines[lines.index("Database dump: /b/eu.sql.gz (on h1)") + 1].startswith(RESTORE)
     down = "  docker compose --file /opt/waba/eu/compose.yml --project-name wa-eu --profile dbupgrade down   (on {})"
-    unlock = "  rm /var/lib/waba/eu.lock   (on {})"
+    unlock = "  rm /var/lib/waba/eu.lock /opt/waba/eu/compose.yml   (on {})"
     assert lines[-6:] == [
         *(down.format(host) for host in ("h1", "h2")),
         "  zcat /b/eu.sql.gz | mariadb",
@@ -213,7 +213,7 @@ def test_the_way_back_with_an_operators_files_removes_nothing_beside_the_client(
         f"{down}   (on h2)",
         *again,
         "  zcat /b/eu.sql.gz | mariadb",
-        *(f"  rm /var/lib/waba/eu.lock   (on {host})" for host in ("h1", "h2")),
+        *(f"  rm /var/lib/waba/eu.lock /opt/waba/eu/compose.yml   (on {host})" for host in ("h1", "h2")),
         BACK,
     ]
 

@@ -20,7 +20,7 @@ LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "stages": [{"at": 0}], "l
 HELD = {**with_found(journal=LOCK, held=True), "leader": {"journal": LOCK, "held": True}}
 UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
 NO_DATABASE: dict[str, t.Any] = {
-    "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied"}
+    "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied."}
 }
 LARGE = {**DATABASE, "messages": {"rows": 2400000, "large": True, "unknown": ""}}
 ESTIMATED = {**DATABASE, "messages": {"rows": 300000, "large": True, "unknown": "db: the count took too long"}}
@@ -85,7 +85,13 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     (
         "the values of variables are valid",
-        {"compose": {"compose": {}, "refusal": "wa_topology: 'ring' is unknown; expected one of: single."}},
+        {
+            "compose": {
+                "compose": {},
+                "services": [],
+                "refusal": "wa_topology: 'ring' is unknown; expected one of: single.",
+            }
+        },
         "h1: wa_topology: 'ring' is unknown; expected one of: single. Nothing was changed.",
     ),
     ("the API password is set", {"api_password": False, "skip": ["expiry"]}, "h1: wa_api_password is not set: "),
@@ -135,13 +141,18 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     (
         "the client runs",
+        {"clients": [container("wa-waba-wacore2-1"), container("wa-waba-wacore-1")]},
+        "h1: of a service that the inventory does not have: wa-waba-wacore2-1. Run provision.yml with wa_client_restart: now, which ",
+    ),
+    (
+        "the client runs",
         {"clients": []},
         "h1: no container of the client in project wa-waba: run provision.yml first.",
     ),
     (
         "the client runs",
-        {"clients": [container("web", state="exited"), container("core")]},
-        "h1: not running: web. Run provision.yml, which starts the version that they have; then run upgrade.yml again.",
+        {"clients": [container("wa-waba-waweb-1", state="exited"), container("wa-waba-wacore-1")]},
+        "h1: not running: wa-waba-waweb-1. Run provision.yml, which starts the version that they have; then run upgrade.yml again.",
     ),
     (
         "no registration and no media are lost",
@@ -160,7 +171,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     (
         "the leader has a Coreapp for the migration",
-        {"compose": {"compose": {**GOOD["compose"]["compose"], "coreapp": ""}, "refusal": ""}},
+        {"compose": {"compose": {**GOOD["compose"]["compose"], "coreapp": ""}, "services": [], "refusal": ""}},
         "h1: it leads waba, and has no Coreapp; expected one, because the migration is made from the leader's Coreapp in your Compose "
         "files. Set wa_leader to a member that has one.",
     ),
@@ -227,6 +238,11 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     ("db.env and the media volume are in sync", {"drift": {"msg": "invalid"}}, "h1: invalid"),
     ("the database can be read", NO_DATABASE, "waba: Access denied"),
+    (
+        "the database can be read",
+        {**NO_DATABASE, **LEFT},
+        "waba: Access denied. If its settings have changed, correct /opt/waba/waba/db.env on each host by hand, then run upgrade.yml again.",
+    ),
     (
         "the database can be dumped",
         {"dumpable": {"databases": [], "actions": []}},
@@ -296,7 +312,7 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the target can be reached from the running version", NONE, "no wa_upgrade_version"),
     (
         "the leader has a Coreapp for the migration",
-        {"compose": {"compose": {"migration": False, "coreapp": ""}, "refusal": ""}},
+        {"compose": {"compose": {"migration": False, "coreapp": ""}, "services": [], "refusal": ""}},
         "the migration is in the role's Compose file",
     ),
     ("the leader has a Coreapp for the migration", SAME, "nothing to upgrade"),
@@ -324,7 +340,7 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     (
         "the version may be set in the operator's Compose files",
-        {"compose": {"compose": {**GOOD["compose"]["compose"], "repositories": {}}, "refusal": ""}},
+        {"compose": {"compose": {**GOOD["compose"]["compose"], "repositories": {}}, "services": [], "refusal": ""}},
         "no wa_client_compose_dir",
     ),
     ("the version may be set in the operator's Compose files", SAME, "nothing to upgrade"),
