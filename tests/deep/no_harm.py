@@ -112,6 +112,13 @@ CASES: dict[str, Case] = {
         ("runs 2.51.2", "wa_version is 2.53.4"),
         variables={"wa_version": "2.53.4"},
     ),
+    "down": Case(
+        "another version in the inventory, after docker compose down",
+        ("in version 2.51.2", "no container is left"),
+        before="docker compose --project-name wa-h1 --file /opt/waba/h1/compose.yml down",
+        variables={"wa_version": "2.53.4"},
+        again="is repaired",
+    ),
     "copy": Case(
         "an upgrade without a copy of the database",
         ("no copy is made before the migration",),

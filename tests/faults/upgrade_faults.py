@@ -111,6 +111,7 @@ PLACES = {
     "refused-start": ("mysql", "ci"),
     "never-started": ("mysql", "deep"),
     "cut-stop": ("mysql", "deep"),
+    "second-coreapp": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
     "expired": ("pgsql", "deep"),
     **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
@@ -679,6 +680,31 @@ def cut_stop(lab: Lab, old: str, new: str) -> None:
     expect("journal", lab.journal(), {})
 
 
+def second_coreapp(lab: Lab, old: str, new: str) -> None:
+    """Something elsewhere uses the database since the client was stopped: the rollback does not start the client beside it."""
+    print(f"\n### a second Coreapp: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    password = json.loads((ROOT / ".lab" / lab.name / "secrets.json").read_text(encoding="utf-8"))["db_password"]
+    words = ["mariadb", "--host=mariadb.lab", "--user=whatsapp", "messageStore", "--execute=SELECT SLEEP(60)"]
+
+    def use() -> None:
+        lab.host("until [ -e /run/stopped ]; do sleep 0.2; done")
+        commands.docker("exec", "--env", f"MYSQL_PWD={password}", f"walab-{lab.name}-mariadb", *words)
+
+    other = threading.Thread(target=use)
+    other.start()
+    fails = "sh -c 'touch /run/stopped; sleep 5; exit 1'"
+    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=fails)
+    said = ("its user still has sessions", "The schema is untouched, but the old version could not be started again")
+    expect_words("first run", told, 2, *said)
+    expect("what runs", lab.running(), set())
+    other.join()
+    lab.host("rm /run/stopped")
+    expect_words("second run", lab.say("upgrade", **wanted), 0, "goes on")
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
 def expired(lab: Lab, old: str, new: str) -> None:
     """A client that answers 1005 to everything is refused, and upgraded when its gate is passed by name."""
     print(f"\n### expired: {old} to {new}", flush=True)
@@ -702,6 +728,7 @@ OTHERS = {
     "refused-start": refused_start,
     "never-started": never_started,
     "cut-stop": cut_stop,
+    "second-coreapp": second_coreapp,
     "lost-journal": lost_journal,
     "expired": expired,
 }

@@ -56,8 +56,11 @@ def changed_keys(before: str, after: str) -> list[str]:
 
 def other_version(before: str, after: str) -> bool:
     """Returns whether two Compose files use images of different versions, which only an upgrade may change."""
-    old, new = ({image_reference.parse(image).tag for image in _IMAGE.findall(text)} for text in (before, after))
-    return old != new
+    return _versions(before) != _versions(after)
+
+
+def _versions(text: str) -> list[str]:
+    return sorted({image_reference.parse(image).version for image in _IMAGE.findall(text)})
 
 
 def refuse_other_version(store: Store, content: str) -> None:
@@ -67,12 +70,12 @@ def refuse_other_version(store: Store, content: str) -> None:
     """
     before = store.read() or ""
     if before and is_compose(store.path) and other_version(before, content):
-        had, wanted = (", ".join(sorted({*_IMAGE.findall(text)})) for text in (before, content))
+        had, wanted = (", ".join(_versions(text)) for text in (before, content))
         raise WaError(
             store.path,
-            f"the client has run from it with {had}, and no container is left",
-            f"the version in it; the inventory wants {wanted}. A start of another version migrates the database, or finds one that is newer",
-            f"Set wa_version to the version in the file, and upgrade then. If the database was restored since, remove {store.path} first",
+            f"the client has run from it in version {had}, and no container is left",
+            f"that version; wa_version is {wanted}. A start of another one migrates the database, or finds one that is newer",
+            f"Set wa_version to {had}, and upgrade then. If the database was restored since, remove {store.path} first",
         )
 
 

@@ -142,7 +142,7 @@ def test_without_a_container_a_client_that_has_run_is_not_started_in_another_ver
     for check in (True, False):
         refused = run_module(MODULE, given, check=check)["msg"]
         assert refused.startswith(
-            f"{path}: the client has run from it with reg/web:v2.53.4, and no container is left; expected "
+            f"{path}: the client has run from it in version 2.53.4, and no container is left; expected "
         )
         assert (f"remove {path} first" in refused, path.read_text()) == (True, newer)
     assert not run_module(MODULE, {**given, "content": newer})["changed"]
