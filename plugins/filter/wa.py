@@ -329,11 +329,12 @@ def client_members(
     hosts: t.Sequence[str],
     host: str,
     renamed: t.Any = None,
+    replaceable: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """Returns what the members among `hosts` have in common, see `_client.project.members`."""
     found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
     containers = {one: result.get("containers") or [] for one, result in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed))
+    return client_project.members(containers, deployment, host, bool(renamed), replaceable)
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:

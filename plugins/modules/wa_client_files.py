@@ -50,7 +50,7 @@ options:
   identity_file:
     description:
       - The record of which client is here, for O(hashes). If there is none, none is written.
-      - For V(write) to be given where the client has no container. If the record says that it has run, a Compose file with
+      - For V(write) to be given where no container shows the client's version. If the record says that it has run, a Compose file with
         another version than that in O(path) is refused.
     type: path
   hashes:

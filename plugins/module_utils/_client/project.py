@@ -88,24 +88,33 @@ def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[s
 
 
 def members(
-    containers: t.Mapping[str, Containers], deployment: t.Mapping[str, t.Any], host: str, renamed: bool = False
+    containers: t.Mapping[str, Containers],
+    deployment: t.Mapping[str, t.Any],
+    host: str,
+    renamed: bool = False,
+    replaceable: Containers = (),
 ) -> dict[str, t.Any]:
     """Returns what the members of a run have in common, from the `containers` of each.
 
     `rolling`, whether they are changed one by one, because the client runs on one of several; `moving`, the services that
     still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
-    host of tasks that run once: the leader, or the first member of a limited run; `versions`, of the containers of all.
+    host of tasks that run once: the leader, or the first member of a limited run; `versions`, those that the database of `host` may
+    be of: of its containers, and of those to be replaced; if it has none, of the others' that run, or of all.
     """
     present = [one for one in deployment["members"] if one in containers]
     ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
     others = [one for name in present if name != host for one in ours[name]]
     serving = any(one["state"] == "running" for those in ours.values() for one in those)
-    clients = [one for those in ours.values() for one in service_containers(those)]
+    elsewhere = service_containers(others)
+    running = [one for one in elsewhere if one["state"] == "running"]
+    clients = services(containers.get(host, ()), deployment["project"]) or running or elsewhere
+    # One with the tag `latest`, or by digest, is replaced all the same.
+    replaced = [one["version"] for one in replaceable if one["version"][:1].isdigit()]
     return {
         "rolling": serving and len(deployment["members"]) > 1,
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
         "first": deployment["leader"] if deployment["leader"] in present else present[0],
-        "versions": sorted({one["version"] for one in clients}),
+        "versions": sorted({*(one["version"] for one in clients), *replaced}),
     }
 
 

@@ -62,7 +62,7 @@ def _check_pgsql_restore(session: Session, names: t.Sequence[str]) -> None:
     """Raises WaError if the client's user may not drop and make the databases, as the commands of the restore do."""
     may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
     theirs = session.rows(
-        "SELECT datname FROM pg_database WHERE datname = ANY(%s::name[]) AND NOT pg_has_role(datdba, 'MEMBER') ORDER BY 1",
+        "SELECT datname FROM pg_database WHERE datname = ANY(%s::name[]) AND NOT pg_has_role(datdba, 'USAGE') ORDER BY 1",
         (list(names),),
     )
     lacks = [*([] if may else ["CREATEDB"]), *(f"the ownership of {name}" for (name,) in theirs)]

@@ -23,6 +23,7 @@ VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
 # Checks without which others cannot be made.
 TARGET, VALUES = "the target is a version", "the values of variables are valid"
 READ, DATABASE = "the host can be read", "the database can be read"
+PROJECT = "the containers belong to a Compose project"
 REFUSED = "an upgrade would be refused"  # what is reported where a target version is not given
 _HEALTH = ("expiry", "health")
 Facts = t.Mapping[str, t.Any]
@@ -523,12 +524,13 @@ CHECKS = (
         leader=True,
         subject="deployment",
     ),
-    Check("the containers belong to a Compose project", "a project", _outside_compose, HOST),
+    Check(PROJECT, "a project", _outside_compose, HOST),
     Check(
         "the client runs",
         "every container of the client running, and of a service in the inventory",
         _not_running,
         HOST,
+        after=(PROJECT,),
         skip=(UNFINISHED,),
     ),
     # What Compose files of the operator's mount is known after they are read.
@@ -647,7 +649,7 @@ CHECKS = (
     ),
     Check(
         "the database can be dumped",
-        "the tool, room, and at least one database",
+        "the tool, room, at least one database, and on PostgreSQL the rights to restore it",
         _no_dump,
         DEPLOYMENT,
         leader=True,

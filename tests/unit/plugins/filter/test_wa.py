@@ -258,7 +258,7 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
         "first": "h1",
         "versions": ["2.53.4"],
     }
-    assert members(hostvars, deployment, ["h1", "h2", "h3"], "h2", {})["versions"] == ["2.51.2", "2.53.4"]
+    assert members(hostvars, deployment, ["h3"], "h3", {}, [{"version": "2.49.1"}])["versions"] == ["2.49.1", "2.51.2"]
     assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
         "rolling": False,
         "moving": [],

@@ -208,6 +208,7 @@ def test_outside_compose_only_recorded_containers_are_started() -> None:
 
 ALONE = {"project": "wa-a", "leader": "h1", "members": ["h1"]}
 THREE = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
+OLD_CORE, NEXT_MIGRATION = {**CORE, "version": "2.51.2"}, {**MIGRATION, "version": "2.55.1"}
 
 
 @pytest.mark.parametrize(
@@ -239,10 +240,24 @@ def test_the_members_of_a_run(
     assert {key: found[key] for key in expected} == expected
 
 
-def test_the_versions_of_a_run_are_those_of_all_members_without_migrations() -> None:
-    old, migration = {**CORE, "version": "2.51.2"}, {**MIGRATION, "version": "2.55.1"}
-    containers = {"h1": [CORE, migration], "h2": [{**old, "state": "exited"}, STRANGER], "h3": []}
-    assert project.members(containers, THREE, "h3")["versions"] == ["2.51.2", "2.53.4"]
+@pytest.mark.parametrize(
+    ("containers", "replaceable", "expected"),
+    [
+        ({"h1": [OLD_CORE], "h2": [CORE], "h3": []}, [], ["2.51.2"]),
+        ({"h1": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION], "h2": [CORE]}, [], ["2.51.2"]),
+        ({"h1": [OLD_CORE, WEB], "h2": []}, [], ["2.51.2", "2.53.4"]),
+        ({"h1": [], "h2": [CORE], "h3": [{**OLD_CORE, "state": "exited"}]}, [], ["2.53.4"]),
+        ({"h1": [STRANGER], "h2": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION]}, [], ["2.51.2"]),
+        ({"h1": [], "h2": [STRANGER]}, [], []),
+        ({"h1": []}, [STRANGER], ["2.51.2"]),
+        ({"h1": []}, [{**STRANGER, "version": "latest"}, {**STRANGER, "version": ""}], []),
+        ({"h1": [CORE]}, [STRANGER], ["2.51.2", "2.53.4"]),
+    ],
+)
+def test_the_versions_that_the_database_of_a_host_may_be_of(
+    containers: dict[str, list[dict[str, t.Any]]], replaceable: list[dict[str, t.Any]], expected: list[str]
+) -> None:
+    assert project.members(containers, THREE, "h1", False, replaceable)["versions"] == expected
 
 
 @pytest.mark.parametrize(
