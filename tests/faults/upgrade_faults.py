@@ -114,6 +114,7 @@ PLACES = {
     "cut-stop": ("mysql", "deep"),
     "second-coreapp": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
+    "way-back": ("mysql", "deep"),
     "expired": ("pgsql", "deep"),
     **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
     **dict.fromkeys(EVENTS_IN_CI, ("mysql", "ci")),
@@ -281,6 +282,11 @@ class Lab(observer.Lab):
             self.lab("up")
         else:
             self.host("head -c 2M /dev/zero >/var/lib/waba/fill", check=False)
+
+    def password(self) -> str:
+        """The password of the client's user of the database."""
+        secrets = json.loads((ROOT / ".lab" / self.name / "secrets.json").read_text(encoding="utf-8"))
+        return str(secrets["db_password"])
 
     def journal(self) -> dict[str, t.Any]:
         text = self.host(f"cat {self.lock}", check=False)
@@ -685,7 +691,7 @@ def second_coreapp(lab: Lab, old: str, new: str) -> None:
     """Something elsewhere uses the database since the client was stopped: the rollback does not start the client beside it."""
     print(f"\n### a second Coreapp: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    password = json.loads((ROOT / ".lab" / lab.name / "secrets.json").read_text(encoding="utf-8"))["db_password"]
+    password = lab.password()
     words = ["mariadb", "--host=mariadb.lab", "--user=whatsapp", "messageStore", "--execute=SELECT SLEEP(300)"]
 
     def use() -> None:
@@ -709,6 +715,38 @@ def second_coreapp(lab: Lab, old: str, new: str) -> None:
     expect_words("third run", lab.say("upgrade", **wanted), 0, "goes on")
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})
+
+
+def way_back(lab: Lab, old: str, new: str) -> None:
+    """The commands that a failed upgrade displays bring back the old version, with the database as it was after the stop."""
+    print(f"\n### the way back: {new} to {old}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    rows, password = lab.rows(), lab.password()
+    lab.lab("fault", "unregistered", "on")
+    fails = {"wa_upgrade_dump": True, "wa_upgrade_health_timeout": 5, "wa_upgrade_skip": ["health"]}
+    with tempfile.TemporaryFile() as output:
+        code = lab.start("upgrade", output, **wanted, **fails).wait()
+        output.seek(0)
+        printed = output.read().decode()
+    expect_words("first run", one_line(code, printed), 2, "The database is migrated", "way back is a restore")
+    lab.lab("fault", "unregistered", "off")
+    (lines,) = (
+        one["msg"].splitlines()
+        for one in (json.JSONDecoder().raw_decode(part)[0] for part in printed.split("FAILED! => ")[1:])
+        if "way back is a restore" in one["msg"]
+    )
+    commands_of_it = [line.strip() for line in lines if line.startswith("  ")]
+    *here, last = commands_of_it[next(at for at, one in enumerate(commands_of_it) if "compose" in one) :]
+    for command in here:  # the client prompts for the password
+        typed = command.partition("   (on ")[0].replace(" --password ", " ")
+        print(lab.host(f"set -e; export MYSQL_PWD={password}; {typed}"), flush=True)
+    expect("the last command", "waba.onprem.provision" in last, True)
+    expect_words("provisioning", lab.say("provision", wa_version=old), 0)
+    expect("what runs", lab.running(), {old})
+    expect("messages", lab.rows(), rows)
+    expect_words("second run", lab.say("upgrade", **wanted), 0)
+    expect("what runs now", lab.running(), {new})
+    expect("messages", lab.rows(), rows)
 
 
 def expired(lab: Lab, old: str, new: str) -> None:
@@ -736,6 +774,7 @@ OTHERS = {
     "cut-stop": cut_stop,
     "second-coreapp": second_coreapp,
     "lost-journal": lost_journal,
+    "way-back": way_back,
     "expired": expired,
 }
 
