@@ -249,7 +249,7 @@ class Dump:
                 dump_commands.header(facts),
                 calls,
                 tool.mark,
-                dump_commands.unknown_settings(tool, source.version),
+                dump_commands.substitutions(tool, source.version),
                 lambda: dump_tools.secret(tool, self.config, source.tls),
             )
             stream.finish()

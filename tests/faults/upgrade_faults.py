@@ -114,7 +114,7 @@ PLACES = {
     "cut-stop": ("mysql", "deep"),
     "second-coreapp": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
-    "way-back": ("mysql", "deep"),
+    "way-back": ("pgsql", "deep"),
     "expired": ("pgsql", "deep"),
     **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
     **dict.fromkeys(EVENTS_IN_CI, ("mysql", "ci")),
@@ -722,12 +722,14 @@ def way_back(lab: Lab, old: str, new: str) -> None:
     print(f"\n### the way back: {new} to {old}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     rows, password = lab.rows(), lab.password()
+    lab.host("apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install postgresql-client >/dev/null")
     lab.lab("fault", "unregistered", "on")
     fails = {"wa_upgrade_dump": True, "wa_upgrade_health_timeout": 5, "wa_upgrade_skip": ["health"]}
     with tempfile.TemporaryFile() as output:
         code = lab.start("upgrade", output, **wanted, **fails).wait()
         output.seek(0)
         printed = output.read().decode()
+    print(printed, flush=True)
     expect_words("first run", one_line(code, printed), 2, "The database is migrated", "way back is a restore")
     lab.lab("fault", "unregistered", "off")
     (lines,) = (
@@ -737,9 +739,8 @@ def way_back(lab: Lab, old: str, new: str) -> None:
     )
     commands_of_it = [line.strip() for line in lines if line.startswith("  ")]
     *here, last = commands_of_it[next(at for at, one in enumerate(commands_of_it) if "compose" in one) :]
-    for command in here:  # the client prompts for the password
-        typed = command.partition("   (on ")[0].replace(" --password ", " ")
-        print(lab.host(f"set -e; export MYSQL_PWD={password}; {typed}"), flush=True)
+    for command in here:
+        print(lab.host(f"set -e; export PGPASSWORD={password}; {command.partition('   (on ')[0]}"), flush=True)
     expect("the last command", "waba.onprem.provision" in last, True)
     expect_words("provisioning", lab.say("provision", wa_version=old), 0)
     expect("what runs", lab.running(), {old})

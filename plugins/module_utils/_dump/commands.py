@@ -23,8 +23,14 @@ COMPRESSORS = {
     "gz": ("gzip", "-1"),
 }  # the client is stopped meanwhile: speed is more important than size
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
-# Settings that a newer pg_dump writes and older servers do not know, with the version that introduced them.
-_SETTINGS = ((17, b"SET transaction_timeout = 0;\n"),)
+# What a newer pg_dump writes and servers before a version do not know, as a pattern, and what these read instead (the release notes
+# of PostgreSQL 17, 15, 13 and 12). A restore would drop the database, and fail where it is made again.
+_OLDER = (
+    (17, rb"^SET transaction_timeout = 0;\n", b""),
+    (15, rb"^(CREATE DATABASE .*) LOCALE_PROVIDER = libc", rb"\1"),
+    (13, rb"^(CREATE DATABASE .*) LOCALE = ('(?:[^']|'')*')", rb"\1 LC_COLLATE = \2 LC_CTYPE = \2"),
+    (12, rb"^SET default_table_access_method = heap;\n", b""),
+)
 _SURER = ": the server's own tool is surer"
 _LOCK_WAIT = 30
 
@@ -165,11 +171,11 @@ def _conninfo_value(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def unknown_settings(tool: Tool, server: Version) -> list[bytes]:
-    """Returns the lines of the dump's header that the server would refuse."""
+def substitutions(tool: Tool, server: Version) -> list[tuple[bytes, bytes]]:
+    """Returns the patterns of what the server would refuse before the dump's first row, each with what stands there instead."""
     if tool.product != "PostgreSQL":
         return []
-    return [line for since, line in _SETTINGS if server.numbers[:1] < (since,) <= tool.numbers[:1]]
+    return [(found, instead) for since, found, instead in _OLDER if server.numbers[:1] < (since,) <= tool.numbers[:1]]
 
 
 def header(facts: t.Mapping[str, t.Any]) -> bytes:

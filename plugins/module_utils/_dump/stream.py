@@ -16,6 +16,7 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import signal
 import stat
 import tempfile
@@ -28,9 +29,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import commands 
 
 PART = ".part"
 _CHUNK = 1 << 20
-_HEAD = 1 << 16  # a dump's settings are in its header
+_HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096
 _Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
+Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
 _Process = asyncio.subprocess.Process
 _PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no configuration file of this user changes the dump
@@ -116,8 +118,12 @@ def _of(pipe: _Pipe | None) -> _Pipe:
     return t.cast("_Pipe", pipe)
 
 
-def _without(head: bytes, lines: t.Sequence[bytes]) -> bytes:
-    return b"".join(line for line in head.splitlines(keepends=True) if line not in lines)
+def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
+    """Returns the beginning of a dump with the substitutions made before its first row."""
+    schema, copy, rows = head.partition(b"\nCOPY ")
+    for found, instead in substitutions:
+        schema = re.sub(found, instead, schema, flags=re.MULTILINE)
+    return schema + copy + rows
 
 
 class Stream:
@@ -164,26 +170,26 @@ class Stream:
         header: bytes,
         calls: t.Sequence[t.Sequence[str]],
         mark: bytes,
-        leave_out: t.Sequence[bytes],
+        substitutions: Substitutions,
         secret: _Secret,
     ) -> None:
         """Runs `calls` in order into the file. Each must succeed, and its output must end with `mark`.
 
-        Header lines in `leave_out` are omitted. `secret` is a context manager for the duration of one call that returns the
+        `substitutions` are made before the first row. `secret` is a context manager for the duration of one call that returns the
         arguments and options that pass the password to the tool.
         """
-        asyncio.run(self._write(header, calls, mark, leave_out, secret))
+        asyncio.run(self._write(header, calls, mark, substitutions, secret))
 
-    async def _write(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
+    async def _write(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:
         try:
-            await asyncio.wait_for(self._pipeline(header, calls, mark, leave_out, secret), self.timeout)
+            await asyncio.wait_for(self._pipeline(header, calls, mark, substitutions, secret), self.timeout)
         except asyncio.TimeoutError:
             found = f"not done after {format_duration(self.timeout)}"
             raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk") from None
         finally:
             await _end(self._children)
 
-    async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
+    async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:
         program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
         packer = await self._start([*program, "--stdout"], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE)
         checker = await self._start([program[0], "--test"], stdin=_PIPE, stdout=_NULL, stderr=_PIPE)
@@ -193,7 +199,7 @@ class Stream:
             try:
                 sink.write(header)
                 for call in calls:
-                    await self._dump(call, mark, leave_out, secret, sink)
+                    await self._dump(call, mark, substitutions, secret, sink)
                 sink.close()
                 await sink.wait_closed()
             except ConnectionError:
@@ -222,14 +228,14 @@ class Stream:
         self,
         call: t.Sequence[str],
         mark: bytes,
-        leave_out: t.Sequence[bytes],
+        substitutions: Substitutions,
         secret: _Secret,
         sink: asyncio.StreamWriter,
     ) -> None:
         with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
             tool = await self._start([call[0], *arguments, *call[1:]], stdout=_PIPE, stderr=complaints, **options)
             head, tail = b"", b""
-            gathering = bool(leave_out)
+            gathering = bool(substitutions)
             while chunk := await _of(tool.stdout).read(_CHUNK):
                 tail = (tail + chunk)[-_TAIL:]
                 if gathering:
@@ -237,11 +243,11 @@ class Stream:
                     gathering = len(head) < _HEAD
                     if gathering:
                         continue
-                    chunk = _without(head, leave_out)
+                    chunk = _replaced(head, substitutions)
                 sink.write(chunk)
                 await sink.drain()
             if gathering:
-                sink.write(_without(head, leave_out))
+                sink.write(_replaced(head, substitutions))
             code = await tool.wait()
             complaints.seek(0)
             message = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]

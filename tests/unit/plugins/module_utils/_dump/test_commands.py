@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import typing as t
 
@@ -158,10 +159,34 @@ def test_a_certificate_with_another_name_is_verified_against_that_name() -> None
     assert "sslmode=verify-full sslrootcert=/ca.pem" in found
 
 
-@pytest.mark.parametrize(("server", "left_out"), [("13.1", 1), ("16.4", 1), ("17.0", 0)])
-def test_settings_unknown_to_an_older_server_are_left_out(server: str, left_out: int) -> None:
-    assert len(rules.unknown_settings(PGSQL, parse_version("PGSQL", server))) == left_out
-    assert rules.unknown_settings(rules.Tool("/x", "PostgreSQL", (16, 1)), parse_version("PGSQL", "13.1")) == []
+MADE = b"CREATE DATABASE \"a\" WITH TEMPLATE = template0 ENCODING = 'UTF8'"
+NEWEST = (
+    MADE
+    + b" LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';\nSET transaction_timeout = 0;\nSET default_table_access_method = heap;\n"
+)
+HEAP = b"SET default_table_access_method = heap;\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "read"),
+    [
+        ("17.0", NEWEST),
+        ("16.4", MADE + b" LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';\n" + HEAP),
+        ("13.1", MADE + b" LOCALE = 'C.UTF-8';\n" + HEAP),
+        ("12.9", MADE + b" LC_COLLATE = 'C.UTF-8' LC_CTYPE = 'C.UTF-8';\n" + HEAP),
+        ("11.3", MADE + b" LC_COLLATE = 'C.UTF-8' LC_CTYPE = 'C.UTF-8';\n"),
+    ],
+)
+def test_an_older_server_gets_what_it_can_read(server: str, read: bytes) -> None:
+    text = NEWEST
+    for found, instead in rules.substitutions(PGSQL, parse_version("PGSQL", server)):
+        text = re.sub(found, instead, text, flags=re.MULTILINE)
+    assert text == read
+
+
+def test_a_tool_of_the_servers_version_writes_what_the_server_reads() -> None:
+    assert rules.substitutions(rules.Tool("/x", "PostgreSQL", (13, 1)), parse_version("PGSQL", "13.1")) == []
+    assert rules.substitutions(MARIADB, parse_version("MYSQL", "10.5.1-MariaDB")) == []
 
 
 def test_a_header_is_parsed_as_written() -> None:

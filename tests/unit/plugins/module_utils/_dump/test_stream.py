@@ -37,11 +37,13 @@ def nothing() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
     yield [], {}
 
 
-def dump(path: Path, *scripts: str, timeout: float = 60, leave_out: t.Sequence[bytes] = ()) -> dump_stream.Stream:
+def dump(
+    path: Path, *scripts: str, timeout: float = 60, substitutions: t.Sequence[tuple[bytes, bytes]] = ()
+) -> dump_stream.Stream:
     """Dump the output of shell scripts."""
     with dump_stream.Stream(str(path), timeout) as stream:
         calls = [["sh", "-c", script] for script in scripts]
-        stream.write(dump_commands.header(FACTS), calls, MARK, leave_out, nothing)
+        stream.write(dump_commands.header(FACTS), calls, MARK, substitutions, nothing)
         stream.finish()
     return stream
 
@@ -74,9 +76,16 @@ def test_each_installed_compressor_works(path: Path, kind: str, program: str) ->
     assert dump_stream.finished(str(packed)) == (FACTS, stream.size, stream.sha256)
 
 
-def test_lines_at_the_head_are_left_out(path: Path) -> None:
-    dump(path, "echo one; echo two; echo three; echo '-- Dump completed'", leave_out=[b"two\n"])
-    assert gzip.decompress(path.read_bytes()).splitlines()[1:] == [b"one", b"three", MARK]
+def test_substitutions_are_made_before_the_first_row(path: Path) -> None:
+    script = "echo one; echo two; echo three; echo 'COPY x FROM stdin;'; echo two; echo '-- Dump completed'"
+    dump(path, script, substitutions=[(b"^two\n", b""), (b"^(th)r", rb"\1R")])
+    assert gzip.decompress(path.read_bytes()).splitlines()[1:] == [
+        b"one",
+        b"thRee",
+        b"COPY x FROM stdin;",
+        b"two",
+        MARK,
+    ]
 
 
 @pytest.mark.parametrize(
