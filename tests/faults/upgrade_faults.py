@@ -38,7 +38,7 @@ from engine import Record, lab_engine  # noqa: E402
 from observer import compare_table, expect  # noqa: E402
 
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
-DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # the lab's names
+DATABASES = {"mysql": "mariadb", "pgsql": "postgres-13"}  # the lab's names
 HELD = "/run/held"  # what holds an upgrade at a stage for as long as it is there
 # The folder of lock and journal on a disk of its own, and where it was.
 SMALL_DISK = """
