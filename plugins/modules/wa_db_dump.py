@@ -52,7 +52,8 @@ notes:
   - Events, routines and triggers that the client's user may not read are left out, with a warning where they are seen; it
     has not made them either. A table that it may not read is an error, in check mode, too.
   - On PostgreSQL the user must own the databases and have C(CREATEDB), as it does where the client has made them. The commands of the
-    restore drop them and make them again; without these rights they would only drop them.
+    restore drop them and make them again; without these rights they would only drop them. Where C(pg_dump) is newer than the server, the
+    statements that the server does not know are written as it reads them.
 author:
   - waba.onprem contributors (@waba)
 """
