@@ -702,9 +702,12 @@ def second_coreapp(lab: Lab, old: str, new: str) -> None:
     other = threading.Thread(target=use)
     other.start()
     fails = "sh -c 'touch /run/stopped; sleep 5; exit 1'"
-    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=fails)
-    said = ("its user still has sessions", "The schema is untouched, but the old version could not be started again")
-    expect_words("first run", told, 2, *said)
+    output = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=fails)
+    expected = (
+        "its user still has sessions",
+        "The schema is untouched, but the old version could not be started again",
+    )
+    expect_words("first run", output, 2, *expected)
     expect("what runs", lab.running(), set())
     again = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="true")
     expect_words("second run, beside it", again, 2, "its user still has sessions", "could not be started again")
