@@ -126,7 +126,7 @@ def start_problem(
     """
     found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
     addresses = {str(one["from"]) for one in known}
-    used = upgrade_requirements.sessions(one for one in found if idle or str(one["from"]) not in addresses)
+    used = upgrade_requirements.sessions([one for one in found if idle or str(one["from"]) not in addresses])
     return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
 
 

@@ -229,7 +229,13 @@ def _locked(now: Observed) -> Problem:
 def _uncompleted(now: Observed) -> Problem:
     if now.target_given and now.target == now.left["target"]:
         return None
-    return str(now.facts["standing"]), f"Go on with it: {now.facts['commands']['go_on']}"
+    cure = f"Go on with it: {now.facts['commands']['go_on']}"
+    if now.migrated and now.running == [now.left["target"]]:
+        cure += (
+            f". If {now.left['target']} cannot serve: remove {now.deployment['lock_file']} on all of its hosts, and run upgrade.yml again with "
+            "a newer version and wa_upgrade_skip: [health], or [expiry] where it has expired"
+        )
+    return str(now.facts["standing"]), cure
 
 
 def _other_leader(now: Observed) -> Problem:

@@ -86,7 +86,7 @@ def copy_is_due(left: t.Mapping[str, t.Any], running: bool) -> bool:
     return stage == "locked" or (stage == "migrating" and (running or not notes.get("kept", True)))
 
 
-def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+def sessions(found: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Why a stopped client's database cannot be migrated: sessions of `wa_info`; an empty text for none."""
     counts: dict[tuple[str, str], int] = {}
     for one in found:
@@ -95,9 +95,12 @@ def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     named = ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
     if not named:
         return ""
+    ids = ", ".join(str(one["id"]) for one in found)
     return (
         f"database: the client is stopped on all hosts of the inventory, and its user still has sessions: {named}; expected none. A "
-        "host that the inventory does not know, or something that starts the client again: find it there and stop it."
+        "host that the inventory does not know, or something that starts the client again: find it there and stop it. The dump of a run "
+        "that was killed ends by itself. Where nothing is there, after a loss of power or behind a connection pool, end them on the server "
+        f"(KILL, pg_terminate_backend): {ids}"
     )
 
 

@@ -69,7 +69,7 @@ def test_a_member_is_upgraded_when_all_its_containers_run_in_the_version(
     assert wa.not_upgraded([{"item": {"host": "h1"}, "containers": containers}], "2.53.4") == expected
 
 
-SESSION = {"database": "waba1", "from": "192.0.2.7"}
+SESSION = {"id": 12, "database": "waba1", "from": "192.0.2.7"}
 CORE = {"state": "running", "role": "core", "one_shot": False, "restart": "no", "database": "db:3306/", "env_keys": []}
 CORES = [
     {**CORE, "id": "1", "name": "wa-h1-wacore-1", "project": "wa-h1"},

@@ -29,7 +29,7 @@ from ansible_collections.waba.onprem.plugins.modules import wa_migration
 CANARY = "Canary-17-Migration-Pw"
 CONTAINER = "wa-support-dbupgrade-1"
 OWN = "m/1/5"
-SESSION = {"database": "waba", "from": "10.0.0.7"}
+SESSION = {"id": "7", "database": "waba", "from": "10.0.0.7"}
 Event = t.Callable[[], t.Optional[str]]
 Result = dict[str, t.Any]
 

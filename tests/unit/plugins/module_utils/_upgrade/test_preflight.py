@@ -126,6 +126,18 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         {**LEFT, "version": "2.55.1"},
         "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO",
     ),
+    (
+        "an unfinished upgrade is completed",
+        {
+            **LEFT,
+            "version": "2.55.1",
+            "left": {**JOURNAL, "stage": "starting"},
+            "everywhere": [container("wacore", version="2.53.4")],
+        },
+        "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO. If 2.53.4 cannot "
+        f"serve: remove {DEPLOYMENT['lock_file']} on all of its hosts, and run upgrade.yml again with a newer version "
+        "and wa_upgrade_skip: [health], or [expiry] where it has expired",
+    ),
     ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
     (
         "the leader is that of the unfinished upgrade",

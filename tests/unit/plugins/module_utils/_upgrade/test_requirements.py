@@ -131,12 +131,11 @@ def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
 
 def test_sessions_are_told_by_database_and_address() -> None:
     found: list[dict[str, t.Any]] = [
-        {"database": "crm", "from": "h2"},
-        {"database": None, "from": "h1"},
-        {"database": "crm", "from": "h2"},
+        {"id": 7, "database": "crm", "from": "h2"},
+        {"id": 9, "database": None, "from": "h1"},
+        {"id": 11, "database": "crm", "from": "h2"},
     ]
-    assert (
-        "sessions: 2 on database crm from h2, 1 on no database from h1; expected none."
-        in upgrade_requirements.sessions(found)
-    )
+    said = upgrade_requirements.sessions(found)
+    assert "sessions: 2 on database crm from h2, 1 on no database from h1; expected none." in said
+    assert said.endswith("end them on the server (KILL, pg_terminate_backend): 7, 9, 11")
     assert upgrade_requirements.sessions([]) == ""
