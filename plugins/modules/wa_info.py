@@ -689,9 +689,10 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         own = [path for path in one["files"] if client_files.is_own(path)]
         own += [path for path in one["files"][1:] if is_removed(path, "compose.yml")]
         # After ours they only add to a client that the collection describes.
-        one["operators_files"] = (
-            [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
-        )
+        theirs = [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
+        # Compose leaves the labels as they are of a container that it need not recreate: a file may be gone, and not be missed.
+        one["files_gone"] = [path for path in theirs if not os.path.exists(path)]
+        one["operators_files"] = [path for path in theirs if path not in one["files_gone"]] or theirs
         one["interpolation_files"] = [
             path
             for path in one["interpolation_files"]
@@ -703,7 +704,6 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
         one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, caller={}, homes=homes)
-        one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]
         if not files.paths:
             continue
         try:

@@ -164,9 +164,7 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
     params, service = module.params, module.params["service"]
     if service not in project.wanted:
         raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(project.wanted))
-    made = migration.document(
-        project.declared(), project.config(), service, project.wanted[service], params["project_dir"]
-    )
+    made = migration.document(project.declared(), project.config(), service, project.wanted, params["project_dir"])
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["path"])
     # A file that is included may have variables of its own, which the migration's file does not get.
@@ -190,7 +188,8 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     """Sets the version after Compose has read the wanted images from the new texts. A failure leaves all files as they were."""
     compose_files = module.params["compose_files"]
     subject = f"version of the client in {', '.join(compose_files)}"
-    stores = {path: Store(path) for path in (*compose_files, *project.env_files)}
+    # Compose follows links, too; the links stay.
+    stores = {path: Store(os.path.realpath(path)) for path in (*compose_files, *project.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
     found = compose_version.update(
         images_of(project.declared()),

@@ -49,6 +49,8 @@ LAUNCH = "/opt/whatsapp/bin/launch_within_docker.sh"
 REAL: dict[str, dict[str, str]] = {
     # The client has to write there, and a volume that copies nothing belongs to root.
     "limits, bound folders, secrets and configs": {"nocopy: true": "nocopy: false"},
+    # The container of the migration is found whatever names the others have.
+    "links in the folder": {VERSION: f"COMPOSE_COMPATIBILITY=true\n{VERSION}"},
     # The test's password is no login.
     "env_file and environment as lists, dollar signs in secrets": {"{WA_DB_PASSWORD:": "{WA_API_KEY:"},
     # No resolver answers at 192.0.2.53.
@@ -80,7 +82,7 @@ for path, content in json.load(sys.stdin).items():
 READ = """
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
-files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 print(json.dumps({str(path.relative_to(folder)): [path.stat().st_mode, path.read_bytes().decode(errors="surrogateescape")] for path in files}))
 """
 CLEAN = f"""
@@ -189,11 +191,15 @@ class Client(Start):
         link = shlex.join(["ln", "-s", str(self.real_folder), str(self.folder)]) if self.layout.link else ":"
         self.lab.host(f"{folders}; {link}")
         self.write(self.files)
+        for path, target in self.layout.links.items():
+            self.lab.host(shlex.join(["ln", "-s", target, str(self.folder / path)]))
         for words in self.layout.before:
             self.lab.host(shlex.join(["docker", *map(self.text, words)]))
         for options in self.layout.others:
             self.compose("up", "--detach", options=options)
         self.compose("up", "--detach")
+        for path in self.layout.gone:
+            self.lab.host(shlex.join(["rm", str(self.folder / path)]))
 
     def plant(self) -> None:
         """Seeds messages, and writes a file of media; a folder of the host belongs to the client's user, as it has to."""

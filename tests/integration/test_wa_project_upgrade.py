@@ -68,6 +68,7 @@ services:
         target: /usr/local/wamedia
       - ./media:/media
     depends_on: [db]
+    links: ["db:mysql"]
     ports: ["127.0.0.1::6253"]
     networks:
       default: {{aliases: [core]}}
@@ -314,6 +315,7 @@ def test_the_migration_is_made_from_the_operators_coreapp(project: Project) -> N
         "stop_signal": "SIGKILL",
         "command": ["sleep", "infinity"],
         "networks": {"default": None},
+        "links": ["db:mysql"],
     }
     assert {name: migration[name] for name in expected} == expected
     assert migration["environment"] == {
@@ -327,7 +329,8 @@ def test_the_migration_is_made_from_the_operators_coreapp(project: Project) -> N
     media = str(project.folder / "media")
     mounts = [(one["type"], one["source"], one["target"]) for one in migration["volumes"]]
     assert mounts == [("bind", media, "/usr/local/wamedia"), ("bind", media, "/media")]
-    left_out = {"container_name", "hostname", "depends_on", "ports", "healthcheck", "stop_grace_period"}
+    assert {*migration["depends_on"]} == {"db"}  # as Compose reads a link
+    left_out = {"container_name", "hostname", "ports", "healthcheck", "stop_grace_period"}
     assert left_out & {*migration} == set()
     # The operator's services are not changed by it.
     assert {name: made["services"][name] for name in project.ids()} == json.loads(
@@ -337,6 +340,7 @@ def test_the_migration_is_made_from_the_operators_coreapp(project: Project) -> N
     # It runs beside the client, whose containers stay.
     ids = project.ids()
     project.compose("--profile=dbupgrade", "up", "--detach", "--no-deps", "dbupgrade", files=[path])
+    assert docker("exec", f"{project.name}-dbupgrade-1", "getent", "hosts", "mysql").split()[1] == "mysql"
     one = project.clients.engine.container(f"{project.name}-dbupgrade-1")
     assert one["State"]["Status"] == "running"
     assert project.clients.engine.environment(one["Id"])["WA_DB_PASSWORD"] == CANARY

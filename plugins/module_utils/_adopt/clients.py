@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file_rules
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import PASSWORD
 
 Survey = t.Mapping[str, t.Any]
 # Names under which each host reaches a server of its own.
@@ -57,13 +58,11 @@ class Client:
 
     @property
     def env_file(self) -> dict[str, t.Any] | None:
-        """The file that gives the containers their database settings, as it was read; None when there is none."""
-        for one in self.containers:
-            for path in one["env_files"]:
-                file = self.file(path)
-                if file and any(key.startswith("WA_DB_") for key in self.keys_of(path)):
-                    return file
-        return None
+        """The file that gives the containers their database settings, rather the one with the password; None when there is none."""
+        keys = {path: {*self.keys_of(path)} for one in self.containers for path in one["env_files"]}
+        settings = [path for path in keys if any(key.startswith("WA_DB_") for key in keys[path])]
+        settings.sort(key=lambda path: PASSWORD not in keys[path])
+        return self.file(settings[0]) if settings else None
 
     def file(self, path: str) -> dict[str, t.Any] | None:
         """A file that was read with its text, or None."""
@@ -88,6 +87,13 @@ class Client:
             found.update(self.keys_of(path))
         own, has = container["own_keys"], container["environment"]
         return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
+
+    @property
+    def version_files(self) -> dict[str, list[str]]:
+        """The operator's files that may have the version of each container, see `compose_files.version_files`."""
+        texts = {one["path"]: one["text"] for one in self.survey["files"] if one["text"] is not None}
+        found = self.containers if self.operators else []
+        return {one["name"]: compose_files.version_files(one, texts) for one in found}
 
     @property
     def multiconnect(self) -> bool:
@@ -199,7 +205,20 @@ def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, li
         deployments[label] = members
         _number(members)
     _check_neighbours(found)
+    _check_version_files(found)
     return dict(sorted(deployments.items()))
+
+
+def running_by_hand(survey: Survey) -> list[str]:
+    """Returns the Coreapps that `docker compose run` has started and that run: none of them is adopted, and each connects the number."""
+    return [
+        one["name"]
+        for one in survey["containers"]
+        if one["one_shot"]
+        and one["role"] != "web"
+        and one["state"] == "running"
+        and one["environment"].get("WA_DB_UPGRADE") != "1"
+    ]
 
 
 def _names(found: t.Sequence[Client], inventory: t.Container[str]) -> list[str]:
@@ -258,6 +277,26 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
                             f"running: {', '.join(sorted(running)) or 'neither'}",
                         ),
                         ("Stop one of them, and remove it from inventory.yml",),
+                    )
+                )
+
+
+def _check_version_files(found: t.Sequence[Client]) -> None:
+    """An upgrade of one of two clients with their version in one file would set it for the other, too."""
+    for client in found:
+        own = {path for paths in client.version_files.values() for path in paths}
+        for other in found:
+            theirs = {path for paths in other.version_files.values() for path in paths}
+            shared = ", ".join(sorted(own & theirs))
+            if shared and other.host == client.host and other is not client:
+                client.actions.append(
+                    Action(
+                        (
+                            f"has its version in the same file as {other.name}: {shared}",
+                            "after an upgrade of one `docker compose up` would start the new version of the other on a database of the "
+                            "old one",
+                        ),
+                        ("Give each an env file with a variable of its own for the version, and run adopt.yml again",),
                     )
                 )
 

@@ -22,8 +22,8 @@ _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+repl
 
 
 def applies(containers: t.Sequence[Mapping]) -> bool:
-    """Returns whether the containers of a project were made from Compose files of the operator that are still there."""
-    return all(one["project"] and one["operators_files"] and not one["files_gone"] for one in containers)
+    """Returns whether the containers of a project were made from Compose files of the operator of which some are still there."""
+    return all(one["project"] and {*one["operators_files"]} - {*one["files_gone"]} for one in containers)
 
 
 def newest(containers: t.Sequence[Mapping]) -> Mapping:
@@ -58,6 +58,22 @@ def complete_env_files(survey: Mapping) -> list[str]:
     paths = {path for one in everything for path in one["env_files"]}
     paths |= {path for one in survey["containers"] if one["operators_files"] for path in interpolation_files(one)}
     return sorted(paths)
+
+
+def version_files(container: Mapping, texts: t.Mapping[str, str]) -> list[str]:
+    """Returns the files of the operator that may have the version of a container; none where its environment at the start had it.
+
+    `texts` are the contents of env files by path.
+    """
+    variables = [*compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))]
+    if variables:
+        name = variables[-1]["name"] or variables[-1]["plain"]
+        for path in reversed(interpolation_files(container)):
+            if any(entry.key == name for entry in env_file.read_compose(texts.get(path, ""))):
+                return [path]
+        if not compose_version.DEFAULT.fullmatch(variables[-1]["rest"] or ""):
+            return []
+    return list(container["operators_files"])
 
 
 def profiles(containers: t.Iterable[Mapping]) -> list[str]:

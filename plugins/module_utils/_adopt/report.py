@@ -49,7 +49,7 @@ def lines(
         [f"{host}: no container of the client, running or stopped" for host in sorted({*surveys} - clients)],
     )
     if not deployments:
-        return [*found, "There is nothing to adopt. provision.yml sets up a new client."]
+        return [*found, *([] if failed else ["There is nothing to adopt. provision.yml sets up a new client."])]
     provision = f"ansible-playbook -i inventory.yml{options} waba.onprem.provision"
     return [
         *found,

@@ -394,6 +394,14 @@ def _divergence(client: Client, found: Described) -> None:
     found.changes += [f"{verb}s {rest}" for verb, _space, rest in (line.partition(" ") for line in at_once)]
     found.upgrade += [f"is refused until you have brought {line} up to date yourself" for line in plan["pending"]]
     correct = "Correct that, and run adopt.yml again"
+    gone = sorted({path for one in client.containers for path in one["files_gone"]})
+    if gone:
+        fact = f"it was started from {', '.join(gone)}, too, which is not on {client.host} any more"
+        if lines or scaled or problems:
+            cure = "Put it back, or bring the client in line with the files that are there, and run adopt.yml again"
+            found.actions.append(Action((fact, "the files that are left say something else than what runs"), (cure,)))
+        else:
+            found.notes.append(f"{fact}; the files that are left say the same as what runs")
     if plan["refusals"]:
         found.actions.append(
             Action(
@@ -437,7 +445,14 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         source = ", ".join(theirs) if client.operators else f"{folder}/compose.yml"
         end = "" if client.operators else ", which is at the end of report.md"
         found.upgrade.append(f"recreates the containers of the client from {source}{end}")
-        if client.operators:
+        from_caller = sorted(name for name, files in client.version_files.items() if not files)
+        if from_caller:
+            found.upgrade.append(
+                f"is refused until an env file has the version of {', '.join(from_caller)}: it comes from the environment of whoever runs "
+                f"docker compose. Put the variable into the file .env beside the Compose files, take it out of that environment, and run "
+                "adopt.yml again"
+            )
+        elif client.operators:
             found.upgrade.append(
                 "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
                 "permission an upgrade is refused that `docker compose up` would undo"

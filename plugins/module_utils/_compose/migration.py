@@ -26,15 +26,17 @@ _NOT_TAKEN = frozenset(
             "healthcheck",
             "hostname",
         ),
-        *("image", "labels", "links", "ports", "profiles", "pull_policy", "restart", "scale", "stop_grace_period"),
+        *("image", "labels", "ports", "profiles", "pull_policy", "restart", "scale", "stop_grace_period"),
     }
 )
 _NODE_VARIABLES = ("WA_APP_MULTICONNECT", "WA_MASTER_NODE")
 _NODE_PREFIXES = ("COREAPP_", "WEBAPP_", "WACORE_")
 
 
-def document(declared: Document, resolved: Document, service: str, image: str, folder: str) -> dict[str, t.Any]:
-    """Returns a Compose document with the migration alone, made from the Coreapp `service` with the new `image`.
+def document(
+    declared: Document, resolved: Document, service: str, images: t.Mapping[str, str], folder: str
+) -> dict[str, t.Any]:
+    """Returns a Compose document with the migration alone, made from the Coreapp `service`. `images` are the new ones of the client's services.
 
     `declared` is the output of `docker compose config --no-interpolate`: variables stay as they are written, and `env_file`
     stays a reference, so that no secret of an env file is copied. It does not tell a folder from a volume where a mount begins
@@ -58,11 +60,13 @@ def document(declared: Document, resolved: Document, service: str, image: str, f
         kept["networks"] = dict.fromkeys(kept["networks"])  # names and addresses on them are the Coreapp's
     if kept.get("volumes"):
         kept["volumes"] = resolved["services"][service]["volumes"]
+    if kept.get("links"):  # the database may have its name from one; the client itself is stopped
+        kept["links"] = [one for one in kept["links"] if one.partition(":")[0] not in images]
     start = f"{folder}/$"
     if kept.get("env_file"):
         kept["env_file"] = [_env_file(one, start) for one in kept["env_file"]]
     # The signal is that of `_compose.document`.
-    made = {"image": image, "profiles": [MIGRATION], "restart": "no", "stop_signal": "SIGKILL"}
+    made = {"image": images[service], "profiles": [MIGRATION], "restart": "no", "stop_signal": "SIGKILL"}
     return {"services": {MIGRATION: {**kept, **made}}}
 
 

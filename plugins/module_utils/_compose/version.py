@@ -112,7 +112,8 @@ def _set_variable(
     if default is None:
         found.problems.append(
             f"service {service} has the image {raw}, and no env file sets {name}: it comes from the environment of whoever runs "
-            "docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which comes first"
+            "docker compose. Put it into the file .env beside the Compose files, take it out of that environment, which comes first, and run "
+            "adopt.yml again"
         )
         return
     if default["value"] == value:

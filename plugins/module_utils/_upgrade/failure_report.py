@@ -337,12 +337,19 @@ def _way_back(one: Failure) -> list[str]:
     )
     lines += [f"  {_take_down(member, one)}   (on {member['host']})" for member in one.members]
     lines += [
-        f"  set version {one.before} again in {', '.join(member['compose']['files'][:-1])}   (on {member['host']})"
+        f"  set version {one.before} again where it stands in {_operators_files(member)}   (on {member['host']})"
         for member in one.members
         if member["compose"]["repositories"]
     ]
     restore = one.notes.get("restore") or ["(here the restore, such as from your own snapshot)"]
     return [*lines, *(f"  {command}" for command in restore), *_unlock_and_provision(one)]
+
+
+def _operators_files(member: t.Mapping[str, t.Any]) -> str:
+    """Returns in which of the operator's files the version may stand: the Compose files, and those with their variables."""
+    called = member["compose"]
+    variables = [path for path in called["env_files"] if path != f"{member['dir']}/compose.env"]
+    return ", ".join([*called["files"][:-1], *(variables or [f"{called['folder']}/.env"])])
 
 
 def _take_down(member: t.Mapping[str, t.Any], one: Failure) -> str:

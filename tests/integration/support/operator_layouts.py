@@ -70,8 +70,8 @@ def unset(service: str, kind: str) -> str:
     """The reason for a service whose version only the shell has."""
     return (
         f"service {service} has the image @R/{kind}:{TAG}, and no env file sets WA_API_VERSION: it comes from the environment of "
-        "whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that environment, which "
-        "comes first"
+        "whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that environment, which "
+        "comes first, and run adopt.yml again"
     )
 
 
@@ -269,7 +269,10 @@ configs:
     ),
     "labels, container_name, links and logging": layout(
         client(
-            "container_name: @P_core",
+            """
+            container_name: "@P_core"
+            links: ["db:mysql"]
+            """,
             """
             container_name: "@P_web"
             hostname: web
@@ -376,6 +379,16 @@ RARE: dict[str, Layout] = {
         options=(*P, "--project-directory", ".", "-f", "conf/base.yml"),
         compose_files=("conf/base.yml",),
         version=IN_ENV,
+    ),
+    "links in the folder": Layout(
+        {"shared/wa.yml": client(), "shared/db.env": DATABASE, "shared/.env": VERSION},
+        links={FILE: "shared/wa.yml", "db.env": "shared/db.env", ENV: "shared/.env"},
+        version=IN_ENV,
+    ),
+    "a Compose file that has gone": layout(
+        client(),
+        {"docker-compose.override.yml": "services: {tools: {image: '@R/db:v1'}}\n"},
+        gone=("docker-compose.override.yml",),
     ),
     "link to the folder": layout(client(), folder="releases/5", link="current", options=P),
     "top-level name and container names from a variable": layout(

@@ -49,6 +49,8 @@ class Layout:
     shell: t.Mapping[str, str] = field(default_factory=dict)  # what only the shell has
     folder: str = "@P"
     link: str = ""  # a symbolic link to the folder, through which the client is started
+    links: t.Mapping[str, str] = field(default_factory=dict)  # symbolic links in the folder, and where they point
+    gone: t.Sequence[str] = ()  # files that are removed after the start
     before: t.Sequence[t.Sequence[str]] = ()  # commands of docker
     others: t.Sequence[t.Sequence[str]] = ()  # options for other projects of the folder
     project_dir: str = "."
@@ -92,6 +94,7 @@ class Start:
 
     def edited(self, name: str, data: bytes) -> bytes:
         """Returns the content of a file with the new version where the layout says that the file has it, except in comments."""
+        name = {target: link for link, target in self.layout.links.items()}.get(name, name)
         if name not in self.layout.version:
             return data  # a file of media is no text
         lines = data.decode().splitlines(keepends=True)
@@ -118,6 +121,8 @@ class Operator(Start):
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self.text(content), encoding="utf-8", newline="")
+        for path, target in layout.links.items():
+            (self.folder / path).symlink_to(target)
 
     def compose(self, *arguments: str, options: t.Sequence[str] | None = None) -> str:
         """Runs Compose as the operator does."""
@@ -132,6 +137,8 @@ class Operator(Start):
         for options in self.layout.others:
             self.compose("up", "--detach", options=options)
         self.compose("up", "--detach")
+        for path in self.layout.gone:
+            (self.folder / path).unlink()
 
     def images(self) -> list[str]:
         """Returns the images that the operator's own files give, sorted."""
@@ -144,7 +151,7 @@ class Operator(Start):
 
     def contents(self) -> dict[str, tuple[int, bytes]]:
         """Returns the mode and the content of all files of the operator's folder."""
-        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and not path.is_symlink()]
         return {str(path.relative_to(self.folder)): (path.stat().st_mode, path.read_bytes()) for path in files}
 
     def clean(self) -> None:

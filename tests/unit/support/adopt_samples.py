@@ -74,7 +74,7 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
     """A host with these containers and one db.env."""
     text = "".join(f"{key}={value}\n" for key, value in (ENV if env is None else env).items())
     whose = {"mode": "0600", "owner": "root", "group": "root", "changed": 1772331000.0}
-    file = {"path": "/srv/biz/db.env", "problem": "", "text": text, **whose}
+    file = {"path": "/srv/biz/db.env", "target": "/srv/biz/db.env", "problem": "", "text": text, **whose}
     return {
         "containers": list(containers),
         "sidecars": [],

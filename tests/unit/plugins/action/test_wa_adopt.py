@@ -169,7 +169,7 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver, password: s
         },
     )
     found = without_files(survey(core, own, env={**ENV, "WA_DB_USERNAME": CANARY}))
-    found["files"][0]["path"] = files[0]
+    found["files"][0].update(path=files[0], target=files[0])
     driver.read(h1=found)
     result = driver(vault_password=password)
     assert driver.lines[6] == "1. h1: the registration of the number exists only inside the container biz-wacore-1"

@@ -312,7 +312,11 @@ def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(t
     gone = [str(tmp_path / "more.yml"), "/opt/waba/has-gone/prod.yml"]
     one["files"] = [str(theirs), *gone]
     wa_info.read_compose_files([one], run)
-    assert one["files_gone"] == gone
+    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], gone)
+    assert [word for word in calls[-1] if word.startswith("--file")] == [f"--file={theirs}"]
+    one["files"] = gone
+    wa_info.read_compose_files([one], run)
+    assert (one["operators_files"], one["files_gone"]) == (gone, gone)
 
 
 def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:

@@ -282,11 +282,11 @@ def test_a_file_of_the_collection_is_not_edited(folder: Folder) -> None:
         assert failed["msg"] == (
             f"version of the client in {folder.file}: "
             "service wacore has the image r/coreapp:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that "
-            "environment, which comes first; "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that "
+            "environment, which comes first, and run adopt.yml again; "
             "service waweb has the image r/web:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, and take it out of that "
-            "environment, which comes first; "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that "
+            "environment, which comes first, and run adopt.yml again; "
             "expected a place where the new version can be set. Nothing was changed"
         )
         assert content(folder.path) == before
@@ -503,15 +503,13 @@ def test_a_refusal_of_compose_is_reported_in_its_words(
     assert sorted(content(folder.path)) == ["docker-compose.yml", "over.yml"]
 
 
-def test_a_link_is_not_replaced(folder: Folder) -> None:
+def test_a_link_is_followed_as_compose_does(folder: Folder) -> None:
     folder.write(**{"docker-compose_yml": VARIABLE, "real_env": env_text("2.51.2")})
     folder.env.symlink_to("real.env")
-    failed = folder.run()
-    target = os.path.realpath(folder.env)
-    assert failed["msg"] == (
-        f"{folder.env}: a symbolic link; expected a file. Give the path that the link points to ({target}), or remove the link"
-    )
+    assert folder.run()["actions"]
     assert folder.env.is_symlink()
+    assert (folder.path / "real.env").read_text() == env_text("2.53.4")
+    assert not folder.run()["changed"]
 
 
 # The migration

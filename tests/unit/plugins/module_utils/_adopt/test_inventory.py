@@ -707,3 +707,96 @@ def test_names_are_recorded_outside_compose_where_only_they_tell_what_to_start(
 ) -> None:
     assert variables(adopt({"h1": survey(*containers)}))["wa_client_container_names"] == recorded
     assert "wa_client_container_names" not in variables(adopt({"h1": single()}))
+
+
+def env_of(path: str, mode: str, *keys: str) -> dict[str, t.Any]:
+    """An env file with some of the settings."""
+    text = "".join(f"{key}={ENV[key]}\n" for key in keys)
+    return {"path": path, "target": path, "problem": "", "text": text, "mode": mode, "owner": "root", "group": "root"}
+
+
+def test_the_env_file_with_the_password_is_looked_after() -> None:
+    paths = ["/srv/biz/db.env", "/srv/biz/secret.env"]
+    others = [key for key in ENV if key != "WA_DB_PASSWORD"]
+    files = [env_of(paths[0], "0644", *others), env_of(paths[1], "0600", "WA_DB_PASSWORD")]
+    found = survey(*(container(one, env_files=paths) for one in ("wacore", "waweb")), files=files)
+    adoption = adopt({"h1": found})
+    assert variables(adoption)["wa_env_file"] == "/srv/biz/secret.env"
+    assert "/srv/biz/db.env: set WA_DB_PASSWORD" not in text(adoption)
+
+
+def test_a_password_is_not_written_where_others_read_it() -> None:
+    found = single(files=[env_of("/srv/biz/db.env", "0644", *(key for key in ENV if key != "WA_DB_PASSWORD"))])
+    adoption = adopt({"h1": found})
+    assert "wa_db_env_mode" not in variables(adoption)
+    assert "/srv/biz/db.env: mode 0644 becomes 0600, since it comes to have the password" in text(adoption)
+    assert "others on the host read the password" not in text(adoption)
+
+
+def test_the_inventory_has_the_target_of_a_link() -> None:
+    found = single()
+    found["files"][0]["target"] = "/srv/shared/db.env"
+    assert variables(adopt({"h1": found}))["wa_env_file"] == "/srv/shared/db.env"
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_coreapp_of_compose_run_is_no_client(beside: bool) -> None:
+    run = container("wacore", name="biz-wacore-run-1", one_shot=True)
+    adoption = adopt({"h1": survey(run, *([container("waweb")] if beside else [])), "h2": single()})
+    assert "h1: it was not read" in text(adoption)
+    assert "biz-wacore-run-1 runs by `docker compose run`" in text(adoption)
+    assert "no container of the client" not in text(adoption)
+    assert adoption.deployments == ["h2"]
+
+
+def of_version(project: str, image: str, env: str) -> list[dict[str, t.Any]]:
+    """A client of a project, with its image in the shared Compose file and an env file of its own."""
+    return [
+        container(one, project, declared={"image": image}, interpolation_files=[env]) for one in ("wacore", "waweb")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "envs", "shared"),
+    [
+        ("r/coreapp:v2.51.2", ("/srv/biz/a.env", "/srv/biz/b.env"), "/srv/biz/docker-compose.yml"),
+        ("r/coreapp:v${V:-2.51.2}", ("/srv/biz/a.env", "/srv/biz/b.env"), "/srv/biz/docker-compose.yml"),
+        ("r/coreapp:v${WA}", ("/srv/biz/v.env", "/srv/biz/v.env"), "/srv/biz/v.env"),
+        ("r/coreapp:v${WA:-2.51.2}", ("/srv/biz/v.env", "/srv/biz/w.env"), ""),
+    ],
+)
+def test_two_clients_with_their_version_in_one_file(image: str, envs: tuple[str, str], shared: str) -> None:
+    files = [
+        {**env_of(path, "0600"), "text": text}
+        for path, text in {"/srv/biz/v.env": "WA=2.51.2\n", "/srv/biz/w.env": "WA=2.51.2\n"}.items()
+    ]
+    both = survey(*of_version("eu", image, envs[0]), *of_version("us", image, envs[1]))
+    both["files"] += files
+    report = text(adopt({"h1": both}))
+    assert (f"h1-eu: has its version in the same file as h1-us: {shared}" in report) is bool(shared)
+    assert (f"h1-us: has its version in the same file as h1-eu: {shared}" in report) is bool(shared)
+
+
+def test_a_version_that_only_a_shell_has_is_told() -> None:
+    found = survey(*of_version("biz", "r/coreapp:v${V:?}", "/srv/biz/.env"))
+    report = text(adopt({"h1": found}))
+    assert "is refused until an env file has the version of biz-wacore-1, biz-waweb-1" in report
+    assert "sets the new version where your Compose files have it" not in report
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([], "is not on h1 any more; the files that are left say the same as what runs"),
+        (["recreate biz-wacore-1: ports"], "Put it back, or bring the client in line with the files that are there"),
+    ],
+)
+def test_a_compose_file_that_has_gone_is_told(changes: list[str], expected: str) -> None:
+    plan = {"changes": changes, "pending": [], "refusals": [], "problem": ""}
+    found = single(plans={"biz": plan})
+    for one in found["containers"]:
+        one["files_gone"] = ["/srv/biz/docker-compose.override.yml"]
+    adoption = adopt({"h1": found})
+    assert variables(adoption)["wa_client_compose_files"] == ["/srv/biz/docker-compose.yml"]
+    assert "it was started from /srv/biz/docker-compose.override.yml, too, which" in text(adoption)
+    assert expected in text(adoption)

@@ -33,11 +33,16 @@ def body(**options: t.Any) -> dict[str, t.Any]:
     declared = {"name": "biz", "services": {"wacore": {"image": OLD, **options}, "waweb": {"image": "r/web:v1"}}}
     before = copy.deepcopy(declared)
     resolved = {"services": {"wacore": {"volumes": RESOLVED}}}
-    found = migration.document(declared, resolved, "wacore", NEW, FOLDER)
+    found = migration.document(declared, resolved, "wacore", {"wacore": NEW, "waweb": "r/web:v2.53.4"}, FOLDER)
     assert declared == before
     assert {*found} == {"services"}
     assert {*found["services"]} == {"dbupgrade"}
     return t.cast("dict[str, t.Any]", found["services"]["dbupgrade"])
+
+
+def test_the_migration_has_no_link_to_the_client() -> None:
+    """Docker does not start a container with a link to a stopped one."""
+    assert body(links=["waweb:web", "db:waweb"])["links"] == ["db:waweb"]
 
 
 def test_the_migration_of_a_coreapp_without_options() -> None:
@@ -77,7 +82,6 @@ def test_the_environment_without_what_makes_a_node(declared: t.Any, expected: di
         {"healthcheck": {"test": "true"}},
         {"hostname": "core"},
         {"labels": {"traefik.enable": "true"}},
-        {"links": ["db"]},
         {"ports": ["${PORT}:6253"]},
         {"profiles": ["site"]},
         {"pull_policy": "always"},
@@ -100,6 +104,7 @@ def test_options_of_a_running_node_are_left_out(option: dict[str, t.Any]) -> Non
         {"command": ["sh", "-c", "echo $$HOME"]},
         {"entrypoint": ["/bin/start"]},
         {"network_mode": "host"},
+        {"links": ["db", "db:mysql"]},
         {"networks": ["default", "db"]},
         {"networks": {"default": None, "db": None}},
         {"extra_hosts": ["db:192.0.2.7"]},
@@ -170,7 +175,7 @@ def test_only_paths_on_the_host_are_relative_again(option: dict[str, t.Any]) -> 
 @pytest.mark.parametrize("declared", [{}, {"services": None}, {"services": {}}, {"services": {"waweb": {}}}])
 def test_a_missing_coreapp_is_an_error(declared: dict[str, t.Any]) -> None:
     with pytest.raises(WaError) as error:
-        migration.document(declared, {"services": {}}, "wacore", NEW, FOLDER)
+        migration.document(declared, {"services": {}}, "wacore", {"wacore": NEW}, FOLDER)
     assert str(error.value) == (
         "service wacore: not in the Compose files; expected the client's Coreapp. Run adopt.yml again"
     )
@@ -179,7 +184,7 @@ def test_a_missing_coreapp_is_an_error(declared: dict[str, t.Any]) -> None:
 def test_a_service_of_the_migrations_name_is_refused() -> None:
     declared = {"services": {"wacore": {"image": OLD}, "dbupgrade": {"image": "x"}}}
     with pytest.raises(WaError) as error:
-        migration.document(declared, {"services": {}}, "wacore", NEW, FOLDER)
+        migration.document(declared, {"services": {}}, "wacore", {"wacore": NEW}, FOLDER)
     assert str(error.value) == (
         "service dbupgrade: in the Compose files; expected no service of that name, which the migration has. Give yours another name"
     )

@@ -14,7 +14,7 @@ FILE = "/srv/biz/compose.yml"
 ENV = "/srv/biz/.env"
 UNSET = (
     "service waweb has the image {}, and no env file sets {}: it comes from the environment of whoever runs docker compose. "
-    "Put it into the file .env beside the Compose files, and take it out of that environment, which comes first"
+    "Put it into the file .env beside the Compose files, take it out of that environment, which comes first, and run adopt.yml again"
 )
 
 

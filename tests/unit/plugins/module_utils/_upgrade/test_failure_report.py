@@ -188,6 +188,8 @@ def test_the_way_back_is_whole_and_in_order() -> None:
 OPERATORS: dict[str, t.Any] = {
     "command": ["docker", "compose", "--project-name=wa-eu", "--file=/srv/a.yml", "--file=/opt/waba/eu/compose.yml"],
     "files": ["/srv/a.yml", "/srv/b.yml", "/opt/waba/eu/compose.yml"],
+    "folder": "/srv",
+    "env_files": [],
     "services": ["wacore", "waweb"],
     "migration": True,
     "repositories": {"wacore": "r/coreapp", "waweb": "r/web"},
@@ -197,7 +199,20 @@ OPERATORS: dict[str, t.Any] = {
 @pytest.mark.parametrize(
     ("called", "again"),
     [
-        ({}, [f"  set version 2.51.2 again in /srv/a.yml, /srv/b.yml   (on {host})" for host in ("h1", "h2")]),
+        (
+            {},
+            [
+                f"  set version 2.51.2 again where it stands in /srv/a.yml, /srv/b.yml, /srv/.env   (on {host})"
+                for host in ("h1", "h2")
+            ],
+        ),
+        (
+            {"env_files": ["/srv/prod.env", "/opt/waba/eu/compose.env"]},
+            [
+                f"  set version 2.51.2 again where it stands in /srv/a.yml, /srv/b.yml, /srv/prod.env   (on {host})"
+                for host in ("h1", "h2")
+            ],
+        ),
         # Files of the operator's after the role's.
         ({"files": ["/opt/waba/eu/compose.yml", "/srv/a.yml"], "repositories": {}}, []),
     ],
