@@ -191,8 +191,10 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     # Compose follows links, too; the links stay.
     stores = {path: Store(os.path.realpath(path)) for path in (*compose_files, *project.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
+    declared = project.declared()
+    migration.refuse_own(declared)
     found = compose_version.update(
-        images_of(project.declared()),
+        images_of(declared),
         project.wanted,
         {path: texts[path] for path in compose_files},
         {path: texts[path] for path in project.env_files},
@@ -214,6 +216,8 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         if project.ours:
             cure += ". A variable in wa_client_compose_environment comes before the default in the file"
         raise WaError(subject, f"Compose would still read {images}", wanted, cure)
+    for path in found.texts:
+        stores[path].want_writable()
     if not module.check_mode:
         _write_all(stores, texts, found.texts)
     for line in found.changes:

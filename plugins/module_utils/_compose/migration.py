@@ -46,11 +46,7 @@ def document(
     body = (declared.get("services") or {}).get(service)
     if body is None:
         raise WaError(f"service {service}", "not in the Compose files", "the client's Coreapp", "Run adopt.yml again")
-    if MIGRATION in declared["services"]:
-        cure = "Give yours another name"
-        raise WaError(
-            f"service {MIGRATION}", "in the Compose files", "no service of that name, which the migration has", cure
-        )
+    refuse_own(declared)
     kept = {key: value for key, value in body.items() if key not in _NOT_TAKEN}
     kept["environment"] = {
         **{key: value for key, value in declared_environment(body).items() if not _of_node(key)},
@@ -68,6 +64,15 @@ def document(
     # The signal is that of `_compose.document`.
     made = {"image": images[service], "profiles": [MIGRATION], "restart": "no", "stop_signal": "SIGKILL"}
     return {"services": {MIGRATION: {**kept, **made}}}
+
+
+def refuse_own(declared: Document) -> None:
+    """Raises WaError if the operator's Compose files have a service with the name of the migration."""
+    if MIGRATION in (declared.get("services") or {}):
+        cure = "Give yours another name"
+        raise WaError(
+            f"service {MIGRATION}", "in the Compose files", "no service of that name, which the migration has", cure
+        )
 
 
 def other_database(resolved: Document, service: str) -> list[str]:

@@ -153,6 +153,13 @@ class Store:
         self._step(os.unlink, self.previous)
         return True
 
+    def want_writable(self) -> None:
+        """Raises WaError if the file cannot be replaced, as far as that is known before: it is immutable, or its file system read-only."""
+        for path in (self.path, self.folder):
+            if not os.access(path, os.W_OK):
+                cure = f"{_CURES[errno.EPERM]}; or its file system is read-only"
+                raise WaError(path, "cannot be changed by this user", "a file that may change", cure)
+
     def _backup(self, text: str | None) -> str:
         if text is None:
             return ""

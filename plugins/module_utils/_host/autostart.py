@@ -17,8 +17,9 @@ _CRON = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/*", "/var/spool/cron/
 _UNITS = tuple(
     f"{folder}/systemd/system/{name}"
     for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
-    for name in ("*.service", "*.service.d/*.conf")
+    for name in ("*.service", "*.service.d/*.conf", "*.wants/*@?*.service")
 )
+_INSTANCE = re.compile(r".*@(.+)\.service")  # of a template, by the link that enables it
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
 _MAX_LINE = 4096  # characters; a line of docker run may be long, and its names must be complete
@@ -42,8 +43,8 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 parent = os.path.dirname(folder)
                 unreadable += [parent] if os.path.isdir(parent) else []
             for path in sorted(glob.glob(folder)):
-                real = os.path.realpath(path)
-                if real in seen or not os.path.isfile(real):
+                real, instance = os.path.realpath(path), _INSTANCE.fullmatch(os.path.basename(path))
+                if (real in seen and not instance) or not os.path.isfile(real):
                     continue
                 seen.add(real)
                 try:
@@ -51,6 +52,7 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 except OSError:
                     unreadable.append(path)
                     continue
+                text = re.sub("%[iI]", instance[1].replace("\\", r"\\"), text) if instance else text
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, terms)]
                 for script in _scripts(text):
                     source = os.path.realpath(os.path.join(root, script.lstrip("/")))

@@ -512,6 +512,25 @@ def test_a_link_is_followed_as_compose_does(folder: Folder) -> None:
     assert not folder.run()["changed"]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_that_may_not_change_is_known_before(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    """An immutable file answers so, also to root."""
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")})
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != os.path.realpath(folder.env))
+    failed = folder.run(check)
+    assert failed["msg"].startswith(f"{os.path.realpath(folder.env)}: cannot be changed by this user; expected a file")
+    assert folder.env.read_text() == env_text("2.51.2")
+
+
+def test_a_service_with_the_name_of_the_migration_is_known_before(folder: Folder) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE.replace("waweb:", "dbupgrade:"), "_env": env_text("2.51.2")})
+    assert folder.run(True)["msg"] == (
+        "service dbupgrade: in the Compose files; expected no service of that name, which the migration has. Give yours another name"
+    )
+
+
 # The migration
 
 

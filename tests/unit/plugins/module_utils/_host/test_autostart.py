@@ -74,3 +74,17 @@ def test_other_file_types_do_not_block(tmp_path: Path) -> None:
     found, unreadable = read(WORDS, str(tmp_path))
     assert [one["line"] for one in found] == ["1 1 * * * root /srv/pipe; /srv/zero; /srv/huge; docker restart wacore"]
     assert unreadable == []
+
+
+def test_an_instance_of_a_template_has_its_name_in_the_lines(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "etc/systemd/system/compose@.service",
+        "[Service]\nWorkingDirectory=/srv/%i\nExecStart=docker compose up\n",
+    )
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    for name in ("biz", "other"):
+        (wants / f"compose@{name}.service").symlink_to("../compose@.service")
+    found = [(one["path"], one["line"]) for one in read(WORDS, str(tmp_path))[0]]
+    assert found == [(str(wants / "compose@biz.service"), "WorkingDirectory=/srv/biz")]
