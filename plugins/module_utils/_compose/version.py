@@ -88,7 +88,10 @@ def _set_variable(
     # A file may have another spelling of the image than the inventory.
     value = values(raw, image).get(name) or values(raw, f"{reference.repository}:{reference.tag}").get(name)
     if not value:
-        found.problems.append(f"service {service} has the image {raw}, which is not {image} with any value of {name}")
+        found.problems.append(
+            f"service {service} has the image {raw}, and no value of {name} is found with which it is {image}: give the version a variable of "
+            "its own, with none in its default"
+        )
         return
     for path in reversed([*env_files]):
         text = found.texts.get(path, env_files[path])

@@ -618,6 +618,15 @@ def test_an_unwritten_file_of_variables_is_given_as_a_private_copy(
     assert sorted(path.name for path in tmp_path.glob("*.env")) == ["site.env"]
 
 
+def test_a_file_of_variables_whose_new_values_are_not_known_stays_in_force(
+    make: Make, compose: FakeCompose, tmp_path: Path
+) -> None:
+    compose.environment = {}
+    own, variables = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:?}"}}}, db="TAG=2.50.0\n")
+    project = make({"files": [own, "-"], "interpolation": [variables], "env_files": {variables: ""}})
+    assert project.resolved["services"]["core"]["image"] == "r/coreapp:v2.50.0"
+
+
 def test_an_error_in_an_operators_files_has_no_cure_of_the_collection(
     make: Make, compose: FakeCompose, tmp_path: Path
 ) -> None:

@@ -177,7 +177,12 @@ def test_a_variable_that_no_file_sets_is_a_problem(image: str, name: str, env_fi
 )
 def test_an_image_that_no_value_makes_the_wanted_one_is_a_problem(image: str, name: str) -> None:
     assert update({"waweb": image}, {"waweb": WEB}, {FILE: web(image)}, {ENV: f"{name}=2.51.2\n"}) == Update(
-        {}, [], [f"service waweb has the image {image}, which is not {WEB} with any value of {name}"]
+        {},
+        [],
+        [
+            f"service waweb has the image {image}, and no value of {name} is found with which it is {WEB}: give the version a variable of "
+            "its own, with none in its default"
+        ],
     )
 
 
