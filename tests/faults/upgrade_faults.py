@@ -65,6 +65,12 @@ SLOW_STOP = r"""#!/bin/sh
 case "$*" in *"compose "*" stop "*) touch /run/stops; sleep 25;; esac
 exec /usr/bin/docker "$@"
 """
+# Stands before the tool that dumps, and makes it slow: its session stays while its output is not read.
+SLOW_DUMP = r"""#!/bin/sh
+case "$*" in *--version*) exec /usr/bin/mariadb-dump "$@";; esac
+echo dump >>/run/dumps
+/usr/bin/mariadb-dump "$@" | { sleep 25; cat; }
+"""
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
@@ -113,6 +119,7 @@ PLACES = {
     "never-started": ("mysql", "deep"),
     "cut-stop": ("mysql", "deep"),
     "second-coreapp": ("mysql", "deep"),
+    "killed-copy": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
     "way-back": ("pgsql", "deep"),
     "expired": ("pgsql", "deep"),
@@ -723,6 +730,34 @@ def second_coreapp(lab: Lab, old: str, new: str) -> None:
     expect("journal", lab.journal(), {})
 
 
+def killed_copy(lab: Lab, old: str, new: str) -> None:
+    """The controller dies while the database is copied, which goes on: the next run waits for the snapshot and the dump."""
+    print(f"\n### a copy whose run is killed: {old} to {new}", flush=True)
+    copies = {
+        "wa_upgrade_snapshot_command": "sh -c 'mkdir /run/copying && sleep 15 && rmdir /run/copying'",
+        "wa_upgrade_dump": True,
+        "wa_upgrade_skip": [],
+    }
+    wanted = {"wa_upgrade_version": new, "wa_version": old, **copies}
+    tool = "/usr/local/bin/mariadb-dump"
+    lab.host("apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install mariadb-client >/dev/null")
+    lab.host(f"printf %s {shlex.quote(SLOW_DUMP)} >{tool} && chmod +x {tool}")
+    for waits in (
+        "until [ -e /run/copying ]; do sleep 0.2; done",
+        "until [ -e /run/dumps ]; do sleep 0.2; done; sleep 2",
+    ):
+        run = lab.start("upgrade", **wanted)
+        lab.host(waits)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    expect_words("last run", lab.say("upgrade", **wanted), 0, "goes on")
+    expect("dumps made", lab.host("cat /run/dumps"), "dump")
+    expect("dumps", lab.host("ls /var/lib/waba/dumps | wc -l"), "1")
+    lab.host(f"rm -r {tool} /run/dumps /var/lib/waba/dumps")
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
 def way_back(lab: Lab, old: str, new: str) -> None:
     """The commands that a failed upgrade displays bring back the old version, with the database as it was after the stop."""
     print(f"\n### the way back: {new} to {old}", flush=True)
@@ -779,6 +814,7 @@ OTHERS = {
     "never-started": never_started,
     "cut-stop": cut_stop,
     "second-coreapp": second_coreapp,
+    "killed-copy": killed_copy,
     "lost-journal": lost_journal,
     "way-back": way_back,
     "expired": expired,
