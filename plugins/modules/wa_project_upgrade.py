@@ -192,7 +192,7 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     stores = {path: Store(os.path.realpath(path)) for path in (*compose_files, *project.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
     declared = project.declared()
-    migration.refuse_own(declared)
+    migration.refuse_reserved_service(declared)
     found = compose_version.update(
         images_of(declared),
         project.wanted,
@@ -217,7 +217,7 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
             cure += ". A variable in wa_client_compose_environment comes before the default in the file"
         raise WaError(subject, f"Compose would still read {images}", wanted, cure)
     for path in found.texts:
-        stores[path].want_writable()
+        stores[path].assert_writable()
     if not module.check_mode:
         _write_all(stores, texts, found.texts)
     for line in found.changes:

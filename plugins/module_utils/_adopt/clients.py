@@ -42,6 +42,7 @@ class Client:
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
+    one_offs: list[str] = field(default_factory=list)  # Coreapps that `docker compose run` has started
     notes: list[str] = field(default_factory=list)  # what was not understood
     actions: list[Action] = field(default_factory=list)
 
@@ -91,9 +92,8 @@ class Client:
     @property
     def version_files(self) -> dict[str, list[str]]:
         """The operator's files that may have the version of each container, see `compose_files.version_files`."""
-        texts = {one["path"]: one["text"] for one in self.survey["files"] if one["text"] is not None}
         found = self.containers if self.operators else []
-        return {one["name"]: compose_files.version_files(one, texts) for one in found}
+        return {one["name"]: compose_files.version_files(one, self.survey["files"]) for one in found}
 
     @property
     def multiconnect(self) -> bool:
@@ -152,20 +152,34 @@ def clients(host: str, survey: Survey) -> list[Client]:
         client = Client(
             host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
         )
-        client.notes += [
-            f"{one['name']} is {'a migration' if one['environment'].get('WA_DB_UPGRADE') == '1' else 'left over from a test'} "
-            f"({one['state']}); it is not in the inventory"
-            for one in ours
-            if one["one_shot"]
-        ]
+        client.notes += one_off_containers(ours)
         if services:
             _guess_env_files(client)
+            client.one_offs = [one["name"] for one in ours if _is_one_off_coreapp(one)]
             found.append(client)
         else:
             left += client.notes
     if found:
         found[0].notes += left
     return found
+
+
+def one_off_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """Returns what is said of each container that is no service."""
+    found = []
+    for one in containers:
+        if one["one_shot"]:
+            kind = "a migration" if one["environment"].get("WA_DB_UPGRADE") == "1" else "left over from a test"
+            kind = "run by `docker compose run`" if _is_one_off_coreapp(one) else kind
+            found.append(f"{one['name']} is {kind} ({one['state']}); it is not in the inventory")
+    return found
+
+
+def _is_one_off_coreapp(container: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether a container connects the client's number, and neither `docker compose up` nor provision.yml knows it."""
+    if not container["one_shot"] or container["role"] == "web" or container["state"] != "running":
+        return False
+    return bool(container["environment"].get("WA_DB_UPGRADE") != "1")
 
 
 def _guess_env_files(client: Client) -> None:
@@ -207,18 +221,6 @@ def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, li
     _check_neighbours(found)
     _check_version_files(found)
     return dict(sorted(deployments.items()))
-
-
-def running_by_hand(survey: Survey) -> list[str]:
-    """Returns the Coreapps that `docker compose run` has started and that run: none of them is adopted, and each connects the number."""
-    return [
-        one["name"]
-        for one in survey["containers"]
-        if one["one_shot"]
-        and one["role"] != "web"
-        and one["state"] == "running"
-        and one["environment"].get("WA_DB_UPGRADE") != "1"
-    ]
 
 
 def _names(found: t.Sequence[Client], inventory: t.Container[str]) -> list[str]:
@@ -281,14 +283,16 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
                 )
 
 
+def _version_files(client: Client) -> set[str]:
+    return {", ".join(files) for files in client.version_files.values() if files}
+
+
 def _check_version_files(found: t.Sequence[Client]) -> None:
     """An upgrade of one of two clients with their version in one file would set it for the other, too."""
     for client in found:
-        own = {path for paths in client.version_files.values() for path in paths}
         for other in found:
-            theirs = {path for paths in other.version_files.values() for path in paths}
-            shared = ", ".join(sorted(own & theirs))
-            if shared and other.host == client.host and other is not client:
+            shared = ", ".join(sorted(_version_files(client) & _version_files(other)))
+            if shared and other.host == client.host and other.deployment != client.deployment:
                 client.actions.append(
                     Action(
                         (
@@ -309,6 +313,9 @@ def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
         if members[0].operators
         else "provision.yml creates it"
     )
+    one_offs = [name for client in members for name in client.one_offs]
+    if one_offs:  # a second Coreapp of the number would run beside it
+        cure = f"stop {', '.join(one_offs)}, which `docker compose run` has started, and {cure}"
     read_all = f"If it is on a host that was not read, run adopt.yml again with that host; otherwise {cure}"
     if not members[0].multiconnect:
         missing = [kind for kind in ("web", "core1") if kind not in words]

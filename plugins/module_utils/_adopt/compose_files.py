@@ -22,8 +22,16 @@ _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+repl
 
 
 def applies(containers: t.Sequence[Mapping]) -> bool:
-    """Returns whether the containers of a project were made from Compose files of the operator of which some are still there."""
-    return all(one["project"] and {*one["operators_files"]} - {*one["files_gone"]} for one in containers)
+    """Returns whether the operator's Compose files, from which the containers of a project were made, still describe them.
+
+    Some may be gone, unless Compose cannot read the service from those that are left.
+    """
+    return all(
+        one["project"]
+        and {*one["operators_files"]} - {*one["files_gone"]}
+        and not (one["files_gone"] and one["compose_problem"])
+        for one in containers
+    )
 
 
 def newest(containers: t.Sequence[Mapping]) -> Mapping:
@@ -60,20 +68,26 @@ def complete_env_files(survey: Mapping) -> list[str]:
     return sorted(paths)
 
 
-def version_files(container: Mapping, texts: t.Mapping[str, str]) -> list[str]:
-    """Returns the files of the operator that may have the version of a container; none where its environment at the start had it.
+def version_files(container: Mapping, files: t.Iterable[Mapping]) -> list[str]:
+    """Returns the files of the operator that may have the version of a container; none where only the environment at its start had it.
 
-    `texts` are the contents of env files by path.
+    `files` are those that were read of the host, with their `path` and `text`.
     """
+    texts = {one["path"]: one["text"] for one in files if one["text"] is not None or not _is_missing(one)}
     variables = [*compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))]
     if variables:
         name = variables[-1]["name"] or variables[-1]["plain"]
         for path in reversed(interpolation_files(container)):
-            if any(entry.key == name for entry in env_file.read_compose(texts.get(path, ""))):
+            text = texts.get(path, "")
+            if text is None or any(entry.key == name for entry in env_file.read_compose(text)):
                 return [path]
         if not compose_version.DEFAULT.fullmatch(variables[-1]["rest"] or ""):
             return []
     return list(container["operators_files"])
+
+
+def _is_missing(file: Mapping) -> bool:
+    return file["text"] is None and file["problem"] == os.strerror(errno.ENOENT)
 
 
 def profiles(containers: t.Iterable[Mapping]) -> list[str]:
@@ -227,8 +241,7 @@ def variables(
     beside = [one for one in sidecars if one["operators_files"] == last["operators_files"]]
     by_age = [*sorted(beside, key=_created), *sorted(containers, key=_created)]
     given = interpolation(by_age, texts)
-    missing = os.strerror(errno.ENOENT)
-    there = {one["path"] for one in files if one["text"] is not None or one["problem"] != missing}
+    there = {one["path"] for one in files if not _is_missing(one)}
     env_files = last["interpolation_files"] or [path for path in interpolation_files(last) if path in there]
     enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {

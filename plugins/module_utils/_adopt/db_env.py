@@ -39,16 +39,17 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
     variables, path = found.variables, file["path"] if file else names["env_file"]
     if file is not None:
         variables["wa_env_file"] = file["target"]  # the role replaces no link
-        public = int(file["mode"], 8) & 0o044
-        if public and env_rules.PASSWORD not in client.keys_of(path):
-            found.changes.append(f"{path}: mode {file['mode']} becomes 0600, since it comes to have the password")
+        if int(file["mode"], 8) & 0o004 and env_rules.PASSWORD not in client.keys_of(path):
+            found.changes.append(
+                f"{path}: mode {file['mode']} becomes 0600, because provision.yml writes the password into it"
+            )
         elif file["mode"] != "0600":
             variables["wa_db_env_mode"] = file["mode"]
         if file["owner"] != "root":  # who calls Compose by hand has to read it
             variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
             variables["wa_env_format"] = client.env_format(path)
-        if public and "wa_db_env_mode" in variables:
+        if int(file["mode"], 8) & 0o044 and "wa_db_env_mode" in variables:
             found.advice.append(
                 f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
             )

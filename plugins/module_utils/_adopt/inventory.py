@@ -20,12 +20,6 @@ Groups = t.Mapping[str, t.Sequence[str]]
 Render = t.Callable[[Hostvars, str, Groups], tuple[dict[str, t.Any], str]]
 
 
-_BY_HAND = (
-    "{} runs by `docker compose run`, which provision.yml and `docker compose up` do not know: they would start a second Coreapp. Stop it, "
-    "and start the service by `docker compose up -d`"
-)
-
-
 @dataclass
 class Adoption:
     """What is written: documents by path, secrets by path, and the report."""
@@ -51,9 +45,6 @@ def build(
     `render` returns the Compose file of the role, as a mapping and as text, from the variables of all hosts, a host, and the groups.
     `options` are those of this run's command line that the new inventory needs, too; for the commands in the report.
     """
-    by_hand = {host: ", ".join(clients.running_by_hand(survey)) for host, survey in surveys.items()}
-    failed = {**failed, **{host: _BY_HAND.format(names) for host, names in by_hand.items() if names}}
-    surveys = {host: survey for host, survey in surveys.items() if not by_hand[host]}
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
     if not found:
         return Adoption(report=report.lines([], surveys, failed, False, options))

@@ -12,7 +12,13 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import registration
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described, Survey
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import (
+    Action,
+    Client,
+    Described,
+    Survey,
+    one_off_containers,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
@@ -46,10 +52,13 @@ def lines(
     clients = {client.host for one in deployments for client in one.members}
     found += _list(
         "## Hosts without a client",
-        [f"{host}: no container of the client, running or stopped" for host in sorted({*surveys} - clients)],
+        [
+            f"{host}: {'; '.join(one_off_containers(surveys[host]['containers'])) or 'no container of the client, running or stopped'}"
+            for host in sorted({*surveys} - clients)
+        ],
     )
     if not deployments:
-        return [*found, *([] if failed else ["There is nothing to adopt. provision.yml sets up a new client."])]
+        return [*found, "There is nothing to adopt. provision.yml sets up a new client."]
     provision = f"ansible-playbook -i inventory.yml{options} waba.onprem.provision"
     return [
         *found,

@@ -397,11 +397,13 @@ def _divergence(client: Client, found: Described) -> None:
     gone = sorted({path for one in client.containers for path in one["files_gone"]})
     if gone:
         fact = f"it was started from {', '.join(gone)}, too, which is not on {client.host} any more"
-        if lines or scaled or problems:
+        if lines or scaled or problems or plan["refusals"] or plan["pending"]:
             cure = "Put it back, or bring the client in line with the files that are there, and run adopt.yml again"
-            found.actions.append(Action((fact, "the files that are left say something else than what runs"), (cure,)))
+            found.actions.append(
+                Action((fact, "the files that are left describe something else than what runs"), (cure,))
+            )
         else:
-            found.notes.append(f"{fact}; the files that are left say the same as what runs")
+            found.notes.append(f"{fact}; the files that are left describe what runs")
     if plan["refusals"]:
         found.actions.append(
             Action(
@@ -445,10 +447,10 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         source = ", ".join(theirs) if client.operators else f"{folder}/compose.yml"
         end = "" if client.operators else ", which is at the end of report.md"
         found.upgrade.append(f"recreates the containers of the client from {source}{end}")
-        from_caller = sorted(name for name, files in client.version_files.items() if not files)
-        if from_caller:
+        unset = sorted(name for name, files in client.version_files.items() if not files)
+        if unset:
             found.upgrade.append(
-                f"is refused until an env file has the version of {', '.join(from_caller)}: it comes from the environment of whoever runs "
+                f"is refused until an env file has the version of {', '.join(unset)}: it comes from the environment of whoever runs "
                 f"docker compose. Put the variable into the file .env beside the Compose files, take it out of that environment, and run "
                 "adopt.yml again"
             )
@@ -459,7 +461,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             )
         elif theirs or not client.containers[0]["files"]:
             where = ", ".join(theirs) or "the Compose files of the project"
-            gone = client.containers[0]["files_gone"] or not theirs
+            gone = {*theirs} <= {*client.containers[0]["files_gone"]}
             found.upgrade.append(
                 f"leaves {where} as it is{', wherever that is now (it is not on this host)' if gone else ''}: set the new version there, "
                 "too, because `docker compose up` with it would start the old version on the migrated database"

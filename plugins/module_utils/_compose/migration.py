@@ -46,7 +46,7 @@ def document(
     body = (declared.get("services") or {}).get(service)
     if body is None:
         raise WaError(f"service {service}", "not in the Compose files", "the client's Coreapp", "Run adopt.yml again")
-    refuse_own(declared)
+    refuse_reserved_service(declared)
     kept = {key: value for key, value in body.items() if key not in _NOT_TAKEN}
     kept["environment"] = {
         **{key: value for key, value in declared_environment(body).items() if not _of_node(key)},
@@ -66,7 +66,7 @@ def document(
     return {"services": {MIGRATION: {**kept, **made}}}
 
 
-def refuse_own(declared: Document) -> None:
+def refuse_reserved_service(declared: Document) -> None:
     """Raises WaError if the operator's Compose files have a service with the name of the migration."""
     if MIGRATION in (declared.get("services") or {}):
         cure = "Give yours another name"

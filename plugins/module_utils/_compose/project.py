@@ -109,10 +109,9 @@ class Project:
     def resolved(self) -> Document:
         """Returns the resolved document: interpolated, with profiles applied and env files read."""
         with self._planned_env_files() as (document, copies):
-            # One that is empty is a db.env of which only the keys are known: a variable of Compose is better the old one than none.
-            interpolation = [
-                copies.get(path, path) if self.env_files.get(path) else path for path in self.interpolation
-            ]
+            # An empty text is a db.env whose new values are not known: the old ones are the best guess.
+            kept = [path for path, text in self.env_files.items() if not text and os.path.exists(path)]
+            interpolation = [path if path in kept else copies.get(path, path) for path in self.interpolation]
             options = ("--format", "json", *self.selected)
             text = self._config(
                 document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles or ()

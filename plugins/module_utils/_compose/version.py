@@ -89,8 +89,8 @@ def _set_variable(
     value = values(raw, image).get(name) or values(raw, f"{reference.repository}:{reference.tag}").get(name)
     if not value:
         found.problems.append(
-            f"service {service} has the image {raw}, and no value of {name} is found with which it is {image}: give the version a variable of "
-            "its own, with none in its default"
+            f"service {service} has the image {raw}, and no value of {name} is found with which it is {image} (a default with another variable "
+            "is not read)"
         )
         return
     for path in reversed([*env_files]):

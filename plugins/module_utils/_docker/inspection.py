@@ -119,10 +119,12 @@ def _network(engine: Docker, name: str) -> dict[str, t.Any] | None:
 
 
 def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
-    """Returns each file's text, mode, owner, modification time, and the `target` of links; `problem` instead of the text if it cannot be read."""
+    """Returns each file's text, mode, owner, modification time, and the `target` of a link; `problem` instead of the text if it cannot be read."""
     found = []
     for path in dict.fromkeys(paths):
-        one: dict[str, t.Any] = {"path": path, "target": os.path.realpath(path), "problem": "", "text": None}
+        one: dict[str, t.Any] = {"path": path, "target": path, "problem": "", "text": None}
+        if os.path.islink(path):
+            one["target"] = os.path.realpath(path)
         try:
             status = os.stat(path)
             one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", changed=status.st_mtime)

@@ -44,15 +44,18 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 unreadable += [parent] if os.path.isdir(parent) else []
             for path in sorted(glob.glob(folder)):
                 real, instance = os.path.realpath(path), _INSTANCE.fullmatch(os.path.basename(path))
-                if (real in seen and not instance) or not os.path.isfile(real):
+                key = os.path.join(os.path.realpath(os.path.dirname(path)), instance[0]) if instance else real
+                if key in seen or not os.path.isfile(real):
                     continue
-                seen.add(real)
+                seen.add(key)
                 try:
                     text = files.read_bytes(real).decode("utf-8", "replace")
                 except OSError:
                     unreadable.append(path)
                     continue
-                text = re.sub("%[iI]", instance[1].replace("\\", r"\\"), text) if instance else text
+                if instance:  # its other lines are the template's
+                    lines = [line for line in text.splitlines() if "%i" in line.lower()]
+                    text = "\n".join(lines).replace("%i", instance[1]).replace("%I", instance[1].replace("-", "/"))
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, terms)]
                 for script in _scripts(text):
                     source = os.path.realpath(os.path.join(root, script.lstrip("/")))

@@ -232,8 +232,8 @@ def _uncompleted(now: Observed) -> Problem:
     cure = f"Go on with it: {now.facts['commands']['go_on']}"
     if now.migrated and now.running == [now.left["target"]]:
         cure += (
-            f". If {now.left['target']} cannot serve: remove {now.deployment['lock_file']} on all of its hosts, and run upgrade.yml again with "
-            "a newer version and wa_upgrade_skip: [health], or [expiry] where it has expired"
+            f". If {now.left['target']} cannot serve: remove {now.deployment['lock_file']} on each host, and run upgrade.yml again with "
+            "a newer version and wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired"
         )
     return str(now.facts["standing"]), cure
 

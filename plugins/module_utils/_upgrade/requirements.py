@@ -98,8 +98,8 @@ def sessions(found: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     ids = ", ".join(str(one["id"]) for one in found)
     return (
         f"database: the client is stopped on all hosts of the inventory, and its user still has sessions: {named}; expected none. A "
-        "host that the inventory does not know, or something that starts the client again: find it there and stop it. The dump of a run "
-        "that was killed ends by itself. Where nothing is there, after a loss of power or behind a connection pool, end them on the server "
+        "host that the inventory does not know, or something that starts the client again: find it there and stop it. Wait for the dump of "
+        "a run that was killed. Sessions whose host has lost its power, and those that a connection pool keeps, are ended on the server "
         f"(KILL, pg_terminate_backend): {ids}"
     )
 

@@ -462,8 +462,8 @@ def test_the_owner_of_an_edited_file_is_kept(folder: Folder) -> None:
         (
             "v${WA_API_VERSION:-2.51.2}",
             {"wacore": "mirror/coreapp"},
-            "service wacore has the image r/coreapp:v${WA_API_VERSION:-2.51.2}, which is not mirror/coreapp:v2.53.4 with any "
-            "value of WA_API_VERSION",
+            "service wacore has the image r/coreapp:v${WA_API_VERSION:-2.51.2}, and no value of WA_API_VERSION is found with which it is "
+            "mirror/coreapp:v2.53.4 (a default with another variable is not read)",
         ),
     ],
 )

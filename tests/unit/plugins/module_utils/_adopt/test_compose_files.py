@@ -144,6 +144,7 @@ def test_variables_that_no_file_sets_are_found_in_the_containers(
         ({}, True),
         ({"files_gone": ["/srv/biz/docker-compose.yml"]}, False),
         ({"files_gone": ["/srv/biz/docker-compose.override.yml"]}, True),
+        ({"files_gone": ["/srv/biz/wa.yml"], "compose_problem": "no such service: wacore"}, False),
         ({"operators_files": []}, False),
         ({"project": ""}, False),
     ],

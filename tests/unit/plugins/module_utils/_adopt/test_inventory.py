@@ -729,8 +729,15 @@ def test_a_password_is_not_written_where_others_read_it() -> None:
     found = single(files=[env_of("/srv/biz/db.env", "0644", *(key for key in ENV if key != "WA_DB_PASSWORD"))])
     adoption = adopt({"h1": found})
     assert "wa_db_env_mode" not in variables(adoption)
-    assert "/srv/biz/db.env: mode 0644 becomes 0600, since it comes to have the password" in text(adoption)
+    assert "/srv/biz/db.env: mode 0644 becomes 0600, because provision.yml writes the password into it" in text(
+        adoption
+    )
     assert "others on the host read the password" not in text(adoption)
+
+
+def test_a_password_is_written_where_a_group_reads_it() -> None:
+    found = single(files=[env_of("/srv/biz/db.env", "0640", *(key for key in ENV if key != "WA_DB_PASSWORD"))])
+    assert variables(adopt({"h1": found}))["wa_db_env_mode"] == "0640"
 
 
 def test_the_inventory_has_the_target_of_a_link() -> None:
@@ -739,14 +746,19 @@ def test_the_inventory_has_the_target_of_a_link() -> None:
     assert variables(adopt({"h1": found}))["wa_env_file"] == "/srv/shared/db.env"
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_a_coreapp_of_compose_run_is_no_client(beside: bool) -> None:
+def test_a_coreapp_of_compose_run_is_no_client() -> None:
     run = container("wacore", name="biz-wacore-run-1", one_shot=True)
-    adoption = adopt({"h1": survey(run, *([container("waweb")] if beside else [])), "h2": single()})
-    assert "h1: it was not read" in text(adoption)
-    assert "biz-wacore-run-1 runs by `docker compose run`" in text(adoption)
-    assert "no container of the client" not in text(adoption)
-    assert adoption.deployments == ["h2"]
+    said = "biz-wacore-run-1 is run by `docker compose run` (running); it is not in the inventory"
+    alone = adopt({"h1": survey(run)})
+    assert f"h1: {said}" in text(alone)
+    assert "no container of the client" not in text(alone)
+    in_its_place = text(adopt({"h1": survey(run, container("waweb"))}))
+    assert said in in_its_place
+    cure = "stop biz-wacore-run-1, which `docker compose run` has started, and start it from your Compose files"
+    assert cure in in_its_place
+    beside = text(adopt({"h1": survey(run, container("wacore"), container("waweb"))}))
+    assert said in beside
+    assert "Needs an action\n\nNothing." in beside
 
 
 def of_version(project: str, image: str, env: str) -> list[dict[str, t.Any]]:
@@ -763,6 +775,7 @@ def of_version(project: str, image: str, env: str) -> list[dict[str, t.Any]]:
         ("r/coreapp:v${V:-2.51.2}", ("/srv/biz/a.env", "/srv/biz/b.env"), "/srv/biz/docker-compose.yml"),
         ("r/coreapp:v${WA}", ("/srv/biz/v.env", "/srv/biz/v.env"), "/srv/biz/v.env"),
         ("r/coreapp:v${WA:-2.51.2}", ("/srv/biz/v.env", "/srv/biz/w.env"), ""),
+        ("r/coreapp:v${WA}", ("/srv/biz/unread.env", "/srv/biz/unread.env"), "/srv/biz/unread.env"),
     ],
 )
 def test_two_clients_with_their_version_in_one_file(image: str, envs: tuple[str, str], shared: str) -> None:
@@ -771,13 +784,28 @@ def test_two_clients_with_their_version_in_one_file(image: str, envs: tuple[str,
         for path, text in {"/srv/biz/v.env": "WA=2.51.2\n", "/srv/biz/w.env": "WA=2.51.2\n"}.items()
     ]
     both = survey(*of_version("eu", image, envs[0]), *of_version("us", image, envs[1]))
-    both["files"] += files
+    both["files"] += [*files, {**env_of("/srv/biz/unread.env", "0600"), "text": None, "problem": "not UTF-8"}]
     report = text(adopt({"h1": both}))
     assert (f"h1-eu: has its version in the same file as h1-us: {shared}" in report) is bool(shared)
     assert (f"h1-us: has its version in the same file as h1-eu: {shared}" in report) is bool(shared)
 
 
-def test_a_version_that_only_a_shell_has_is_told() -> None:
+def test_two_clients_with_a_file_in_common_and_the_version_in_others() -> None:
+    both = survey(*of_version("eu", "r/coreapp:v2.51.2", ""), *of_version("us", "r/coreapp:v2.51.2", ""))
+    for one in both["containers"]:
+        one["operators_files"] = ["/srv/biz/common.yml", f"/srv/biz/{one['project']}.yml"]
+    assert "has its version in the same file" not in text(adopt({"h1": both}))
+
+
+def test_projects_of_one_deployment_share_the_version() -> None:
+    one, two = member(1), member(1)
+    for found in two["containers"]:
+        found.update(project="biz2", name=f"{found['name']}-2", id=f"2{found['id'][1:]}")
+    both = {**one, "containers": [*one["containers"], *two["containers"]]}
+    assert "has its version in the same file" not in text(adopt({"h1": both}))
+
+
+def test_a_version_that_only_a_shell_has_is_reported() -> None:
     found = survey(*of_version("biz", "r/coreapp:v${V:?}", "/srv/biz/.env"))
     report = text(adopt({"h1": found}))
     assert "is refused until an env file has the version of biz-wacore-1, biz-waweb-1" in report
@@ -787,11 +815,11 @@ def test_a_version_that_only_a_shell_has_is_told() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ([], "is not on h1 any more; the files that are left say the same as what runs"),
+        ([], "is not on h1 any more; the files that are left describe what runs"),
         (["recreate biz-wacore-1: ports"], "Put it back, or bring the client in line with the files that are there"),
     ],
 )
-def test_a_compose_file_that_has_gone_is_told(changes: list[str], expected: str) -> None:
+def test_a_compose_file_that_has_gone_is_reported(changes: list[str], expected: str) -> None:
     plan = {"changes": changes, "pending": [], "refusals": [], "problem": ""}
     found = single(plans={"biz": plan})
     for one in found["containers"]:

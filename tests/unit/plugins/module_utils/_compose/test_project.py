@@ -627,6 +627,14 @@ def test_a_file_of_variables_whose_new_values_are_not_known_stays_in_force(
     assert project.resolved["services"]["core"]["image"] == "r/coreapp:v2.50.0"
 
 
+def test_a_file_of_variables_that_is_not_there_yet_is_empty(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
+    compose.environment = {}
+    (own,) = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:-2.50.0}"}}})
+    planned = str(tmp_path / "db.env")
+    project = make({"files": [own, "-"], "interpolation": [planned], "env_files": {planned: ""}})
+    assert project.resolved["services"]["core"]["image"] == "r/coreapp:v2.50.0"
+
+
 def test_an_error_in_an_operators_files_has_no_cure_of_the_collection(
     make: Make, compose: FakeCompose, tmp_path: Path
 ) -> None:

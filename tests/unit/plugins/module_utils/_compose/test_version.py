@@ -180,8 +180,8 @@ def test_an_image_that_no_value_makes_the_wanted_one_is_a_problem(image: str, na
         {},
         [],
         [
-            f"service waweb has the image {image}, and no value of {name} is found with which it is {WEB}: give the version a variable of "
-            "its own, with none in its default"
+            f"service waweb has the image {image}, and no value of {name} is found with which it is {WEB} (a default with another variable "
+            "is not read)"
         ],
     )
 

@@ -77,14 +77,15 @@ def test_other_file_types_do_not_block(tmp_path: Path) -> None:
 
 
 def test_an_instance_of_a_template_has_its_name_in_the_lines(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        "etc/systemd/system/compose@.service",
-        "[Service]\nWorkingDirectory=/srv/%i\nExecStart=docker compose up\n",
-    )
+    unit = "[Service]\nWorkingDirectory=/srv/%i\nExecStart=docker start wacore\nExecStop=docker compose -f /%I/a.yml stop\n"
+    write(tmp_path, "etc/systemd/system/compose@.service", unit)
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
-    for name in ("biz", "other"):
+    for name in ("biz", "srv-biz", "other"):
         (wants / f"compose@{name}.service").symlink_to("../compose@.service")
-    found = [(one["path"], one["line"]) for one in read(WORDS, str(tmp_path))[0]]
-    assert found == [(str(wants / "compose@biz.service"), "WorkingDirectory=/srv/biz")]
+    found = [(os.path.basename(one["path"]), one["line"]) for one in read(WORDS, str(tmp_path))[0]]
+    assert found == [
+        ("compose@.service", "ExecStart=docker start wacore"),
+        ("compose@biz.service", "WorkingDirectory=/srv/biz"),
+        ("compose@srv-biz.service", "ExecStop=docker compose -f /srv/biz/a.yml stop"),
+    ]

@@ -135,8 +135,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
             "everywhere": [container("wacore", version="2.53.4")],
         },
         "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO. If 2.53.4 cannot "
-        f"serve: remove {DEPLOYMENT['lock_file']} on all of its hosts, and run upgrade.yml again with a newer version "
-        "and wa_upgrade_skip: [health], or [expiry] where it has expired",
+        f"serve: remove {DEPLOYMENT['lock_file']} on each host, and run upgrade.yml again with a newer version and "
+        "wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired",
     ),
     ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
     (

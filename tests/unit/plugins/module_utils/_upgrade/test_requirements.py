@@ -137,5 +137,5 @@ def test_sessions_are_told_by_database_and_address() -> None:
     ]
     said = upgrade_requirements.sessions(found)
     assert "sessions: 2 on database crm from h2, 1 on no database from h1; expected none." in said
-    assert said.endswith("end them on the server (KILL, pg_terminate_backend): 7, 9, 11")
+    assert said.endswith("are ended on the server (KILL, pg_terminate_backend): 7, 9, 11")
     assert upgrade_requirements.sessions([]) == ""
