@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import PASSWORD
 
 Survey = t.Mapping[str, t.Any]
+_ONE_OFF = "run by `docker compose run`"
 # Names under which each host reaches a server of its own.
 _OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
 
@@ -42,7 +43,6 @@ class Client:
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
-    one_offs: list[str] = field(default_factory=list)  # Coreapps that `docker compose run` has started
     notes: list[str] = field(default_factory=list)  # what was not understood
     actions: list[Action] = field(default_factory=list)
 
@@ -88,6 +88,12 @@ class Client:
             found.update(self.keys_of(path))
         own, has = container["own_keys"], container["environment"]
         return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
+
+    @property
+    def one_offs(self) -> list[str]:
+        """The Coreapps of its project that `docker compose run` has started."""
+        ours = [one for one in self.survey["containers"] if one["project"] == self.project]
+        return [one["name"] for one in ours if _is_one_off_coreapp(one)]
 
     @property
     def version_files(self) -> dict[str, list[str]]:
@@ -155,7 +161,6 @@ def clients(host: str, survey: Survey) -> list[Client]:
         client.notes += one_off_containers(ours)
         if services:
             _guess_env_files(client)
-            client.one_offs = [one["name"] for one in ours if _is_one_off_coreapp(one)]
             found.append(client)
         else:
             left += client.notes
@@ -166,20 +171,24 @@ def clients(host: str, survey: Survey) -> list[Client]:
 
 def one_off_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """Returns what is said of each container that is no service."""
-    found = []
-    for one in containers:
-        if one["one_shot"]:
-            kind = "a migration" if one["environment"].get("WA_DB_UPGRADE") == "1" else "left over from a test"
-            kind = "run by `docker compose run`" if _is_one_off_coreapp(one) else kind
-            found.append(f"{one['name']} is {kind} ({one['state']}); it is not in the inventory")
-    return found
+    return [
+        f"{one['name']} is {_kind(one)} ({one['state']}); it is not in the inventory"
+        for one in containers
+        if one["one_shot"]
+    ]
+
+
+def _kind(container: t.Mapping[str, t.Any]) -> str:
+    """What a container is that is no service."""
+    if container["environment"].get("WA_DB_UPGRADE") == "1":
+        return "a migration"
+    running = container["role"] != "web" and container["state"] == "running"
+    return _ONE_OFF if running else "left over from a test"
 
 
 def _is_one_off_coreapp(container: t.Mapping[str, t.Any]) -> bool:
     """Returns whether a container connects the client's number, and neither `docker compose up` nor provision.yml knows it."""
-    if not container["one_shot"] or container["role"] == "web" or container["state"] != "running":
-        return False
-    return bool(container["environment"].get("WA_DB_UPGRADE") != "1")
+    return bool(container["one_shot"]) and _kind(container) == _ONE_OFF
 
 
 def _guess_env_files(client: Client) -> None:
