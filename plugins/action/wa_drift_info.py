@@ -57,6 +57,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
+        if strict and self._task.check_mode and "wa_drift" in variables:
+            return self._predicted(ours)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
@@ -75,16 +77,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result, or a failure if differences remain of the concerns whose roles have run."""
-        tags = (ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip"))
-        corrected = provision_plan.selected(result["concerns"], *tags)
+        """Returns the result with its alarms, or a failure if differences remain of the concerns whose roles have run."""
+        tags = {kind: ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip")}
+        corrected = provision_plan.selected(result["concerns"], tags["run"], tags["skip"])
         found = {name: result["concerns"][name] for name in corrected}
         # Only the role of the client restarts containers.
         left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
+        result["alarms"] = provision_plan.alarms(result["concerns"], skip_tags=tags["skip"])
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
-        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {remaining}.", "drift": left}
+        message = ". ".join([f"{ours.host}: not as the inventory wants it: {remaining}", *result["alarms"]])
+        return {"failed": True, "msg": f"{message}.", "drift": left, "alarms": result["alarms"]}
+
+    @staticmethod
+    def _predicted(ours: inventory.Inventory) -> dict[str, t.Any]:
+        """Returns the alarms that a run would end with, in check mode, where nothing was corrected that could be compared again."""
+        first, skip_tags = ours.variables["wa_drift"], ours.variables.get("ansible_skip_tags") or ()
+        plan = ours.given("__wa_plan") or ()
+        return {"changed": False, "alarms": provision_plan.alarms(first.get("concerns") or {}, plan, skip_tags)}
 
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
@@ -101,6 +112,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | restart pending: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")
+        for text in provision_plan.alarms(found):
+            display.display(f"{ours.host} | alarm: {text}")
 
     @staticmethod
     def _add_unmanaged(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:

@@ -35,6 +35,8 @@ options:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
       - The record of which client is here, which a playbook writes when all has ended well, is then not compared.
+      - Alarms are no failure of the module; they are in RV(alarms). In check mode that holds those of the first comparison that the
+        run would not correct.
     type: bool
     default: false
   probe:
@@ -76,12 +78,18 @@ concerns:
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
       the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(restarts), what takes
       one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
-      with secrets hidden; C(error), why it is not known.
+      with secrets hidden; C(alarms), what fails the run although no role corrects it; C(error), why it is not known.
   type: dict
   returned: success
   sample:
     host: {state: in_sync}
     db_env: {state: drifted, changes: [set WA_DB_PORT]}
+alarms:
+  description: What no role corrects and fails the run, a line each.
+  type: list
+  elements: str
+  returned: with O(fail_on_drift)
+  sample: ["the client does not serve: starting or migrating: coreapp"]
 drift:
   description: All that differs, a line each, with the concern, without what waits for a restart.
   type: list

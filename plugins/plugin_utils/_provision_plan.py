@@ -23,6 +23,9 @@ _AFFECTED = {
     "automatic_gc": ("automatic_gc",),
 }
 
+# A client that does not serve may do so when its role has run.
+_HEALED_BY = {"health": "client"}
+
 
 def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
     """Returns whether a concern's role runs: it differs or is unknown. Restarts count unless `restart` is `report`."""
@@ -51,12 +54,17 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
 
 
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
-    """Returns the hosts of all deployments with something to correct; members are corrected together."""
+    """Returns the hosts of all deployments with something to correct; members are corrected together.
+
+    A host with an alarm is among them, alone: the run compares it again and fails it.
+    """
     found: dict[str, None] = {}
-    for result in results.values():
+    for host, result in results.items():
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
         if concerns(members, full):
             found.update(dict.fromkeys(members))
+        elif alarms(result.get("concerns") or {}):
+            found[host] = None
     return list(found)
 
 
@@ -112,6 +120,19 @@ def pending(found: Concerns, restart: str = NOW) -> list[str]:
 def warnings(found: Concerns) -> list[str]:
     """Returns a line for each problem that configuration does not correct."""
     return list(dict.fromkeys(text for finding in found.values() for text in finding.get("warnings") or ()))
+
+
+def alarms(found: Concerns, plan: t.Container[str] = (), skip_tags: t.Container[str] = ()) -> list[str]:
+    """Returns a line, without a full stop, for what fails the run although no role corrects it.
+
+    Not what the roles of `plan` may correct when they run, nor that of concerns in `skip_tags`.
+    """
+    return [
+        text.rstrip(".")
+        for name, finding in found.items()
+        if name not in skip_tags and _HEALED_BY.get(name) not in plan
+        for text in finding.get("alarms") or ()
+    ]
 
 
 def remaining(found: Concerns, restart: str = NOW) -> list[str]:

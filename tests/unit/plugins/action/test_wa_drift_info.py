@@ -33,6 +33,7 @@ class Driver:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
         self.calls: list[dict[str, t.Any]] = []
+        self.check_mode = False
         self.lines: list[str] = []
         self.warnings: list[str] = []
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
@@ -43,7 +44,7 @@ class Driver:
     def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
         variables = inventory(**given).variables
         action = object.__new__(wa_drift_info.ActionModule)
-        action._task = type("Task", (), {"args": arguments or {}})
+        action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
         found: dict[str, t.Any] = action.run(None, {**variables})
@@ -189,7 +190,48 @@ def test_fail_on_drift_fails_with_all_remaining_drifts(driver: Driver) -> None:
         "failed": True,
         "msg": "support: not as the inventory wants it: host: cron does not run. client: not known: Docker Engine: no answer.",
         "drift": left,
+        "alarms": [],
     }
+
+
+# Alarms: what no role corrects
+
+DEAD = {"state": "in_sync", "alarms": ["the client does not serve: not registered: coreapp."]}
+ALARM = "the client does not serve: not registered: coreapp"
+
+
+def test_an_alarm_is_displayed_and_is_no_drift(driver: Driver) -> None:
+    driver.set_concerns(health=DEAD)
+    assert driver()["drift"] == []
+    assert driver.lines == [f"support | alarm: {ALARM}"]
+
+
+@pytest.mark.parametrize(
+    ("skip_tags", "run_tags", "alarms"),
+    [([], ["all"], [ALARM]), ([], ["db_env"], [ALARM]), (["health"], ["all"], []), (["db_env"], ["all"], [ALARM])],
+)
+def test_an_alarm_that_is_left_is_returned(
+    driver: Driver, skip_tags: list[str], run_tags: list[str], alarms: list[str]
+) -> None:
+    driver.set_concerns(health=DEAD)
+    found = driver({"fail_on_drift": True}, ansible_run_tags=run_tags, ansible_skip_tags=skip_tags)
+    assert (found["alarms"], "failed" in found) == (alarms, False)
+
+
+def test_a_failure_names_the_alarms_too(driver: Driver) -> None:
+    driver.set_concerns(health=DEAD, host={"state": "drifted", "changes": ["cron does not run"]})
+    found = driver({"fail_on_drift": True})
+    assert found["msg"] == f"support: not as the inventory wants it: host: cron does not run. {ALARM}."
+
+
+@pytest.mark.parametrize(("plan", "alarms"), [([], [ALARM]), (["log_cleanup"], [ALARM]), (["db_env", "client"], [])])
+def test_check_mode_predicts_the_alarms_from_the_first_comparison(
+    driver: Driver, plan: list[str], alarms: list[str]
+) -> None:
+    driver.check_mode = True
+    found = driver({"fail_on_drift": True}, wa_drift={"concerns": {**SYNCED, "health": DEAD}}, __wa_plan=plan)
+    assert found == {"changed": False, "alarms": alarms}
+    assert driver.calls == []
 
 
 # Unmanaged client containers

@@ -37,6 +37,36 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
     assert provision_plan.hosts_to_correct({"alone": results["alone"]}, full=True) == ["alone"]
 
 
+def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
+    dead = {"state": "in_sync", "alarms": ["a"]}
+    results = {
+        "h1": {**result(health=dead), "members": ["h1", "h2"]},
+        "h2": {**result(), "members": ["h1", "h2"]},
+    }
+    assert provision_plan.concerns(results) == []
+    assert provision_plan.hosts_to_correct(results) == ["h1"]
+    results["h2"] = {**result(log_cleanup=CHANGED), "members": ["h1", "h2"]}
+    assert provision_plan.hosts_to_correct(results) == ["h1", "h2"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "skip_tags", "left"),
+    [
+        ((), (), ["dead", "unknown session"]),
+        (("log_cleanup",), (), ["dead", "unknown session"]),
+        (("db_env", "client"), (), ["unknown session"]),  # no role ends another's session
+        ((), ("health",), ["unknown session"]),
+    ],
+)
+def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...], left: list[str]) -> None:
+    found = {
+        "host": {"state": "in_sync"},
+        "health": {"state": "in_sync", "alarms": ["dead."]},
+        "database": {"state": "in_sync", "alarms": ["unknown session"]},
+    }
+    assert provision_plan.alarms(found, plan, skip_tags) == left
+
+
 @pytest.mark.parametrize(
     ("results", "expected"),
     [

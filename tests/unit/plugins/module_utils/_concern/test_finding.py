@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
     [
         ({}, "in_sync", "in_sync"),
         ({"warnings": ["a"]}, "in_sync", "in_sync"),
+        ({"alarms": ["a"]}, "in_sync", "in_sync"),
         ({"diff": [{"before": "a", "after": "b"}]}, "in_sync", "in_sync"),
         ({"changes": ["a"]}, "drifted", "drifted"),
         ({"restarts": ["a"]}, "drifted", "restart_pending"),
