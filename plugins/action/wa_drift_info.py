@@ -9,30 +9,17 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
+from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 display = Display()
-
-
-def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Returns the desired states without secret options (`no_log`), and those options alone, to be sent hidden."""
-    shown: dict[str, dict[str, t.Any]] = {}
-    secrets: dict[str, dict[str, t.Any]] = {}
-    for name, options in wanted.items():
-        hidden = {key for key, spec in comparison.SPECS[name].items() if spec.get("no_log")}
-        shown[name] = {key: value for key, value in options.items() if key not in hidden}
-        secrets[name] = {key: value for key, value in options.items() if key in hidden}
-        files = options.get("files") or []
-        if any("content" in one for one in files):
-            shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]
-            secrets[name]["files"] = [{"content": one["content"]} if "content" in one else {} for one in files]
-    return shown, secrets
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -52,6 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed.",
             }
         try:
+            start_guard.refused_confirmation(ours, load_extra_vars(self._loader))
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_comparison(ours, neighbours))
         except WaError as error:

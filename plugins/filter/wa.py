@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import messag
 from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
     layout,
@@ -117,16 +118,21 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
 
 
 def start_problem(
-    read: t.Mapping[str, t.Any], project: str, topology: str, idle: bool, known: t.Iterable[t.Mapping[str, t.Any]] = ()
+    read: t.Mapping[str, t.Any],
+    project: str,
+    topology: str,
+    idle: bool,
+    known: t.Iterable[t.Mapping[str, t.Any]] = (),
+    shared: t.Sequence[str] = (),
 ) -> str:
     """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
 
     Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run. If the database need not be
-    idle, its sessions count where they were read, but for those from where the `known` ones are.
+    idle, its sessions count where they were read, but for those from where the `known` ones are. Those of `shared` origins never do.
     """
     found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
-    addresses = {str(one["from"]) for one in known}
-    used = upgrade_requirements.sessions([one for one in found if idle or str(one["from"]) not in addresses])
+    ours = [] if idle else [str(one["from"]) for one in known]
+    used = upgrade_requirements.sessions(guard.unknown(found, bool(ours), ours, shared))
     return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
 
 

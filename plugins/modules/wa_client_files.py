@@ -56,6 +56,12 @@ options:
   hashes:
     description: RV(waba.onprem.wa_info#module:containers[].hash) by service.
     type: dict
+  version:
+    description: The client's version, for the record.
+    type: str
+  definitions:
+    description: The digest of the client's tables, RV(waba.onprem.wa_drift_info#module:database), for the record.
+    type: str
 extends_documentation_fragment:
   - waba.onprem.attributes
 seealso:
@@ -149,12 +155,16 @@ def settle(module: AnsibleModule, result: Result) -> None:
                     store.drop()
     path, given = module.params["identity_file"], module.params["hashes"]
     recorded = client_inspection.record(path) if given else {}
-    hashes = client_inspection.hashes_text(given or {})
-    if recorded and recorded.get(client_inspection.HASHES) != hashes:
-        result.actions.append(f"recorded the containers in {path}")
+    if not recorded:
+        return
+    wanted = client_inspection.compared(recorded)
+    if module.params["version"]:
+        wanted[client_inspection.VERSION] = module.params["version"]
+    found = client_inspection.next_record(recorded, wanted, given, module.params["definitions"] or "")
+    if found != recorded:
+        result.actions.append(f"recorded the containers and their version in {path}")
         if not module.check_mode:
-            text = client_inspection.record_text({**recorded, client_inspection.HASHES: hashes})
-            core_files.replace(path, text.encode(), 0o640)
+            core_files.replace(path, client_inspection.record_text(found).encode(), 0o640)
 
 
 def main() -> None:
@@ -169,9 +179,11 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "identity_file": {"type": "path"},
             "hashes": {"type": "dict"},
+            "version": {"type": "str"},
+            "definitions": {"type": "str"},
         },
         required_if=[("operation", "write", ["path", "content"])],
-        required_by={"hashes": ["identity_file"]},
+        required_by={"hashes": ["identity_file"], "definitions": ["version"]},
         supports_check_mode=True,
     )
     os.umask(0o077)

@@ -30,7 +30,7 @@ options:
     description: The concerns to compare; all of them when not given.
     type: list
     elements: str
-    choices: [host, media_volume, db_env, client, log_cleanup, automatic_gc, removal]
+    choices: [host, media_volume, db_env, client, database, log_cleanup, automatic_gc, removal]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
@@ -96,11 +96,25 @@ drift:
   elements: str
   returned: success
   sample: ["db_env: set WA_DB_PORT"]
-hashes:
-  description: Compose's hash of each service of the project, by its containers, as C(provision.yml) records it.
-  type: str
+database:
+  description:
+    - Who uses the client's database, and what it holds; empty without C(database) in O(concerns), or where no client runs.
+    - C(identity), C(started) and C(cluster) tell which running server it is, C(origin) is what it shows of this host's session, C(unknown)
+      has the sessions of the client's user that are not this client's, C(unreadable) why they are not known, C(holds) whether it has a
+      client's tables, and C(definitions) their digest.
+  type: dict
   returned: success
-  sample: wacore=6c48c27ee3bb waweb=85da83c521e1
+  sample: {origin: 10.0.0.5, unknown: [], holds: true, definitions: 5d2a0f6c9be1a3c4}
+record:
+  description: What a run that ends well records of the client; empty when the record has it already.
+  type: dict
+  returned: success
+  sample: {project: wa-support, version: 2.51.2}
+record_changed:
+  description: Whether RV(record) tells of another client, or of another version of it, than the present record.
+  type: bool
+  returned: success
+  sample: false
 marker:
   description: What the marker file in the media volume holds; V(null) when no container was asked.
   type: str
@@ -206,7 +220,9 @@ def main() -> None:
         requirements=found["host"].requirements if "host" in found else None,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
-        hashes=client_inspection.hashes_text(compared.hashes),
+        database=compared.database,
+        record=compared.record if compared.record != compared.recorded else {},
+        record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
     )
     result.exit()
 

@@ -139,6 +139,20 @@ def db_env(inventory: Inventory) -> State:
     )
 
 
+def database_users(inventory: Inventory) -> State:
+    """The options of the concern `database`: the login of the client, and whose sessions are known."""
+    options = db_env(inventory)
+    del options["keep_previous"]
+    return _present(
+        {
+            **options,
+            "databases": inventory.get("wa_message_gc_databases"),
+            "shared_origins": units.text_list(inventory.get("wa_db_shared_origins") or [], "wa_db_shared_origins"),
+            "identity_file": deployment(inventory)["identity_file"],
+        }
+    )
+
+
 _MEDIA_VOLUME = (
     *("wa_media_volume_state", "wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
     *("wa_media_volume_mount_path", "wa_media_volume_on_drift", "wa_media_volume_min_free"),
@@ -518,6 +532,14 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         found["automatic_gc"] = automatic_gc(inventory)
     if any(inventory[f"{role}_state"] == "absent" for role in (*PROVISIONED, "wa_trial_database")):
         found["removal"] = removal_for_comparison(inventory)
+    # The members of a cluster use one database together.
+    asked = (
+        "client" in found
+        and "db_env" in found
+        and str(found["db_env"]["check_connection"]).lower() not in ("false", "no")
+    )
+    if asked and (inventory.given("wa_topology") or "single") == "single":
+        found["database"] = {**database_users(inventory), "look": True}
     if "log_cleanup" in found:
         script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
         script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()

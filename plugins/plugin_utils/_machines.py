@@ -22,6 +22,7 @@ Groups = t.Mapping[str, t.Sequence[str]]
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []
+_sharing: dict[tuple[str, ...], list[tuple[str, str]]] = {}  # host and deployment by the database's place
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
@@ -32,6 +33,9 @@ def read(hostvars: HostVars, groups: Groups) -> None:
     ):
         _placed.setdefault(place, []).append(one)
     _databases[:] = _each(groups, lambda host: topology.database_of(hostvars, host))
+    _sharing.clear()
+    for where, host, name in _each(groups, lambda host: _sharer(hostvars, host)):
+        _sharing.setdefault(where, []).append((host, name))
 
 
 _T = t.TypeVar("_T")
@@ -53,6 +57,18 @@ def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
         return topology.projects_at(hostvars, host, groups)
     others = (one for one in _placed[here] if one["host"] != host)
     return topology.neighbours(topology.placed(hostvars, host, groups), others)
+
+
+def _sharer(hostvars: HostVars, host: str) -> tuple[tuple[str, ...], str, str]:
+    return topology.database_place(hostvars, host), host, topology.database_of(hostvars, host)[0]
+
+
+def sharing_database(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
+    """Returns the hosts of other deployments whose database has the same server name, port and prefix: a suspicion, no proof."""
+    if not _sharing:
+        read(hostvars, groups)
+    place, _host, own = _sharer(hostvars, host)
+    return [name for name, other in _sharing.get(place, ()) if place and other != own]
 
 
 def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[list[str]]:

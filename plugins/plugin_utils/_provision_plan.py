@@ -17,6 +17,7 @@ _AFFECTED = {
     "trial_database": ("trial_database",),
     "media_volume": ("media_volume", "db_env", "client"),
     "db_env": ("db_env", "client"),
+    "database": (),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
     "removal": ("removal",),

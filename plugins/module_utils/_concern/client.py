@@ -76,12 +76,8 @@ def observe(
         secret = one["mode"] == "0600"
         shown = concern_files.diff(one) if diff and not secret else None
         found.diff += [shown] if shown else []
-    db_env = client_inspection.db_env(params["env_file"], params["env_format"])
-    wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
-    if recorded is not None and wanted != {
-        name: value for name, value in recorded.items() if name != client_inspection.HASHES
-    }:
+    if recorded is not None and identity(params) != client_inspection.compared(recorded):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
     operators = params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
     if not params["project"]:
@@ -102,6 +98,13 @@ def observe(
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
     return found
+
+
+def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the identity that the inventory describes, with the version, as it is recorded."""
+    db_env = client_inspection.db_env(params["env_file"], params["env_format"])
+    wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
+    return {**wanted, client_inspection.VERSION: params["version"]}
 
 
 def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:

@@ -12,9 +12,11 @@ import typing as t
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     automatic_gc,
     client,
+    database,
     db_env,
     host,
     log_cleanup,
@@ -37,6 +39,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "media_volume": media_volume.SPEC,
     "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
+    "database": {**FILE_COMMON_ARGUMENTS, **database.SPEC},
     "log_cleanup": log_cleanup.SPEC,
     "automatic_gc": automatic_gc.SPEC,
     "removal": removal.SPEC,
@@ -103,6 +106,9 @@ class HostComparison:
         self.unmanaged: list[dict[str, t.Any]] = []
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
+        self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
+        self.record: dict[str, str] = {}
         self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
@@ -138,6 +144,9 @@ class HostComparison:
                 )
             finding.warnings += concern.warnings
             found[name] = finding
+        if self.record:
+            definitions = self.database.get("definitions", "")
+            self.record = client_inspection.next_record(self.recorded, self.record, self.hashes, definitions)
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -211,7 +220,19 @@ class HostComparison:
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         self.hashes = client.hashes(engine, concern.params["project"])
         run = self.module.run_command
-        return client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
+        finding = client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
+        self.recorded = client_inspection.record(concern.params["identity_file"])
+        self.record = client.identity(concern.params)
+        return finding
+
+    def _database(self, concern: t.Any) -> Finding:
+        # What the tables are is recorded at the end of a run, and read again before a start.
+        concern.params["content"] = not concern.params["look"] or not self.compare_record
+        if concern.params["look"]:
+            finding, self.database = database.observe(concern, self._docker(), self.redact)
+            return finding
+        self.database = database.read(concern, self._docker(), self.redact)
+        return Finding()
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
         return log_cleanup.observe(concern.params)

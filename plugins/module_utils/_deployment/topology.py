@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
+from ansible_collections.waba.onprem.plugins.module_utils._core.machine import is_loopback
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
@@ -23,6 +24,7 @@ CORE_PORT = 6250  # messages; contacts, control and health check are the next th
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SSH_PORT = 22
 _LONGEST_SLUG = 100  # characters; it is part of names of files, volumes and containers
 
 
@@ -166,8 +168,9 @@ Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describe
 
 
 def machine(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str]:
-    """Returns the machine of an inventory host: address and port."""
-    return str(hostvars[host].get("ansible_host", host)), str(hostvars[host].get("ansible_port", ""))
+    """Returns the machine of an inventory host: address and port, without one SSH's own."""
+    values = hostvars[host]
+    return str(values.get("ansible_host") or host).lower(), str(values.get("ansible_port") or _SSH_PORT)
 
 
 def placed(
@@ -179,6 +182,7 @@ def placed(
         "host": host,
         "web_port": port_of(hostvars, host, "wa_client_web_port", WEB_PORT),
         "core_port": port_of(hostvars, host, "wa_client_core_port", CORE_PORT),
+        "database": database_of(hostvars, host)[2],
     }
 
 
@@ -191,8 +195,8 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
     projects = []
     for theirs in others:
         pair = f"hosts {ours['host']} and {theirs['host']}"
-        for name in ("project", "slug", "project_dir", "env_file"):
-            if theirs[name] == ours[name]:
+        for name in ("project", "slug", "project_dir", "env_file", "database"):
+            if theirs[name] == ours[name] and (ours[name] or name != "database"):
                 raise WaError(pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure)
         if theirs["web_port"] == ours["web_port"]:
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
@@ -222,7 +226,7 @@ def projects_at(
 def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str, str]:
     """Returns deployment, project and database (in the format of `wa_info`, empty for none) of a host."""
     values = hostvars[host]
-    name = values.get("wa_deployment") or host
+    name = _name(f"host {host}: wa_deployment", values.get("wa_deployment")) or host
     project = names(name, values.get("wa_project"))["project"]
     if not values.get("wa_db_env_hostname"):
         return name, project, ""
@@ -232,6 +236,17 @@ def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t
         project,
         f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}",
     )
+
+
+def database_place(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, ...]:
+    """Returns the database of a host as far as its name tells which one it is; empty for none.
+
+    A name without a dot and a loopback address mean another server on each machine.
+    """
+    found = database_of(hostvars, host)[2]
+    server = found.rpartition("/")[0].rpartition(":")[0]
+    own = "." not in server.strip(".") and ":" not in server
+    return (found, *(machine(hostvars, host) if own or is_loopback(server) else ())) if found else ()
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:

@@ -24,7 +24,7 @@ GIVEN: dict[str, t.Any] = {
     "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
     "wa_client_compose_environment": {"API_TOKEN": SERVICE_KEY},
 }
-SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
+SYNCED = {name: {"state": "in_sync"} for name in (*desired.CONCERNS, "database")}
 
 
 class Driver:
@@ -45,6 +45,7 @@ class Driver:
         variables = inventory(**given).variables
         action = object.__new__(wa_drift_info.ActionModule)
         action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
+        action._loader = DataLoader()
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
         found: dict[str, t.Any] = action.run(None, {**variables})

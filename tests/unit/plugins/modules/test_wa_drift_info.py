@@ -17,11 +17,11 @@ from fake_docker import FakeDocker, image_id
 from fake_probes import FakeProbes
 from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, ObservedHost
 
-from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
+from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 MODULE = "wa_drift_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -71,7 +71,9 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "requirements": {"missing": {}, "services": {}, "docker_refusal": ""},
         "unmanaged": [],
         "marker": "",
-        "hashes": "wacore=hash-of-wacore waweb=hash-of-waweb",
+        "database": {},
+        "record": {},
+        "record_changed": False,
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
 
@@ -349,7 +351,11 @@ def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, lo
     host.record.unlink()
     done = look(fail_on_drift=True)
     assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
-    assert done["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
+    assert done["record_changed"]
+    assert done["record"]["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
+    host.write(host.record, json.dumps(done["record"]), 0o640)
+    again = look(fail_on_drift=True)
+    assert (again["record"], again["record_changed"]) == ({}, False)
 
 
 def test_drifts_of_all_concerns_are_reported_together(host: ObservedHost, look: Look) -> None:
