@@ -30,8 +30,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         _valid, args = self.validate_argument_spec(
             {
                 "purpose": {"type": "str", "choices": ["start", "others", "record"], "default": "start"},
-                "running": {"type": "bool", "default": False},
-                "versions": {"type": "list", "elements": "str", "default": []},
                 "content": {"type": "bool", "default": True},
             }
         )
@@ -49,7 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": f"{ours.host}: {error}"}
 
     def _guard(self, run: start_guard.Run, args: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
-        options = run.options(args["running"])
+        options = run.options()
         if args["purpose"] != "start":
             options["wait"] = "0s"
         shown, secrets = split({"database": options})
@@ -65,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return kept
         if finding.get("error"):
             return {"failed": True, "msg": f"{run.host}: {finding['error']}"}
-        refused, notes = run.decide(result["database"], args["versions"], args["content"])
+        refused, notes = run.decide(result["database"], args["content"])
         for text in notes:
             self._note(run.ours, text)
         # What follows from the first reason is mostly its consequence.

@@ -18,15 +18,6 @@ options:
     type: str
     choices: [start, others, record]
     default: start
-  running:
-    description: Whether a container of the deployment is known to run.
-    type: bool
-    default: false
-  versions:
-    description: The versions of the deployment's containers.
-    type: list
-    elements: str
-    default: []
   content:
     description: Whether to compare what the database holds with the version that is to be started; an upgrade does not.
     type: bool
@@ -46,7 +37,6 @@ author:
 EXAMPLES = r"""
 - name: Assert that the client may be started
   waba.onprem.wa_guard:
-    versions: [2.51.2]
 """
 
 RETURN = r"""

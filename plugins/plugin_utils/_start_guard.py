@@ -39,15 +39,15 @@ class Run:
         """Returns whether other hosts have to know what this one reads, before any of them starts a client."""
         return bool(self.members or self.sharing)
 
-    def options(self, running: bool) -> dict[str, t.Any]:
-        """Returns the options of the concern `database`; `running` is whether a container of any member runs."""
+    def options(self) -> dict[str, t.Any]:
+        """Returns the options of the concern `database`."""
         looks = [self.look(one) for one in self.members]
         known = [str(one["origin"]) for one in looks if one.get("origin")]
         known += [layout.address(self.hostvars, one) for one in self.members]
         return {
             **desired.database_users(self.ours),
             "origins": known,
-            "running": running or any(one.get("running") for one in looks),
+            "running": any(one.get("running") for one in looks),
         }
 
     def unseen(self) -> int:
@@ -59,7 +59,7 @@ class Run:
         names = {one: self.hostvars[one].get("wa_deployment") or one for one in self.hosts}
         return len({str(name) for name in names.values()})
 
-    def decide(self, found: Found, versions: t.Sequence[str], compare: bool) -> tuple[list[str], list[str]]:
+    def decide(self, found: Found, compare: bool) -> tuple[list[str], list[str]]:
         """Returns why no Coreapp may be started here, and notes; `compare` includes what the database holds."""
         sharing = {one: self.look(one) for one in self.sharing}
         places = {
@@ -74,7 +74,9 @@ class Run:
         refused.append(refusal)
         notes.append(note)
         if compare:
-            records = [found.get("recorded") or {}, *(self.look(one).get("recorded") or {} for one in self.members)]
+            looks = [found, *map(self.look, self.members)]
+            records = [one.get("recorded") or {} for one in looks]
+            versions = sorted({version for one in looks for version in one.get("versions", ())})
             confirmed = self.ours.given(start_guard.CONFIRM)
             refusal, note = start_guard.content(
                 found, records, versions, desired.version(self.ours), confirmed, self.deployments()

@@ -197,8 +197,10 @@ def _confirmed(confirmed: t.Any) -> dict[str, str]:
     if not isinstance(confirmed, t.Mapping):
         raise WaError(CONFIRM, f"{confirmed!r} is no mapping", expected, f"With -e: -e '{{\"{CONFIRM}\": {{...}}}}'")
     for attribute in confirmed:
-        if attribute not in ATTRIBUTES:
-            raise WaError(CONFIRM, f"{attribute!r} cannot be confirmed", "one of: " + ", ".join(ATTRIBUTES))
+        if attribute not in (*ATTRIBUTES, "version"):  # the version is confirmed by `start_guard`
+            raise WaError(
+                CONFIRM, f"{attribute!r} cannot be confirmed", "one of: " + ", ".join((*ATTRIBUTES, "version"))
+            )
     return {str(name): normalise(str(name), value) for name, value in confirmed.items()}
 
 

@@ -114,8 +114,9 @@ def _unknown_content(wanted: str, confirmed: t.Any, deployments: int) -> str:
     return _refused(
         "it holds a client's tables, and neither a container nor a record on a host of this run knows which version they are of",
         "a known version, because the start of another one migrates the database",
-        "Reach a member that knows the client (no --limit), correct server and prefix, or confirm for this run the version that last ran: "
-        f"-e '{value}'" + (f" (given: {given})" if given else ""),
+        f"Reach a member that knows the client (no --limit), or correct server and prefix. If version {wanted} ran last, confirm it for "
+        f"this run: -e '{value}'; if another did, set wa_version to that first"
+        + (f" (given: {given})" if given else ""),
     )
 
 

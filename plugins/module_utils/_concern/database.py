@@ -11,7 +11,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
-from ansible_collections.waba.onprem.plugins.module_utils._core import machine
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, machine
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
@@ -19,8 +19,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 from ansible_collections.waba.onprem.plugins.module_utils._docker import host_names
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, SERVICE_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+_AWAY = ("unknown_host", "unreachable")  # kinds of a login that has not reached a server
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
@@ -44,8 +47,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
 def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]:
     """Returns what `_database.guard.read` does, and what the guard before a start compares; empty for a look where no client runs.
 
-    That is whether a container is `running`, the record of the client (`recorded`), and which `machine` this is. `concern` has the
-    options of `SPEC`. Raises WaError if the client's login fails.
+    That is whether a container is `running`, the `versions` of containers, the record of the client (`recorded`), and which `machine`
+    this is. `concern` has the options of `SPEC`. Raises WaError if the client's login fails.
     """
     params = concern.params
     result = Result(concern, redactor)
@@ -74,12 +77,38 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
         found.update(guard.read(config, prefix, params["databases"], unknown, wait, params.get("content", True)))
 
     check.check = look
-    check(values)
+    try:
+        check(values)
+    except DatabaseError as error:
+        stopped = (
+            "" if params["look"] or error.kind not in _AWAY else _stopped_server(engine, params["project"], values)
+        )
+        if not stopped:
+            raise
+        # Nobody is connected to it, and Compose starts it with the client.
+        check.found.update(unreadable=f"its server, container {stopped}, does not run", unknown=[])
     if params["look"]:
         return check.found
     recorded = client_inspection.record(params["identity_file"]) if params["identity_file"] else {}
     place = f"{machine.boot_id()} {engine.info().get('ID', '')}"
-    return {**check.found, "running": running, "recorded": recorded, "machine": place}
+    return {**check.found, "running": running, "versions": _versions(clients), "recorded": recorded, "machine": place}
+
+
+def _stopped_server(engine: Docker, project: str, values: t.Mapping[str, str]) -> str:
+    """Returns the container of the project that is the database server and does not run; empty for none."""
+    name = values.get("WA_DB_HOSTNAME", "")
+    for row in engine.rows("list of containers", True):
+        labels = row.get("Labels") or {}
+        names = [labels.get(SERVICE_LABEL), *(one.lstrip("/") for one in row["Names"])]
+        if project and labels.get(PROJECT_LABEL) == project and row["State"] != "running" and name in names:
+            return str(names[1])
+    return ""
+
+
+def _versions(clients: login_check.Clients) -> list[str]:
+    """Returns the versions of the client's containers; a migration's container has one that the database may not have."""
+    services = [one for one in clients.found if "WA_DB_UPGRADE" not in (one.environment or {})]
+    return sorted({image_reference.parse(one.image).version for one in services})
 
 
 def _values(concern: t.Any, result: Result, engine: Docker, clients: login_check.Clients) -> dict[str, str]:

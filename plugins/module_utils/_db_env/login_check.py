@@ -66,19 +66,21 @@ def variants(
 
 
 class Clients:
-    """The client's containers; `doubt` is the reason why the engine cannot be queried."""
+    """The client's containers: those that run, else all (`found`); `doubt` is the reason why the engine cannot be queried."""
 
     def __init__(self, params: t.Mapping[str, t.Any], engine: Docker | None = None) -> None:
         self.docker: Docker | None = None
         self.running: list[Container] = []
+        self.found: list[Container] = []
         self.records: list[dict[str, t.Any]] = []
         self.doubt = ""
         self.project = bool(params["project"])
         try:
             self.docker = engine or Docker(params)
-            found = self.docker.client_containers(params["project"])
-            self.running = [one for one in found if one.running]
-            inspected = [self.docker.inspect(one) for one in self.running or found]
+            self.found = self.docker.client_containers(params["project"])
+            self.running = [one for one in self.found if one.running]
+            self.found = self.running or self.found
+            inspected = [self.docker.inspect(one) for one in self.found]
             self.records = [record for record in inspected if record]
         except WaError as error:  # a module that is used alone may run without an engine
             self.doubt = str(error)

@@ -36,14 +36,14 @@ def run(hosts: list[str] | None = None, looks: dict[str, t.Any] | None = None, *
 def test_a_single_client_needs_nobody_elses_look() -> None:
     found = run()
     assert (found.needs_look, found.unseen(), found.deployments()) == (False, 0, 1)
-    options = found.options(False)
+    options = found.options()
     assert (options["origins"], options["running"], options["shared_origins"]) == ([], False, [])
 
 
 def test_members_are_known_by_what_they_read_and_by_their_address() -> None:
     found = run(["h1", "h2", "h3"], {"h2": SEEN, "h3": {}}, wa_db_shared_origins=["10.9.9.9"])
     assert (found.needs_look, found.unseen(), found.deployments()) == (True, 1, 1)
-    options = found.options(False)
+    options = found.options()
     assert options["origins"] == ["10.0.0.6", "h2", "h3"]
     assert (options["running"], options["shared_origins"]) == (True, ["10.9.9.9"])
 
@@ -72,7 +72,7 @@ def test_an_equal_name_is_a_suspicion_that_the_server_confirms(
 ) -> None:
     found = two_deployments(look, **other)
     assert found.needs_look is not bool(other)
-    refusals, _notes = found.decide(OURS, [], True)
+    refusals, _notes = found.decide(OURS, True)
     assert (refused in " ".join(refusals)) if refused else refusals == []
 
 
@@ -94,7 +94,7 @@ def test_a_confirmation_is_for_one_run() -> None:
 
 def test_unknown_content_is_confirmed_for_the_wanted_version() -> None:
     holding = {**OURS, "holds": True, "definitions": "d"}
-    refusals, _notes = run().decide(holding, [], True)
+    refusals, _notes = run().decide(holding, True)
     assert "neither a container nor a record" in refusals[0]
-    assert run(wa_confirm_identity={"version": "2.53.4"}).decide(holding, [], True) == ([], [])
-    assert run().decide(holding, [], False) == ([], [])
+    assert run(wa_confirm_identity={"version": "2.53.4"}).decide(holding, True) == ([], [])
+    assert run().decide(holding, False) == ([], [])

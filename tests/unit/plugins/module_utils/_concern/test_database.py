@@ -97,7 +97,8 @@ def test_the_guard_logs_in_with_what_a_start_will_use(host: ObservedHost, server
         one["State"] = "exited"
     found = read(host, hostname="next.example.com", name_prefix="x_")
     assert server.asked == [("next.example.com", "x_", True)]
-    assert (found["running"], found["recorded"]["project"], " " in found["machine"]) == (False, "wa-a", True)
+    assert (found["running"], found["versions"]) == (False, ["2.53.4"])
+    assert (found["recorded"]["project"], " " in found["machine"]) == ("wa-a", True)
 
 
 def test_a_session_of_another_origin_is_an_alarm(host: ObservedHost, server: Server) -> None:
@@ -138,3 +139,19 @@ def test_a_login_that_fails_is_an_alarm(host: ObservedHost, server: Server, kind
     assert (len(found), warnings) == (alarms, [])
     with pytest.raises(DatabaseError, match="No container was started"):
         read(host)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "allowed"),
+    [("exited", "unknown_host", True), ("exited", "login", False), ("running", "unreachable", False)],
+)
+def test_a_server_of_the_project_that_is_stopped_has_no_sessions(
+    host: ObservedHost, server: Server, state: str, kind: str, allowed: bool
+) -> None:
+    host.engine.container("wa-a-db-1", "mariadb:11", "wa-a", "db", state=state)
+    server.error = DatabaseError("database", "no", kind)
+    if allowed:
+        assert "container wa-a-db-1, does not run" in read(host, hostname="db")["unreadable"]
+        return
+    with pytest.raises(DatabaseError):
+        read(host, hostname="db")
