@@ -64,8 +64,8 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
         *params["origins"],
         *(name for one in clients.records for name in host_names.origins(one)),
     ]
-    # Through another address than the client's, a server shows our session from another origin than the client's.
-    if params["login_host"] and running:
+    # From another machine, or on another way than the client's, a server shows our session from another origin than the client's.
+    if running and (params["login_host"] or not engine.local):
         params["shared_origins"] = [*params["shared_origins"], "0.0.0.0/0", "::/0"]
 
     def unknown(sessions: guard.Sessions, origin: str) -> guard.Sessions:
