@@ -379,7 +379,6 @@ class FilterModule:
             "compose_message": compose_messages.one_line,
             "client_images": _with_ansible_errors(client_containers.repositories),
             "registries": _with_ansible_errors(client_containers.registries),
-            "env_lines": _with_ansible_errors(desired.env_lines),
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),

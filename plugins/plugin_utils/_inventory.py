@@ -39,7 +39,7 @@ SHARED = frozenset(
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
 # What roles and playbooks set for each other and for the operator.
 _RESULTS = re.compile(
-    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|trial_database_pending|upgrade_(leaders|waves)|\w+_result)"
+    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)"
 )
 _ALIKE = 0.6  # difflib's own bound for a close match
 Template = t.Callable[[t.Any], t.Any]

@@ -9,12 +9,11 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
-ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
+ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
-    "trial_database": ("trial_database",),
     "media_volume": ("media_volume", "db_env", "client"),
     "db_env": ("db_env", "client"),
     "client": ("db_env", "client"),
@@ -41,7 +40,6 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     """
     found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
     for result in results.values():
-        found.update(["trial_database"] if result.get("trial_database") else [])  # is not compared
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_AFFECTED[name])
