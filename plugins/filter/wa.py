@@ -28,13 +28,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     paths,
     topology,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
@@ -355,7 +353,6 @@ class FilterModule:
             "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
-            "host_packages": host_packages.choose,
             "service_containers": compose_document.service_containers,
             "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
