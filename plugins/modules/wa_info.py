@@ -588,7 +588,7 @@ database:
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
-    unsupported: MariaDB is not among what the vendor supports
+    unsupported: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)
     read_only: false
     databases: [waba1, waba_messages]
     statement_timeout: 60.0

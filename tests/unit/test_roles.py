@@ -381,7 +381,8 @@ def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
     assert (unlimited, commands > 0) == ([], True)
 
 
-STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")
+# `linear` by its short name: otherwise ansible.posix.jsonl, which compares with it, fails at a skipped meta task, with a warning.
+STRATEGIES = ("linear", "ansible.builtin.host_pinned")
 
 
 def test_every_play_sets_its_strategy() -> None:
