@@ -81,7 +81,7 @@ def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference, without restarts that have to wait.
 
-    That a client which is down cannot be asked is no difference of its own.
+    A client that is down is one difference, not two.
     """
     texts = []
     down = bool(found.get("client", {}).get("changes"))

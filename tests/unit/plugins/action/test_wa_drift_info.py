@@ -139,7 +139,7 @@ def test_an_unknown_variable_is_a_warning(driver: Driver) -> None:
         ),
         (
             {"wa_db_env_extra": "A=1"},
-            "support: wa_db_env_extra: no mapping; expected one. On the command line give all of ",
+            "support: wa_db_env_extra is text, but must be a mapping. On the command line give all of ",
         ),
         ({"wa_log_cleanup_hour": 24}, "support: wa_log_cleanup_hour: "),
         ({"wa_version": "latest"}, "support: version: 'latest' is no version of the client; expected "),
