@@ -93,7 +93,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
-        result["trial_database"] = ours.given("wa_trial_database_image") is not None
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
         for text in provision_plan.pending(found, result["restart"]):

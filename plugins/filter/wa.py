@@ -29,13 +29,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     paths,
     topology,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
@@ -361,7 +359,6 @@ class FilterModule:
             "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
-            "host_packages": host_packages.choose,
             "service_containers": compose_document.service_containers,
             "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
@@ -385,7 +382,6 @@ class FilterModule:
             "compose_message": compose_messages.one_line,
             "client_images": _with_ansible_errors(client_containers.repositories),
             "registries": _with_ansible_errors(client_containers.registries),
-            "env_lines": _with_ansible_errors(desired.env_lines),
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),

@@ -127,24 +127,29 @@ requirements:
   contains:
     missing:
       description:
-        - The reason by requirement, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql),
-          C(python_postgresql), C(cron).
+        - The reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
+          C(python_mysql), C(python_postgresql), C(cron).
       type: dict
+    install:
+      description: The packages to install for what is missing, those of C(wa_host_packages) first.
+      type: list
+      elements: str
+    without_package:
+      description: What is missing and has no known package.
+      type: list
+      elements: str
     services:
       description: The reason by service that the host needs and that does not run, or is not started at boot.
       type: dict
-    docker_refusal:
-      description:
-        - Why a Docker Engine or Compose that is missing must not be installed, with what to do. Empty when it may be, or is not
-          missing.
-        - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
+    docker:
+      description: Why the Docker Engine or C(docker compose) does not answer, with what to do. Empty when both do.
       type: str
   sample:
-    missing: {docker_compose: "docker compose does not run, or is a snap's"}
-    services: {cron: does not run}
-    docker_refusal: >-
-      docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
-      Install Docker's own plugin: apt-get install docker-compose-plugin
+    missing: {cron: no cron daemon is installed}
+    install: [cron]
+    without_package: []
+    services: {}
+    docker: ""
 unmanaged:
   description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) returns them.
   type: list

@@ -19,8 +19,7 @@ options:
   gather:
     description:
       - What to read.
-      - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error; a host
-        without any container engine has none.
+      - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
@@ -589,7 +588,7 @@ database:
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
-    unsupported: MariaDB is not among what the vendor supports
+    unsupported: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)
     read_only: false
     databases: [waba1, waba_messages]
     statement_timeout: 60.0
@@ -641,7 +640,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
-from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
@@ -649,14 +647,12 @@ _TIMEOUT = "60"  # seconds, for a local command
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
+def inspected(engine: docker_engine.Docker, params: dict[str, t.Any], result: Result) -> None:
     """How the containers were created and what else acts on them: masked, and for `unmasked` as they are."""
     gather = set(params["gather"])
-    read: dict[str, t.Any] = {}
-    if engine and gather & {*INSPECTION_PARTS, "autostart"}:
-        read.update(docker_inspection.read(engine, params["project"]))
-        read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
-    if engine and "autostart" in gather:
+    read: dict[str, t.Any] = docker_inspection.read(engine, params["project"])
+    read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
+    if "autostart" in gather:
         lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
         if params["unmasked"]:
@@ -665,20 +661,20 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
         result.unmasked = {"unmasked": read}
     result.redact.add(docker_inspection.secrets(read))
     shown = redact.mask(read)
-    created = [*shown.get("containers", []), *shown.get("sidecars", [])]
+    created = [*shown["containers"], *shown["sidecars"]]
     if "environment" in gather:
         result.values["environment"] = {one["name"]: one["environment"] for one in created}
     if "volume" in gather:
-        result.values["volumes"] = shown.get("volumes", [])
+        result.values["volumes"] = shown["volumes"]
     if "compose" in gather:
         keys = (
             *("name", "service", "project", "image", "folder", "files", "compose_problem", "env_files", "own_keys"),
             *("compose_version", "settings", "unsupported_settings"),
         )
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
-        result.values["networks"] = shown.get("networks", [])
+        result.values["networks"] = shown["networks"]
     if "autostart" in gather:
-        result.values.update(autostart=shown.get("autostart", []), unreadable_paths=shown.get("unreadable_paths", []))
+        result.values.update(autostart=shown["autostart"], unreadable_paths=shown["unreadable_paths"])
 
 
 def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
@@ -846,16 +842,11 @@ def read(module: AnsibleModule, result: Result) -> None:
     params, gather = module.params, {*module.params["gather"]}
     if params["lock_file"]:  # where an upgrade stands is known without an engine
         read_journal(params, result)
-    engine = None
-    try:
-        engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
-    except WaError:
-        if host_requirements.traces(module).listed():
-            raise
-    if "containers" in gather:
-        found = read_containers(engine, params) if engine else []
+    engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
+    if engine and "containers" in gather:
+        found = read_containers(engine, params)
         path = params["media_path"]
-        layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
+        layers = [listing.layer_media(engine, one, path) if path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
     if "identity" in gather:
         result.values["identity"] = read_identity(engine, module, result)
@@ -869,7 +860,7 @@ def read(module: AnsibleModule, result: Result) -> None:
             wrong_images=docker_images.wrong_builds(engine, names, module.run_command),
             image_free_bytes=docker_images.free_bytes(engine),
         )
-    if gather & {*INSPECTION_PARTS, "autostart"}:
+    if engine and gather & {*INSPECTION_PARTS, "autostart"}:
         inspected(engine, params, result)
     if "compose_images" in gather:
         result.values["compose_images"] = read_compose_images(params, module.run_command)

@@ -19,13 +19,11 @@ description:
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
-  - V(monitor_outage) polls, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
-    returns the time of the last answer. Start it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc, monitor_outage]
+    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc]
     default: health
   topology:
     description:
@@ -156,18 +154,6 @@ version:
   returned: operation is health
   type: str
   sample: 2.53.4
-healthy_at:
-  description: When the API gave the answer that was healthy, in seconds since 1970 by the clock of the managed host.
-  returned: operation is health and it is healthy
-  type: float
-  sample: 1769828461.2
-last_response_at:
-  description:
-    - When the API answered last, in seconds since 1970 by the clock of the managed host.
-    - Null when it never did, and when it still did as the time was up.
-  returned: operation is monitor_outage
-  type: float
-  sample: 1769828441.0
 queue:
   description: The callbacks that are still queued.
   returned: operation is drain
@@ -224,7 +210,6 @@ _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
 # Messages of a client without its database. The Coreapp retries after 8 seconds, so more than two retries are sufficient.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
 _DATABASE_TIMEOUT = 20.0
-_AWAY = 2.0  # seconds without an answer after which the API counts as stopped
 
 
 def wait_for(
@@ -267,8 +252,6 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'unknown'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
-        if good:
-            result.values["healthy_at"] = time.time()
         return good, reason
 
     wait_for(params, result, f"health of {webapp.url}", poll, params["wait"])
@@ -279,25 +262,6 @@ def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webap
         return webapp.answers(), "answers"
 
     wait_for(module.params, result, f"API {webapp.url}", poll, module.params["wait"])
-
-
-def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
-    last = time.monotonic()
-    end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
-    result.values["last_response_at"] = last_response_at = None
-    while time.monotonic() < last + _AWAY:
-        if time.monotonic() > end:
-            return
-        try:
-            webapp.answers()
-        except webapp_client.ApiError as error:
-            if error.kind == "tls":
-                raise
-        else:
-            last, last_response_at = time.monotonic(), time.time()
-        time.sleep(pause)
-    result.values["last_response_at"] = last_response_at
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
@@ -454,7 +418,6 @@ OPERATIONS = {
     "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
-    "monitor_outage": monitor_outage,
 }
 
 

@@ -67,6 +67,7 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
+            "packages": inventory["wa_host_packages"] or None,
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
@@ -530,7 +531,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
     if wanted and deployment(inventory)["is_leader"]:
         found["automatic_gc"] = automatic_gc(inventory)
-    if any(inventory[f"{role}_state"] == "absent" for role in (*PROVISIONED, "wa_trial_database")):
+    if any(inventory[f"{role}_state"] == "absent" for role in PROVISIONED):
         found["removal"] = removal_for_comparison(inventory)
     # The members of a cluster use one database together.
     asked = (
@@ -582,7 +583,6 @@ def removal(inventory: Inventory) -> State:
     place = deployment(inventory)
     env_file, compose_file = place["env_file"], place["compose_file"]
     lock, _json = posixpath.splitext(place["lock_file"])
-    trial = f"{place['project_dir']}/trial-database"
     parts = {
         "wa_client_state": [
             *(compose_file, f"{compose_file}.previous", f"{lock}.change.json"),
@@ -593,12 +593,10 @@ def removal(inventory: Inventory) -> State:
             *(f"{CRON_FOLDER}/{place['cron_file']}", place["log_cleanup_status_file"]),
             f"{place['state_dir']}/log-cleanup-live-{place['project']}.json",
         ],
-        "wa_trial_database_state": [f"{trial}/compose.yml", f"{trial}/database.env"],
     }
     # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that
     # was created with it.
-    folders = [trial] if inventory["wa_trial_database_state"] == "absent" else []
-    folders += [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
+    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     if inventory.given("wa_project_dir") is None:
         folders.append(posixpath.dirname(place["project_dir"]))
     return {

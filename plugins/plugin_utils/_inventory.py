@@ -19,7 +19,6 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.template import trust_as_template
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -47,7 +46,7 @@ SHARED = frozenset(
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
 # What roles and playbooks set for each other and for the operator.
 _RESULTS = re.compile(
-    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|trial_database_pending|upgrade_(leaders|waves)|\w+_result)"
+    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)"
 )
 _ALIKE = 0.6  # difflib's own bound for a close match
 Template = t.Callable[[t.Any], t.Any]
@@ -155,14 +154,15 @@ def refusals(inventory: Inventory) -> list[str]:
     options = {name: one for each in main_specs().values() for name, one in each.items()}
     mappings = sorted({*SHARED_MAPPINGS, *(name for name, one in options.items() if one["type"] == "dict")})
     # Argument specs accept texts such as a=b or JSON (from -e NAME=...) as dict; the roles do not.
-    wrong = [
-        name
-        for name in mappings
-        if inventory.given(name) is not None and not isinstance(inventory.given(name), t.Mapping)
-    ]
+    wrong = {name: inventory.given(name) for name in mappings}
+    wrong = {name: value for name, value in wrong.items() if value is not None and not isinstance(value, t.Mapping)}
     if wrong:
+        kinds = {
+            name: "text" if isinstance(value, str) else f"a {type(value).__name__}" for name, value in wrong.items()
+        }
+        found = [f"{name} is {kind}, but must be a mapping" for name, kind in kinds.items()]
         cure = 'On the command line give all of it as JSON: -e \'{"wa_db_env_extra": {"NAME": "value"}}\''
-        return [str(WaError(", ".join(wrong), "no mapping", "one", cure))]
+        return [f"{'; '.join(found)}. {cure}"]
     given = {name: inventory.given(name) for name in options if inventory.given(name) is not None}
     found = list(ArgumentSpecValidator(options).validate(given, validate_role_argument_spec=True).error_messages)
     if not found:

@@ -9,12 +9,11 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
-ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
+ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
-    "trial_database": ("trial_database",),
     "media_volume": ("media_volume", "db_env", "client"),
     "db_env": ("db_env", "client"),
     "database": (),
@@ -45,7 +44,6 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     """
     found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
     for result in results.values():
-        found.update(["trial_database"] if result.get("trial_database") else [])  # is not compared
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_AFFECTED[name])
@@ -92,7 +90,7 @@ def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference, without restarts that have to wait.
 
-    That a client which is down cannot be asked is no difference of its own.
+    A client that is down is one difference, not two.
     """
     texts = []
     down = bool(found.get("client", {}).get("changes"))

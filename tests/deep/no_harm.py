@@ -236,7 +236,7 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
     ),
     "text": Case(
         "a text for a mapping",
-        ("wa_images: no mapping",),
+        ("wa_images is text, but must be a mapping",),
         variables={"wa_images": "acme"},
     ),
 }

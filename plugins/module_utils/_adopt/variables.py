@@ -428,15 +428,12 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     """What provision.yml adds around the client, what it starts, what an upgrade does, and what stays."""
     folder = names["project_dir"]
     found.changes.append(f"creates the folders {folder} and {names['state_dir']} where they are missing")
-    refused = client.survey.get("docker_refusal", "")
-    if refused:
-        found.actions.append(Action(("provision.yml refuses this host",), (refused,)))
+    if client.survey["docker"]:
+        found.actions.append(Action(("provision.yml refuses this host",), (client.survey["docker"],)))
     if found.registration:
         found.upgrade.insert(0, "is refused until the registration is out of the container")
     found.changes += [f"starts {name}, also at boot: it {reason}" for name, reason in client.survey["services"].items()]
-    for name, reason in client.survey["missing"].items():
-        if not (refused and name.startswith("docker_")):
-            found.changes.append(f"installs {name}: {reason}")
+    found.changes += [f"installs {name}: {reason}" for name, reason in client.survey["missing"].items()]
     if client.project:
         theirs = compose_files.newest(client.containers)["operators_files"]
         found.changes.append(

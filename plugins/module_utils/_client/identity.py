@@ -221,7 +221,7 @@ def _lost(attribute: str, found: Found, current: Current) -> str:
         has = {name: current[name][0].value if current.get(name) else "?" for name in DATABASE}
         prefix = f"with the prefix {has['name_prefix']!r}" if has["name_prefix"] else "without a prefix"
         where = f"{has['engine']} {has['hostname']}:{has['port']}"
-        return f"registration, settings and messages in the databases {prefix} on {where}"
+        return f"the present registration, settings and messages in the databases {prefix} on {where}"
     return {
         "project": f"containers and networks of the Compose project {found.value or '(outside Compose)'}",
         "media_volume": f"all media in {found.value}",
@@ -243,13 +243,15 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
         f"{one.attribute} {one.found or '(empty)'} ({one.where}) would become {one.wanted or '(empty)'}"
         for one in found
     )
-    lost = "; ".join(dict.fromkeys(one.lost for one in found))
+    lost = ", and ".join(dict.fromkeys(one.lost for one in found))
+    if {*DATABASE} & {one.attribute for one in found}:
+        lost = f"this would start an empty client; {lost}"
     other = "leader" if {one.attribute for one in found} == {"leader"} else "client"
     values = json.dumps({one.attribute: one.wanted for one in found})
     leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
     raise WaError(
         subject,
-        f"another {other} than the one that is there: {changes}. Lost from sight: {lost}",
+        f"another {other} than the one that is there: {changes}. {lost[0].upper()}{lost[1:]} would not be used",
         "the values of the client that is there",
         f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",

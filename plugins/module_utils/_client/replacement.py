@@ -127,7 +127,7 @@ def lost_by_replacement(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     if inside or not beside:
         return inside
     return (
-        f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would be lost from sight. Move the "
+        f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would not be used. Move the "
         "configuration into the database first: start the container with WA_CONFIG_ON_DB=1; or start it from a Compose file of "
         "yours that mounts it, and run adopt.yml again."
     )
@@ -167,7 +167,7 @@ def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path
     if not found:
         return ""
     return (
-        f"media volume {volume}: {'; '.join(found)}; expected {volume}, because the media would be lost from sight. "
+        f"media volume {volume}: {'; '.join(found)}; expected {volume}, because the present media would not be used. "
         "Nothing was changed. Set wa_media_volume_name to that volume, or wa_media_volume_driver_options to "
         "{type: none, o: bind, device: FOLDER} for a folder; or copy the media there (docker cp) and confirm with "
         f'wa_confirm_identity: {{"media_volume": "{volume}"}}'

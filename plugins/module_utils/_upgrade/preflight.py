@@ -797,8 +797,8 @@ def _unsupported(now: Observed) -> str:
     if not why or NOTHING.applies(now):
         return ""
     return (
-        f"{why}. Clients run on it all the same, or not: upgrade one with a copy of the database first, and have a dump or a "
-        "snapshot taken (wa_upgrade_dump, wa_upgrade_snapshot_command)."
+        f"{why}. Upgrade one client with a copy of the database first, and take a dump or a snapshot (wa_upgrade_dump, "
+        "wa_upgrade_snapshot_command)."
     )
 
 

@@ -178,7 +178,7 @@ def test_failure_messages_contain_no_secret() -> None:
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
 DRIFTED = {"concerns": {"log_cleanup": {"state": "drifted", "changes": ["a"]}}, "restart": "now", "always": []}
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
 
 
 @pytest.mark.parametrize(

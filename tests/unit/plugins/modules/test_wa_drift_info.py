@@ -32,11 +32,9 @@ CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 
 @pytest.fixture
 def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObservedHost:
-    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
+    monkeypatch.setattr(requirements, "compose_problem", lambda _module: "")
     monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
-    monkeypatch.setattr(
-        requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
-    )
+    monkeypatch.setattr(requirements, "missing", lambda _module: {})
     monkeypatch.setattr(log_cleanup, "legacy_lines", lambda _places: [])
     return ObservedHost(engine, tmp_path)
 
@@ -68,7 +66,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "changed": False,
         "actions": [],
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
-        "requirements": {"missing": {}, "services": {}, "docker_refusal": ""},
+        "requirements": {"docker": "", "missing": {}, "install": [], "without_package": [], "services": {}},
         "unmanaged": [],
         "marker": "",
         "database": {},
@@ -400,10 +398,9 @@ def test_an_unreachable_engine_does_not_hide_other_concerns(host: ObservedHost, 
             options["docker_host"] = address
     host.cron.chmod(0o666)
     found = look()["concerns"]
-    assert [one["state"] for one in found.values()] == ["drifted", "unknown", "unknown", "unknown", "drifted"]
-    (missing,) = found["host"]["changes"]
+    assert [one["state"] for one in found.values()] == ["unknown", "unknown", "unknown", "unknown", "drifted"]
     reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
-    assert missing.startswith(f"docker_engine is missing: {reason}")
+    assert found["host"]["error"].startswith(f"{reason}; expected an engine that answers. Start the Docker Engine")
     for name in ("media_volume", "db_env", "client"):
         assert found[name]["error"] == "Docker Engine: does not answer."  # the reason is in the finding of `host`
     assert found["log_cleanup"] == changes(f"{host.cron} has the mode 0666, expected 0644")

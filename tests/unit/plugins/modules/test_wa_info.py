@@ -15,7 +15,6 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
-from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 MODULE = "wa_info"
@@ -135,21 +134,13 @@ def test_environment_keys_are_returned_without_values(engine: FakeDocker, run_mo
     assert "Canary" not in str(found)
 
 
-def test_a_host_without_any_container_engine_has_no_container(
-    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces())
-    options = {"gather": ["containers", "identity"], "docker_host": f"unix://{tmp_path}/none.sock"}
-    assert run_module(MODULE, options)["containers"] == []
-
-
-def test_an_engine_that_does_not_answer_is_an_error(
-    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces(("docker.io",)))
-    failed = run_module(MODULE, {"docker_host": f"unix://{tmp_path}/none.sock"})
-    assert "does not exist" in failed["msg"]
-    assert "role wa_host" in failed["msg"]
+@pytest.mark.parametrize("gather", ["containers", "images", "environment", "autostart"])
+def test_an_engine_that_does_not_answer_is_an_error(run_module: Run, tmp_path: Path, gather: str) -> None:
+    failed = run_module(MODULE, {"gather": [gather, "identity"], "docker_host": f"unix://{tmp_path}/none.sock"})
+    assert failed["msg"].startswith(
+        f"Docker Engine at unix://{tmp_path}/none.sock: the socket {tmp_path}/none.sock does not exist; "
+    )
+    assert "containers" not in failed
 
 
 def test_an_upgrade_that_holds_the_lock_is_reported(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_what_the_removal_takes_away() -> None:
         "files": [],
         "folders": ["/opt/waba/support", "/var/lib/waba", "/opt/waba"],
     }
-    roles = ("client", "db_env", "log_cleanup", "trial_database")
+    roles = ("client", "db_env", "log_cleanup")
     found = desired.removal(inventory(wa_project_dir="/srv/wa", **{f"wa_{name}_state": "absent" for name in roles}))
     assert found == {
         "files": [
@@ -232,10 +232,8 @@ def test_what_the_removal_takes_away() -> None:
             "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
             "/var/lib/waba/log-cleanup-live-wa-support.json",
-            "/srv/wa/trial-database/compose.yml",
-            "/srv/wa/trial-database/database.env",
         ],
-        "folders": ["/srv/wa/trial-database", "/srv/wa", "/var/lib/waba"],
+        "folders": ["/srv/wa", "/var/lib/waba"],
     }
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
-SYNCED = {name: {"state": "in_sync"} for name in ALL if name not in ("trial_database", "removal")}
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+SYNCED = {name: {"state": "in_sync"} for name in ALL if name != "removal"}
 CHANGED = {"state": "drifted", "changes": ["a"]}
 UNKNOWN = {"state": "unknown", "error": "a"}
 RESTART_NOW = {"state": "drifted", "restarts": ["a"]}
@@ -20,9 +20,9 @@ RESTART_LATER = {"state": "restart_pending", "restarts": ["a"]}
 UPGRADE = {"state": "restart_pending", "pending": ["a"]}
 
 
-def result(restart: str = "now", trial_database: bool = False, **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def result(restart: str = "now", **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The comparison result of one member."""
-    return {"concerns": {**SYNCED, **concerns}, "restart": restart, "trial_database": trial_database}
+    return {"concerns": {**SYNCED, **concerns}, "restart": restart}
 
 
 def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
@@ -103,7 +103,6 @@ def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...],
         ([result(automatic_gc=CHANGED)], ["automatic_gc"]),
         ([result(automatic_gc=RESTART_NOW)], ["automatic_gc"]),
         ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["log_cleanup", "automatic_gc"]),
-        ([result(trial_database=True)], ["trial_database"]),
         ([result(removal=CHANGED)], ["removal"]),
         ([result(removal={"state": "in_sync"})], []),
         ([result(), result(removal=CHANGED, client=CHANGED)], ["db_env", "client", "removal"]),

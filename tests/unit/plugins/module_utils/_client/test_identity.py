@@ -357,8 +357,8 @@ def test_the_refusal_names_present_and_future_values_and_what_is_lost() -> None:
         client_identity.refusal(facts(db_env={"name_prefix": "x_"}, media_volume="other"))
     assert str(error.value) == (
         "h1: another client than the one that is there: name_prefix a_ (wa-h1-wacore-1) would become x_, media_volume "
-        "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. Lost from sight: registration, settings and messages in "
-        "the databases with the prefix 'a_' on MYSQL db.lab:3306; all media in wa-h1_whatsappMedia; expected the values of "
+        "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. This would start an empty client; the present registration, settings and messages in "
+        "the databases with the prefix 'a_' on MYSQL db.lab:3306, and all media in wa-h1_whatsappMedia would not be used; expected the values of "
         "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
         'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
     )

@@ -89,7 +89,7 @@ def test_media_in_a_container_layer_prevent_the_replacement(
 
 
 BESIDE = (
-    ", which the rendered Compose file does not mount: the registration would be lost from sight. Move the configuration into the "
+    ", which the rendered Compose file does not mount: the registration would not be used. Move the configuration into the "
     "database first: start the container with WA_CONFIG_ON_DB=1; or start it from a Compose file of yours that mounts it, and run "
     "adopt.yml again."
 )

@@ -598,11 +598,16 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
             ],
         ),
         (
-            with_found(database={**DATABASE, "unsupported": "MariaDB is not among what the vendor supports"}),
+            with_found(
+                database={
+                    **DATABASE,
+                    "unsupported": "MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)",
+                }
+            ),
             [
                 "waba: version 2.51.2, target 2.53.4",
-                "waba: MariaDB is not among what the vendor supports. Clients run on it all the same, or not: upgrade one with a copy "
-                "of the database first, and have a dump or a snapshot taken (wa_upgrade_dump, wa_upgrade_snapshot_command).",
+                "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0). Upgrade one client with a copy of the database first, and take "
+                "a dump or a snapshot (wa_upgrade_dump, wa_upgrade_snapshot_command).",
             ],
         ),
     ],
@@ -619,7 +624,7 @@ def test_what_is_displayed_of_a_deployment_that_passes(changes: dict[str, t.Any]
 def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
     old = with_found(database={**DATABASE, "unsupported": "old"})
     assert verdict(**SAME, **old)["unsupported"] == ""
-    assert verdict(**NONE, **old)["unsupported"].startswith("old. Clients run on it")
+    assert verdict(**NONE, **old)["unsupported"].startswith("old. Upgrade one client")
 
 
 BOTH = ["h1", "h2"]
