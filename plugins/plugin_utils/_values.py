@@ -56,8 +56,6 @@ RULES: dict[str, Rule] = {
     "wa_client_web_port": units.parse_port,
     "wa_db_env_connect_timeout": units.parse_duration,
     "wa_log_cleanup_hour": _hour,
-    "wa_log_cleanup_keep": _count,
-    "wa_log_cleanup_log_paths": _text_list,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_log_cleanup_minute": _minute,
     "wa_log_cleanup_timeout": units.whole_seconds,
