@@ -64,6 +64,7 @@ RULES: dict[str, Rule] = {
     "wa_upgrade_drain_timeout": units.whole_seconds,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_health_timeout": units.whole_seconds,
+    "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_max_messages": _count,
     "wa_upgrade_migration_timeout": units.whole_seconds,
     "wa_upgrade_min_free": units.parse_size,
