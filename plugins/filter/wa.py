@@ -239,7 +239,7 @@ def upgrade_verdict(
 ) -> dict[str, t.Any]:
     """Returns the verdict of the preflight on a host of the play's `hosts`, see `_upgrade.preflight.verdict`.
 
-    `facts` are those of the role, without what the rules of other features say; `hooks` are the texts of the hooks by path.
+    `facts` are those of the role, without what the rules of other features say; `hooks` are the paths of the hooks.
     """
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
@@ -254,7 +254,7 @@ def upgrade_verdict(
             **facts,
             "found": {**facts["found"], "held": _is_held(facts["found"])},
             "leader": {**leader, "held": _is_held(leader)},
-            "hooks": {path: hooks.refusal(path, text) for path, text in facts["hooks"].items()},
+            "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
                 "replace": playbook_command("provision", {"wa_client_replace_unmanaged": True}),

@@ -636,6 +636,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
@@ -871,7 +872,7 @@ def read(module: AnsibleModule, result: Result) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            {**docker_engine.ARGUMENT_SPEC, **database_options.ARGUMENT_SPEC, **env_options.ARGUMENT_SPEC},
+            {**docker_options.ARGUMENT_SPEC, **database_options.ARGUMENT_SPEC, **env_options.ARGUMENT_SPEC},
             gather={
                 "type": "list",
                 "elements": "str",

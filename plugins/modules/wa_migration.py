@@ -173,6 +173,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
@@ -436,7 +437,7 @@ class Migration:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **docker_engine.ARGUMENT_SPEC,
+            **docker_options.ARGUMENT_SPEC,
             **database_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
             "deployment": {"type": "str", "required": True},

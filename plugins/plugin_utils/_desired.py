@@ -8,7 +8,6 @@ None stands for an option that is not set.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import posixpath
@@ -31,7 +30,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory, Template
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, Inventory, Template
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -432,7 +432,7 @@ def media_folder(inventory: Inventory) -> str:
 def log_cleanup(inventory: Inventory) -> State:
     """Returns the nightly log cleanup: its script and cron file as `files`, and its status file."""
     place = deployment(inventory)
-    script = {"path": SCRIPT, "content": script_text(), "mode": "0755", "owner": "root", "group": "root"}
+    script = {"path": SCRIPT, "content": job_script.script(), "mode": "0755", "owner": "root", "group": "root"}
     cron = {
         "path": f"{CRON_FOLDER}/{place['cron_file']}",
         "content": cron_text(inventory),
@@ -441,12 +441,6 @@ def log_cleanup(inventory: Inventory) -> State:
         "group": "root",
     }
     return {"files": [script, cron], "status_file": place["log_cleanup_status_file"], "cron_file": cron["path"]}
-
-
-@functools.cache
-def script_text() -> str:
-    """The script of the nightly log cleanup."""
-    return (ROLES / "wa_log_cleanup" / "files" / "wa-log-cleanup").read_text(encoding="utf-8")
 
 
 def cron_text(inventory: Inventory) -> str:
@@ -465,21 +459,14 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     place = deployment(inventory)
     found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
     seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
-    folders = units.text_list(inventory["wa_log_cleanup_log_paths"], "wa_log_cleanup_log_paths")
     metrics = inventory["wa_log_cleanup_metrics_file"]
     if seconds != 300:
         found["-t"] = f"{seconds}s"
-    if int(inventory["wa_log_cleanup_keep"]) != 30:
-        found["-k"] = inventory["wa_log_cleanup_keep"]
     if metrics:
         found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
-    if inventory["wa_log_cleanup_command"] != "/opt/whatsapp/bin/cleanup.sh":
-        found["-c"] = inventory["wa_log_cleanup_command"]
-    if folders != ["/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd"]:
-        found["-d"] = ":".join(folders)
     if inventory.given("wa_images") is not None:
         images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
-        found["-i"] = " ".join(images[kind] for kind in sorted(images))
+        found["-i"] = json.dumps(images, sort_keys=True, separators=(",", ":"))
     if inventory.given("wa_docker_host") is not None:
         found["-H"] = inventory.given("wa_docker_host")
     return found
@@ -591,7 +578,6 @@ def removal(inventory: Inventory) -> State:
         "wa_db_env_state": [env_file, f"{env_file}.previous"],
         "wa_log_cleanup_state": [
             *(f"{CRON_FOLDER}/{place['cron_file']}", place["log_cleanup_status_file"]),
-            f"{place['state_dir']}/log-cleanup-live-{place['project']}.json",
         ],
     }
     # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that

@@ -16,10 +16,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `_client.listing` reads them
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
-    docker_engine.ARGUMENT_SPEC,
+    docker_options.ARGUMENT_SPEC,
     project={"type": "str", "required": True},
     project_dir={"type": "path", "required": True},
     content={"type": "str", "no_log": True},

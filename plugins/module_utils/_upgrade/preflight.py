@@ -92,7 +92,7 @@ NOTHING = Skip("nothing to upgrade", lambda now: now.target_given and not now.ne
 MIGRATED = Skip("the database is migrated", lambda now: now.migrated)
 TAKE_OVER = Skip("`wa_upgrade_take_over`", lambda now: bool(now.facts["take_over"]))
 CHECK_ONLY = Skip("`wa_upgrade_check_only`", lambda now: bool(now.facts["check_only"]))
-NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"] and not now.facts["missing_hooks"])
+NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"])
 RENDERED = Skip("the migration is in the role's Compose file", lambda now: not now.compose.get("migration"))
 NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
 NO_DUMP = Skip("no `wa_upgrade_dump`", lambda now: not now.facts["dump"])
@@ -195,15 +195,6 @@ def _backup_password(now: Observed) -> Problem:
     return (
         "wa_upgrade_backup_password is not set: the settings backup needs one.",
         "Set it (12 characters or more), or go without a backup with wa_upgrade_skip: [settings_backup].",
-    )
-
-
-def _missing_hooks(now: Observed) -> Problem:
-    if not now.facts["missing_hooks"]:
-        return None
-    return (
-        f"no file of tasks on the controller: {', '.join(now.facts['missing_hooks'])}.",
-        "Set wa_upgrade_before_outage and wa_upgrade_after_outage to files that are there, or to none.",
     )
 
 
@@ -486,16 +477,8 @@ CHECKS = (
         alone=True,
     ),
     Check(
-        "the hook files exist",
-        "files of tasks on the controller",
-        _missing_hooks,
-        leader=True,
-        skip=(NO_HOOKS,),
-        alone=True,
-    ),
-    Check(
-        "the hooks cannot end the play",
-        "tasks that Ansible can load and that end no play",
+        "the hooks can be run",
+        "files on the controller that Ansible can load, without `meta` tasks",
         _hooks,
         leader=True,
         skip=(NO_HOOKS,),
@@ -710,7 +693,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
-    `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
+    `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
     `replace`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its

@@ -84,7 +84,6 @@ GOOD: dict[str, t.Any] = {
         "refusal": "",
     },
     "hooks": {"/srv/before.yml": ""},
-    "missing_hooks": [],
     "upgraded": [],
     "commands": {"go_on": "ansible-playbook GO", "replace": "ansible-playbook REPLACE"},
     "secrets": {"password": "Canary-1"},

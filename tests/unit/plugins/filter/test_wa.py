@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.inventory.manager import InventoryManager
@@ -300,20 +301,30 @@ def upgrade_verdict(
 ) -> dict[str, t.Any]:
     kept = {"keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
     clients = [{**one, **kept} for one in CLIENTS]
-    facts = {**GOOD, "deployment": IDENTITY["deployment"], "identity": IDENTITY, "clients": clients, **changes}
+    facts = {
+        **GOOD,
+        "hooks": [],
+        "deployment": IDENTITY["deployment"],
+        "identity": IDENTITY,
+        "clients": clients,
+        **changes,
+    }
     found = wa.FilterModule().filters()["upgrade_verdict"](facts, hostvars, GROUPS, HOSTS, inspected)
     return t.cast("dict[str, t.Any]", found)
 
 
-def test_the_verdict_of_a_host_has_what_other_features_refuse() -> None:
+def test_the_verdict_of_a_host_has_what_other_features_refuse(tmp_path: Path) -> None:
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    assert upgrade_verdict(hostvars, hooks={"/srv/a.yml": ""})["failed"] == []
+    hook = tmp_path / "hook.yml"
+    hook.write_text("- debug:\n")
+    assert upgrade_verdict(hostvars, hooks=[str(hook)])["failed"] == []
+    hook.write_text("- meta: end_play\n")
     recorded = {"host": "h2", "leader": "h2", "project": "wa-a"}
     hostvars["h2"]["__wa_upgrade_host"] = {"identity": {"recorded": recorded}}
     loss = [{**CLIENTS[0], "keeps_configuration": False, "configuration_mount": "", "layer_media": ""}]
-    failed = upgrade_verdict(hostvars, hooks={"/srv/a.yml": "a: b"}, clients=loss)["failed"]
+    failed = upgrade_verdict(hostvars, hooks=[str(hook)], clients=loss)["failed"]
     assert [text.partition(" ")[0] for text in failed] == ["h1:"] * 3
-    assert "/srv/a.yml: no list of tasks." in failed[0]
+    assert f"{hook}: ansible.builtin.meta would end the upgrade" in failed[0]
     assert "leader h2 (as recorded on h2) would become h1" in failed[1]
     assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
 

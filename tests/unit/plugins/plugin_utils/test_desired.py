@@ -21,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 
 HOSTS = ("a.example.com", "b.example.com", "c.example.com")
 SHARED: dict[str, t.Any] = {
@@ -231,7 +232,6 @@ def test_what_the_removal_takes_away() -> None:
             "/srv/wa/db.env.previous",
             "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
-            "/var/lib/waba/log-cleanup-live-wa-support.json",
         ],
         "folders": ["/srv/wa", "/var/lib/waba"],
     }
@@ -289,7 +289,7 @@ def test_the_log_cleanup() -> None:
     found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
     script, cron = found["files"]
     assert (script["path"], script["mode"], script["owner"]) == ("/usr/local/sbin/wa-log-cleanup", "0755", "root")
-    assert script["content"].startswith("#!")
+    assert script["content"] == job_script.script()
     assert cron == {
         "path": "/etc/cron.d/wa-support-log-cleanup",
         "content": "#Ansible: waba.onprem log cleanup of wa-support\n"
@@ -308,13 +308,10 @@ def test_the_log_cleanup() -> None:
 @pytest.mark.parametrize(
     ("given", "options"),
     [
-        ({"wa_log_cleanup_timeout": "5m", "wa_log_cleanup_keep": "30"}, {}),
+        ({"wa_log_cleanup_timeout": "5m"}, {}),
         ({"wa_log_cleanup_timeout": 600}, {"-t": "600s"}),
-        ({"wa_log_cleanup_keep": 7}, {"-k": 7}),
         ({"wa_log_cleanup_metrics_file": "/var//m.prom"}, {"-m": "/var/m.prom"}),
-        ({"wa_log_cleanup_command": "/bin/true"}, {"-c": "/bin/true"}),
-        ({"wa_log_cleanup_log_paths": "/a,/b"}, {"-d": "/a:/b"}),
-        ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": "m/core m/web"}),
+        ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": '{"coreapp":"m/core","web":"m/web"}'}),
         ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
     ],
 )
@@ -326,8 +323,8 @@ def test_only_options_that_differ_from_the_scripts_defaults_are_written(
 
 
 def test_special_characters_of_cron_and_shell_are_quoted() -> None:
-    line = desired.cron_text(inventory(wa_log_cleanup_command="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
-    assert " -c '/opt/a b/\\%m' " in line
+    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
+    assert " -m '/opt/a b/\\%m' " in line
     assert line.splitlines()[1].startswith("1,2 3 * * * root ")
     with pytest.raises(WaError) as error:
         desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
@@ -359,7 +356,6 @@ def test_what_is_compared_of_absent_concerns() -> None:
         "files": [
             "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
-            "/var/lib/waba/log-cleanup-live-wa-support.json",
         ],
         "folders": [],
         "project": "wa-support",
