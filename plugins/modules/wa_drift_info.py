@@ -74,8 +74,8 @@ concerns:
     - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc),
       C(removal). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
-      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(restarts), what takes
-      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
+      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
+      missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
       with secrets hidden; C(error), why it is not known.
   type: dict
   returned: success
@@ -88,6 +88,13 @@ drift:
   elements: str
   returned: success
   sample: ["db_env: set WA_DB_PORT"]
+hold:
+  description:
+    - The hold that a file on the host sets, as M(waba.onprem.wa_info) returns it; empty when there is none.
+    - While it is set, C(containers) and C(restarts) of RV(concerns) wait.
+  type: dict
+  returned: success
+  sample: {}
 hashes:
   description: Compose's hash of each service of the project, by its containers, as C(provision.yml) records it.
   type: str
@@ -196,6 +203,7 @@ def main() -> None:
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values.update(
         requirements=found["host"].requirements if "host" in found else None,
+        hold=compared.hold,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
         hashes=client_inspection.hashes_text(compared.hashes),
