@@ -68,10 +68,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Returns the result with its alarms, or a failure if differences remain of the concerns whose roles have run."""
         tags = {kind: ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip")}
         corrected = provision_plan.selected(result["concerns"], tags["run"], tags["skip"])
-        found = {name: result["concerns"][name] for name in corrected}
+        findings = provision_plan.held(result["concerns"]) if desired.hold(ours) else result["concerns"]
+        found = {name: findings[name] for name in corrected if name in findings}
         # Only the role of the client restarts containers.
         left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
-        result["alarms"] = provision_plan.alarms(result["concerns"], skip_tags=tags["skip"])
+        result["alarms"] = provision_plan.alarms(findings, skip_tags=tags["skip"])
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
@@ -88,15 +89,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
         """Displays the differences, and adds what the plan needs to the result."""
-        found = result["concerns"]
+        result["held"] = desired.hold(ours, result["hold"])
+        found = provision_plan.held(result["concerns"]) if result["held"] else result["concerns"]
         result["drift"] = provision_plan.lines(found, ours["wa_client_restart"])
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
+        if result["held"]:
+            display.display(f"{ours.host} | {'warning: ' if result['hold'].get('old') else ''}{result['held']}")
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
         for text in provision_plan.pending(found, result["restart"]):
-            display.display(f"{ours.host} | restart pending: {text}")
+            display.display(f"{ours.host} | {'held' if result['held'] else 'restart pending'}: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")
         for text in provision_plan.alarms(found):

@@ -76,9 +76,10 @@ concerns:
     - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc),
       C(removal). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
-      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(restarts), what takes
-      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
-      with secrets hidden; C(alarms), what fails the run although no role corrects it; C(error), why it is not known.
+      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
+      missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what
+      configuration does not correct; C(alarms), what fails the run although no role corrects it; C(diff), in diff mode, with secrets
+      hidden; C(error), why it is not known.
   type: dict
   returned: success
   sample:
@@ -105,6 +106,13 @@ database:
   type: dict
   returned: success
   sample: {origin: 10.0.0.5, unknown: [], holds: true, definitions: 5d2a0f6c9be1a3c4}
+hold:
+  description:
+    - The hold that a file on the host sets, as M(waba.onprem.wa_info) returns it; empty when there is none.
+    - While it is set, C(containers) and C(restarts) of RV(concerns) wait.
+  type: dict
+  returned: success
+  sample: {}
 record:
   description: What a run that ends well records of the client; empty when the record has it already.
   type: dict
@@ -223,6 +231,7 @@ def main() -> None:
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values.update(
         requirements=found["host"].requirements if "host" in found else None,
+        hold=compared.hold,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
         database=compared.database,

@@ -79,7 +79,7 @@ options:
   lock_file:
     description:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
-      - With it, RV(upgrade) returns an upgrade that is running or unfinished.
+      - With it, RV(upgrade) returns an upgrade that is running or unfinished, and RV(hold) the hold in the file beside it.
     type: path
   compose:
     description:
@@ -221,6 +221,30 @@ upgrade:
     stage: migrating
     target: 2.55.1
     run_id: 2f1c8a
+hold:
+  description:
+    - The hold that an operator has set in the file beside O(lock_file); empty when there is none.
+    - While it is set, no playbook starts, restarts or stops the deployment's containers.
+  type: dict
+  returned: when O(lock_file) is given
+  contains:
+    path:
+      description: The file. Its removal ends the hold.
+      type: str
+    reason:
+      description: What the file says.
+      type: str
+    since:
+      description: When the file was last written.
+      type: str
+    old:
+      description: Whether that is more than a week ago.
+      type: bool
+  sample:
+    path: /var/lib/waba/support.hold
+    reason: stopped by Ann, the number moves on Monday
+    since: 2026-01-31 03:12 UTC
+    old: false
 journal:
   description: The journal in O(lock_file), see M(waba.onprem.wa_upgrade_journal); empty when there is none.
   type: dict
@@ -631,6 +655,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files, re
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -748,10 +773,11 @@ def env_files_above(folder: str, compose_file: str) -> list[str]:
 
 
 def read_journal(params: dict[str, t.Any], result: Result) -> None:
-    """Sets `upgrade`, and for `journal` in `gather` the journals."""
+    """Sets `upgrade` and `hold`, and for `journal` in `gather` the journals."""
     file = JournalFile(params["lock_file"])
     journal = file.load() or {}
     result.values["upgrade"] = host.describe_upgrade(journal)
+    result.values["hold"] = hold.read(deployment_topology.hold_file(params["lock_file"]), time.time())
     if "journal" in params["gather"]:
         result.values.update(journal=journal, ended=file.load_last() or {})
 

@@ -25,9 +25,9 @@ options:
   recreate:
     description:
       - V(auto) is C(docker compose up), V(later) C(docker compose up --no-recreate), for which RV(pending) lists what would be
-        recreated.
+        recreated. With V(never) nothing is done, and RV(pending) lists all that would be.
     type: str
-    choices: [auto, later]
+    choices: [auto, later, never]
     default: auto
   moving:
     description: Services that another host still has; with V(later) in O(recreate) they are not created here.
@@ -247,7 +247,7 @@ def main() -> None:
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
             env_changes={"type": "dict"},
-            recreate={"type": "str", "choices": ["auto", "later"], "default": "auto"},
+            recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             moving={"type": "list", "elements": "str", "default": []},
             undeclared_keys={"type": "list", "elements": "str", "no_log": False},
             identity_file={"type": "path"},

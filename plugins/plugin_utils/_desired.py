@@ -27,6 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     paths,
     topology,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold as holds
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
@@ -46,6 +47,32 @@ def deployment(inventory: Inventory) -> State:
     """Returns the host's deployment, see `_deployment.topology.deployment`."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
+
+
+# Results in which a run has read the file of a hold, by the variable that they are registered in.
+_HOLD_READ_IN = ("wa_drift", "wa_client_result", "__wa_host_found", "__wa_message_gc_found", "__wa_upgrade_host")
+
+
+def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> str:
+    """Returns why the containers of the host's deployment stay as they are, and how that is ended; empty if nothing holds them.
+
+    The inventory of any member holds them, or a file on any that this run has read. With `found`, what has just been read on this
+    host, no other member's file is known yet.
+    """
+    members, hostvars = deployment(inventory)["members"], inventory.variables["hostvars"]
+    for member in members:
+        own = member == inventory.host
+        reason = inventory.given("wa_client_hold") if own else hostvars[member].get("wa_client_hold")
+        if str(reason or "").strip():
+            return holds.describe_variable(str(reason))
+    if found is not None:
+        return holds.describe(found, inventory.host) if found else ""
+    for member in members:
+        read = (hostvars[member].get(name) or {} for name in _HOLD_READ_IN)
+        there = next((one["hold"] for one in read if one.get("hold")), None)
+        if there:
+            return holds.describe(there, member)
+    return ""
 
 
 def owner(inventory: Inventory) -> str | None:
@@ -608,11 +635,12 @@ def removal_for_comparison(inventory: Inventory) -> State:
 
 
 # What roles can look up.
-TERMS = {
+TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,
     "identity": identity_facts,
     "removal": removal,
+    "hold": hold,
 }

@@ -11,6 +11,9 @@ Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
 ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
+# What a hold lets wait: each of these findings is about the state of containers.
+_HELD = ("containers", "restarts")
+_UNASKED = ("automatic_gc", "health")
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
@@ -32,8 +35,34 @@ def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
     return bool(
         finding["state"] in ("drifted", "unknown")
         or finding.get("changes")
+        or finding.get("containers")
         or (finding.get("restarts") and restart != "report")
     )
+
+
+def held(found: Concerns) -> Concerns:
+    """Returns the findings of a client whose containers are held: what starts, stops or restarts one waits.
+
+    How its containers are is no reason to fail a run, and a client that may be stopped is not asked.
+    """
+    waiting = {}
+    for name, finding in found.items():
+        if name in _UNASKED:
+            continue
+        waits = [text for key in _HELD for text in finding.get(key) or ()]
+        one = {key: value for key, value in finding.items() if key not in _HELD}
+        if waits:
+            one["pending"] = [*waits, *finding.get("pending", ())]
+        if finding["state"] == "drifted" and not finding.get("changes"):
+            one["state"] = "restart_pending"
+        waiting[name] = one
+    return waiting
+
+
+def _findings(result: t.Mapping[str, t.Any]) -> Concerns:
+    """Returns the findings of a result of `wa_drift_info`, as a hold leaves them."""
+    found: Concerns = result.get("concerns") or {}
+    return held(found) if result.get("held") else found
 
 
 def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -43,8 +72,10 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     changes keep their order. If a member was not compared, all concerns run, as with `full`.
     """
     found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
+    waits = any(one.get("held") for one in results.values())  # a member's hold is the deployment's
     for result in results.values():
-        for name, finding in (result.get("concerns") or {}).items():
+        compared = result.get("concerns") or {}
+        for name, finding in (held(compared) if waits else compared).items():
             if differs(finding, result["restart"]):
                 found.update(_AFFECTED[name])
     if split_volume(results):
@@ -62,7 +93,7 @@ def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool 
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
         if concerns(members, full):
             found.update(dict.fromkeys(members))
-        elif alarms(result.get("concerns") or {}):
+        elif alarms(_findings(result)):
             found[host] = None
     return list(found)
 
@@ -93,11 +124,11 @@ def lines(found: Concerns, restart: str = NOW) -> list[str]:
     A client that is down is one difference, not two.
     """
     texts = []
-    down = bool(found.get("client", {}).get("changes"))
+    down = bool(found.get("client", {}).get("containers"))
     for name, finding in found.items():
         if name == "automatic_gc" and finding.get("error") and down:
             continue
-        texts += [f"{name}: {text}" for text in finding.get("changes") or ()]
+        texts += [f"{name}: {text}" for key in ("changes", "containers") for text in finding.get(key) or ()]
         if restart == NOW:
             texts += [f"{name}: {text} (needs a restart)" for text in finding.get("restarts") or ()]
         texts += [f"{name}: not known: {finding['error']}"] if finding.get("error") else []
@@ -137,7 +168,7 @@ def alarms(found: Concerns, plan: t.Container[str] = (), skip_tags: t.Container[
 def remaining(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference that remains after the roles have run, without restarts that have to wait."""
     texts = []
-    keys = ("changes", "restarts") if restart == NOW else ("changes",)
+    keys = ("changes", "containers", *(("restarts",) if restart == NOW else ()))
     for name, finding in found.items():
         if finding["state"] == "drifted":
             texts += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]

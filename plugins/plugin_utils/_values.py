@@ -31,6 +31,11 @@ def _window(_name: str, value: t.Any) -> tuple[int, int]:
     return units.parse_window(str(value))
 
 
+def _reason(name: str, value: t.Any) -> None:
+    if not isinstance(value, str):
+        raise WaError(name, f"{value!r}", "the reason as text; an empty one is no hold", "Quote it in YAML")
+
+
 def _hour(name: str, value: t.Any) -> str:
     return units.clock_field(name, value, 23)
 
@@ -47,6 +52,7 @@ def _optional(rule: Rule) -> Rule:
 RULES: dict[str, Rule] = {
     "wa_client_container_names": _text_list,
     "wa_client_core_port": units.parse_port,
+    "wa_client_hold": _reason,
     "wa_client_health_timeout": units.whole_seconds,
     "wa_client_log_max_file": units.whole_number,
     "wa_client_log_max_size": _size,

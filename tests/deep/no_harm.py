@@ -29,6 +29,7 @@ RUN_SPECIFIC = {
     "ID": r"\b[0-9a-f]{12,64}\b",
     "ADDRESS": r"\b\d{1,3}(\.\d{1,3}){3}\b",
     "-i INVENTORY": r"-i \S+",
+    "TIME": r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC",
 }
 
 # Objects of another client and of other programs on the same host and server: no run may change them.
@@ -238,6 +239,26 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
         "a text for a mapping",
         ("wa_images is text, but must be a mapping",),
         variables={"wa_images": "acme"},
+    ),
+    "held": Case(
+        "a stopped Coreapp of a client that is held",
+        (
+            "by /var/lib/waba/h1.hold on h1: moving, Ann. No container of the client is started",
+            "To end it: sudo rm /var/lib/waba/h1.hold",
+            "h1 | held: wa-h1-wacore-1 has exited",
+        ),
+        code=0,
+        before="docker stop wa-h1-wacore-1; echo moving, Ann >/var/lib/waba/h1.hold",
+        after="rm --force /var/lib/waba/h1.hold",
+        again="is repaired",
+    ),
+    "held-upgrade": Case(
+        "an upgrade of a client that is held",
+        ("by /var/lib/waba/h1.hold on h1: moving, Ann", "To end it: sudo rm /var/lib/waba/h1.hold"),
+        playbook="upgrade",
+        before="echo moving, Ann >/var/lib/waba/h1.hold",
+        after="rm --force /var/lib/waba/h1.hold",
+        variables={"wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]},
     ),
 }
 

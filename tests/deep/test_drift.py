@@ -223,3 +223,37 @@ def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
         assert "Canary-66-Pw" not in done.output
     done = lab.play("provision", automatic)
     assert done.code == 0, done.output
+
+
+HOLD = "/var/lib/waba/h1.hold"
+HELD = f"by {HOLD} on h1: stopped by Ann, the number moves. No container of the client is started, restarted or stopped. To end it: "
+
+
+def test_a_held_client_is_left_as_it_is(lab: Lab) -> None:
+    """Files and cron are corrected; no container is started, restarted or stopped, until the hold ends."""
+    synced = lab.snapshot()
+    other = {**VARIABLES, "wa_client_log_max_size": "30m"}
+    lab.host(
+        f"docker stop {CORE}; echo 'stopped by Ann, the number moves' >{HOLD}; rm /etc/cron.d/{PROJECT}-log-cleanup"
+    )
+    containers = [line for line in lab.snapshot() if line.startswith("container ")]
+    for attempt, extra in enumerate(({}, {}, {"wa_client_hold": "for the audit"})):
+        done = lab.play("provision", {**other, **extra})
+        assert (done.code, done.changed > 0) == (0, attempt == 0), done.output
+        assert f"h1 | held: {CORE} has exited" in done.output
+        assert ("held by wa_client_hold in the inventory: for the audit." if extra else HELD) in done.output
+        assert [line for line in lab.snapshot() if line.startswith("container ")] == containers
+    assert lab.host(f"grep -c 30m {FOLDER}/compose.yml; ls /etc/cron.d/{PROJECT}-log-cleanup").split()[0] == "3"
+    before = lab.snapshot()
+    refused = lab.play("upgrade", {**other, "wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]})
+    assert (refused.code, changes(before, lab.snapshot())) == (2, []), refused.output
+    assert HELD in refused.message
+    skipped = lab.play("gc", {**other, "wa_message_gc_policy": "always", "wa_message_gc_window": ""})
+    assert (skipped.code, skipped.changed) == (0, 0), skipped.output
+    assert "no message GC: the client is held since" in skipped.output
+    lab.host(f"touch --date '8 days ago' {HOLD}")
+    old = lab.play("provision", other)
+    assert (old.code, old.changed) == (0, 0), old.output
+    assert "h1 | warning: held since " in old.output
+    lab.host(f"rm -f {HOLD} /var/lib/waba/gc-h1.* /var/lib/waba/api-login-h1.*")  # of the GC that was not called
+    assert_in_sync(lab, synced)

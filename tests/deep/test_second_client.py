@@ -87,7 +87,9 @@ def test_another_host_with_the_database_of_a_client_that_serves(site: Site) -> N
 
 
 def test_two_new_hosts_with_one_database(site: Site) -> None:
-    site.refused("are different deployments, and reach the same running server", "h2", "h3", wa_db_env_name_prefix="new_")
+    site.refused(
+        "are different deployments, and reach the same running server", "h2", "h3", wa_db_env_name_prefix="new_"
+    )
 
 
 def test_a_session_of_another_address_fails_the_daily_run(site: Site) -> None:
@@ -133,4 +135,3 @@ def test_a_rebuilt_host_is_asked_which_version_ran(site: Site) -> None:
     assert done.code == 0, done.output
     again = site.provision("h1")
     assert (again.code, again.changed) == (0, 0), again.output
-

@@ -30,17 +30,19 @@ def decide(
     desired: t.Mapping[str, t.Any],
     restart_allowed: bool = True,
     env_result: t.Mapping[str, t.Any] | None = None,
+    held: str = "",
 ) -> dict[str, t.Any]:
     """Returns the state of the project and what may be done with its containers.
 
-    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run. The keys:
+    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run, `held` why containers stay as they
+    are. The keys:
 
     - `services`: the containers of the client's services; `others`: those outside the project
     - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
       of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
-    - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`. Those that another Compose
-      file made are recreated by an upgrade, or where unmanaged containers are to be replaced; `waits` says so.
+    - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
+      Those that another Compose file made are recreated by an upgrade, or where unmanaged containers are to be replaced; `waits` says so.
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
       recorded names
@@ -54,8 +56,9 @@ def decide(
         not one["own"] and one["service"] in wanted for one in found
     )
     # The first start of a container is not a restart and does not wait for the window.
-    waits = _WAITS if foreign and not desired["replace_unmanaged"] else ""
-    acts = not found or (restart_allowed and not waits)
+    others_files = foreign and not desired["replace_unmanaged"]
+    waits = held or (_WAITS if others_files else "")
+    acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
     names = [one["name"] for one in found]
     return {
@@ -64,15 +67,19 @@ def decide(
         "removable": [one for one in found if one["own"] and one["service"] not in wanted],
         "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
-        "in_force": not waits
+        "in_force": not others_files
         and any(one["state"] == "running" for one in found)
         and not any(one["health"] == "unhealthy" for one in found),
         "acts": acts,
         "waits": waits,
-        "recreate": "auto" if acts else "later",
+        "recreate": "auto" if acts else "never" if held else "later",
         "env_changes": _env_changes(found, env_result or {}),
         # A container left from a replacement has the same image, so only recorded ones are started.
-        "starts": [one["name"] for one in found if one["state"] in (*_STOPPED, "paused") and one["name"] in recorded],
+        "starts": [
+            one["name"]
+            for one in found
+            if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
+        ],
         "missing": [name for name in recorded if name not in names],
         "unrecorded": starts.unrecorded(found, recorded),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
@@ -125,6 +132,8 @@ def change_due(
 
     `plan` is the result of `wa_project_info`, `unproven` of `wa_client_files`.
     """
+    if recreate == "never":
+        return False
     return bool(plan["changes"] or replaceable or (unproven and recreate == "auto" and not check_mode))
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-AUTO, LATER = "auto", "later"  # recreate or report containers that differ
+# What is done with containers that differ: they are recreated; reported, and stopped ones are started; reported.
+AUTO, LATER, NEVER = "auto", "later", "never"
 COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
@@ -151,7 +152,14 @@ def plan(
     names = {service.name for service in services}
     leaving = [one for one in found if one.service not in names and (one.own or one.client)]
     steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
+    if recreate == NEVER:
+        return [replace(step, action="none", reasons=[], pending=_waiting(step)) for step in steps]
     return _deferred(steps, moving) if recreate == LATER else steps
+
+
+def _waiting(step: Step) -> list[str]:
+    """Returns why a container would be touched; nothing is for what only Compose can tell."""
+    return step.pending if step.action == "unknown" else [*step.reasons, *step.pending]
 
 
 def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
@@ -175,7 +183,7 @@ def _step(
 ) -> Step:
     running = one.state == "running"
     state = [] if one.state in ("running", "restarting") else [_STATES.get(one.state, one.state)]
-    pending = reasons if recreate == LATER else []
+    pending = [] if recreate == AUTO else reasons
     if reasons and recreate == AUTO:
         return Step(one.name, service.name, "recreate", reasons + state, running=running)
     renewed = _renewed(service, networks, version)

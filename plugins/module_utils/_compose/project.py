@@ -289,7 +289,7 @@ class Project:
         `docker update` changes it without a recreation.
         """
         found = []
-        for step in steps:
+        for step in steps if self.recreate != compose_plan.NEVER else ():
             record = self.engine.inspect_id(step.container) if step.action in ("none", "start", "unpause") else None
             body = self.resolved["services"].get(step.service)
             if record is None or body is None or OWN_LABEL not in (record["Config"].get("Labels") or {}):

@@ -40,8 +40,13 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
     return found
 
 
-def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool) -> str:
-    """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`."""
+def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool, held: str = "") -> str:
+    """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`.
+
+    `held` is why containers stay as they are: the setting may need a restart, and the client may be stopped.
+    """
+    if held:
+        return f"the client is {held}."
     if found["upgrade"].get("blocking"):
         return str(found["upgrade"]["message"])
     running = [one for one in found["containers"] if not one["one_shot"] and one["state"] == "running"]

@@ -94,7 +94,7 @@ def observe(
         if os.path.lexists(Store(path).previous)
     ]
     found.kept = differences.kept
-    found.changes += differences.changes
+    found.containers += differences.changes
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
     return found

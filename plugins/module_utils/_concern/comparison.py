@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 import traceback
 import typing as t
 
@@ -27,6 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
@@ -104,6 +106,7 @@ class HostComparison:
         self.engine_error = ""
         self.redact = redact.Redactor()
         self.unmanaged: list[dict[str, t.Any]] = []
+        self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
@@ -169,6 +172,8 @@ class HostComparison:
         return self.engine
 
     def _host(self, concern: t.Any) -> Finding:
+        if concern.params["lock_file"]:
+            self.hold = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
         return host.observe(concern, self.engine_error)
 
     def _media_volume(self, concern: t.Any) -> Finding:

@@ -87,6 +87,7 @@ def places(
         "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
         "lock_file": f"{state}/{part}.lock",
+        "hold_file": hold_file(f"{state}/{part}.lock"),
     }
     if env in found.values():
         raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
@@ -97,6 +98,11 @@ def refused_login_file(gc_state_file: str) -> str:
     """Returns the path of the record of refused logins, which is shared by all modules that log in by themselves."""
     folder, name = os.path.split(gc_state_file)
     return os.path.join(folder, f"api-login-{name[3:] if name.startswith('gc-') else name}")
+
+
+def hold_file(lock_file: str) -> str:
+    """Returns the path of the file that holds a deployment's containers as they are; an operator writes it."""
+    return f"{os.path.splitext(lock_file)[0]}.hold"
 
 
 def deployment(

@@ -24,6 +24,7 @@ VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
 TARGET, VALUES = "the target is a version", "the values of variables are valid"
 READ, DATABASE = "the host can be read", "the database can be read"
 PROJECT = "the containers belong to a Compose project"
+HELD = "the client is not held"
 REFUSED = "an upgrade would be refused"  # what is reported where a target version is not given
 _HEALTH = ("expiry", "health")
 Facts = t.Mapping[str, t.Any]
@@ -215,6 +216,10 @@ def _locked(now: Observed) -> Problem:
         f"{now.name} is locked by {upgrade_journal.describe_holder(now.found['journal'])} (on {now.host}).",
         "Wait for it; if it is known to be dead, run again with wa_upgrade_take_over: true.",
     )
+
+
+def _held(now: Observed) -> Problem:
+    return f"{now.facts['hold']}." if now.facts["hold"] else None
 
 
 def _uncompleted(now: Observed) -> Problem:
@@ -495,6 +500,13 @@ CHECKS = (
     ),
     Check("no other upgrade is in progress", "no lock of another run", _locked, HOST, skip=(TAKE_OVER,), subject=""),
     Check(
+        HELD,
+        "no `wa_client_hold`, and no file that holds the client",
+        _held,
+        HOST,
+        subject="deployment",
+    ),
+    Check(
         "an unfinished upgrade is completed",
         "its target",
         _uncompleted,
@@ -518,7 +530,7 @@ CHECKS = (
         "every container of the client running, and of a service in the inventory",
         _not_running,
         HOST,
-        after=(PROJECT,),
+        after=(PROJECT, HELD),
         skip=(UNFINISHED,),
     ),
     # What Compose files of the operator's mount is known after they are read.
@@ -697,7 +709,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `replace`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
-    journal), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
+    journal), `hold` (why its containers stay as they are, or empty), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
     `everywhere` (those of all members), `identity` and `loss` (refusals).
 
     Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by

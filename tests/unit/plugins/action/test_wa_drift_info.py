@@ -31,7 +31,7 @@ class Driver:
     """The action plugin with a module that returns one given result."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
+        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None, "hold": {}}
         self.calls: list[dict[str, t.Any]] = []
         self.check_mode = False
         self.lines: list[str] = []
@@ -98,6 +98,54 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         "support | warning: odd",
     ]
     assert driver.warnings == []
+
+
+HOLD = {"path": "/var/lib/waba/support.hold", "reason": "why", "since": "X", "old": False}
+BY_FILE = (
+    "held since X{} by /var/lib/waba/support.hold on support: why. No container of the client is started, restarted or stopped. "
+    "To end it: sudo rm /var/lib/waba/support.hold"
+)
+BY_INVENTORY = (
+    "held by wa_client_hold in the inventory: why. No container of the client is started, restarted or stopped. To end it: "
+    "remove wa_client_hold"
+)
+
+
+@pytest.mark.parametrize(
+    ("hold", "given", "line", "text"),
+    [
+        (HOLD, {}, BY_FILE.format(""), BY_FILE.format("")),
+        (
+            {**HOLD, "old": True},
+            {},
+            "warning: " + BY_FILE.format(" (for more than a week)"),
+            BY_FILE.format(" (for more than a week)"),
+        ),
+        ({}, {"wa_client_hold": "why"}, BY_INVENTORY, BY_INVENTORY),
+    ],
+)
+def test_a_hold_is_displayed_and_what_it_holds(
+    driver: Driver, hold: dict[str, t.Any], given: dict[str, t.Any], line: str, text: str
+) -> None:
+    driver.answer["hold"] = hold
+    driver.set_concerns(
+        client={"state": "drifted", "changes": ["F has another content"], "containers": ["wacore has exited"]}
+    )
+    found = driver(**given)
+    assert (found["held"], found["drift"]) == (text, ["client: F has another content"])
+    assert driver.lines == [
+        f"support | {line}",
+        "support | client: F has another content",
+        "support | held: wacore has exited",
+    ]
+
+
+def test_what_a_hold_holds_is_no_remaining_drift(driver: Driver) -> None:
+    driver.set_concerns(client={"state": "drifted", "containers": ["wacore has exited"]})
+    arguments = {"fail_on_drift": True}
+    assert driver(arguments)["drift"] == ["client: wacore has exited"]
+    assert "failed" not in driver(arguments, wa_client_hold="why")
+    assert "failed" not in driver(arguments, wa_drift={"hold": HOLD})  # as the first comparison has read it
 
 
 RESTART = "wacore was created with another WA_DB_PORT"

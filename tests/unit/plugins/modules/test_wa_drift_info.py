@@ -72,8 +72,16 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "database": {},
         "record": {},
         "record_changed": False,
+        "hold": {},
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
+
+
+def test_the_hold_in_the_file_beside_the_lock_is_read(host: ObservedHost, look: Look) -> None:
+    file = Path(host.desired["host"]["lock_file"]).with_suffix(".hold")
+    file.write_text("stopped by Ann\n", encoding="utf-8")
+    hold = look()["hold"]
+    assert (hold["path"], hold["reason"], hold["old"]) == (str(file), "stopped by Ann", False)
 
 
 def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> None:
@@ -104,6 +112,10 @@ def test_without_a_probe_only_get_requests_are_sent(host: ObservedHost, look: Lo
 
 def changes(*lines: str) -> dict[str, t.Any]:
     return {"state": "drifted", "changes": list(lines)}
+
+
+def containers(*lines: str) -> dict[str, t.Any]:
+    return {"state": "drifted", "containers": list(lines)}
 
 
 def restarts(*lines: str) -> dict[str, t.Any]:
@@ -175,12 +187,12 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
             "wa-a-waweb-1. Declare it in wa_db_env_extra, or remove the line"
         ),
     ),
-    ("client", lambda host: host.core.update(State="paused"), changes("wa-a-wacore-1 is paused")),
-    ("client", lambda host: host.core.update(State="exited"), changes("wa-a-wacore-1 has exited")),
+    ("client", lambda host: host.core.update(State="paused"), containers("wa-a-wacore-1 is paused")),
+    ("client", lambda host: host.core.update(State="exited"), containers("wa-a-wacore-1 has exited")),
     (
         "client",
         lambda host: host.engine.containers.pop(host.web["Id"]),
-        changes("wa-a-waweb-1 is missing"),
+        containers("wa-a-waweb-1 is missing"),
     ),
     (
         "client",
@@ -220,10 +232,12 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.record.unlink(),
-        changes(
-            "{}/state/client-a.json does not record the client that the inventory describes",
-            *(f"wa-a-{name}-1 is not recorded as created from the Compose file" for name in ("wacore", "waweb")),
-        ),
+        {
+            **changes("{}/state/client-a.json does not record the client that the inventory describes"),
+            **containers(
+                *(f"wa-a-{name}-1 is not recorded as created from the Compose file" for name in ("wacore", "waweb"))
+            ),
+        },
     ),
     (
         "client",
@@ -258,7 +272,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.web["HostConfig"]["RestartPolicy"].update(Name="no"),
-        changes("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
+        containers("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
     ),
     (
         "client",
@@ -268,7 +282,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.web.update(Health="unhealthy", FailingStreak=3),
-        changes("wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"),
+        containers("wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"),
     ),
     (
         "log_cleanup",
@@ -319,7 +333,7 @@ def test_a_client_of_another_compose_file_has_a_pending_recreation(host: Observe
     host.web["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
     assert look()["concerns"] == {**dict.fromkeys(CONCERNS, SYNCED), "client": pending(*OF_ANOTHER_FILE)}
     host.web["State"] = "exited"
-    finding = {**changes("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
+    finding = {**containers("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
     assert look()["concerns"]["client"] == finding
 
 
@@ -364,7 +378,7 @@ def test_drifts_of_all_concerns_are_reported_together(host: ObservedHost, look: 
     write_env(host, WA_DB_PORT="3307")
     found = look(check=True)["concerns"]
     assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(CONCERNS, "drifted")
-    assert [one["changes"] for one in found.values()] == [
+    assert [one.get("changes") or one["containers"] for one in found.values()] == [
         [f"{host.project} has the mode 0755, expected 0750"],
         found["media_volume"]["changes"],
         ["set WA_DB_PORT"],

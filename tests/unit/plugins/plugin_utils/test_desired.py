@@ -243,6 +243,20 @@ def test_a_client_outside_compose_has_no_files() -> None:
     assert found["container_names"] == ["biz_core"]
 
 
+def test_a_hold_of_any_member_is_the_deployments() -> None:
+    file = {"path": "/var/lib/waba/support.hold", "reason": "why", "since": "X", "old": False}
+    members = ("h1", "h2", "h3")
+    ours = inventory("h1", members)
+    assert (desired.hold(ours), desired.hold(ours, {})) == ("", "")
+    ours.variables["hostvars"]["h3"]["wa_client_result"] = {"hold": file}
+    assert desired.hold(ours).startswith("held since X by /var/lib/waba/support.hold on h3: why. ")
+    assert desired.hold(ours, {}) == ""  # the first comparison knows its own host only
+    assert desired.hold(ours, file).startswith("held since X by /var/lib/waba/support.hold on h1: why. ")
+    ours.variables["hostvars"]["h2"]["wa_client_hold"] = "audit"
+    assert desired.hold(ours, file).startswith("held by wa_client_hold in the inventory: audit. ")
+    assert desired.hold(inventory("h1", members, wa_client_hold=" ")) == ""
+
+
 def test_three_hosts_are_one_client() -> None:
     found = {name: for_comparison(name, HOSTS, **SHARED) for name in HOSTS}
     assert {name: [one["name"] for one in state["client"]["services"]] for name, state in found.items()} == {

@@ -190,9 +190,47 @@ def test_a_pending_restart_is_no_remaining_drift() -> None:
     assert provision_plan.remaining({"client": UPGRADE}) == []
 
 
+DOWN = {"state": "drifted", "containers": ["wacore has exited"]}
+
+
+def test_a_hold_lets_everything_wait_that_is_about_containers() -> None:
+    found: dict[str, dict[str, t.Any]] = {
+        "db_env": {"state": "drifted", "changes": ["set A"], "restarts": ["r1"]},
+        "client": {**DOWN, "restarts": ["r2"], "pending": ["p1"], "warnings": ["w1"]},
+        "log_cleanup": UNKNOWN,
+        "automatic_gc": UNKNOWN,
+    }
+    held = provision_plan.held(found)
+    assert held == {
+        "db_env": {"state": "drifted", "changes": ["set A"], "pending": ["r1"]},
+        "client": {"state": "restart_pending", "pending": ["wacore has exited", "r2", "p1"], "warnings": ["w1"]},
+        "log_cleanup": UNKNOWN,
+    }
+    assert provision_plan.lines(held) == ["db_env: set A", "log_cleanup: not known: a"]
+    assert provision_plan.pending(held) == ["r1", "wacore has exited", "r2", "p1"]
+    assert provision_plan.remaining({"client": held["client"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([result(client=DOWN)], ["db_env", "client"]),
+        ([{**result(client=DOWN), "held": "why"}], []),
+        ([{**result(client=DOWN), "held": "why"}, result(client=DOWN)], []),  # a member's hold is the deployment's
+        ([{**result(client={**DOWN, "changes": ["a"]}), "held": "why"}], ["db_env", "client"]),
+        ([{**result(log_cleanup=CHANGED, automatic_gc=CHANGED), "held": "why"}], ["log_cleanup"]),
+        ([{**result(client=RESTART_NOW), "held": "why"}, {}], ALL),
+    ],
+)
+def test_a_held_deployment_runs_only_the_roles_with_files_to_correct(
+    results: list[dict[str, t.Any]], expected: list[str]
+) -> None:
+    assert provision_plan.concerns({f"h{number}": one for number, one in enumerate(results)}) == expected
+
+
 def test_a_missing_client_is_reported_once() -> None:
     gc = {"state": "unknown", "error": "API: not reachable."}
-    down = {"state": "drifted", "changes": ["wa-a-waweb-1 is missing"]}
+    down = {"state": "drifted", "containers": ["wa-a-waweb-1 is missing"]}
     assert provision_plan.lines({"client": down, "automatic_gc": gc}) == ["client: wa-a-waweb-1 is missing"]
     assert provision_plan.lines({"client": {"state": "in_sync"}, "automatic_gc": gc}) == [
         "automatic_gc: not known: API: not reachable."

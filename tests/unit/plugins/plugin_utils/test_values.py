@@ -24,6 +24,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
         "0m": "above nothing",
         **dict.fromkeys(("-1", "10 M", "1d", "", None, "banana", "\u0665m"), "no size"),
     },
+    "wa_client_hold": {True: "the reason as text", 4711: "the reason as text"},
     "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
     "wa_client_skip": {True: "True is no list"},
     "wa_client_stop_grace_period": {-1: "no duration"},
@@ -47,6 +48,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
 ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_container_names": [None, "a,b", ["a"]],
     "wa_client_core_port": ["6250"],
+    "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart_window": ["22:00-04:30"],
     "wa_db_env_connect_timeout": [5, "1m"],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],

@@ -123,6 +123,24 @@ def test_containers_of_another_compose_file_wait_unless_they_are_to_be_replaced(
     assert {key: found[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("containers", "in_force"), [([CORE, WEB], True), ([], False), ([FOREIGN, WEB], False), ([STRANGER], False)]
+)
+def test_nothing_is_done_with_held_containers(containers: list[dict[str, t.Any]], in_force: bool) -> None:
+    found = project.decide(containers, DESIRED, held="held by X")
+    expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force, "starts": []}
+    assert {key: found[key] for key in expected} == expected
+    plan = {"changes": ["start a (has exited)"]}
+    assert not project.change_due(plan, found["recreate"], [STRANGER], ["compose.yml"], False)
+
+
+def test_recorded_containers_are_not_started_while_held() -> None:
+    outside = [{**one, "project": "", "state": "exited"} for one in (CORE, WEB)]
+    desired = {**DESIRED, "project": "", "container_names": ["wa-a-wacore-1"]}
+    found = [project.decide(outside, desired, held=held)["starts"] for held in ("", "held by X")]
+    assert found == [["wa-a-wacore-1"], []]
+
+
 @pytest.mark.parametrize("replace_unmanaged", [False, True])
 @pytest.mark.parametrize("containers", [[FOREIGN, WEB], [FOREIGN, {**WEB, "own": False}]])
 def test_an_operators_own_files_may_describe_containers_without_the_label(

@@ -275,7 +275,7 @@ def test_outside_compose_the_recorded_containers_are_compared(
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == expected
     finding = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
-    assert (finding.changes, finding.pending) == (expected.changes, expected.pending)
+    assert (finding.containers, finding.pending) == (expected.changes, expected.pending)
 
 
 def test_a_container_outside_compose_must_have_the_version(
@@ -601,7 +601,7 @@ def beside(operators: Operators) -> Operators:
 def observe(operators: Operators, docker: Docker) -> dict[str, t.Any]:
     found = client.observe(docker, operators.params, False, run=operators.compose)
     assert bool(operators.compose.commands)
-    shown = {name: getattr(found, name) for name in ("kept", "changes", "restarts", "pending")}
+    shown = {name: getattr(found, name) for name in ("kept", "changes", "containers", "restarts", "pending")}
     return {name: value for name, value in shown.items() if value}
 
 
@@ -651,7 +651,7 @@ def test_containers_of_another_compose_file_than_the_rendered_one_wait(
     beside.bodies[service].update(plant.pop("body", {}))
     beside.write()
     containers[service].update(plant)
-    expected = {"kept": kept, "changes": changes, "pending" if kept else "restarts": waits}
+    expected = {"kept": kept, "containers": changes, "pending" if kept else "restarts": waits}
     assert observe(beside, docker) == {name: value for name, value in expected.items() if value}
 
 
@@ -664,7 +664,7 @@ def test_a_missing_container_is_a_change_also_where_others_wait(
     del beside.engine.containers[beside.host.web["Id"]]
     found = observe(beside, docker)
     assert found.pop("kept", False) == foreign
-    assert found == {"changes": ["wa-a-waweb-1: is missing"]}
+    assert found == {"containers": ["wa-a-waweb-1: is missing"]}
 
 
 @pytest.mark.parametrize("replace_unmanaged", [False, True])
@@ -701,7 +701,7 @@ def test_the_finding_has_what_differs_from_an_operators_files(operators: Operato
     found = client.observe(docker, operators.params, False, run=operators.compose)
     assert found.shown("now") == {
         "state": "drifted",
-        "changes": ["wa-a-waweb-1: has exited"],
+        "containers": ["wa-a-waweb-1: has exited"],
         "restarts": [
             "wa-a-wacore-1: the definition in the Compose files changed",
             f"{operators.host.db_env} was changed and not proven since",

@@ -116,6 +116,11 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "wa_upgrade_take_over: true.",
     ),
     (
+        "the client is not held",
+        {"hold": "held since X by /var/lib/waba/waba.hold on h2: why. To end it: sudo rm F"},
+        "waba: held since X by /var/lib/waba/waba.hold on h2: why. To end it: sudo rm F.",
+    ),
+    (
         "an unfinished upgrade is completed",
         {**LEFT, "version": "2.55.1"},
         "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO",
