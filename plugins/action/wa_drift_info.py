@@ -99,6 +99,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | {'warning: ' if result['hold'].get('old') else ''}{result['held']}")
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
+        if any(finding.get("containers") for finding in found.values()):
+            path = desired.deployment(ours)["hold_file"]
+            display.display(
+                f"{ours.host} | note: if that is meant, hold the client before a run: echo REASON | sudo tee {path}"
+            )
         for text in provision_plan.pending(found, result["restart"]):
             display.display(f"{ours.host} | {'held' if result['held'] else 'restart pending'}: {text}")
         for text in provision_plan.warnings(found):
