@@ -108,11 +108,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if not result["unmanaged"]:
             return
         sorting = machines.sort_unmanaged(result["unmanaged"], desired.client(ours), *ours.all_hosts)
-        containers = [*sorting["replaceable"], *sorting["unknown"]]
+        containers = [*sorting["own"], *sorting["unknown"]]
         lines = [
             f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers
         ]
-        lines += [sorting["refusal"]] if sorting["refusal"] else []
+        lines += sorting["refused"]
         if lines:
             host = result["concerns"].setdefault("host", {"state": "in_sync"})
             host.setdefault("changes", []).extend(lines)

@@ -15,7 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._client import replacement
+from ansible_collections.waba.onprem.plugins.module_utils._client import recreation
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
@@ -241,7 +241,7 @@ def upgrade_verdict(
     drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
     compose = facts["compose"]["compose"]
     # What Compose files of the operator's mount is known after they are read.
-    lost = replacement.lost_with_layers if compose.get("migration") else replacement.lost_by_replacement
+    lost = recreation.lost_with_layers if compose.get("migration") else recreation.lost_by_rendered_file
     identity = {**facts["identity"], "file": (facts["found"].get("identity") or {}).get("db_env") or {}}
     inspections = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in members}
     leader = hostvars[facts["deployment"]["leader"]].get("__wa_upgrade_host") or {}
@@ -253,15 +253,14 @@ def upgrade_verdict(
             "hooks": {path: hooks.refusal(path, text) for path, text in facts["hooks"].items()},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
-                "replace": playbook_command("provision", {"wa_client_replace_unmanaged": True}),
             },
             "upgraded": sorted(
                 one
                 for one in {facts["deployment"]["leader"], *groups.get("wa_upgrade_leaders", ())}
                 if "__wa_upgrade_begun" in hostvars[one] and (one == facts["deployment"]["leader"] or one not in hosts)
             ),
-            "identity": _refusal(_compare_identity)(
-                identity, hostvars, groups, inspections, client_identity.ATTRIBUTES
+            "identity": _refusal(client_identity.refusal)(
+                {**identity, "attributes": client_identity.ATTRIBUTES, "looks": inspections}
             ),
             "loss": lost(facts["clients"]),
             "today": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -291,7 +290,6 @@ def deployment_verdict(
 def identity_refusal(
     facts: t.Mapping[str, t.Any],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    groups: t.Mapping[str, t.Sequence[str]],
     hosts: t.Sequence[str],
     attributes: t.Sequence[str],
 ) -> None:
@@ -301,26 +299,7 @@ def identity_refusal(
     """
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     inspections = {one: hostvars[one].get("__wa_host_found") or {} for one in members}
-    _compare_identity(facts, hostvars, groups, inspections, attributes)
-
-
-def _compare_identity(
-    facts: t.Mapping[str, t.Any],
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    groups: t.Mapping[str, t.Sequence[str]],
-    inspections: t.Mapping[str, t.Mapping[str, t.Any]],
-    attributes: t.Sequence[str],
-) -> None:
-    host = facts["host"]
-    client_identity.refusal(
-        {
-            **facts,
-            "attributes": attributes,
-            "looks": inspections,
-            "neighbours": machines.neighbours(hostvars, host, groups),
-            "known": machines.databases_of_others(hostvars, host, groups),
-        }
-    )
+    client_identity.refusal({**facts, "attributes": attributes, "looks": inspections})
 
 
 def client_members(
@@ -329,12 +308,11 @@ def client_members(
     hosts: t.Sequence[str],
     host: str,
     renamed: t.Any = None,
-    replaceable: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """Returns what the members among `hosts` have in common, see `_client.project.members`."""
     found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
     containers = {one: result.get("containers") or [] for one, result in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed), replaceable)
+    return client_project.members(containers, deployment, host, bool(renamed))
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
@@ -389,14 +367,10 @@ class FilterModule:
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
             "container_line": container_line,
-            "stop_refusal": replacement.removed_by_a_stop,
-            "layer_refusal": replacement.lost_with_layers,
-            "replacement_refusal": replacement.lost_by_replacement,
+            "layer_refusal": recreation.lost_with_layers,
             "stale_line": stale_line,
             "restored_line": restored_line,
             "unmanaged_containers": _with_ansible_errors(machines.sort_unmanaged),
-            "renamed_containers": replacement.set_aside,
-            "other_media_volume": replacement.other_media,
             "second_coreapp": client_starts.second_coreapp,
             "unhealthy_containers": client_starts.not_healthy,
             "failure": failure,

@@ -443,9 +443,6 @@ containers:
     configuration_mount:
       description: The volume or folder of the host that holds its configuration; empty with C(WA_CONFIG_ON_DB=1), or without one.
       type: str
-    auto_remove:
-      description: Whether Docker removes it, and its volumes without a name, when it stops (C(docker run --rm)).
-      type: bool
     layer_media:
       description:
         - A file at O(media_path) that is in the container's own writable layer, where nothing is mounted there. It is lost
@@ -476,7 +473,6 @@ containers:
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       configuration_mount: wa-support_waentData
-      auto_remove: false
       layer_media: ""
       keeps_configuration: true
 database:

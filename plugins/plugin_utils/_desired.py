@@ -95,7 +95,6 @@ def identity_facts(inventory: Inventory) -> State:
     return {
         **identity(inventory),
         "confirmed": inventory.given("wa_confirm_identity"),
-        "replace": boolean(inventory["wa_client_replace_unmanaged"]),
         "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
@@ -375,7 +374,6 @@ def client(inventory: Inventory) -> State:
             for one in made["services"]
             for number in range(one.get("scale", 1))
         ],
-        "replace_unmanaged": boolean(inventory["wa_client_replace_unmanaged"]),
         "accept_unknown": "unknown_clients" in skipped(inventory),
     }
 
@@ -492,7 +490,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "files",
             "kept_files",
             "container_names",
-            "replace_unmanaged",
         )
         place = deployment(inventory)
         called = {

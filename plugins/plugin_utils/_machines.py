@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
+from ansible import context
 from ansible.errors import AnsibleError
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -69,8 +71,11 @@ def sort_unmanaged(
     host: str,
     groups: Groups,
 ) -> dict[str, t.Any]:
-    """Returns the result of `_client.unmanaged.sort` for the containers of `host`; `desired` is the client's desired state."""
-    return unmanaged.sort(
+    """Returns the result of `_client.unmanaged.sort` for the containers of `host`, and its messages as `refusal` and `kept`.
+
+    `desired` is the client's desired state.
+    """
+    found = unmanaged.sort(
         containers,
         desired["project"],
         neighbours(hostvars, host, groups),
@@ -80,3 +85,9 @@ def sort_unmanaged(
         desired["compose_container_names"],
         desired["accept_unknown"],
     )
+    adopt = command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, host)
+    return {
+        **found,
+        "refusal": unmanaged.refusal(found, desired["project"], adopt),
+        "kept": unmanaged.kept(found, desired["database"]),
+    }

@@ -69,7 +69,6 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "hash": container.labels.get("com.docker.compose.config-hash", ""),
         "own": compose_document.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
-        "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),
         "configuration_mount": env_state.configuration_mount(
             container.role, environment, [(mount.name, mount.destination) for mount in container.mounts]
         ),

@@ -32,17 +32,14 @@ def second_coreapp(
     project: str,
     starts: t.Sequence[str] | None = None,
     database: str = "",
-    replaced: Containers = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
     `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None stands for
-    `docker compose up` of `project`. `database` is the client's database if no container has it. `replaced` are stopped
-    before the start. Only for topology `single`: the others run several Coreapps.
+    `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology `single`:
+    the others run several Coreapps.
     """
-    stopped = {one["id"] for one in replaced}
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
-    cores = [one for one in cores if not stopped or one["id"] not in stopped]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     cores = [one for one in cores if one["project"] == project or one["database"] in databases]
     active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]

@@ -46,7 +46,6 @@ RICH: dict[str, t.Any] = {
     "wa_media_volume_min_free": "5G",
     "wa_media_volume_require_mountpoint": True,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
-    "wa_client_replace_unmanaged": True,
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
     "wa_api_password": PASSWORD,
@@ -137,7 +136,6 @@ def test_the_client_of_a_single_host() -> None:
         "media_folder": "",
         "container_names": [],
         "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-        "replace_unmanaged": False,
         "accept_unknown": False,
     }
     assert {key: found[key] for key in expected} == expected
@@ -145,19 +143,11 @@ def test_the_client_of_a_single_host() -> None:
     assert {"secret_files", "keep_adopted"} & {*found} == set()
 
 
-@pytest.mark.parametrize(("value", "expected"), [("yes", True), (True, True), ("false", False), (False, False)])
-def test_whether_containers_of_another_compose_file_are_replaced(value: t.Any, expected: bool) -> None:
-    given: dict[str, t.Any] = {"wa_client_replace_unmanaged": value}
-    assert desired.client(inventory(**given))["replace_unmanaged"] is expected
-    assert for_comparison(**given)["client"]["replace_unmanaged"] is expected
-
-
 def test_the_comparison_gets_services_and_neighbours() -> None:
     found = for_comparison()["client"]
     assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
-    assert found["replace_unmanaged"] is False
     assert {"document", "keep_adopted", "database", "project_dir"} & {*found} == set()
     assert {key for one in found["services"] for key in one} == {
         *("name", "image", "definition", "count", "restart", "networks")
@@ -191,13 +181,12 @@ def test_the_facts_by_which_a_client_is_recognised() -> None:
     assert desired.identity_facts(inventory()) == {
         **desired.identity(inventory()),
         "confirmed": None,
-        "replace": False,
         "mount_path": "/usr/local/wamedia",
         "folder": "",
     }
-    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}, "wa_client_replace_unmanaged": "yes"}
+    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}}
     found = desired.identity_facts(inventory(**given))
-    assert (found["confirmed"], found["replace"]) == ({"port": 1}, True)
+    assert found["confirmed"] == {"port": 1}
 
 
 @pytest.mark.parametrize(

@@ -126,4 +126,12 @@ def test_containers_outside_the_project_are_sorted_with_the_facts_of_the_invento
     other = {"name": "theirs", "project": "wa-b", "database": "db:3306/b_", **common}
     unknown = {"name": "third", "project": "x", "database": "other:3306/", **common}
     found = machines.sort_unmanaged([own, other, unknown], desired, hostvars, "a", groups)
-    assert found == {"replaceable": [own], "others": [], "unknown": [unknown], "refusal": ""}
+    assert {**found, "refusal": ""} == {
+        "own": [own],
+        "others": [],
+        "unknown": [unknown],
+        "refused": [],
+        "refusal": "",
+        "kept": "",
+    }
+    assert "(ansible-playbook --limit a waba.onprem.adopt -e wa_adopt_dir=./adopted)" in found["refusal"]

@@ -106,12 +106,6 @@ def test_unrecorded_stopped_containers_are_named() -> None:
     assert unrecorded(containers, ["a"]) == ["b", "d"]
 
 
-def test_a_replaced_coreapp_is_stopped_before_the_start() -> None:
-    other = core("other", project="wa-two")
-    assert second_coreapp([NORMAL, other], "wa-h1", None, OURS, [other]) == ""
-    assert "other" in second_coreapp([NORMAL, other], "wa-h1", None, OURS, [core("third")])
-
-
 @pytest.mark.parametrize(
     ("mode", "window", "now", "allowed"),
     [
