@@ -23,8 +23,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import automa
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
-    client_containers,
-    layout,
     paths,
     topology,
 )
@@ -40,7 +38,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as i
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
-from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -340,23 +337,15 @@ class FilterModule:
             "client_members": client_members,
             "due_change": client_project.change_due,
             "kept_files": client_project.kept_files,
-            "deployment": _with_ansible_errors(topology.deployment),
-            "host_deployment": _with_ansible_errors(topology.described),
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
-            "layout": _with_ansible_errors(layout.layout),
             "neighbour_projects": _with_ansible_errors(machines.neighbours),
-            "restart_permission": _with_ansible_errors(client_starts.restart_allowed),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
-            "checked_variables": values.checked,
-            "value_refusals": values.refusals,
             "compose_message": compose_messages.one_line,
-            "client_images": _with_ansible_errors(client_containers.repositories),
-            "registries": _with_ansible_errors(client_containers.registries),
             "env_lines": _with_ansible_errors(desired.env_lines),
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),

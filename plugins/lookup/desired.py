@@ -19,11 +19,31 @@ options:
     description: Names of concerns; V(identity) returns the facts by which a client is recognised,
       V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
-      V(project) the options with which modules have Compose read the project before its files are written.
+      V(project) the options with which modules have Compose read the project before its files are written,
+      V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
+      V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
     type: list
     elements: str
     required: true
-    choices: [host, media_volume, db_env, client, log_cleanup, compose, checked_compose, identity, removal, project]
+    choices:
+      - host
+      - media_volume
+      - db_env
+      - client
+      - log_cleanup
+      - deployment
+      - images
+      - layout
+      - refused_values
+      - restart_allowed
+      - compose
+      - checked_compose
+      - identity
+      - removal
+      - project
+  host:
+    description: A host of the inventory in place of the task's.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -59,9 +79,12 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inve
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     """See the documentation above."""
 
-    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **_options: t.Any) -> list[t.Any]:
+    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **options: t.Any) -> list[t.Any]:
         """The desired state of each concern in `terms`."""
-        inventory = Inventory(variables or {}, self._templar.template)
+        given, template = variables or {}, self._templar.template
+        inventory = Inventory(given, template)
+        if options.get("host"):
+            inventory = Inventory.of_host(options["host"], given["hostvars"], given["groups"], template)
         unknown = [term for term in terms if term not in desired.TERMS]
         if unknown:
             raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.TERMS)}")

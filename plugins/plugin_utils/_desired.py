@@ -17,6 +17,7 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
@@ -31,7 +32,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory, Template
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
+    PROVISIONED,
+    ROLES,
+    Inventory,
+    Template,
+    refused_values,
+)
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -46,6 +53,12 @@ def deployment(inventory: Inventory) -> State:
     """Returns the host's deployment, see `_deployment.topology.deployment`."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
+
+
+def restart_allowed(inventory: Inventory) -> bool:
+    """Returns whether containers may be restarted now; a window needs the host's clock among its facts."""
+    now = (inventory.variables.get("ansible_facts") or {}).get("date_time") or {}
+    return client_starts.restart_allowed(inventory["wa_client_restart"], inventory["wa_client_restart_window"], now)
 
 
 def owner(inventory: Inventory) -> str | None:
@@ -191,10 +204,15 @@ def services(inventory: Inventory) -> list[State]:
     return compose_document.rename(found, inventory["wa_client_service_names"])
 
 
-def _images(inventory: Inventory) -> dict[str, str]:
-    operators = inventory.given("wa_client_compose_dir") is not None
-    read = client_containers.written_repositories if operators else client_containers.repositories
-    return read(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+def images(inventory: Inventory) -> dict[str, str]:
+    """Returns the image of each kind, see `_deployment.client_containers.repositories`."""
+    return client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+
+
+def _written_images(inventory: Inventory) -> dict[str, str]:
+    if inventory.given("wa_client_compose_dir") is None:
+        return images(inventory)
+    return client_containers.written_repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:
@@ -204,7 +222,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         raise WaError("wa_db_env_engine", repr(engine), " or ".join(units.DATABASE_PORTS))
     return {
         "deployment": place,
-        "images": _images(inventory),
+        "images": _written_images(inventory),
         "version": version(inventory),
         "engine": engine,
         "services": services(inventory),
@@ -259,7 +277,7 @@ def compose(inventory: Inventory) -> State:
     files = [ours, *theirs] if given is None else [*theirs, ours]
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
     ours_there = services(inventory)
-    images = _images(inventory)
+    written = _written_images(inventory)
     return {
         "folder": folder,
         "files": files,
@@ -273,7 +291,7 @@ def compose(inventory: Inventory) -> State:
         "services": [one["name"] for one in ours_there] if theirs else [],
         "coreapp": next((one["name"] for one in ours_there if one["image"] == "coreapp"), ""),
         "migration": bool(theirs),
-        "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
+        "repositories": {one["name"]: written[one["image"]] for one in ours_there} if given is not None else {},
     }
 
 
@@ -367,6 +385,7 @@ def client(inventory: Inventory) -> State:
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
+        "registries": client_containers.registries(made["images"]),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         # The names that Compose gives.
         "compose_container_names": [
@@ -385,8 +404,7 @@ def compose_file_of(
     template: Template,
 ) -> tuple[State, str]:
     """Returns the role's Compose file for a host, as a mapping and as text, from the variables of all hosts."""
-    variables = {**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}
-    made = client(Inventory(variables, template))
+    made = client(Inventory.of_host(host, hostvars, groups, template))
     return made["document"], made["files"][0]["content"]
 
 
@@ -461,8 +479,7 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     if folders != ["/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd"]:
         found["-d"] = ":".join(folders)
     if inventory.given("wa_images") is not None:
-        images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
-        found["-i"] = " ".join(images[kind] for kind in sorted(images))
+        found["-i"] = " ".join(image for _kind, image in sorted(images(inventory).items()))
     if inventory.given("wa_docker_host") is not None:
         found["-H"] = inventory.given("wa_docker_host")
     return found
@@ -601,6 +618,11 @@ def removal_for_comparison(inventory: Inventory) -> State:
 # What roles can look up.
 TERMS = {
     **CONCERNS,
+    "deployment": deployment,
+    "images": images,
+    "layout": layout_of,
+    "refused_values": refused_values,
+    "restart_allowed": restart_allowed,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,
