@@ -73,11 +73,6 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
 
 
-def stale_line(container: t.Mapping[str, t.Any]) -> str:
-    """Returns a stale container of `wa_db_env` for a message: its name and keys."""
-    return f"{container['name']} ({', '.join(container['stale_keys'])})"
-
-
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Returns the files restored by `wa_client_files` for a message, with the names of the changed variables."""
     parts = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
@@ -331,7 +326,6 @@ class FilterModule:
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
             "host_packages": host_packages.choose,
-            "service_containers": compose_document.service_containers,
             "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
             "client_members": client_members,
@@ -340,7 +334,6 @@ class FilterModule:
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
-            "neighbour_projects": _with_ansible_errors(machines.neighbours),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
@@ -350,18 +343,15 @@ class FilterModule:
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
-            "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
             "container_line": container_line,
             "layer_refusal": recreation.lost_with_layers,
-            "stale_line": stale_line,
             "restored_line": restored_line,
             "unmanaged_containers": _with_ansible_errors(machines.sort_unmanaged),
             "second_coreapp": client_starts.second_coreapp,
-            "unhealthy_containers": client_starts.not_healthy,
             "failure": failure,
             "provision_plan": provision_plan_of,
             "split_volume": split_volume,

@@ -21,6 +21,7 @@ options:
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(project) the options with which modules have Compose read the project before its files are written,
       V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
+      V(neighbours) the Compose projects of other deployments on the machine,
       V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
     type: list
     elements: str
@@ -34,6 +35,7 @@ options:
       - deployment
       - images
       - layout
+      - neighbours
       - refused_values
       - restart_allowed
       - compose

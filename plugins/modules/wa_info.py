@@ -141,6 +141,13 @@ actions:
   elements: str
   returned: always
   sample: []
+orphan_migrations:
+  description:
+    - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
+    - The upgrade ends with its migration's container removed; where a journal tells of one that was interrupted, that decides.
+  type: dict
+  returned: when O(gather) has V(containers)
+  sample: {wa-support: 2.55.1}
 images:
   description: The client's images that the host has, sorted by name.
   type: list
@@ -638,6 +645,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import options as
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
@@ -853,6 +861,7 @@ def read(module: AnsibleModule, result: Result) -> None:
         path = params["media_path"]
         layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
+        result.values["orphan_migrations"] = upgrade_plan.orphan_migrations(found)
     if "identity" in gather:
         result.values["identity"] = read_identity(engine, module, result)
     if "images" in gather and engine:

@@ -32,6 +32,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
     PROVISIONED,
     ROLES,
@@ -615,12 +616,18 @@ def removal_for_comparison(inventory: Inventory) -> State:
     )
 
 
+def neighbours(inventory: Inventory) -> list[str]:
+    """Returns the Compose projects of the other deployments on the host's machine."""
+    return machines.neighbours(*inventory.all_hosts)
+
+
 # What roles can look up.
 TERMS = {
     **CONCERNS,
     "deployment": deployment,
     "images": images,
     "layout": layout_of,
+    "neighbours": neighbours,
     "refused_values": refused_values,
     "restart_allowed": restart_allowed,
     "compose": compose,

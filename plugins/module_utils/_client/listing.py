@@ -60,7 +60,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "api_port": api_port(record) if container.role == "web" else 0,
-        "one_shot": container.one_shot,
+        "one_shot": container.one_shot or container.service == compose_document.MIGRATION,
         "database": database(environment),
         "ports": ports(record),
         "env_keys": sorted(environment),

@@ -89,6 +89,14 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     return ""
 
 
+def orphan_migrations(containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """The result of `orphan_migration` by Compose project, where there is one. `containers` are those of a host."""
+    found = list(containers)
+    projects = sorted({one["project"] for one in found if one["project"]})
+    versions = {name: orphan_migration(one for one in found if one["project"] == name) for name in projects}
+    return {name: version for name, version in versions.items() if version}
+
+
 def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
     """The key of its version; None for a tag that is none."""
     try:

@@ -134,11 +134,6 @@ def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], ex
     assert wa.unfinished(result, "leader") == expected
 
 
-def test_stale_line_names_container_and_keys() -> None:
-    line = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
-    assert line == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
-
-
 def test_failure_messages_contain_no_secret() -> None:
     message = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
     results = [

@@ -239,6 +239,15 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}, "others": []}
 
 
+def test_a_migration_without_a_client_that_runs_is_reported_by_project(engine: FakeDocker, run_module: Run) -> None:
+    for project, version in (("a", "v2.53.4"), ("b", "v2.51.2")):
+        engine.container(f"{project}-core", "r/coreapp:v2.51.2", project, "wacore", "exited", environment=IDENTITY)
+        engine.container(
+            f"{project}-upgrade", f"r/coreapp:{version}", project, "dbupgrade", "exited", environment=IDENTITY
+        )
+    assert run_module(MODULE, {"docker_host": engine.host})["orphan_migrations"] == {"a": "2.53.4"}
+
+
 def test_a_container_of_the_collection_is_recognised_by_its_label(engine: FakeDocker, run_module: Run) -> None:
     engine.container("owned", labels={"onprem.waba.deployment": "a"})
     engine.container("theirs", labels={"com.docker.compose.project.config_files": "/opt/waba/a/compose.yml"})

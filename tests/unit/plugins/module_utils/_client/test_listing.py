@@ -84,7 +84,6 @@ RECORD = {
     "HostConfig": {
         "PortBindings": {"443/tcp": [{"HostPort": "9090"}]},
         "RestartPolicy": {"Name": "always"},
-        "AutoRemove": True,
     },
     "NetworkSettings": {"Ports": {"443/tcp": [{"HostPort": "9090"}]}},
 }
@@ -164,6 +163,13 @@ def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
         "restart": "no",
         "ports": [],
     }
+
+
+@pytest.mark.parametrize(("service", "one_shot"), [("dbupgrade", True), ("wacore", False)])
+def test_a_migration_is_no_service_of_the_client(service: str, one_shot: bool) -> None:
+    one = container()
+    one.labels = {"com.docker.compose.service": service}
+    assert listing.describe(one, RECORD)["one_shot"] is one_shot
 
 
 def test_containers_of_one_or_all_projects_are_listed(engine: FakeDocker) -> None:

@@ -113,6 +113,9 @@ def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tup
     here = [container("wacore", *client), container(MIGRATION, *migration)]
     assert upgrade_plan.orphan_migration(here) == orphan
     assert upgrade_plan.orphan_migration(here[1:]) == ""
+    elsewhere = [{**one, "project": project} for one, project in zip([*here, here[1]], ["a", "a", "b"])]
+    outside = {**here[0], "project": ""}
+    assert upgrade_plan.orphan_migrations([*elsewhere, outside]) == ({"a": orphan} if orphan else {})
 
 
 @pytest.mark.parametrize(
