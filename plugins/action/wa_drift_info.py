@@ -10,6 +10,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
@@ -107,7 +108,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Reports unmanaged client containers as drift of the host, unless they belong to another number."""
         if not result["unmanaged"]:
             return
-        sorting = machines.sort_unmanaged(result["unmanaged"], desired.client(ours), *ours.all_hosts)
+        sorting = unmanaged.sort(result["unmanaged"], **desired.unmanaged(ours))
         containers = [*sorting["own"], *sorting["unknown"]]
         lines = [
             f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers

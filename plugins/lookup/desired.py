@@ -22,6 +22,7 @@ options:
       V(project) the options with which modules have Compose read the project before its files are written,
       V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
       V(neighbours) the Compose projects of other deployments on the machine,
+      V(guard) what M(waba.onprem.wa_info) needs to say what forbids a start,
       V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
     type: list
     elements: str
@@ -36,6 +37,7 @@ options:
       - images
       - layout
       - neighbours
+      - guard
       - refused_values
       - restart_allowed
       - compose

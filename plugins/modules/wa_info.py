@@ -55,6 +55,9 @@ options:
     type: list
     elements: str
     default: []
+  guard:
+    description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
+    type: dict
   min_statement_timeout:
     description:
       - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
@@ -141,6 +144,14 @@ actions:
   elements: str
   returned: always
   sample: []
+guard:
+  description:
+    - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
+      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
+    - C(kept) is a message about another number's containers, which are kept.
+  type: dict
+  returned: when O(guard) is given
+  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
 orphan_migrations:
   description:
     - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
@@ -622,6 +633,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -862,6 +874,8 @@ def read(module: AnsibleModule, result: Result) -> None:
         layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
         result.values["orphan_migrations"] = upgrade_plan.orphan_migrations(found)
+        if params["guard"]:
+            result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:
         result.values["identity"] = read_identity(engine, module, result)
     if "images" in gather and engine:
@@ -897,6 +911,7 @@ def main() -> None:
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},
             container_names={"type": "list", "elements": "str", "default": []},
+            guard={"type": "dict"},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},

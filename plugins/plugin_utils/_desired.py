@@ -15,6 +15,7 @@ import posixpath
 import shlex
 import typing as t
 
+from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -31,6 +32,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 )
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
@@ -394,7 +396,6 @@ def client(inventory: Inventory) -> State:
             for one in made["services"]
             for number in range(one.get("scale", 1))
         ],
-        "accept_unknown": "unknown_clients" in skipped(inventory),
     }
 
 
@@ -621,6 +622,30 @@ def neighbours(inventory: Inventory) -> list[str]:
     return machines.neighbours(*inventory.all_hosts)
 
 
+def unmanaged(inventory: Inventory) -> State:
+    """Returns the options of `_client.unmanaged.sort`."""
+    found = client(inventory)
+    return {
+        "project": found["project"],
+        "neighbours": neighbours(inventory),
+        "database": found["database"],
+        "ports": [port["outside"] for one in found["services"] for port in one["ports"]],
+        "known": machines.databases_of_others(*inventory.all_hosts),
+        "names": found["compose_container_names"],
+        "accepted": "unknown_clients" in skipped(inventory),
+    }
+
+
+def guard(inventory: Inventory) -> State:
+    """Returns the facts of the inventory for `_client.guard.check`."""
+    return {
+        "unmanaged": unmanaged(inventory),
+        "adopt": command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, inventory.host),
+        "single": (inventory.given("wa_topology") or "single") == "single",
+        "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+    }
+
+
 # What roles can look up.
 TERMS = {
     **CONCERNS,
@@ -628,6 +653,7 @@ TERMS = {
     "images": images,
     "layout": layout_of,
     "neighbours": neighbours,
+    "guard": guard,
     "refused_values": refused_values,
     "restart_allowed": restart_allowed,
     "compose": compose,

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
@@ -21,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 HOSTS = ("a.example.com", "b.example.com", "c.example.com")
 SHARED: dict[str, t.Any] = {
@@ -136,7 +139,6 @@ def test_the_client_of_a_single_host() -> None:
         "media_folder": "",
         "container_names": [],
         "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-        "accept_unknown": False,
     }
     assert {key: found[key] for key in expected} == expected
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
@@ -719,3 +721,26 @@ def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
     found = desired.checked_compose(inventory(wa_topology="ring"))
     assert found["compose"] == {}
     assert found["refusal"].startswith("deployment support: wa_topology: 'ring' is unknown; expected one of: single")
+
+
+def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory() -> None:
+    ours = inventory(wa_client_skip=["unknown_clients"], wa_client_container_names="x,y")
+    here = {**ours.variables["hostvars"]["support"], "ansible_host": "m"}
+    other = {**here, "wa_client_web_port": 9191, "wa_db_env_name_prefix": "c_"}
+    hostvars = {"support": here, "c": other, "d": {**other, "ansible_host": "n"}}
+    variables = {**ours.variables, **here, "hostvars": hostvars, "groups": {"all": [*hostvars]}}
+    found = desired.guard(Inventory(variables, Templar(loader=DataLoader(), variables=variables).template))
+    assert found == {
+        "unmanaged": {
+            "project": "wa-support",
+            "neighbours": ["wa-c"],
+            "database": "db.example.com:3306/",
+            "ports": [9090],
+            "known": [["wa-c", "db.example.com:3306/c_"], ["wa-d", "db.example.com:3306/c_"]],
+            "names": ["wa-support-wacore-1", "wa-support-waweb-1"],
+            "accepted": True,
+        },
+        "adopt": "ansible-playbook --limit support waba.onprem.adopt -e wa_adopt_dir=./adopted",
+        "single": True,
+        "starts": ["x", "y"],
+    }
