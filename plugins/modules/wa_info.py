@@ -144,6 +144,18 @@ actions:
   elements: str
   returned: always
   sample: []
+active:
+  description: The names of the client's services that run, or that Docker is about to start.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: [wa-support-wacore-1, wa-support-waweb-1]
+started_at_boot:
+  description: The names of the client's services that Docker starts with the host, also when they were stopped.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: []
 guard:
   description:
     - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
@@ -873,7 +885,11 @@ def read(module: AnsibleModule, result: Result) -> None:
         path = params["media_path"]
         layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
-        result.values["orphan_migrations"] = upgrade_plan.orphan_migrations(found)
+        result.values.update(
+            active=client_starts.active(found),
+            started_at_boot=client_starts.started_at_boot(found),
+            orphan_migrations=upgrade_plan.orphan_migrations(found),
+        )
         if params["guard"]:
             result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:

@@ -68,6 +68,20 @@ def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
     return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
 
 
+def active(containers: Containers) -> list[str]:
+    """Returns the names of the client's services that run, or that Docker is about to start."""
+    return [str(one["name"]) for one in containers if not one["one_shot"] and one["state"] in ACTIVE]
+
+
+def started_at_boot(containers: Containers) -> list[str]:
+    """Returns the names of the client's services that Docker starts when the host comes back, though they were stopped.
+
+    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
+    """
+    services = [one for one in containers if not one["one_shot"]]
+    return [str(one["name"]) for one in services if one["restart"] in ("always", "on-failure")]
+
+
 def not_healthy(containers: Containers) -> list[str]:
     """Returns the client's services that do not run or are not healthy, each with its state."""
     services = [one for one in containers if not one["one_shot"]]

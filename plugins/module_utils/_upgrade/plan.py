@@ -51,21 +51,6 @@ def waves(asked: t.Any) -> list[int | str]:
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
 
 
-def restarting_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.
-
-    `looked` are the results of `wa_info` in a loop over members. That is what the policies `always` and `on-failure` mean (Docker's
-    documentation of restart policies).
-    """
-    found = []
-    for one in looked:
-        restarting = [each for each in one["containers"] if each["restart"] in ("always", "on-failure")]
-        names = [each["name"] for each in restarting if not each["one_shot"]]
-        if names:
-            found.append({**one["item"], "names": names})
-    return found
-
-
 def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """The version that a migration without a journal has brought, or may have brought, a stopped client's database to, or "".
 
