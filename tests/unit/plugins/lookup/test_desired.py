@@ -17,10 +17,10 @@ from ansible_collections.waba.onprem.plugins.lookup.desired import LookupModule
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 
 
-def look_up(*terms: str, **given: t.Any) -> list[dict[str, t.Any]]:
+def look_up(*terms: str, **given: t.Any) -> list[t.Any]:
     ours = inventory(**given)
     lookup = LookupModule(loader=DataLoader(), templar=Templar(loader=DataLoader(), variables=ours.variables))
-    found: list[dict[str, t.Any]] = lookup.run([*terms], {**ours.variables})
+    found: list[t.Any] = lookup.run([*terms], {**ours.variables})
     return found
 
 
