@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
@@ -116,12 +117,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Reports unmanaged client containers as drift of the host, unless they belong to another number."""
         if not result["unmanaged"]:
             return
-        sorting = machines.sort_unmanaged(result["unmanaged"], desired.client(ours), *ours.all_hosts)
-        containers = [*sorting["replaceable"], *sorting["unknown"]]
+        sorting = unmanaged.sort(result["unmanaged"], **desired.unmanaged(ours))
+        containers = [*sorting["own"], *sorting["unknown"]]
         lines = [
             f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers
         ]
-        lines += [sorting["refusal"]] if sorting["refusal"] else []
+        lines += sorting["refused"]
         if lines:
             host = result["concerns"].setdefault("host", {"state": "in_sync"})
             host.setdefault("changes", []).extend(lines)

@@ -54,6 +54,9 @@ options:
     type: list
     elements: str
     default: []
+  guard:
+    description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
+    type: dict
   min_statement_timeout:
     description:
       - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
@@ -140,6 +143,33 @@ actions:
   elements: str
   returned: always
   sample: []
+active:
+  description: The names of the client's services that run, or that Docker is about to start.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: [wa-support-wacore-1, wa-support-waweb-1]
+started_at_boot:
+  description: The names of the client's services that Docker starts with the host, also when they were stopped.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: []
+guard:
+  description:
+    - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
+      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
+    - C(kept) is a message about another number's containers, which are kept.
+  type: dict
+  returned: when O(guard) is given
+  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
+orphan_migrations:
+  description:
+    - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
+    - The upgrade ends with its migration's container removed; where a journal tells of one that was interrupted, that decides.
+  type: dict
+  returned: when O(gather) has V(containers)
+  sample: {wa-support: 2.55.1}
 images:
   description: The client's images that the host has, sorted by name.
   type: list
@@ -466,9 +496,6 @@ containers:
     configuration_mount:
       description: The volume or folder of the host that holds its configuration; empty with C(WA_CONFIG_ON_DB=1), or without one.
       type: str
-    auto_remove:
-      description: Whether Docker removes it, and its volumes without a name, when it stops (C(docker run --rm)).
-      type: bool
     layer_media:
       description:
         - A file at O(media_path) that is in the container's own writable layer, where nothing is mounted there. It is lost
@@ -499,7 +526,6 @@ containers:
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       configuration_mount: wa-support_waentData
-      auto_remove: false
       layer_media: ""
       keeps_configuration: true
 database:
@@ -642,6 +668,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -666,6 +693,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
@@ -875,6 +903,13 @@ def read(module: AnsibleModule, result: Result) -> None:
         path = params["media_path"]
         layers = [listing.layer_media(engine, one, path) if path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
+        result.values.update(
+            active=client_starts.active(found),
+            started_at_boot=client_starts.started_at_boot(found),
+            orphan_migrations=upgrade_plan.orphan_migrations(found),
+        )
+        if params["guard"]:
+            result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:
         result.values["identity"] = read_identity(engine, module, result)
     if "images" in gather and engine:
@@ -910,6 +945,7 @@ def main() -> None:
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},
             container_names={"type": "list", "elements": "str", "default": []},
+            guard={"type": "dict"},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},

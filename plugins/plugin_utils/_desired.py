@@ -14,8 +14,10 @@ import posixpath
 import shlex
 import typing as t
 
+from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
@@ -30,9 +32,16 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold as holds
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, Inventory, Template
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
+    PROVISIONED,
+    Inventory,
+    Template,
+    refused_values,
+)
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -73,6 +82,12 @@ def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> st
         if there:
             return holds.describe(there, member)
     return ""
+
+
+def restart_allowed(inventory: Inventory) -> bool:
+    """Returns whether containers may be restarted now; a window needs the host's clock among its facts."""
+    now = (inventory.variables.get("ansible_facts") or {}).get("date_time") or {}
+    return client_starts.restart_allowed(inventory["wa_client_restart"], inventory["wa_client_restart_window"], now)
 
 
 def owner(inventory: Inventory) -> str | None:
@@ -123,7 +138,6 @@ def identity_facts(inventory: Inventory) -> State:
     return {
         **identity(inventory),
         "confirmed": inventory.given("wa_confirm_identity"),
-        "replace": boolean(inventory["wa_client_replace_unmanaged"]),
         "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
@@ -234,10 +248,15 @@ def services(inventory: Inventory) -> list[State]:
     return compose_document.rename(found, inventory["wa_client_service_names"])
 
 
-def _images(inventory: Inventory) -> dict[str, str]:
-    operators = inventory.given("wa_client_compose_dir") is not None
-    read = client_containers.written_repositories if operators else client_containers.repositories
-    return read(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+def images(inventory: Inventory) -> dict[str, str]:
+    """Returns the image of each kind, see `_deployment.client_containers.repositories`."""
+    return client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+
+
+def _written_images(inventory: Inventory) -> dict[str, str]:
+    if inventory.given("wa_client_compose_dir") is None:
+        return images(inventory)
+    return client_containers.written_repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:
@@ -247,7 +266,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         raise WaError("wa_db_env_engine", repr(engine), " or ".join(units.DATABASE_PORTS))
     return {
         "deployment": place,
-        "images": _images(inventory),
+        "images": _written_images(inventory),
         "version": version(inventory),
         "engine": engine,
         "services": services(inventory),
@@ -302,7 +321,7 @@ def compose(inventory: Inventory) -> State:
     files = [ours, *theirs] if given is None else [*theirs, ours]
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
     ours_there = services(inventory)
-    images = _images(inventory)
+    written = _written_images(inventory)
     return {
         "folder": folder,
         "files": files,
@@ -316,7 +335,7 @@ def compose(inventory: Inventory) -> State:
         "services": [one["name"] for one in ours_there] if theirs else [],
         "coreapp": next((one["name"] for one in ours_there if one["image"] == "coreapp"), ""),
         "migration": bool(theirs),
-        "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
+        "repositories": {one["name"]: written[one["image"]] for one in ours_there} if given is not None else {},
     }
 
 
@@ -410,6 +429,7 @@ def client(inventory: Inventory) -> State:
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
+        "registries": client_containers.registries(made["images"]),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         # The names that Compose gives.
         "compose_container_names": [
@@ -417,8 +437,6 @@ def client(inventory: Inventory) -> State:
             for one in made["services"]
             for number in range(one.get("scale", 1))
         ],
-        "replace_unmanaged": boolean(inventory["wa_client_replace_unmanaged"]),
-        "accept_unknown": "unknown_clients" in skipped(inventory),
     }
 
 
@@ -429,8 +447,7 @@ def compose_file_of(
     template: Template,
 ) -> tuple[State, str]:
     """Returns the role's Compose file for a host, as a mapping and as text, from the variables of all hosts."""
-    variables = {**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}
-    made = client(Inventory(variables, template))
+    made = client(Inventory.of_host(host, hostvars, groups, template))
     return made["document"], made["files"][0]["content"]
 
 
@@ -492,8 +509,7 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     if metrics:
         found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
     if inventory.given("wa_images") is not None:
-        images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
-        found["-i"] = json.dumps(images, sort_keys=True, separators=(",", ":"))
+        found["-i"] = json.dumps(images(inventory), sort_keys=True, separators=(",", ":"))
     if inventory.given("wa_docker_host") is not None:
         found["-H"] = inventory.given("wa_docker_host")
     return found
@@ -521,7 +537,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "files",
             "kept_files",
             "container_names",
-            "replace_unmanaged",
         )
         place = deployment(inventory)
         called = {
@@ -634,9 +649,45 @@ def removal_for_comparison(inventory: Inventory) -> State:
     )
 
 
+def neighbours(inventory: Inventory) -> list[str]:
+    """Returns the Compose projects of the other deployments on the host's machine."""
+    return machines.neighbours(*inventory.all_hosts)
+
+
+def unmanaged(inventory: Inventory) -> State:
+    """Returns the options of `_client.unmanaged.sort`."""
+    found = client(inventory)
+    return {
+        "project": found["project"],
+        "neighbours": neighbours(inventory),
+        "database": found["database"],
+        "ports": [port["outside"] for one in found["services"] for port in one["ports"]],
+        "known": machines.databases_of_others(*inventory.all_hosts),
+        "names": found["compose_container_names"],
+        "accepted": "unknown_clients" in skipped(inventory),
+    }
+
+
+def guard(inventory: Inventory) -> State:
+    """Returns the facts of the inventory for `_client.guard.check`."""
+    return {
+        "unmanaged": unmanaged(inventory),
+        "adopt": command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, inventory.host),
+        "single": (inventory.given("wa_topology") or "single") == "single",
+        "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+    }
+
+
 # What roles can look up.
 TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
+    "deployment": deployment,
+    "images": images,
+    "layout": layout_of,
+    "neighbours": neighbours,
+    "guard": guard,
+    "refused_values": refused_values,
+    "restart_allowed": restart_allowed,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,

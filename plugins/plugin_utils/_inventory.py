@@ -109,6 +109,17 @@ class Inventory:
         self._template = template
         self._read: dict[str, t.Any] = {}
 
+    @classmethod
+    def of_host(
+        cls,
+        host: str,
+        hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+        groups: t.Mapping[str, t.Sequence[str]],
+        template: Template,
+    ) -> Inventory:
+        """Returns the variables of any host of the inventory."""
+        return cls({**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}, template)
+
     def given(self, name: str) -> t.Any:
         """Returns the inventory's value; None if it is not set or is `omit`."""
         if name not in self._read:
@@ -149,6 +160,11 @@ def unknown(names: t.Iterable[str]) -> list[str]:
     return found
 
 
+def refused_values(inventory: Inventory) -> list[str]:
+    """Returns a message for each variable of the host with a value that argument specs cannot detect as invalid."""
+    return values.refusals({name: inventory.given(name) for name in values.checked(inventory.variables)})
+
+
 def refusals(inventory: Inventory) -> list[str]:
     """Returns the errors that the roles of `PROVISIONED` would report for the host's variables."""
     options = {name: one for each in main_specs().values() for name, one in each.items()}
@@ -166,6 +182,5 @@ def refusals(inventory: Inventory) -> list[str]:
     given = {name: inventory.given(name) for name in options if inventory.given(name) is not None}
     found = list(ArgumentSpecValidator(options).validate(given, validate_role_argument_spec=True).error_messages)
     if not found:
-        named = values.checked(name for name in inventory.variables if name.startswith("wa_"))
-        found = values.refusals({name: inventory.given(name) for name in named})
+        found = refused_values(inventory)
     return list(dict.fromkeys(found))

@@ -13,7 +13,6 @@ import typing as t
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
@@ -76,23 +75,3 @@ def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[l
     known = _databases or _each(groups, lambda one: topology.database_of(hostvars, one))
     own = topology.database_of(hostvars, host)[0]
     return [[project, database] for name, project, database in known if name != own and database]
-
-
-def sort_unmanaged(
-    containers: t.Iterable[t.Mapping[str, t.Any]],
-    desired: t.Mapping[str, t.Any],
-    hostvars: HostVars,
-    host: str,
-    groups: Groups,
-) -> dict[str, t.Any]:
-    """Returns the result of `_client.unmanaged.sort` for the containers of `host`; `desired` is the client's desired state."""
-    return unmanaged.sort(
-        containers,
-        desired["project"],
-        neighbours(hostvars, host, groups),
-        desired["database"],
-        [port["outside"] for one in desired["services"] for port in one["ports"]],
-        databases_of_others(hostvars, host, groups),
-        desired["compose_container_names"],
-        desired["accept_unknown"],
-    )

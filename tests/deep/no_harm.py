@@ -169,39 +169,14 @@ CASES: dict[str, Case] = {
         variables={"wa_client_restart": "report"},
     ),
     "foreign": Case(
-        "an unmanaged Webapp on another media volume, to be replaced",
-        ("media_volume",),
-        before="""docker rm --force wa-h1-waweb-1
-image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
-docker volume create planted
-docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 \
-    --volume planted:/usr/local/wamedia "$image"
-""",
-        after="docker rm --force web-by-hand; docker volume rm planted",
-        variables={"wa_client_replace_unmanaged": True},
-        again="is repaired",
-    ),
-    "layer": Case(
-        "an unmanaged Webapp without a media volume that has received media, to be replaced",
-        ("web-by-hand holds /usr/local/wamedia/outgoing/planted in its own writable layer", "docker cp"),
+        "a Webapp of the client outside Compose",
+        ("web-by-hand", "containers of this client outside the Compose project wa-h1", "by five commands"),
         before="""docker rm --force wa-h1-waweb-1
 image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
 docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
-docker exec web-by-hand sh -c 'mkdir -p /usr/local/wamedia/outgoing; echo x >/usr/local/wamedia/outgoing/planted'
 """,
         after="docker rm --force web-by-hand",
-        variables={"wa_client_replace_unmanaged": True},
         again="is repaired",
-    ),
-    "layer-empty": Case(
-        "an unmanaged Webapp without a media volume that has received no media, to be replaced",
-        (),
-        happens="is repaired",
-        before="""docker rm --force wa-h1-waweb-1
-image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
-docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
-""",
-        variables={"wa_client_replace_unmanaged": True},
     ),
     "state": Case(
         "another folder for lock, journal and states",

@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER, MOVE_GUIDE
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
@@ -466,9 +466,8 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     else:
         found.upgrade += [
             "is refused as long as the containers are outside Compose",
-            f"to move them into the Compose project {deployment_topology.names(client.deployment)['project']}, with an outage of "
-            "seconds: remove wa_project from the inventory, and run provision.yml -e wa_client_replace_unmanaged=true; the Compose "
-            "file for it is at the end of report.md",
+            f"five commands move them into the Compose project {deployment_topology.names(client.deployment)['project']} "
+            f"({MOVE_GUIDE}); its Compose file is at the end of report.md",
         ]
     found.changes.append(
         f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"

@@ -122,13 +122,9 @@ def _rank(one: Container) -> tuple[bool, bool]:
     return one["state"] not in _ALIVE, one["role"] == "web"
 
 
-def services(
-    containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
-) -> list[Container]:
-    """Returns the containers that identify the client: the project's; without any, those that it would `replace`."""
-    candidates = [one for one in service_containers(containers) if one["identity"]]
-    ours = [one for one in candidates if one["project"] == project]
-    return ours or [one for one in candidates if replace and one["project"] not in neighbours]
+def services(containers: t.Iterable[Container], project: str) -> list[Container]:
+    """Returns the containers that identify the client: those of its services in the project."""
+    return [one for one in service_containers(containers) if one["identity"] and one["project"] == project]
 
 
 def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_FOLDER) -> list[Found]:
@@ -307,20 +303,10 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     """Returns all differences of one host. `facts` are gathered by the role `wa_host`:
 
     `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (results of `wa_info` by member of this run),
-    `neighbours` (other Compose projects of the machine), `replace` (whether unmanaged containers are replaced),
     `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
     """
     host, project, inspections = facts["host"], facts["deployment"]["project"], facts["looks"]
-    known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory
-
-    def own(inspection: t.Mapping[str, t.Any]) -> list[Container]:
-        found = inspection.get("containers") or []
-        return [one for one in found if one["project"] == project or (one["project"], one.get("database")) not in known]
-
-    clients = {
-        name: services(own(inspection), project, facts["neighbours"], facts["replace"])
-        for name, inspection in inspections.items()
-    }
+    clients = {name: services(inspection.get("containers") or [], project) for name, inspection in inspections.items()}
     records = {name: _record(inspection.get("identity") or {}, project) for name, inspection in inspections.items()}
     files = {name: (inspection.get("identity") or {}).get("db_env") or {} for name, inspection in inspections.items()}
     everywhere = [one for those in clients.values() for one in those]
@@ -339,8 +325,9 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     current["media_volume"] = by_containers(
         clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
     ) or kept(records, "media_volume", [host], "as recorded on")
-    # If unmanaged containers are replaced, a client may move into another project.
-    current["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
+    # A client outside Compose may move into a project: `unmanaged.sort` finds its containers as long as they are there.
+    moves = not records.get(host, {}).get("project")
+    current["project"] = [] if moves or clients.get(host) else kept(records, "project", [host], "as recorded on")
     current["shards"] = kept(records, "shards", inspections, "as recorded on")
     for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
         current[attribute] = kept(records, attribute, [host], "as recorded on")

@@ -60,7 +60,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "api_port": api_port(record) if container.role == "web" else 0,
-        "one_shot": container.one_shot,
+        "one_shot": container.one_shot or container.service == compose_document.MIGRATION,
         "database": database(environment),
         "ports": ports(record),
         "env_keys": sorted(environment),
@@ -69,7 +69,6 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "hash": container.labels.get("com.docker.compose.config-hash", ""),
         "own": compose_document.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
-        "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),
         "configuration_mount": env_state.configuration_mount(
             container.role, environment, [(mount.name, mount.destination) for mount in container.mounts]
         ),

@@ -47,7 +47,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     "kept_files": {"type": "list", "elements": "path", "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
-    "replace_unmanaged": {"type": "bool", "default": False},
     "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
     "env_file": {"type": "path", "required": True},
@@ -84,9 +83,9 @@ def observe(
         differences = compare_recorded(engine, params)
     elif params["compose"] and run is not None and (operators or os.path.exists(params["compose"]["files"][0])):
         differences = compare_files(engine, params, run, stale, kept=not operators and waits(engine, params))
-        found.warnings += _log_warnings(engine, params) if operators else []
     else:
         differences = compare_project(engine, params, recorded, stale)
+    found.warnings += _log_warnings(engine, params) if operators or not params["project"] else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
     unproven = [
         f"{path} was changed and not proven since"
@@ -111,7 +110,7 @@ def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether containers of the project that another Compose file made are kept until an upgrade."""
     there = compose_project.containers(engine, params["project"])
     ours = {one["name"] for one in params["services"]} | {*(params["compose"] or {"services": ()})["services"]}
-    return not params["replace_unmanaged"] and any(not one.own and one.service in ours for one in there)
+    return any(not one.own and one.service in ours for one in there)
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
@@ -128,8 +127,6 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
         found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
-        caps = "" if _log_capped(record) else "; Docker keeps its log without a limit"
-        found.pending.append(f"{name} is kept as it was created, until wa_client_replace_unmanaged: true{caps}")
     if not params["container_names"] and not there:
         found.changes.append("there is no container of the client outside Compose")
     return found
@@ -201,11 +198,18 @@ def _own(params: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
-    """Returns a line for each container whose log grows without a limit, as its Compose file has it."""
-    there = compose_project.containers(engine, params["project"])
-    records = [(one.name, engine.inspect_id(one.id)) for one in there if one.service in params["compose"]["services"]]
+    """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
+    if params["project"]:
+        cure, wanted = "give its service logging options in the Compose file", params["compose"]["services"]
+        there = [
+            (one.name, one.id) for one in compose_project.containers(engine, params["project"]) if one.service in wanted
+        ]
+    else:
+        cure = "create it again with --log-opt max-size=50m"
+        there = [(one.name, one.id) for one in engine.client_containers("") if one.name in params["container_names"]]
+    records = [(name, engine.inspect_id(number)) for name, number in there]
     return [
-        f"Docker keeps the log of {name} without a limit: give its service logging options in the Compose file"
+        f"Docker keeps the log of {name} without a limit: {cure}"
         for name, record in records
         if record is not None and not _log_capped(record)
     ]

@@ -20,6 +20,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 KINDS = ("web", "coreapp")  # the last components of the vendor's two repositories
 MEDIA_FOLDER = "/usr/local/wamedia"
+# How a client outside Compose is moved into a project.
+MOVE_GUIDE = "docs/guides/adopt.md, Move a client into a Compose project"
 DATA_FOLDER = "/usr/local/waent"
 # Commands that start the client, with any image name. A sidecar that runs cleanup.sh by `docker exec` does not match.
 _LAUNCH = re.compile(r"^/opt/whatsapp/|/opt/whatsapp/bin/(?:launch|wait_on)_|launch_within_docker\.sh")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
@@ -250,8 +251,7 @@ def _outside_compose(now: Observed) -> Problem:
         return None
     return (
         "its containers were adopted outside Compose (wa_project is empty).",
-        "Move them into a project first, with an outage of seconds: remove wa_project from the inventory and run "
-        f"{now.facts['commands']['replace']}",
+        f"Move them into a project first, by five commands: {MOVE_GUIDE}.",
     )
 
 

@@ -85,7 +85,7 @@ GOOD: dict[str, t.Any] = {
     },
     "hooks": {"/srv/before.yml": ""},
     "upgraded": [],
-    "commands": {"go_on": "ansible-playbook GO", "replace": "ansible-playbook REPLACE"},
+    "commands": {"go_on": "ansible-playbook GO"},
     "secrets": {"password": "Canary-1"},
     "today": "2026-06-30",
     "leader": FOUND,

@@ -135,32 +135,6 @@ def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], ex
     assert wa.unfinished(result, "leader") == expected
 
 
-@pytest.mark.parametrize(
-    ("filter_name", "beside"),
-    [("replacement_refusal", "c has its configuration, registration included, on wadata,"), ("layer_refusal", "")],
-)
-def test_a_refusal_names_the_container_that_loses_its_registration(filter_name: str, beside: str) -> None:
-    kept, lost, mounted = (
-        {
-            "name": name,
-            "keeps_configuration": name != "b",
-            "configuration_mount": "wadata" if name == "c" else "",
-            "layer_media": "",
-        }
-        for name in "abc"
-    )
-    refusal = wa.FilterModule().filters()[filter_name]
-    assert refusal([kept]) == ""
-    assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
-    assert refusal([kept, mounted]).startswith(beside)
-    assert bool(refusal([mounted])) == bool(beside)
-
-
-def test_stale_line_names_container_and_keys() -> None:
-    line = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
-    assert line == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
-
-
 def test_failure_messages_contain_no_secret() -> None:
     message = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
     results = [
@@ -259,7 +233,6 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
         "first": "h1",
         "versions": ["2.53.4"],
     }
-    assert members(hostvars, deployment, ["h3"], "h3", {}, [{"version": "2.49.1"}])["versions"] == ["2.49.1", "2.51.2"]
     assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
         "rolling": False,
         "moving": [],
@@ -279,21 +252,20 @@ IDENTITY: dict[str, t.Any] = {
     "file": {},
     "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
     "confirmed": None,
-    "replace": False,
     "mount_path": "/usr/local/wamedia",
     "folder": "",
 }
 
 
 def test_another_client_is_refused_from_the_results_of_all_members() -> None:
-    facts, hosts, groups = IDENTITY, HOSTS, GROUPS
+    facts, hosts = IDENTITY, HOSTS
     recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
     hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
     refusal = wa.FilterModule().filters()["client_identity_refusal"]
-    refused = refusal(facts, hostvars, groups, hosts, ["leader"])
+    refused = refusal(facts, hostvars, hosts, ["leader"])
     assert "leader h2 (as recorded on h2) would become h1" in refused
     # A member that is not in this run does not count.
-    assert refusal(facts, hostvars, groups, ["h1"], ["leader"]) == ""
+    assert refusal(facts, hostvars, ["h1"], ["leader"]) == ""
 
 
 def upgrade_verdict(

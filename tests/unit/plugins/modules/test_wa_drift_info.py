@@ -337,26 +337,11 @@ def test_a_client_of_another_compose_file_has_a_pending_recreation(host: Observe
     assert look()["concerns"]["client"] == finding
 
 
-@pytest.mark.parametrize("restart", ["now", "window", "report"])
-def test_a_client_of_another_compose_file_is_recreated_where_it_is_to_be_replaced(
-    host: ObservedHost, look: Look, restart: str
-) -> None:
+def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(host: ObservedHost, look: Look) -> None:
     from_another_file(host)
-    host.desired["client"]["replace_unmanaged"] = True
-    state = "drifted" if restart == "now" else "restart_pending"
-    found = look(restart=restart)["concerns"]
-    assert found == {**dict.fromkeys(CONCERNS, SYNCED), "client": {"state": state, "restarts": OF_ANOTHER_FILE}}
-
-
-@pytest.mark.parametrize("replace_unmanaged", [False, True])
-def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(
-    host: ObservedHost, look: Look, replace_unmanaged: bool
-) -> None:
-    from_another_file(host)
-    host.desired["client"]["replace_unmanaged"] = replace_unmanaged
     created_with(host.core, WA_DB_PORT="3307")
     line = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
-    assert look()["concerns"]["db_env"] == (restarts(line) if replace_unmanaged else pending(line))
+    assert look()["concerns"]["db_env"] == pending(line)
 
 
 def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, look: Look) -> None:

@@ -230,6 +230,32 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}, "others": []}
 
 
+def test_what_forbids_a_start_is_reported(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("core-by-hand", "r/coreapp:v2.53.4", "", "", environment={**IDENTITY, "WA_DB_NAME_PREFIX": ""})
+    guard = {
+        "unmanaged": {"project": "a", "neighbours": [], "database": "", "names": ["core-by-hand"]},
+        "adopt": "ADOPT",
+        "single": True,
+        "starts": [],
+    }
+    found = run_module(MODULE, {"docker_host": engine.host, "guard": guard})["guard"]
+    assert (
+        "core-by-hand (r/coreapp:v2.53.4, outside Compose, running): containers of this client outside"
+        in found["refusal"]
+    )
+    assert (found["kept"], found["coreapps"]) == ("", [])
+    assert "guard" not in run_module(MODULE, {"docker_host": engine.host})
+
+
+def test_a_migration_without_a_client_that_runs_is_reported_by_project(engine: FakeDocker, run_module: Run) -> None:
+    for project, version in (("a", "v2.53.4"), ("b", "v2.51.2")):
+        engine.container(f"{project}-core", "r/coreapp:v2.51.2", project, "wacore", "exited", environment=IDENTITY)
+        engine.container(
+            f"{project}-upgrade", f"r/coreapp:{version}", project, "dbupgrade", "exited", environment=IDENTITY
+        )
+    assert run_module(MODULE, {"docker_host": engine.host})["orphan_migrations"] == {"a": "2.53.4"}
+
+
 def test_a_container_of_the_collection_is_recognised_by_its_label(engine: FakeDocker, run_module: Run) -> None:
     engine.container("owned", labels={"onprem.waba.deployment": "a"})
     engine.container("theirs", labels={"com.docker.compose.project.config_files": "/opt/waba/a/compose.yml"})

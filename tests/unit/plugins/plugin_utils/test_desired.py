@@ -13,6 +13,8 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
@@ -22,6 +24,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 HOSTS = ("a.example.com", "b.example.com", "c.example.com")
 SHARED: dict[str, t.Any] = {
@@ -47,7 +50,6 @@ RICH: dict[str, t.Any] = {
     "wa_media_volume_min_free": "5G",
     "wa_media_volume_require_mountpoint": True,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
-    "wa_client_replace_unmanaged": True,
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
     "wa_api_password": PASSWORD,
@@ -138,19 +140,10 @@ def test_the_client_of_a_single_host() -> None:
         "media_folder": "",
         "container_names": [],
         "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-        "replace_unmanaged": False,
-        "accept_unknown": False,
     }
     assert {key: found[key] for key in expected} == expected
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
     assert {"secret_files", "keep_adopted"} & {*found} == set()
-
-
-@pytest.mark.parametrize(("value", "expected"), [("yes", True), (True, True), ("false", False), (False, False)])
-def test_whether_containers_of_another_compose_file_are_replaced(value: t.Any, expected: bool) -> None:
-    given: dict[str, t.Any] = {"wa_client_replace_unmanaged": value}
-    assert desired.client(inventory(**given))["replace_unmanaged"] is expected
-    assert for_comparison(**given)["client"]["replace_unmanaged"] is expected
 
 
 def test_the_comparison_gets_services_and_neighbours() -> None:
@@ -158,7 +151,6 @@ def test_the_comparison_gets_services_and_neighbours() -> None:
     assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
-    assert found["replace_unmanaged"] is False
     assert {"document", "keep_adopted", "database", "project_dir"} & {*found} == set()
     assert {key for one in found["services"] for key in one} == {
         *("name", "image", "definition", "count", "restart", "networks")
@@ -192,13 +184,12 @@ def test_the_facts_by_which_a_client_is_recognised() -> None:
     assert desired.identity_facts(inventory()) == {
         **desired.identity(inventory()),
         "confirmed": None,
-        "replace": False,
         "mount_path": "/usr/local/wamedia",
         "folder": "",
     }
-    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}, "wa_client_replace_unmanaged": "yes"}
+    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}}
     found = desired.identity_facts(inventory(**given))
-    assert (found["confirmed"], found["replace"]) == ({"port": 1}, True)
+    assert found["confirmed"] == {"port": 1}
 
 
 @pytest.mark.parametrize(
@@ -740,3 +731,26 @@ def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
     found = desired.checked_compose(inventory(wa_topology="ring"))
     assert found["compose"] == {}
     assert found["refusal"].startswith("deployment support: wa_topology: 'ring' is unknown; expected one of: single")
+
+
+def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory() -> None:
+    ours = inventory(wa_client_skip=["unknown_clients"], wa_client_container_names="x,y")
+    here = {**ours.variables["hostvars"]["support"], "ansible_host": "m"}
+    other = {**here, "wa_client_web_port": 9191, "wa_db_env_name_prefix": "c_"}
+    hostvars = {"support": here, "c": other, "d": {**other, "ansible_host": "n"}}
+    variables = {**ours.variables, **here, "hostvars": hostvars, "groups": {"all": [*hostvars]}}
+    found = desired.guard(Inventory(variables, Templar(loader=DataLoader(), variables=variables).template))
+    assert found == {
+        "unmanaged": {
+            "project": "wa-support",
+            "neighbours": ["wa-c"],
+            "database": "db.example.com:3306/",
+            "ports": [9090],
+            "known": [["wa-c", "db.example.com:3306/c_"], ["wa-d", "db.example.com:3306/c_"]],
+            "names": ["wa-support-wacore-1", "wa-support-waweb-1"],
+            "accepted": True,
+        },
+        "adopt": "ansible-playbook --limit support waba.onprem.adopt -e wa_adopt_dir=./adopted",
+        "single": True,
+        "starts": ["x", "y"],
+    }

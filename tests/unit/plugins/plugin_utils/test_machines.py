@@ -103,32 +103,6 @@ def test_databases_of_other_deployments_are_listed(read: bool) -> None:
     assert machines.databases_of_others(hostvars, "c", groups) == [["wa-a", "db:3307/a_"]]
 
 
-def test_containers_outside_the_project_are_sorted_with_the_facts_of_the_inventory() -> None:
-    hostvars: dict[str, dict[str, t.Any]] = {
-        "a": {"wa_db_env_hostname": "db"},
-        "b": {
-            "wa_db_env_hostname": "db",
-            "wa_db_env_name_prefix": "b_",
-            "ansible_host": "a",
-            "wa_client_web_port": 9091,
-        },
-    }
-    groups = {"all": list(hostvars)}
-    desired = {
-        "project": "wa-a",
-        "database": "db:3306/",
-        "services": [{"ports": [{"outside": 9090}]}],
-        "compose_container_names": ["wa-a-waweb-1"],
-        "accept_unknown": False,
-    }
-    common = {"one_shot": False, "state": "running", "role": "core", "image": "core", "ports": []}
-    own = {"name": "core", "project": "", "database": "db:3306/", **common}
-    other = {"name": "theirs", "project": "wa-b", "database": "db:3306/b_", **common}
-    unknown = {"name": "third", "project": "x", "database": "other:3306/", **common}
-    found = machines.sort_unmanaged([own, other, unknown], desired, hostvars, "a", groups)
-    assert found == {"replaceable": [own], "others": [], "unknown": [unknown], "refusal": ""}
-
-
 @pytest.mark.parametrize("port", [22, "22"])
 def test_ssh_s_own_port_is_no_other_machine(port: int | str) -> None:
     hostvars = {"a": {"ansible_host": "H.example.com"}, "b": {"ansible_host": "h.example.com", "ansible_port": port}}

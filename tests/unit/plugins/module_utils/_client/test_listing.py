@@ -84,7 +84,6 @@ RECORD = {
     "HostConfig": {
         "PortBindings": {"443/tcp": [{"HostPort": "9090"}]},
         "RestartPolicy": {"Name": "always"},
-        "AutoRemove": True,
     },
     "NetworkSettings": {"Ports": {"443/tcp": [{"HostPort": "9090"}]}},
 }
@@ -130,7 +129,6 @@ def test_a_container_is_described_without_a_secret() -> None:
         "hash": "h1",
         "own": True,
         "mounts": [{"kind": "volume", "name": "media", "destination": "/usr/local/wamedia", "writable": True}],
-        "auto_remove": True,
         "configuration_mount": "",
         "keeps_configuration": True,
     }
@@ -156,18 +154,22 @@ def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
 def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    values = {
-        key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "auto_remove", "ports")
-    }
+    values = {key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "ports")}
     assert values == {
         "health": "",
         "hash": "",
         "exit_code": 0,
         "started_at": 0.0,
         "restart": "no",
-        "auto_remove": False,
         "ports": [],
     }
+
+
+@pytest.mark.parametrize(("service", "one_shot"), [("dbupgrade", True), ("wacore", False)])
+def test_a_migration_is_no_service_of_the_client(service: str, one_shot: bool) -> None:
+    one = container()
+    one.labels = {"com.docker.compose.service": service}
+    assert listing.describe(one, RECORD)["one_shot"] is one_shot
 
 
 def test_containers_of_one_or_all_projects_are_listed(engine: FakeDocker) -> None:

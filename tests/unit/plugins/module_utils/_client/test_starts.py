@@ -10,8 +10,10 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.starts import (
+    active,
     restart_allowed,
     second_coreapp,
+    started_at_boot,
     unrecorded,
 )
 
@@ -106,12 +108,6 @@ def test_unrecorded_stopped_containers_are_named() -> None:
     assert unrecorded(containers, ["a"]) == ["b", "d"]
 
 
-def test_a_replaced_coreapp_is_stopped_before_the_start() -> None:
-    other = core("other", project="wa-two")
-    assert second_coreapp([NORMAL, other], "wa-h1", None, OURS, [other]) == ""
-    assert "other" in second_coreapp([NORMAL, other], "wa-h1", None, OURS, [core("third")])
-
-
 @pytest.mark.parametrize(
     ("mode", "window", "now", "allowed"),
     [
@@ -129,3 +125,16 @@ def test_a_replaced_coreapp_is_stopped_before_the_start() -> None:
 )
 def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, now: dict[str, str], allowed: bool) -> None:
     assert restart_allowed(mode, window, now) is allowed
+
+
+def test_services_that_run_and_that_a_reboot_would_start_are_named() -> None:
+    containers = [
+        core("a", restart="always"),
+        core("b", "exited", restart="on-failure"),
+        core("c", "restarting"),
+        core("d", "paused", restart="no"),
+        core("e", "created"),
+        core("run", restart="always", one_shot=True),
+    ]
+    assert active(containers) == ["a", "c", "d"]
+    assert started_at_boot(containers) == ["a", "b"]

@@ -147,8 +147,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the containers belong to a Compose project",
         {"deployment": {**DEPLOYMENT, "project": ""}},
-        "h1: its containers were adopted outside Compose (wa_project is empty). Move them into a project first, with an outage of "
-        "seconds: remove wa_project from the inventory and run ansible-playbook REPLACE",
+        "h1: its containers were adopted outside Compose (wa_project is empty). Move them into a project first, by five "
+        "commands: docs/guides/adopt.md, Move a client into a Compose project.",
     ),
     (
         "the client runs",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers may be replaced, and under which names they are kept."""
+"""What would be lost if containers were recreated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._client.replacement import (
+from ansible_collections.waba.onprem.plugins.module_utils._client.recreation import (
     left_out_mounts,
     lost_by_compose_files,
-    lost_by_replacement,
+    lost_by_rendered_file,
     lost_with_layers,
-    other_media,
-    removed_by_a_stop,
-    set_aside,
 )
 
 PATH = "/usr/local/wamedia"
@@ -25,51 +22,14 @@ PATH = "/usr/local/wamedia"
 def container(name: str = "wacore", state: str = "running", *mounts: tuple[str, str, str]) -> dict[str, t.Any]:
     keys = ("kind", "name", "destination")
     return {
-        "id": f"id-{name}",
         "name": name,
         "state": state,
-        "restart": "always",
         "role": "core",
         "mounts": [dict(zip(keys, mount)) for mount in mounts],
         "keeps_configuration": True,
         "configuration_mount": "",
         "layer_media": "",
     }
-
-
-@pytest.mark.parametrize(
-    ("mounts", "device", "found"),
-    [
-        ([], "", ""),
-        ([("volume", "wa_media", PATH)], "", ""),
-        ([("volume", "wa_media", PATH + "/")], "", ""),
-        ([("volume", "other", PATH)], "", "volume other"),
-        ([("volume", "wa_media", PATH), ("volume", "other", "/var/log/whatsapp")], "", ""),
-        ([("volume", "other", "/var/log/whatsapp")], "", ""),
-        ([("volume", "other", PATH + "2")], "", ""),
-        ([("bind", "/srv/media", PATH)], "", "bind /srv/media"),
-        ([("bind", "/srv/media", PATH)], "/srv/media/", ""),
-        ([("bind", "/srv/other", PATH)], "/srv/media", "bind /srv/other"),
-        ([("volume", "other", PATH)], "/srv/media", "volume other"),
-        ([("tmpfs", "", PATH)], "", "tmpfs "),
-        # above, below, and both together with the wanted mount
-        ([("volume", "other", "/usr/local")], "", "volume other at /usr/local"),
-        ([("volume", "wa_media", "/usr/local")], "", "volume wa_media at /usr/local"),
-        ([("volume", "other", PATH + "/incoming/")], "", f"volume other at {PATH}/incoming"),
-        (
-            [("volume", "wa_media", PATH), ("volume", "other", PATH + "/incoming")],
-            "",
-            f"volume other at {PATH}/incoming",
-        ),
-        ([("volume", "wa_media", PATH), ("volume", "other", "/usr/local")], "", ""),
-    ],
-)
-def test_a_replacement_must_mount_the_same_media(mounts: list[tuple[str, str, str]], device: str, found: str) -> None:
-    message = other_media([container("wacore", "running", *mounts)], "wa_media", PATH + "/", device)
-    assert bool(message) == bool(found)
-    assert not message or message.startswith(
-        f"media volume wa_media: wacore has its media on {found}; expected wa_media, because"
-    )
 
 
 @pytest.mark.parametrize(
@@ -80,8 +40,8 @@ def test_a_replacement_must_mount_the_same_media(mounts: list[tuple[str, str, st
         (None, "wacore holds media that were not looked for in its own writable layer"),
     ],
 )
-@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_replacement])
-def test_media_in_a_container_layer_prevent_the_replacement(
+@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_rendered_file])
+def test_media_in_a_container_layer_prevent_the_recreation(
     rule: t.Callable[..., str], layer: str | None, message: str
 ) -> None:
     found = rule([{**container(), "layer_media": layer}, container("waweb")])
@@ -109,33 +69,19 @@ BESIDE = (
         ),
     ],
 )
-def test_a_registration_on_a_volume_prevents_the_replacement(mounts: dict[str, str], found: str) -> None:
+def test_a_registration_on_a_volume_prevents_the_recreation(mounts: dict[str, str], found: str) -> None:
     containers = [{**container(name), "configuration_mount": mount} for name, mount in mounts.items()]
-    assert lost_by_replacement(containers) == found
+    assert lost_by_rendered_file(containers) == found
     assert lost_with_layers(containers) == ""
 
 
-@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_replacement])
-def test_a_registration_in_a_container_layer_prevents_the_replacement(rule: t.Callable[..., str]) -> None:
+@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_rendered_file])
+def test_a_registration_in_a_container_layer_prevents_the_recreation(rule: t.Callable[..., str]) -> None:
     lost = {**container(), "keeps_configuration": False, "layer_media": f"{PATH}/a"}
     mounted = {**container("core2"), "configuration_mount": "wadata"}
     assert rule([mounted, lost, container("waweb")]).startswith(
         "wacore keeps its configuration, registration included, in its own writable layer; recreating it loses both. "
     )
-
-
-def test_a_container_with_auto_remove_cannot_be_set_aside() -> None:
-    assert removed_by_a_stop([{**container(), "auto_remove": False}]) == ""
-    assert removed_by_a_stop([{**container(), "auto_remove": True}]).startswith("wacore: made by docker run --rm")
-
-
-def test_containers_are_set_aside_under_another_name() -> None:
-    found = set_aside([container(), container("waweb", "exited"), container("old-replaced", "exited")])
-    assert [(one["name"], one["aside"], one["rename"], one["runs"]) for one in found] == [
-        ("wacore", "wacore-replaced", True, True),
-        ("waweb", "waweb-replaced", True, False),
-        ("old", "old-replaced", False, True),
-    ]
 
 
 ON_DB = {"environment": {"WA_CONFIG_ON_DB": "1"}}

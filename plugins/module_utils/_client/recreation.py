@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replaces unmanaged containers: they are renamed and kept until the new ones are healthy. Pure rules."""
+"""What would be lost if containers were recreated: configuration, media, mounts. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,30 +11,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-SUFFIX = "-replaced"
 _PLACE, _ON_DB = "on {}", f"in the database ({env_state.CONFIG_ON_DB}=1)"
-
-
-def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Returns each container with its name, its temporary name, and the state to restore.
-
-    A container renamed by an interrupted run already has the temporary name, and is restored as running.
-    """
-    found = []
-    for one in containers:
-        name = str(one["name"])
-        earlier = name.endswith(SUFFIX)
-        found.append(
-            {
-                "id": one["id"],
-                "name": name[: -len(SUFFIX)] if earlier else name,
-                "aside": name if earlier else name + SUFFIX,
-                "rename": not earlier,
-                "runs": earlier or one["state"] in ("running", "restarting", "paused"),
-                "restart": one["restart"],
-            }
-        )
-    return found
 
 
 def lost_with_layers(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
@@ -113,8 +90,8 @@ def _mounted(mount: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> st
     return str((volumes.get(source) or {}).get("name") or source)
 
 
-def lost_by_replacement(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Returns why containers of `wa_info` must not be replaced by those of the rendered file; empty if they may.
+def lost_by_rendered_file(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Returns why containers of `wa_info` must not be recreated from the rendered file; empty if they may.
 
     Their registration or media would be lost: the rendered file mounts no configuration.
     """
@@ -130,45 +107,4 @@ def lost_by_replacement(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
         f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would not be used. Move the "
         "configuration into the database first: start the container with WA_CONFIG_ON_DB=1; or start it from a Compose file of "
         "yours that mounts it, and run adopt.yml again."
-    )
-
-
-def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Returns why containers cannot be kept (Docker removes those with --rm when they stop); empty if they can."""
-    names = [str(one["name"]) for one in containers if one["auto_remove"]]
-    return (
-        f"{', '.join(names)}: made by docker run --rm, so that a stop removes it with its volumes that have no name, and it could "
-        "not be brought back; expected containers that can be set aside. Nothing was changed. See what its volumes hold "
-        "(docker inspect NAME), then stop it yourself"
-        if names
-        else ""
-    )
-
-
-def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path: str, device: str = "") -> str:
-    """Returns why containers cannot be replaced (their media are on another volume); empty if they can.
-
-    `path` is the mount path of media; mounts above or below it hold media, too. A bound folder counts as the volume if it
-    is the volume's `device`.
-    """
-    path = posixpath.normpath(path)
-    found = []
-    for one in containers:
-        mounts = [(mount, posixpath.normpath(mount["destination"])) for mount in one["mounts"]]
-        there = [place for _mount, place in mounts if place == path]
-        for mount, place in mounts:
-            above = f"{path}/".startswith(f"{place.rstrip('/')}/")
-            if not f"{place}/".startswith(f"{path}/") and (there or not above):
-                continue
-            wanted = device if mount["kind"] == "bind" else volume
-            if place != path or mount["name"].rstrip("/") != wanted.rstrip("/"):
-                at = "" if place == path else f" at {place}"
-                found.append(f"{one['name']} has its media on {mount['kind']} {mount['name']}{at}")
-    if not found:
-        return ""
-    return (
-        f"media volume {volume}: {'; '.join(found)}; expected {volume}, because the present media would not be used. "
-        "Nothing was changed. Set wa_media_volume_name to that volume, or wa_media_volume_driver_options to "
-        "{type: none, o: bind, device: FOLDER} for a folder; or copy the media there (docker cp) and confirm with "
-        f'wa_confirm_identity: {{"media_volume": "{volume}"}}'
     )
