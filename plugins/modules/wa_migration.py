@@ -8,148 +8,26 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_migration
 short_description: Migrate a client's database under the migration lock of its server
-version_added: 0.1.0
-description:
-  - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
-    keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
-  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration (operation V(migrate)
-    of M(waba.onprem.wa_upgrade_journal)), looks whether anybody still uses the database, starts the migration with O(argv), and waits for
-    its end. Meant for C(async) - it goes on without Ansible.
-  - Writes what it does into the journal, as C(migration). With the start the journal is at stage V(migrating); where the start is refused
-    it is at its stage before again. After a migration that has ended with 0, on a database that nobody else uses, it is at stage
-    V(starting).
-  - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
-    A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
-  - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
-    has lost its power within half a minute; MySQL and MariaDB do not before O(start_timeout) is over while O(argv) runs.
-  - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  deployment:
-    description: The deployment's name, which PostgreSQL shows to those who wait.
-    type: str
-    required: true
-  lock_file:
-    description: The lock file of the deployment's upgrade, which has begun.
-    type: path
-    required: true
-  container:
-    description: The name of the container that migrates.
-    type: str
-    required: true
-  argv:
-    description: The command that creates and starts it, and returns.
-    type: list
-    elements: str
-    required: true
-  chdir:
-    description: The folder in which O(argv) is run.
-    type: path
-  start_timeout:
-    description: How long O(argv) may take, in seconds or as text.
-    type: str
-    default: 5m
-  lock:
-    description: Whether to take the lock. Without it other deployments may migrate meanwhile.
-    type: bool
-    default: true
-  wait_timeout:
-    description:
-      - How long to wait for each holder of the lock, in seconds or as text. One that was lost with its session is waited for without end.
-    type: str
-    default: 2h
-  project:
-    description: The Compose project of the client.
-    type: str
-    required: true
+  deployment: {description: 'The deployment''s name, which PostgreSQL shows to those who wait.', type: str, required: true}
+  lock_file: {description: 'The lock file of the deployment''s upgrade, which has begun.', type: path, required: true}
+  container: {description: The name of the container that migrates., type: str, required: true}
+  argv: {description: 'The command that creates and starts it, and returns.', type: list, elements: str, required: true}
+  chdir: {description: The folder in which O(argv) is run., type: path}
+  start_timeout: {description: 'How long O(argv) may take, in seconds or as text.', type: str, default: 5m}
+  lock: {description: Whether to take the lock., type: bool, default: true}
+  wait_timeout: {description: 'How long to wait for each holder of the lock, in seconds or as text.', type: str, default: 2h}
+  project: {description: The Compose project of the client., type: str, required: true}
   single:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
     type: bool
     default: false
-extends_documentation_fragment:
-  - waba.onprem.attributes
-  - waba.onprem.database
-  - waba.onprem.docker
-  - waba.onprem.env
-attributes:
-  check_mode:
-    description: Returns who holds the lock, and neither takes it nor waits.
-  idempotent:
-    details: A migration whose container is there is not started again.
-notes:
-  - O(env_file) is needed.
-  - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
-    The session is idle in a transaction there that has seen no table.
-  - A Galera cluster supports no migration lock, since its nodes have no lock in common, or refuse one.
-author:
-  - waba.onprem contributors (@waba)
+extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.onprem.env]
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Take the migration lock of the database server, and migrate as soon as the journal allows it
-  waba.onprem.wa_migration:
-    deployment: support
-    lock_file: /var/lib/waba/support.lock
-    container: wa-support-dbupgrade-1
-    argv: [docker, compose, --profile, dbupgrade, up, --detach, --no-deps, dbupgrade]
-    chdir: /opt/waba/support
-    project: wa-support
-    env_file: /opt/waba/support/db.env
-  async: 86400
-  poll: 0
-
-- name: Wait for the migration lock
-  waba.onprem.wa_upgrade_journal:
-    operation: wait
-    path: /var/lib/waba/support.lock
-    until: ready
-    wait_timeout: 2h
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  type: list
-  elements: str
-  returned: always
-  sample: [start the migration wa-support-dbupgrade-1]
-migration:
-  description:
-    - What the journal says of the migration in the end; empty when another process migrates for this upgrade already, or when the migration
-      is not due. In check mode what it would say at first.
-  type: dict
-  returned: always
-  contains:
-    state:
-      description:
-        - V(waiting) for the lock; V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
-      type: str
-    holder:
-      description: Who holds the lock; empty for nobody else, and when it is not known.
-      type: str
-    unsupported_reason:
-      description: Why the server supports no migration lock for the client's user; empty when it does.
-      type: str
-    server:
-      description: Host and port of the database server.
-      type: str
-    exit_code:
-      description: The exit code of the migration; absent while it runs.
-      type: int
-    log:
-      description: The last lines of a migration that ended with another code than 0.
-      type: str
-      sample: database upgrade to 2.53.4 failed
-    message:
-      description: Why it has failed, or why the holder of the lock is not known.
-      type: str
-  sample:
-    state: ended
-    holder: ""
-    unsupported_reason: ""
-    server: db.example.com:3306
-    message: ""
-    exit_code: 0
-"""
+EXAMPLES = "#"
 
 import contextlib
 import math

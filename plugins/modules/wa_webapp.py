@@ -9,182 +9,46 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_webapp
 short_description: Health, first login, settings backup and figures of a WhatsApp Business API client
-version_added: 0.1.0
-description:
-  - Does one operation through the HTTPS API of the client's Webapp.
-  - V(health) waits until the client is as healthy as its topology wants it, and fails when it does not become so.
-  - V(reachable) waits until the Webapp answers, asked without a credential. That proves no health.
-  - V(first_login) gives a fresh client its administrator's password, and does nothing when it has that password.
-  - V(settings_backup) writes the client's settings and registration into a file on the managed host.
-  - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
-  - V(drain) waits until no callback is queued any more.
-  - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
+description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
     description: What to do.
     type: str
     choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc]
     default: health
-  topology:
-    description:
-      - What V(health) must look like. Nodes on standby are disconnected, and well.
-      - With V(single) the one Coreapp is connected, with V(high_availability) exactly one Coreapp, with
-        V(multiconnect) as many as O(shards) and the primary master.
-    type: str
-    choices: [single, high_availability, multiconnect]
-    default: single
-  shards:
-    description: The number of shards of a V(multiconnect) client.
-    type: int
-    default: 1
+  topology: {description: What V(health) must look like., type: str, choices: [single, high_availability, multiconnect], default: single}
+  shards: {description: The number of shards of a V(multiconnect) client., type: int, default: 1}
   containers:
-    description:
-      - Ids of Coreapps and masters of a cluster that V(health) must know as nodes. A node that was just recreated is
-        known only once it has arrived; without this the others alone would count as healthy.
+    description: Ids of Coreapps and masters of a cluster that V(health) must know as nodes.
     type: list
     elements: str
     default: []
-  expect_version:
-    description: The version that the API must report, with or without V(v); any when not given.
-    type: str
+  expect_version: {description: 'The version that the API must report, with or without V(v); any when not given.', type: str}
   wait:
     description: Whether V(health), V(reachable) and V(drain) wait; without it they check once and do not fail.
     type: bool
     default: true
-  wait_timeout:
-    description: How long to wait, in seconds or as text such as V(120s).
-    type: str
-    default: 120s
-  poll_interval:
-    description: The pause between two checks, in seconds or as text.
-    type: str
-    default: 1s
-  api_new_password:
-    description:
-      - The password for O(operation=first_login).
-      - The client wants 8 to 64 characters with a digit, an upper-case, a lower-case and a special character.
-    type: str
-  backup_password:
-    description: The password that O(operation=settings_backup) encrypts the backup with.
-    type: str
-  dest:
-    description:
-      - The file on the managed host for O(operation=settings_backup); only its owner can read it.
-      - Its folder must exist.
-    type: path
+  wait_timeout: {description: 'How long to wait, in seconds or as text such as V(120s).', type: str, default: 120s}
+  poll_interval: {description: 'The pause between two checks, in seconds or as text.', type: str, default: 1s}
+  api_new_password: {description: The password for O(operation=first_login)., type: str}
+  backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
+  dest: {description: The file on the managed host for O(operation=settings_backup); only its owner can read it., type: path}
   automatic:
     description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
     type: bool
   restart_marker:
-    description:
-      - A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
-        restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
-      - Remove it after the restart. Its folder must exist.
+    description: >-
+      A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
+      restarted.
     type: path
   refused_login_file:
-    description:
-      - A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it. With it a login that was
-        refused is not tried again with the same password for a day, by no run.
+    description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
     type: path
-extends_documentation_fragment:
-  - waba.onprem.api
-  - waba.onprem.attributes
-attributes:
-  idempotent:
-    support: partial
-    details: The client encrypts each backup anew, so O(operation=settings_backup) always writes its file.
-notes:
-  - A wrong password is tried once and never again in a run, since repeated wrong logins lock the account.
-  - Looking changes nothing, so V(health) waits and fails in check mode as otherwise; V(drain) then looks once and does not fail.
-author:
-  - waba.onprem contributors (@waba)
+extends_documentation_fragment: [waba.onprem.api]
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Wait until the new version serves
-  waba.onprem.wa_webapp:
-    operation: health
-    topology: single
-    expect_version: 2.53.4
-    wait_timeout: 5m
-    api_password: "{{ wa_api_password }}"
-
-- name: Give a fresh client its password
-  waba.onprem.wa_webapp:
-    operation: first_login
-    api_new_password: "{{ wa_api_password }}"
-
-- name: Save the settings backup
-  waba.onprem.wa_webapp:
-    operation: settings_backup
-    dest: /var/lib/waba/settings-backup.json
-    backup_password: "{{ backup_password }}"
-    api_password: "{{ wa_api_password }}"
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["wrote the settings backup /var/backups/waba/support-settings.json"]
-kind:
-  description: Which kind of failure the API's is, such as V(login); empty for another failure.
-  returned: when the module fails
-  type: str
-  sample: login
-healthy:
-  description: Whether the health is good for the topology, and the version the expected one.
-  returned: operation is health
-  type: bool
-  sample: true
-reason:
-  description: The nodes and their status, or why the health is not good.
-  returned: operation is health
-  type: str
-  sample: "coreapp: connected"
-nodes:
-  description: The C(health) part of the client's answer; a single client's only node is named C(coreapp).
-  returned: operation is health
-  type: dict
-  sample: {coreapp: {gateway_status: connected}}
-version:
-  description: The client's version as reported by the API, without V(v).
-  returned: operation is health
-  type: str
-  sample: 2.53.4
-queue:
-  description: The callbacks that are still queued.
-  returned: operation is drain
-  type: int
-  sample: 0
-stats:
-  description: The figures by name, each the sum over its labels.
-  returned: operation is stats
-  type: dict
-  sample: {callback_queue_size: 0}
-dest:
-  description: The file with the backup.
-  returned: operation is settings_backup
-  type: str
-  sample: /var/backups/waba/support-settings.json
-automatic:
-  description: Whether the client collects garbage in C(messages) by itself, after the module has run.
-  returned: operation is automatic_gc
-  type: bool
-  sample: true
-restart_needed:
-  description: Whether the Coreapps must be restarted for what was changed; older versions read the setting only when they start.
-  returned: operation is automatic_gc
-  type: bool
-  sample: false
-seconds:
-  description: How long it took.
-  returned: always
-  type: float
-  sample: 3.2
-"""
+EXAMPLES = "#"
 
 import contextlib
 import json
