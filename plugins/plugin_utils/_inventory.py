@@ -19,6 +19,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.template import trust_as_template
 
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -96,7 +97,7 @@ def known() -> frozenset[str]:
 
 def warm() -> None:
     """Fills the caches before workers are forked."""
-    for read in (defaults, main_specs, known):
+    for read in (defaults, main_specs, known, job_script.script):
         read()
 
 
