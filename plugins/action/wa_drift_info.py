@@ -112,6 +112,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | restart pending: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")
+        hostvars, host, groups = ours.all_hosts
+        if "health" in found and machines.is_first_unasked(
+            hostvars, host, groups, ours.variables.get("ansible_play_hosts_all", [host])
+        ):
+            display.display(
+                f"{ours.host} | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is "
+                "set. Set one"
+            )
         for text in provision_plan.alarms(found):
             display.display(f"{ours.host} | alarm: {text}")
 

@@ -20,6 +20,7 @@ _AFFECTED = {
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
     "removal": ("removal",),
+    "health": (),
     "automatic_gc": ("automatic_gc",),
 }
 
@@ -46,11 +47,18 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     for result in results.values():
         found.update(["trial_database"] if result.get("trial_database") else [])  # is not compared
         for name, finding in (result.get("concerns") or {}).items():
-            if differs(finding, result["restart"]):
+            if differs(finding, result["restart"]) and not (name == "automatic_gc" and _unasked(result["concerns"])):
                 found.update(_AFFECTED[name])
+    if "client" in found and any(_unasked(one.get("concerns") or {}) for one in results.values()):
+        found.add("automatic_gc")
     if split_volume(results):
         found.add("media_volume")
     return [name for name in ALL if name in found]
+
+
+def _unasked(found: Concerns) -> bool:
+    """Returns whether the setting of automatic GC is not known because the client does not serve."""
+    return bool(found.get("automatic_gc", {}).get("error") and found.get("health", {}).get("alarms"))
 
 
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -91,12 +99,12 @@ def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference, without restarts that have to wait.
 
-    That a client which is down cannot be asked is no difference of its own.
+    A client that is down, or does not serve, is one difference, not two.
     """
     texts = []
-    down = bool(found.get("client", {}).get("changes"))
     for name, finding in found.items():
-        if name == "automatic_gc" and finding.get("error") and down:
+        down = finding.get("error") and found.get("client", {}).get("changes")
+        if name == "automatic_gc" and (down or _unasked(found)):
             continue
         texts += [f"{name}: {text}" for text in finding.get("changes") or ()]
         if restart == NOW:
@@ -140,6 +148,8 @@ def remaining(found: Concerns, restart: str = NOW) -> list[str]:
     texts = []
     keys = ("changes", "restarts") if restart == NOW else ("changes",)
     for name, finding in found.items():
+        if name == "automatic_gc" and _unasked(found):
+            continue
         if finding["state"] == "drifted":
             texts += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]
         elif finding["state"] == "unknown":

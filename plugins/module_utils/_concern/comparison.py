@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     automatic_gc,
     client,
     db_env,
+    health,
     host,
     log_cleanup,
     media_volume,
@@ -38,6 +39,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
     "log_cleanup": log_cleanup.SPEC,
+    "health": health.SPEC,
     "automatic_gc": automatic_gc.SPEC,
     "removal": removal.SPEC,
 }
@@ -103,6 +105,7 @@ class HostComparison:
         self.unmanaged: list[dict[str, t.Any]] = []
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.session = health.Session(write)
         self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
@@ -138,6 +141,7 @@ class HostComparison:
                 )
             finding.warnings += concern.warnings
             found[name] = finding
+        self.session.close()
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -220,4 +224,9 @@ class HostComparison:
         return removal.observe(self._docker, concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
-        return automatic_gc.observe(concern.params)
+        return automatic_gc.observe(concern.params, self.session)
+
+    def _health(self, concern: t.Any) -> Finding:
+        if self.engine is None:
+            return Finding()  # the concern `host` reports the reason
+        return health.observe(self.engine, concern.params, self.session)

@@ -42,7 +42,7 @@ class Driver:
         machines._placed.clear()
 
     def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
-        variables = inventory(**given).variables
+        variables = inventory(**{"wa_api_password": PASSWORD, **given}).variables
         action = object.__new__(wa_drift_info.ActionModule)
         action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
         action._templar = Templar(loader=DataLoader(), variables=variables)
@@ -71,7 +71,7 @@ def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
     assert (call["restart"], call["probe"]) == ("now", False)
     assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
     assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
-    expected = desired.for_comparison(inventory(**GIVEN), [])
+    expected = desired.for_comparison(inventory(wa_api_password=PASSWORD, **GIVEN), [])
     assert merged(call["desired"], call["secrets"]) == expected
 
 
@@ -204,6 +204,18 @@ def test_an_alarm_is_displayed_and_is_no_drift(driver: Driver) -> None:
     driver.set_concerns(health=DEAD)
     assert driver()["drift"] == []
     assert driver.lines == [f"support | alarm: {ALARM}"]
+
+
+def test_a_client_that_nobody_can_ask_is_named(driver: Driver) -> None:
+    driver.set_concerns(health={"state": "in_sync"})
+    driver(wa_api_password=None)
+    assert driver.lines == [
+        "support | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is set. Set one"
+    ]
+    driver.lines.clear()
+    driver(wa_api_password=None, wa_api_key="k")
+    driver(wa_api_password=None, wa_client_api_new_password="p")
+    assert driver.lines == []
 
 
 @pytest.mark.parametrize(
