@@ -147,11 +147,11 @@ calls:
   returned: always
   sample: [{services: [], dependencies: true, recreate: auto}]
 restart_policies:
-  description: The containers whose restart policy differs from that of their service, each with C(name) and the C(policy) of its service.
+  description: The containers whose restart policy differs from that of their service, each with C(name) and the C(policy) of its service, and C(retries).
   type: list
   elements: dict
   returned: always
-  sample: [{name: wa-support-waweb-1, policy: unless-stopped}]
+  sample: [{name: wa-support-waweb-1, policy: unless-stopped, retries: 0}]
 surplus:
   description: Names of the containers to remove because this host no longer has their service; Compose leaves them.
   type: list

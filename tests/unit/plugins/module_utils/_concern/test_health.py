@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 HEALTH = ("GET", "/v1/health")
+DATABASE = {"WA_DB_HOSTNAME": "db"}
 PASSWORD, WRONG = "Right-1234", "Wrong-1234"
 LOGIN, LOGOUT, ASK = "POST /v1/users/login", "POST /v1/users/logout", "GET /v1/health"
 
@@ -25,8 +26,8 @@ LOGIN, LOGOUT, ASK = "POST /v1/users/login", "POST /v1/users/logout", "GET /v1/h
 @pytest.fixture
 def params(fake: FakeWebapp, engine: FakeDocker, tmp_path: Path) -> dict[str, t.Any]:
     fake.on(*HEALTH, (200, {"meta": META, "health": {"gateway_status": "connected"}}))
-    engine.container("wa-a-wacore-1", "r/coreapp:v2.53.4", "wa-a", "wacore")
-    engine.container("wa-a-waweb-1", "r/web:v2.53.4", "wa-a", "waweb")
+    engine.container("wa-a-wacore-1", "r/coreapp:v2.53.4", "wa-a", "wacore", environment=DATABASE)
+    engine.container("wa-a-waweb-1", "r/web:v2.53.4", "wa-a", "waweb", environment=DATABASE)
     return {
         **{name: spec.get("default") for name, spec in health.SPEC.items()},
         "docker_host": engine.host,
@@ -133,9 +134,8 @@ def test_nobody_is_asked_in_vain(
 def test_only_recorded_containers_outside_compose_have_to_run(
     fake: FakeWebapp, engine: FakeDocker, params: dict[str, t.Any]
 ) -> None:
-    database = {"WA_DB_HOSTNAME": "db"}
-    engine.container("core", "r/coreapp:v2.53.4", "", environment=database)
-    engine.container("old-core", "r/coreapp:v2.51.2", "", state="exited", environment=database)
+    engine.container("core", "r/coreapp:v2.53.4", "", environment=DATABASE)
+    engine.container("old-core", "r/coreapp:v2.51.2", "", state="exited", environment=DATABASE)
     assert observe({**params, "project": "", "container_names": ["core"]}) == Finding()
     assert fake.paths() == [LOGIN, ASK, LOGOUT]
 
