@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
 display = Display()
+KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=5"  # as in playbooks/tasks/keep_ssh_alive.yml
 
 
 def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -33,6 +34,19 @@ def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.An
             shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]
             secrets[name]["files"] = [{"content": one["content"]} if "content" in one else {} for one in files]
     return shown, secrets
+
+
+def keep_alive(connection: t.Any, variables: t.Mapping[str, t.Any]) -> None:
+    """Lets a host that is lost during the comparison fail within half a minute, without a task of its own.
+
+    Existing SSH options come first, so that the operator's ServerAliveInterval takes precedence. An open connection of an earlier
+    playbook is not used, since it lacks these options.
+    """
+    if connection.transport != "ssh" or KEEP_ALIVE in (connection.get_option("ssh_extra_args") or ""):
+        return
+    connection.set_option("ssh_extra_args", f"{connection.get_option('ssh_extra_args') or ''} {KEEP_ALIVE}")
+    if "ansible_control_path_dir" not in variables:
+        connection.set_option("control_path_dir", f"{connection.get_option('control_path_dir')}/waba")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -60,6 +74,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if strict and self._task.check_mode and "wa_drift" in variables:
             return self._predicted(ours)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        keep_alive(self._connection, variables)
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
         )

@@ -96,6 +96,7 @@ attributes:
     support: partial
     details: The client encrypts each backup anew, so O(operation=settings_backup) always writes its file.
 notes:
+  - Run in a play, a wait of more than half a minute is made in steps of that length, and what is seen is displayed after each.
   - A wrong password is tried once and never again in a run, since repeated wrong logins lock the account.
   - Looking changes nothing, so V(health) waits and fails in check mode as otherwise; V(drain) then looks once and does not fail.
 author:
@@ -136,6 +137,11 @@ kind:
   returned: when the module fails
   type: str
   sample: login
+timed_out:
+  description: That it was not well within O(wait_timeout), after which another try may succeed.
+  returned: when the module fails for that
+  type: bool
+  sample: true
 healthy:
   description: Whether the health is good for the topology, and the version the expected one.
   returned: operation is health
@@ -245,6 +251,7 @@ def wait_for(
         if good or not patient:
             return
         if time.monotonic() + pause > end:
+            result.values["timed_out"] = True
             raise WaError(
                 subject,
                 reason,

@@ -27,6 +27,20 @@ GIVEN: dict[str, t.Any] = {
 SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
 
 
+class Connection:
+    """A connection with its options."""
+
+    def __init__(self, transport: str = "ssh", **options: str) -> None:
+        self.transport = transport
+        self.options = {"ssh_extra_args": "", "control_path_dir": "~/.ansible/cp", **options}
+
+    def get_option(self, name: str) -> str:
+        return self.options[name]
+
+    def set_option(self, name: str, value: str) -> None:
+        self.options[name] = value
+
+
 class Driver:
     """The action plugin with a module that returns one given result."""
 
@@ -45,6 +59,7 @@ class Driver:
         variables = inventory(**{"wa_api_password": PASSWORD, **given}).variables
         action = object.__new__(wa_drift_info.ActionModule)
         action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
+        action._connection = Connection("local")
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
         found: dict[str, t.Any] = action.run(None, {**variables})
@@ -296,3 +311,28 @@ def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
     found = driver()
     assert found["concerns"]["host"]["state"] == "unknown"
     assert len(found["drift"]) == 2
+
+
+# SSH keep-alives
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "variables", "expected"),
+    [
+        ("ssh", "", {}, (f" {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp/waba")),
+        (
+            "ssh",
+            "-o ServerAliveInterval=60",
+            {"ansible_control_path_dir": "~/.ansible/cp"},
+            (f"-o ServerAliveInterval=60 {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp"),
+        ),
+        ("ssh", wa_drift_info.KEEP_ALIVE, {}, (wa_drift_info.KEEP_ALIVE, "~/.ansible/cp")),  # a task has set them
+        ("local", "", {}, ("", "~/.ansible/cp")),
+    ],
+)
+def test_a_lost_host_fails_soon(
+    transport: str, given: str, variables: dict[str, str], expected: tuple[str, str]
+) -> None:
+    connection = Connection(transport, ssh_extra_args=given)
+    wa_drift_info.keep_alive(connection, variables)
+    assert (connection.options["ssh_extra_args"], connection.options["control_path_dir"]) == expected
