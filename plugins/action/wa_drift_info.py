@@ -21,6 +21,20 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 display = Display()
+KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=5"  # as in playbooks/tasks/keep_ssh_alive.yml
+
+
+def keep_alive(connection: t.Any, variables: t.Mapping[str, t.Any]) -> None:
+    """Lets a host that is lost during the comparison fail within half a minute, without a task of its own.
+
+    Existing SSH options come first, so that the operator's ServerAliveInterval takes precedence. An open connection of an earlier
+    playbook is not used, since it lacks these options.
+    """
+    if connection.transport != "ssh" or KEEP_ALIVE in (connection.get_option("ssh_extra_args") or ""):
+        return
+    connection.set_option("ssh_extra_args", f"{connection.get_option('ssh_extra_args') or ''} {KEEP_ALIVE}")
+    if "ansible_control_path_dir" not in variables:
+        connection.set_option("control_path_dir", f"{connection.get_option('control_path_dir')}/waba")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -49,6 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if strict and self._task.check_mode and "wa_drift" in variables:
             return self._predicted(ours)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        keep_alive(self._connection, variables)
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
         )
@@ -109,6 +124,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | {'held' if result['held'] else 'restart pending'}: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")
+        hostvars, host, groups = ours.all_hosts
+        if "health" in found and machines.is_first_unasked(
+            hostvars, host, groups, ours.variables.get("ansible_play_hosts_all", [host])
+        ):
+            display.display(
+                f"{ours.host} | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is "
+                "set. Set one"
+            )
         for text in provision_plan.alarms(found):
             display.display(f"{ours.host} | alarm: {text}")
 

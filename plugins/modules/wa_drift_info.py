@@ -13,7 +13,8 @@ description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and describes the differences.
   - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
-    host's own database. Its one trace is that each container writes a file into
+    host's own database. At the leader it asks the client's API whether the client serves. A refused login is remembered for a day.
+    Its one trace is that each container writes a file into
     the media volume, reads another container's, and removes it; not so in check mode.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
@@ -30,7 +31,7 @@ options:
     description: The concerns to compare; all of them when not given.
     type: list
     elements: str
-    choices: [host, media_volume, db_env, client, database, log_cleanup, automatic_gc, removal]
+    choices: [host, media_volume, db_env, client, database, log_cleanup, health, automatic_gc, removal]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
@@ -73,8 +74,8 @@ EXAMPLES = r"""
 RETURN = r"""
 concerns:
   description:
-    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc),
-      C(removal). What is empty is left out.
+    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(health),
+      C(automatic_gc), C(removal). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
       the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
       missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what

@@ -70,7 +70,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import client 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 # Failures that waiting does not resolve.
-_FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
+_FINAL = ("login", "locked", "first_login", "key", "expired", "denied", "tls", "token")
 # Messages of a client without its database. The Coreapp retries after 8 seconds, so more than two retries are sufficient.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
 _DATABASE_TIMEOUT = 20.0
@@ -94,6 +94,7 @@ def wait_for(
         if good or not patient:
             return
         if time.monotonic() + pause > end:
+            result.values["timed_out"] = True
             raise WaError(
                 subject,
                 reason,
@@ -137,7 +138,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
     path = module.params["refused_login_file"]
     refused = RefusedLogin(path) if path else None
     if refused:
-        refused.check(webapp, password, "Correct api_new_password")
+        refused.check(webapp, password, "Correct api_new_password", first_login=True)
 
     def has_password() -> bool:
         try:
@@ -312,7 +313,10 @@ def main() -> None:
     )
     params = module.params
     result = Result(
-        module, Redactor(params[name] for name in ("api_password", "api_token", "api_new_password", "backup_password"))
+        module,
+        Redactor(
+            params[name] for name in ("api_password", "api_token", "api_key", "api_new_password", "backup_password")
+        ),
     )
     begin = time.monotonic()
     try:

@@ -556,6 +556,8 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
                 "identity_file": place["identity_file"],
             }
         )
+    if "client" in found and deployment(inventory)["is_leader"]:
+        found["health"] = health(inventory)
     states = {inventory[f"wa_{name}_state"] for name in ("client", "message_gc")}
     wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
     if wanted and deployment(inventory)["is_leader"]:
@@ -576,24 +578,50 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     return found
 
 
-def automatic_gc(inventory: Inventory) -> State:
-    """Returns the desired automatic message GC, and the options for the client's API at the leader."""
-    place = deployment(inventory)
+def api(inventory: Inventory) -> State:
+    """Returns the options for the client's API at the leader."""
     ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
     password = inventory.given("wa_client_api_new_password")
     checked = inventory.given("wa_api_validate_certs")
     return _present(
         {
-            "automatic": inventory["wa_message_gc_automatic"],
             "api_url": url or topology.local_api_url(inventory["wa_client_web_port"]),
             "api_username": inventory.given("wa_api_username"),
+            "api_key": inventory.given("wa_api_key"),
             "api_password": inventory.given("wa_api_password") if password is None else password,
+            "first_login": password is not None or None,
             "api_ca_path": ca_path,
             # On a loopback connection the client's self-signed certificate needs no CA.
             "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
             "api_timeout": "10s",
-            "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
-            "refused_login_file": place["refused_login_file"],
+            "refused_login_file": deployment(inventory)["refused_login_file"],
+        }
+    )
+
+
+def automatic_gc(inventory: Inventory) -> State:
+    """Returns the desired automatic message GC."""
+    return {
+        **api(inventory),
+        "automatic": inventory["wa_message_gc_automatic"],
+        "restart_marker": deployment(inventory)["gc_state_file"].replace(".json", ".restart"),
+    }
+
+
+def health(inventory: Inventory) -> State:
+    """Returns how the client is asked whether it serves, and as what."""
+    services = [name for those in layout_of(inventory).values() for name in those]
+    nodes = sum(not name.startswith("web") for name in services)
+    return _present(
+        {
+            **docker(inventory),
+            **api(inventory),
+            # The Webapp waits 10 seconds for each node that does not answer (domain: health).
+            "api_timeout": f"{5 + 10 * max(nodes, 1)}s",
+            "project": deployment(inventory)["project"],
+            "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+            "topology": inventory.given("wa_topology"),
+            "shards": inventory.given("wa_shards"),
         }
     )
 

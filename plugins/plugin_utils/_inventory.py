@@ -28,8 +28,15 @@ PROVISIONED = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_c
 # What several roles and the playbooks read; docs/variables.md describes them.
 SHARED = frozenset(
     {
-        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password", "wa_api_ca_path", "wa_api_password"),
-        *("wa_api_url", "wa_api_username", "wa_api_validate_certs", "wa_become", "wa_confirm_identity"),
+        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password", "wa_api_ca_path", "wa_api_key"),
+        *(
+            "wa_api_password",
+            "wa_api_url",
+            "wa_api_username",
+            "wa_api_validate_certs",
+            "wa_become",
+            "wa_confirm_identity",
+        ),
         *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
         *(
             "wa_db_login_port",

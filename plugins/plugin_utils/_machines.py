@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
+_CREDENTIALS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []
@@ -68,6 +69,25 @@ def sharing_database(hostvars: HostVars, host: str, groups: Groups) -> list[str]
         read(hostvars, groups)
     place, _host, own = _sharer(hostvars, host)
     return [name for name, other in _sharing.get(place, ()) if place and other != own]
+
+
+def is_first_unasked(hostvars: HostVars, host: str, groups: Groups, hosts: t.Iterable[str]) -> bool:
+    """Returns whether `host` is the first leader of `hosts` whose client nobody can ask, so that it is displayed once in a run."""
+
+    def asked(one: str) -> bool:
+        values = hostvars[one]
+        client = values.get("wa_client_state", "present") == "present"
+        return any(values.get(name) for name in _CREDENTIALS) or not (
+            client and topology.described(hostvars, one, groups)["is_leader"]
+        )
+
+    if asked(host):
+        return False
+    for one in hosts:
+        with contextlib.suppress(AnsibleError, WaError):  # as in `_each`
+            if not asked(one):
+                return one == host
+    return True
 
 
 def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[list[str]]:

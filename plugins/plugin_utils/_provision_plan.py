@@ -23,6 +23,7 @@ _AFFECTED = {
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
     "removal": ("removal",),
+    "health": (),
     "automatic_gc": ("automatic_gc",),
 }
 
@@ -76,11 +77,18 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     for result in results.values():
         compared = result.get("concerns") or {}
         for name, finding in (held(compared) if waits else compared).items():
-            if differs(finding, result["restart"]):
+            if differs(finding, result["restart"]) and not (name == "automatic_gc" and _unasked(compared)):
                 found.update(_AFFECTED[name])
+    if "client" in found and any(_unasked(one.get("concerns") or {}) for one in results.values()):
+        found.add("automatic_gc")
     if split_volume(results):
         found.add("media_volume")
     return [name for name in ALL if name in found]
+
+
+def _unasked(found: Concerns) -> bool:
+    """Returns whether the setting of automatic GC is not known because the client does not serve."""
+    return bool(found.get("automatic_gc", {}).get("error") and found.get("health", {}).get("alarms"))
 
 
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -121,12 +129,12 @@ def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference, without restarts that have to wait.
 
-    A client that is down is one difference, not two.
+    A client that is down, or does not serve, is one difference, not two.
     """
     texts = []
-    down = bool(found.get("client", {}).get("containers"))
     for name, finding in found.items():
-        if name == "automatic_gc" and finding.get("error") and down:
+        down = finding.get("error") and found.get("client", {}).get("containers")
+        if name == "automatic_gc" and (down or _unasked(found)):
             continue
         texts += [f"{name}: {text}" for key in ("changes", "containers") for text in finding.get(key) or ()]
         if restart == NOW:
@@ -170,6 +178,8 @@ def remaining(found: Concerns, restart: str = NOW) -> list[str]:
     texts = []
     keys = ("changes", "containers", *(("restarts",) if restart == NOW else ()))
     for name, finding in found.items():
+        if name == "automatic_gc" and _unasked(found):
+            continue
         if finding["state"] == "drifted":
             texts += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]
         elif finding["state"] == "unknown":

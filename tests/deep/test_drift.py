@@ -60,8 +60,24 @@ DRIFTS = {
     ),
     "a removed network": Drift(
         f"for name in {WEB} {CORE}; do docker network disconnect {PROJECT}_default $name; done; docker network rm {PROJECT}_default",
-        tuple(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
+        (
+            "alarm: the client does not serve: ...",
+            *(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
+        ),
         (WEB, CORE, "network"),
+    ),
+    "a Coreapp that was taken off its network and put back": Drift(
+        f"docker network disconnect {PROJECT}_default {CORE}; docker network connect {PROJECT}_default {CORE}",
+        (
+            "alarm: the client does not serve: ...",
+            f"client: {CORE} is on the network {PROJECT}_default without its name wacore (needs a restart)",
+        ),
+        (CORE,),
+    ),
+    "a memory limit": Drift(
+        f"docker update --memory 600m --memory-swap -1 {CORE}",
+        (f"client: {CORE} has the memory limit 600.0 MiB, expected none (needs a restart)",),
+        (CORE,),
     ),
     "log caps that somebody applied with Compose": Drift(
         f"cd {FOLDER}; cp -p compose.yml kept; sed -i 's/max-size: .*/max-size: 1g/' compose.yml;"
@@ -209,6 +225,31 @@ def test_a_host_that_is_lost_during_a_correction_ends_the_run(lab: Lab) -> None:
     finally:
         commands.docker("unpause", f"walab-{NAME}-h1")
     assert run.returncode == 4, output
+    assert "UNREACHABLE" in output
+    assert_in_sync(lab, synced)
+
+
+def test_a_wrong_api_password_fails_the_run_after_all_else(lab: Lab) -> None:
+    synced = lab.snapshot()
+    lab.host(f"rm /etc/cron.d/{PROJECT}-log-cleanup")
+    wrong = {**VARIABLES, "wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw"}
+    for text in ("HTTP 401", "this password was refused at"):
+        done = lab.play("provision", wrong)
+        assert done.code == 2, done.output
+        assert "it is not known whether the client serves: " in done.message
+        assert text in done.message
+        assert changes(without_ids(synced), without_ids(lab.snapshot())) == [], "all else is repaired"
+    assert_in_sync(lab, synced)
+
+
+def test_a_host_that_froze_with_an_open_connection_costs_half_a_minute(lab: Lab) -> None:
+    synced = lab.snapshot()
+    assert_in_sync(lab, synced)
+    commands.docker("pause", f"walab-{NAME}-h1")
+    try:
+        output = start(lab).communicate(timeout=120)[0]
+    finally:
+        commands.docker("unpause", f"walab-{NAME}-h1")
     assert "UNREACHABLE" in output
     assert_in_sync(lab, synced)
 

@@ -117,13 +117,15 @@ def plan(
     moving: t.Container[str] = (),
     undeclared: t.Collection[str] | None = None,
     proven: t.Mapping[str, str] | None = None,
+    altered: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[Step]:
     """Returns one step for each container, by services; then for those of the client whose service this host no longer has.
 
     By container: `differences` of its hash, and `env_changes`, the keys of a db.env that is not written yet. `moving` services still
     run on another host. A container that differs only in `undeclared` keys of db.env, or in what another version of the collection
     or of Compose writes, is not recreated; with None every difference recreates. One whose hash is not that of its service in
-    `proven`, the last applied file, was created from a file that was changed manually.
+    `proven`, the last applied file, was created from a file that was changed manually. `altered` are, by container,
+    `_compose.alteration.alterations`.
     """
     services = [*services]
     by_key = {network.key: network for network in networks}
@@ -134,7 +136,7 @@ def plan(
             reasons, waits = _reasons(
                 service, one, by_key, version, differences or {}, env_changes or {}, undeclared, proven
             )
-            detached = _detached(service, one, by_key)
+            detached = [*_detached(service, one, by_key), *(altered or {}).get(one.name, ())]
             step = _step(service, one, reasons + detached, by_key, recreate, version)
             if step.action == "recreate" and not reasons:
                 step = replace(step, forced=True)

@@ -9,29 +9,24 @@ import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, client
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
+from ansible_collections.waba.onprem.plugins.module_utils._concern.health import API_SPEC, Session
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 
 SPEC: dict[str, dict[str, t.Any]] = {
-    **client.ARGUMENT_SPEC,
+    **API_SPEC,
     "automatic": {"type": "bool", "required": True},
     "restart_marker": {"type": "path", "required": True},
-    "refused_login_file": {"type": "path", "required": True},
 }
 
 
-def observe(params: t.Mapping[str, t.Any]) -> Finding:
-    """Returns how the setting differs. A refused login is retried after a day, or when the password has changed."""
+def observe(params: t.Mapping[str, t.Any], session: Session) -> Finding:
+    """Returns how the setting differs."""
     found = Finding()
     if os.path.lexists(params["restart_marker"]):
         found.restarts.append("the Coreapps have not been restarted since the automatic GC was set")
     if not (params["api_password"] or params["api_token"]):
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
-    webapp = client.Webapp(params, retry_time=0.0)
-    refused = RefusedLogin(params["refused_login_file"])
-    refused.check(webapp, params["api_password"], "Correct wa_api_password")
-    with refused.session(webapp, params["api_password"]):
-        enabled = answers.automatic_gc(webapp.application())
+    enabled = answers.automatic_gc(session.log_in(params).application())
     if enabled != params["automatic"]:
         states = ("off", "on")
         found.changes.append(

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
@@ -81,6 +82,7 @@ def observe(
     operators = params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
     if not params["project"]:
         differences = compare_recorded(engine, params)
+        found.warnings += differences.warnings
     elif params["compose"] and run is not None and (operators or os.path.exists(params["compose"]["files"][0])):
         differences = compare_files(engine, params, run, stale, kept=not operators and waits(engine, params))
     else:
@@ -127,6 +129,11 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
         found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
+        policy = alteration.actual_policy(record)
+        if policy != "unless-stopped":
+            found.warnings.append(
+                f"{name} has the restart policy {policy}, expected unless-stopped: docker update --restart unless-stopped {name}"
+            )
     if not params["container_names"] and not there:
         found.changes.append("there is no container of the client outside Compose")
     return found
@@ -152,9 +159,11 @@ def compare_project(
         for one in params["services"]
     ]
     records = ((one, engine.inspect_id(one.id)) for one in there)
-    containers = [_container(one, record, stale) for one, record in records if record is not None]
+    networks = _networks(engine, services)
+    names = {one.id: one.name for one in networks if one.id}
+    containers = [_container(one, record, stale, names) for one, record in records if record is not None]
     kept = waits(engine, params)
-    return service_drift.compare(params["project"], services, containers, _networks(engine, services), kept)
+    return service_drift.compare(params["project"], services, containers, networks, kept)
 
 
 def compare_files(
@@ -181,7 +190,12 @@ def compare_files(
         recreate=compose_plan.LATER if kept else compose_plan.AUTO,
     )
     found = service_drift.Differences(kept=kept)
-    for step in project.plan():
+    steps = project.plan()
+    found.changes += [
+        f"{one['name']} has another restart policy than {one['policy']}, which the Compose file has"
+        for one in project.restart_policies(steps)
+    ]
+    for step in steps:
         if step.action not in ("none", "unknown"):  # nothing is recreated for what only Compose can tell
             lines = found.restarts if step.running else found.changes
             lines += [f"{step.container}: {reason}" for reason in step.reasons]
@@ -228,13 +242,14 @@ def _hashes(containers: t.Iterable[compose_plan.Found]) -> dict[str, str]:
 
 
 def _container(
-    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str]
+    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str], networks: t.Mapping[str, str]
 ) -> service_drift.Container:
     return service_drift.Container(
         **vars(one),
         health=health(record),
-        restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        restart=alteration.actual_policy(record),
         stale=one.name in stale,
+        altered=tuple(alteration.alterations(one.service, {}, networks, record)),
     )
 
 

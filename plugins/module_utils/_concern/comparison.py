@@ -19,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     client,
     database,
     db_env,
+    health,
     host,
     log_cleanup,
     media_volume,
@@ -43,6 +44,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
     "database": {**FILE_COMMON_ARGUMENTS, **database.SPEC},
     "log_cleanup": log_cleanup.SPEC,
+    "health": health.SPEC,
     "automatic_gc": automatic_gc.SPEC,
     "removal": removal.SPEC,
 }
@@ -112,6 +114,7 @@ class HostComparison:
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
         self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
         self.record: dict[str, str] = {}
+        self.session = health.Session(write)
         self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
@@ -150,6 +153,7 @@ class HostComparison:
         if self.record:
             definitions = self.database.get("definitions", "")
             self.record = client_inspection.next_record(self.recorded, self.record, self.hashes, definitions)
+        self.session.close()
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -246,4 +250,9 @@ class HostComparison:
         return removal.observe(self._docker, concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
-        return automatic_gc.observe(concern.params)
+        return automatic_gc.observe(concern.params, self.session)
+
+    def _health(self, concern: t.Any) -> Finding:
+        if self.engine is None:
+            return Finding()  # the concern `host` reports the reason
+        return health.observe(self.engine, concern.params, self.session)

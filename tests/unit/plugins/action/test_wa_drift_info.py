@@ -27,6 +27,20 @@ GIVEN: dict[str, t.Any] = {
 SYNCED = {name: {"state": "in_sync"} for name in (*desired.CONCERNS, "database")}
 
 
+class Connection:
+    """A connection with its options."""
+
+    def __init__(self, transport: str = "ssh", **options: str) -> None:
+        self.transport = transport
+        self.options = {"ssh_extra_args": "", "control_path_dir": "~/.ansible/cp", **options}
+
+    def get_option(self, name: str) -> str:
+        return self.options[name]
+
+    def set_option(self, name: str, value: str) -> None:
+        self.options[name] = value
+
+
 class Driver:
     """The action plugin with a module that returns one given result."""
 
@@ -42,10 +56,11 @@ class Driver:
         machines._placed.clear()
 
     def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
-        variables = inventory(**given).variables
+        variables = inventory(**{"wa_api_password": PASSWORD, **given}).variables
         action = object.__new__(wa_drift_info.ActionModule)
         action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
         action._loader = DataLoader()
+        action._connection = Connection("local")
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
         found: dict[str, t.Any] = action.run(None, {**variables})
@@ -72,7 +87,7 @@ def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
     assert (call["restart"], call["probe"]) == ("now", False)
     assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
     assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
-    expected = desired.for_comparison(inventory(**GIVEN), [])
+    expected = desired.for_comparison(inventory(wa_api_password=PASSWORD, **GIVEN), [])
     assert merged(call["desired"], call["secrets"]) == expected
 
 
@@ -250,6 +265,18 @@ def test_an_alarm_is_displayed_and_is_no_drift(driver: Driver) -> None:
     assert driver.lines == [f"support | alarm: {ALARM}"]
 
 
+def test_a_client_that_nobody_can_ask_is_named(driver: Driver) -> None:
+    driver.set_concerns(health={"state": "in_sync"})
+    driver(wa_api_password=None)
+    assert driver.lines == [
+        "support | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is set. Set one"
+    ]
+    driver.lines.clear()
+    driver(wa_api_password=None, wa_api_key="k")
+    driver(wa_api_password=None, wa_client_api_new_password="p")
+    assert driver.lines == []
+
+
 @pytest.mark.parametrize(
     ("skip_tags", "run_tags", "alarms"),
     [([], ["all"], [ALARM]), ([], ["db_env"], [ALARM]), (["health"], ["all"], []), (["db_env"], ["all"], [ALARM])],
@@ -328,3 +355,28 @@ def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
     found = driver()
     assert found["concerns"]["host"]["state"] == "unknown"
     assert len(found["drift"]) == 2
+
+
+# SSH keep-alives
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "variables", "expected"),
+    [
+        ("ssh", "", {}, (f" {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp/waba")),
+        (
+            "ssh",
+            "-o ServerAliveInterval=60",
+            {"ansible_control_path_dir": "~/.ansible/cp"},
+            (f"-o ServerAliveInterval=60 {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp"),
+        ),
+        ("ssh", wa_drift_info.KEEP_ALIVE, {}, (wa_drift_info.KEEP_ALIVE, "~/.ansible/cp")),  # a task has set them
+        ("local", "", {}, ("", "~/.ansible/cp")),
+    ],
+)
+def test_a_lost_host_fails_soon(
+    transport: str, given: str, variables: dict[str, str], expected: tuple[str, str]
+) -> None:
+    connection = Connection(transport, ssh_extra_args=given)
+    wa_drift_info.keep_alive(connection, variables)
+    assert (connection.options["ssh_extra_args"], connection.options["control_path_dir"]) == expected

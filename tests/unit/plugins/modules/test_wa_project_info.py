@@ -639,6 +639,6 @@ def test_a_manually_changed_restart_policy_is_corrected(
     one = add_container(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
     one["HostConfig"] = {"RestartPolicy": {"Name": policy}}
     found = info({"core": body})
-    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted} for wanted in expected]
+    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted, "retries": 0} for wanted in expected]
     lines = [f"update wa-a-core-1 (restart policy {wanted})" for wanted in expected]
     assert found["changes"] == (["start wa-a-core-1 (has exited)"] if one["State"] == "exited" else []) + lines

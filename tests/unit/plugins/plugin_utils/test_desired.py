@@ -290,6 +290,29 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
     }
 
 
+def test_only_the_leader_asks_whether_the_client_serves() -> None:
+    given = {**SHARED, "wa_api_password": PASSWORD, "wa_api_key": "k"}
+    found = {name: for_comparison(name, HOSTS, **given).get("health") for name in HOSTS}
+    assert found == {
+        "a.example.com": None,
+        "c.example.com": None,
+        "b.example.com": {
+            "project": "wa-support",
+            "container_names": [],
+            "topology": "high_availability",
+            "api_url": "https://127.0.0.1:9090",
+            "api_key": "k",
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "api_timeout": "55s",  # three Coreapps and two masters
+            "refused_login_file": "/var/lib/waba/api-login-support.json",
+        },
+    }
+    single = for_comparison(wa_client_api_new_password="New-Pw")["health"]
+    assert (single["api_timeout"], single["first_login"], "shards" in single) == ("15s", True, False)
+    assert "health" not in for_comparison(wa_client_state="absent")
+
+
 def test_the_log_cleanup() -> None:
     found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
     script, cron = found["files"]
@@ -351,9 +374,14 @@ def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], data
 
 @pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
 def test_of_an_absent_concern_only_what_is_left_is_compared(absent: str) -> None:
-    # Without a client or a db.env nobody asks its database.
-    others = {"removal"} if absent in ("db_env", "client") else {"removal", "database"}
-    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS, *others} - {absent}
+    # Without a client nobody asks for its health, and without a db.env nobody asks its database.
+    gone = {"client": {"client", "health", "database"}, "db_env": {"db_env", "database"}}.get(absent, {absent})
+    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {
+        *desired.CONCERNS,
+        "health",
+        "database",
+        "removal",
+    } - gone
 
 
 def test_what_is_compared_of_absent_concerns() -> None:

@@ -49,6 +49,16 @@ def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
     assert provision_plan.hosts_to_correct(results) == ["h1", "h2"]
 
 
+def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_its_own() -> None:
+    dead = {"state": "in_sync", "alarms": ["the client does not serve: a"]}
+    found = result(health=dead, automatic_gc=UNKNOWN)
+    assert provision_plan.concerns({"h1": found}) == []
+    assert provision_plan.lines(found["concerns"]) == provision_plan.remaining(found["concerns"]) == []
+    # Containers are recreated, after which the client may serve.
+    assert provision_plan.concerns({"h1": found, "h2": result(client=CHANGED)}) == ["db_env", "client", "automatic_gc"]
+    assert provision_plan.concerns({"h1": result(health=dead, automatic_gc=RESTART_NOW)}) == ["automatic_gc"]
+
+
 @pytest.mark.parametrize(
     ("plan", "skip_tags", "left"),
     [

@@ -124,6 +124,13 @@ def test_only_services_of_the_client_make_its_changes_wait(
     assert client.waits(docker, params) is waits
 
 
+def biz_core(host: ObservedHost, image: str = CORE) -> dict[str, t.Any]:
+    """Add a container outside Compose."""
+    made = host.engine.container("biz_core", image, project="", volume="m")
+    made["HostConfig"] = {"RestartPolicy": {"Name": "unless-stopped"}}
+    return made
+
+
 def from_another_file(container: dict[str, t.Any]) -> None:
     """Make a container one of an operator's Compose file."""
     for label in (compose_document.OWN_LABEL, compose_document.DEFINITION_LABEL):
@@ -209,7 +216,7 @@ def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
 def test_a_recorded_container_without_a_log_limit_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
 ) -> None:
-    host.engine.container("biz_core", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": log}
+    biz_core(host)["HostConfig"]["LogConfig"] = log
     host.engine.container("other", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": {}}
     outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
     line = "Docker keeps the log of biz_core without a limit: create it again with --log-opt max-size=50m"
@@ -239,17 +246,27 @@ def test_the_environment_of_a_container_is_not_shown(
 def test_outside_compose_the_recorded_containers_are_compared(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
 ) -> None:
-    host.engine.container("biz_core", CORE, project="", volume="m").update(plant)
+    biz_core(host).update(plant)
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == expected
     finding = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
     assert (finding.containers, finding.pending) == (expected.changes, expected.pending)
 
 
+def test_a_container_outside_compose_has_to_come_back_after_a_restart(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    biz_core(host)["HostConfig"]["RestartPolicy"] = {"Name": "no"}
+    outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
+    assert client.observe(docker, outside, False).warnings == [
+        "biz_core has the restart policy no, expected unless-stopped: docker update --restart unless-stopped biz_core"
+    ]
+
+
 def test_a_container_outside_compose_must_have_the_version(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
-    host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
+    biz_core(host, "r/coreapp:v2.51.2")
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == Differences(
         kept=True,
@@ -261,7 +278,7 @@ def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Dock
     outside = {**params, "project": "", "container_names": []}
     changes = ["there is no container of the client outside Compose"]
     assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=changes)
-    host.engine.container("biz_core", CORE, project="", volume="m")
+    biz_core(host)
     assert client.compare_recorded(docker, outside) == Differences(kept=True)
 
 
@@ -277,7 +294,7 @@ def test_the_hash_of_a_service_requires_equal_containers(host: ObservedHost, doc
 
 def test_unmanaged_clients_are_returned(host: ObservedHost, docker: Docker) -> None:
     host.engine.container("b-core", CORE, project="wa-b", volume="m")
-    host.engine.container("biz_core", CORE, project="", volume="m")
+    biz_core(host)
     host.engine.container("web", "nginx:1", project="")
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", [])] == ["b-core", "biz_core"]
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b"])] == ["biz_core"]
@@ -332,6 +349,7 @@ class Operators:
         host.web["Labels"][HASH] = digest({**self.bodies["waweb"], "image": WEB})
         for one in (host.core, host.web):
             one["Config"]["Env"] = []
+            one["HostConfig"]["RestartPolicy"] = {"Name": "no"}
         self.db, self.queue = self.add("db"), self.add("queue")
 
     def write(self) -> None:
@@ -404,6 +422,19 @@ def test_a_missing_container_of_an_operators_files_is_reported(operators: Operat
     for one in (operators.host.web, operators.db, operators.queue):
         del operators.engine.containers[one["Id"]]
     assert operators.compare(docker) == Differences(changes=["wa-a-waweb-1: is missing", "wa-a-db-1: is missing"])
+
+
+def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(
+    operators: Operators, docker: Docker
+) -> None:
+    operators.host.web["HostConfig"]["RestartPolicy"] = {"Name": "always"}
+    operators.host.core["HostConfig"]["NanoCpus"] = 500_000_000
+    operators.db["HostConfig"] = {"RestartPolicy": {"Name": "always"}, "Memory": 1 << 26}
+    assert operators.compare(docker) == Differences(
+        changes=["wa-a-waweb-1 has another restart policy than no, which the Compose file has"],
+        restarts=["wa-a-wacore-1: has the CPU limit 0.5, expected none"],
+        pending=["wa-a-db-1: has the memory limit 64.0 MiB, expected none"],  # is the operator's to recreate
+    )
 
 
 def test_another_version_is_a_restart(operators: Operators, docker: Docker) -> None:
