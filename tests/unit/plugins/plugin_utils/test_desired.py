@@ -70,6 +70,7 @@ def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t
 def test_the_host_of_a_single_client() -> None:
     assert desired.host(inventory()) == {
         "database_engine": "MYSQL",
+        "cron": True,
         "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
         "lock_file": "/var/lib/waba/support.lock",
         "compose_file": "/opt/waba/support/compose.yml",
@@ -79,6 +80,7 @@ def test_the_host_of_a_single_client() -> None:
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
     assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
+    assert not desired.host(inventory(wa_log_cleanup_state="absent"))["cron"]  # no job of ours
 
 
 def test_the_db_env_of_a_single_client() -> None:

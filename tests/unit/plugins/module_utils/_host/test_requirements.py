@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
-        self.folder, self.params = folder, {"docker_host": docker_host}
+        self.folder, self.params = folder, {"docker_host": docker_host, "cron": True}
 
     def program(self, name: str, prints: str = "") -> None:
         path = self.folder / name
@@ -159,8 +160,9 @@ def test_traces_of_every_vendor_are_found(host: Host, tmp_path: Path) -> None:
     [
         ("opt/docker-20.10/dockerd", "", "{}"),
         ("opt/files/docker/compose.yml", "", ""),
-        ("proc/12/comm", "dockerd\n", "process dockerd"),
-        ("proc/12/comm", "bash\n", ""),
+        ("proc/12/status", "Name:\tdockerd\nNSpid:\t12\n", "process dockerd"),
+        ("proc/12/status", "Name:\tdockerd\nNSpid:\t12\t1\n", ""),  # Docker in a container
+        ("proc/12/status", "Name:\tbash\nNSpid:\t12\n", ""),
         ("unit_folders/docker-support.service", "", "unit docker-support.service"),
         ("unit_folders/snap.docker.dockerd.service", "", "unit snap.docker.dockerd.service"),
         ("unit_folders/cron.service", "", ""),
@@ -297,16 +299,26 @@ def test_a_plugin_runs_before_its_engine(
     assert host_requirements.compose_runs(host, error) is runs
 
 
+PROGRAM = Path(sys.executable).read_bytes()
+
+
 @pytest.mark.parametrize(
-    ("plugin", "client", "found", "tried"),
+    ("plugin", "mode", "client", "found"),
     [
-        (True, True, True, False),  # nothing is executed if the plugin has its usual path
-        (True, False, False, True),
-        (False, True, False, True),
+        (PROGRAM, 0o755, True, True),  # nothing is executed
+        (PROGRAM, 0o755, False, False),
+        (PROGRAM, 0o644, True, False),
+        (b"", 0o755, True, False),
+        (b"<html>404</html>" * 10, 0o755, True, False),
+        (PROGRAM[:40], 0o755, True, False),
+        (PROGRAM[:100], 0o755, True, False),
+        (PROGRAM[: len(PROGRAM) // 2], 0o755, True, False),
+        (PROGRAM[:4] + b"\1" + PROGRAM[5:], 0o755, True, False),  # of 32 bits
+        (PROGRAM[:18] + b"\0\0" + PROGRAM[20:], 0o755, True, False),  # for another machine
     ],
 )
-def test_compose_is_recognised_by_the_path_of_its_plugin(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bool, client: bool, found: bool, tried: bool
+def test_compose_is_recognised_by_its_plugin_or_by_a_start_of_it(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bytes, mode: int, client: bool, found: bool
 ) -> None:
     errors: list[str] = []
 
@@ -318,11 +330,22 @@ def test_compose_is_recognised_by_the_path_of_its_plugin(
     monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "plugins")))
     (tmp_path / "plugins").mkdir()
     path = tmp_path / "plugins" / "docker-compose"
-    path.touch(mode=0o755 if plugin else 0o644)  # without the execute permission it does not count
+    path.write_bytes(plugin)
+    path.chmod(mode)
     if client:
         host.program("docker")
     assert host_requirements.has_compose(host, "no engine") is found
-    assert errors == ["no engine"] * tried
+    assert errors == ["no engine"] * (not found)
+
+
+def test_a_plugin_hides_those_in_later_folders(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "own"), str(tmp_path / "plugins")))
+    host.program("docker")
+    for folder in ("plugins", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "docker-compose").symlink_to(sys.executable if folder == "plugins" else "gone")
+        assert host_requirements.has_compose(host, "") is (folder == "plugins")
 
 
 @pytest.mark.parametrize(
@@ -337,6 +360,10 @@ def test_compose_is_recognised_by_the_path_of_its_plugin(
         ({12: "crontab"}, None, False),
         ({12: "cron"}, "none", True),
         ({}, "12", False),
+        # In a container: the kernel lists its PID in each namespace.
+        ({12: "cron\nNSpid:\t12\t7"}, None, False),
+        ({12: "cron\nNSpid:\t12\t7"}, "12", False),
+        ({12: "cron\nNSpid:\t12\t7", 13: "cron\nNSpid:\t13"}, None, True),
     ],
 )
 def test_a_running_cron_daemon_is_recognised(
@@ -344,7 +371,7 @@ def test_a_running_cron_daemon_is_recognised(
 ) -> None:
     for number, name in processes.items():
         (tmp_path / "proc" / str(number)).mkdir(parents=True)
-        (tmp_path / "proc" / str(number) / "comm").write_text(f"{name}\n")
+        (tmp_path / "proc" / str(number) / "status").write_text(f"Name:\t{name}\n")
     if pid_file is not None:
         (tmp_path / "cron.pid").write_text(pid_file)
     assert host_requirements.cron_runs([str(tmp_path / "none.pid"), str(tmp_path / "cron.pid")]) is runs
@@ -396,16 +423,62 @@ UnitFileState=masked
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (SHOWN, ["docker", "cron"]),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=enabled"), []),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=static"), []),
-        (SHOWN.replace("LoadState=loaded", "LoadState=masked"), []),
-        ("", []),
-        ("Failed to connect to bus: No such file or directory\n", []),
+        (SHOWN, {"docker": "disabled", "cron": "disabled", "docker.socket": "enabled", "ssh.socket": "masked"}),
+        ("Id=cron.service\nLoadState=loaded\nUnitFileState=static\n", {"cron": "static"}),
+        ("Id=cron.service\nLoadState=masked\nUnitFileState=masked\n", {"cron": "masked"}),
+        ("", {}),
+        ("Failed to connect to bus: No such file or directory\n", {}),
     ],
 )
-def test_services_that_systemd_does_not_start_at_boot_are_named(text: str, expected: list[str]) -> None:
-    assert host_requirements.disabled(text) == expected
+def test_the_state_of_services_at_boot_is_read(text: str, expected: dict[str, str]) -> None:
+    assert host_requirements.boot_states(text) == expected
+
+
+MASKED = SHOWN.replace("loaded\nUnitFileState=disabled\n\nId=crond", "masked\nUnitFileState=masked\n\nId=crond")
+NO_CLEANUP = "cron is masked, and so no log cleanup runs: systemctl unmask cron"
+
+
+@pytest.mark.parametrize(
+    ("needed", "shown", "runs", "found", "warnings"),
+    [
+        (True, SHOWN, True, {"cron": "is not started at boot"}, []),
+        (True, SHOWN, False, {"cron": "does not run"}, []),
+        (True, MASKED, True, {}, []),
+        (True, MASKED, False, {}, [NO_CLEANUP]),  # a start of it would fail, and the client would stay down
+        (False, SHOWN, False, {}, []),
+    ],
+)
+def test_cron_is_started_where_it_is_needed_and_can_be(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needed: bool,
+    shown: str,
+    runs: bool,
+    found: dict[str, str],
+    warnings: list[str],
+) -> None:
+    monkeypatch.setattr(host_requirements, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(host_requirements, "SERVICE_PLACES", ())
+    monkeypatch.setattr(host_requirements, "cron_runs", lambda: runs)
+    monkeypatch.setattr(
+        host,
+        "run_command",
+        lambda command, **_options: (
+            0,
+            "\n\n".join(one for one in shown.split("\n\n") if one.split("\n")[0][3:] in command),
+            "",
+        ),
+    )
+    host.params.update(docker_host="", cron=needed, database_engine="")
+    host.program("cron")
+    assert host_requirements.services(host) == (found, warnings)
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_cron_is_missing_only_where_it_is_needed(host: Host, needed: bool) -> None:
+    host.params.update(cron=needed, database_engine="")
+    assert ("cron" in host_requirements.missing(host, "", True)) is needed
 
 
 @pytest.mark.parametrize(
