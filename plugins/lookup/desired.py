@@ -17,13 +17,13 @@ description:
 options:
   _terms:
     description: Names of concerns; V(identity) returns the facts by which a client is recognised,
-      V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
+      V(api) the options for the client's API, V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(project) the options with which modules have Compose read the project before its files are written.
     type: list
     elements: str
     required: true
-    choices: [host, media_volume, db_env, client, log_cleanup, compose, checked_compose, identity, removal, project]
+    choices: [host, media_volume, db_env, client, log_cleanup, api, compose, checked_compose, identity, removal, project]
 """
 
 EXAMPLES = r"""

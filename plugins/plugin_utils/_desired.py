@@ -378,6 +378,7 @@ def client(inventory: Inventory) -> State:
         ],
         "replace_unmanaged": boolean(inventory["wa_client_replace_unmanaged"]),
         "accept_unknown": "unknown_clients" in skipped(inventory),
+        "api_host": api_host(inventory),
     }
 
 
@@ -527,22 +528,42 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
 
 def automatic_gc(inventory: Inventory) -> State:
     """Returns the desired automatic message GC, and the options for the client's API at the leader."""
-    place = deployment(inventory)
-    ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
-    password = inventory.given("wa_client_api_new_password")
-    checked = inventory.given("wa_api_validate_certs")
+    place, password = deployment(inventory), inventory.given("wa_client_api_new_password")
     return _present(
         {
+            **api(inventory),
+            **({} if password is None else {"api_password": password}),
             "automatic": inventory["wa_message_gc_automatic"],
-            "api_url": url or topology.local_api_url(inventory["wa_client_web_port"]),
-            "api_username": inventory.given("wa_api_username"),
-            "api_password": inventory.given("wa_api_password") if password is None else password,
-            "api_ca_path": ca_path,
-            # On a loopback connection the client's self-signed certificate needs no CA.
-            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
             "api_timeout": "10s",
             "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
             "refused_login_file": place["refused_login_file"],
+        }
+    )
+
+
+def api_host(inventory: Inventory) -> str:
+    """Returns the member whose Webapp is asked: each has the state of the complete client, and `wa_api_url` is the leader's address."""
+    place = deployment(inventory)
+    ours = inventory.given("wa_api_url") is None and "web" in layout_of(inventory)[inventory.host]
+    return inventory.host if place["is_leader"] or ours else str(place["leader"])
+
+
+def api(inventory: Inventory) -> State:
+    """Returns the options of the modules that call the client's API, on `api_host`."""
+    ca_path, url, host = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url"), api_host(inventory)
+    checked, theirs = inventory.given("wa_api_validate_certs"), inventory.variables["hostvars"][host]
+    published = [
+        inventory[name] if host == inventory.host else theirs.get(name, inventory[name])
+        for name in ("wa_client_web_port", "wa_client_web_bind_address")
+    ]
+    return _present(
+        {
+            "api_url": topology.local_api_url(*published) if url is None else url,
+            "api_username": inventory.given("wa_api_username"),
+            "api_password": inventory.given("wa_api_password"),
+            "api_ca_path": ca_path,
+            # A connection that never leaves the host needs no CA for the client's self-signed certificate.
+            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
         }
     )
 
@@ -605,6 +626,7 @@ def removal_for_comparison(inventory: Inventory) -> State:
 # What roles can look up.
 TERMS = {
     **CONCERNS,
+    "api": api,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,

@@ -44,7 +44,7 @@ def decide(
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
       recorded names
-    - `nodes`: the ids of Coreapps and masters; `api_ports`: the published ports of Webapps
+    - `nodes`: the ids of Coreapps and masters; `api_urls`: where the host reaches its Webapps
     """
     project = desired["project"]
     found = services(containers, project)
@@ -76,7 +76,7 @@ def decide(
         "missing": [name for name in recorded if name not in names],
         "unrecorded": starts.unrecorded(found, recorded),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
-        "api_ports": [one["api_port"] for one in containers if one["project"] == project and one["api_port"]],
+        "api_urls": [one["api_url"] for one in containers if one["project"] == project and one["api_url"]],
     }
 
 

@@ -36,7 +36,7 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
         (
             "dbenv",
             {},
-            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, compose, project, checked_compose, "
+            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, api, compose, project, checked_compose, "
             "identity, removal",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),

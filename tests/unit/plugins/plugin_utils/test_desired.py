@@ -289,6 +289,29 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("host", "given", "api_host", "url"),
+    [
+        ("b.example.com", {}, "b.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_port": 9190}, "a.example.com", "https://127.0.0.1:9190"),
+        ("a.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "a.example.com", "https://192.0.2.7:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "0.0.0.0"}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "::"}, "a.example.com", "https://[::1]:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "[2001:db8::7]"}, "a.example.com", "https://[2001:db8::7]:9090"),
+        ("a.example.com", {"wa_api_url": "https://lb"}, "b.example.com", "https://lb"),
+        # Without a Webapp of its own: the leader's, at the leader's address.
+        ("c.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "b.example.com", "https://192.0.2.7:9090"),
+    ],
+)
+def test_the_address_of_the_api(host: str, given: dict[str, t.Any], api_host: str, url: str) -> None:
+    ours = inventory(host, HOSTS, **SHARED, **given)
+    for name, services in zip(HOSTS, (["web", "core1"], ["web", "core2", "master1"], ["core3", "master2"])):
+        ours.variables["hostvars"][name]["wa_client_services"] = services
+    assert (desired.api_host(ours), desired.api(ours)["api_url"]) == (api_host, url)
+    assert desired.api(ours)["api_validate_certs"] is ("wa_api_url" in given)
+
+
 def test_the_log_cleanup() -> None:
     found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
     script, cron = found["files"]

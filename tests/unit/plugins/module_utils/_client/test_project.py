@@ -33,7 +33,7 @@ def container(service: str, state: str = "running", role: str = "core", **other:
         "own": True,
         "one_shot": False,
         "version": "2.53.4",
-        "api_port": 9090 if role == "web" else 0,
+        "api_url": "https://192.0.2.7:9090" if role == "web" else "",
         **other,
     }
 
@@ -68,7 +68,7 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "missing": [],
         "unrecorded": [],
         "nodes": ["id-wacore"],
-        "api_ports": [9090],
+        "api_urls": ["https://192.0.2.7:9090"],
     }
 
 
