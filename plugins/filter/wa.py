@@ -330,11 +330,25 @@ def client_members(
     host: str,
     renamed: t.Any = None,
     replaceable: t.Sequence[t.Mapping[str, t.Any]] = (),
+    lost: t.Sequence[str] = (),
+    measured: bool = True,
+    result: str = "wa_client_result",
 ) -> dict[str, t.Any]:
-    """Returns what the members among `hosts` have in common, see `_client.project.members`."""
-    found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
-    containers = {one: result.get("containers") or [] for one, result in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed), replaceable)
+    """Returns what the members among `hosts` have in common, see `_client.project.members`.
+
+    `result` is the name of the variable in which each has its result of `wa_info`, `lost` are the hosts that left the run.
+    """
+    found = {one: hostvars[one].get(result) or {} for one in deployment["members"] if one in hosts}
+    containers = {one: read.get("containers") or [] for one, read in found.items()}
+    return client_project.members(containers, deployment, host, bool(renamed), replaceable, lost, measured)
+
+
+def restart_permission(mode: str, window: str, date_time: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether containers may be restarted now. `date_time` is the host's fact, or empty if it was not read.
+
+    Only its time zone counts: in a run of many hosts the fact is hours old.
+    """
+    return client_starts.restart_allowed(mode, window, str(date_time.get("tz_offset", "")), time.time())
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
@@ -369,7 +383,7 @@ class FilterModule:
             "upgrade_path": _with_ansible_errors(topology.check_jump),
             "layout": _with_ansible_errors(layout.layout),
             "neighbour_projects": _with_ansible_errors(machines.neighbours),
-            "restart_permission": _with_ansible_errors(client_starts.restart_allowed),
+            "restart_permission": _with_ansible_errors(restart_permission),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
