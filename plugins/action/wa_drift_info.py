@@ -75,16 +75,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result, or a failure if differences remain of the concerns whose roles have run."""
+        """Returns the result, or a failure if differences remain of the concerns whose roles have run.
+
+        The failure has `hashes` as long as the client's own concerns are in order.
+        """
         tags = (ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip"))
         corrected = provision_plan.selected(result["concerns"], *tags)
         found = {name: result["concerns"][name] for name in corrected}
         # Only the role of the client restarts containers.
-        left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
+        restart = ours["wa_client_restart"] if "client" in corrected else "report"
+        left = provision_plan.remaining(found, restart)
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
-        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {remaining}.", "drift": left}
+        failure = {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {remaining}.", "drift": left}
+        client = {name: one for name, one in found.items() if name in provision_plan.CLIENT}
+        return failure if provision_plan.remaining(client, restart) else {**failure, "hashes": result["hashes"]}
 
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:

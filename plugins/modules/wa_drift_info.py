@@ -91,7 +91,7 @@ drift:
 hashes:
   description: Compose's hash of each service of the project, by its containers, as C(provision.yml) records it.
   type: str
-  returned: success
+  returned: success, and failures with O(fail_on_drift) that concern neither media volume nor db.env nor client
   sample: wacore=6c48c27ee3bb waweb=85da83c521e1
 marker:
   description: What the marker file in the media volume holds; V(null) when no container was asked.

@@ -11,11 +11,12 @@ Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
 ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
+CLIENT = ("media_volume", "db_env", "client")
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
     "trial_database": ("trial_database",),
-    "media_volume": ("media_volume", "db_env", "client"),
+    "media_volume": CLIENT,
     "db_env": ("db_env", "client"),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),

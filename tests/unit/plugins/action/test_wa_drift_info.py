@@ -31,7 +31,7 @@ class Driver:
     """The action plugin with a module that returns one given result."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
+        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None, "hashes": "wacore=6c48"}
         self.calls: list[dict[str, t.Any]] = []
         self.lines: list[str] = []
         self.warnings: list[str] = []
@@ -190,6 +190,19 @@ def test_fail_on_drift_fails_with_all_remaining_drifts(driver: Driver) -> None:
         "msg": "support: not as the inventory wants it: host: cron does not run. client: not known: Docker Engine: no answer.",
         "drift": left,
     }
+
+
+@pytest.mark.parametrize(
+    ("concern", "recorded"),
+    [("log_cleanup", True), ("automatic_gc", True), ("host", True), ("client", False), ("db_env", False)],
+)
+def test_only_a_failure_of_the_client_keeps_its_identity_from_being_recorded(
+    driver: Driver, concern: str, recorded: bool
+) -> None:
+    driver.set_concerns(**{concern: {"state": "drifted", "changes": ["the last log cleanup failed"]}})
+    found = driver({"fail_on_drift": True})
+    assert found["failed"]
+    assert found.get("hashes") == (driver.answer["hashes"] if recorded else None)
 
 
 # Unmanaged client containers
