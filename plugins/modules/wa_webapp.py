@@ -81,7 +81,8 @@ options:
     description:
       - A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
         restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
-      - Remove it after the restart. Its folder must exist.
+      - Remove it after the restart. Its folder must exist. Of several hosts, write the name of each into it whose Coreapps have
+        been restarted; another change of the setting empties it.
     type: path
   refused_login_file:
     description:
@@ -193,6 +194,12 @@ restart_needed:
   returned: operation is automatic_gc
   type: bool
   sample: false
+restarted:
+  description: The lines of O(restart_marker), the hosts whose Coreapps have been restarted since the change.
+  returned: operation is automatic_gc
+  type: list
+  elements: str
+  sample: [wa1.example.com]
 seconds:
   description: How long it took.
   returned: always
@@ -402,9 +409,11 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
     marker: str | None = module.params["restart_marker"]
-    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)))
+    restarted = files.read_lines(marker) if marker else []
+    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)), restarted=restarted)
     if wanted == now:
         return
+    result.values["restarted"] = []
     result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
     result.values["restart_needed"] |= not isinstance(newer, dict)
@@ -419,7 +428,9 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
 
 def write_marker(path: str) -> None:
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        )
     except OSError as error:
         raise WaError(
             f"restart_marker {path}",

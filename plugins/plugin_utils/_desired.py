@@ -529,6 +529,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
 def automatic_gc(inventory: Inventory) -> State:
     """Returns the desired automatic message GC, and the options for the client's API at the leader."""
     place, password = deployment(inventory), inventory.given("wa_client_api_new_password")
+    reached = inventory.variables.get("ansible_play_hosts", place["members"])
     return _present(
         {
             **api(inventory),
@@ -536,6 +537,8 @@ def automatic_gc(inventory: Inventory) -> State:
             "automatic": inventory["wa_message_gc_automatic"],
             "api_timeout": "10s",
             "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
+            "members": place["members"],
+            "absent": [one for one in place["members"] if one not in reached],
             "refused_login_file": place["refused_login_file"],
         }
     )

@@ -275,9 +275,13 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
             "api_validate_certs": False,
             "api_timeout": "10s",
             "restart_marker": "/var/lib/waba/gc-support.restart",
+            "members": [*HOSTS],
+            "absent": [],
             "refused_login_file": "/var/lib/waba/api-login-support.json",
         },
     }
+    limited = inventory("b.example.com", HOSTS, **given, ansible_play_hosts=["a.example.com", "b.example.com"])
+    assert desired.automatic_gc(limited)["absent"] == ["c.example.com"]
     assert "automatic_gc" not in for_comparison()
     for state in ("wa_client_state", "wa_message_gc_state"):
         assert "automatic_gc" not in for_comparison("b.example.com", HOSTS, **given, **{state: "absent"})
@@ -298,7 +302,12 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
         ("a.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "a.example.com", "https://192.0.2.7:9090"),
         ("a.example.com", {"wa_client_web_bind_address": "0.0.0.0"}, "a.example.com", "https://127.0.0.1:9090"),
         ("a.example.com", {"wa_client_web_bind_address": "::"}, "a.example.com", "https://[::1]:9090"),
-        ("a.example.com", {"wa_client_web_bind_address": "[2001:db8::7]"}, "a.example.com", "https://[2001:db8::7]:9090"),
+        (
+            "a.example.com",
+            {"wa_client_web_bind_address": "[2001:db8::7]"},
+            "a.example.com",
+            "https://[2001:db8::7]:9090",
+        ),
         ("a.example.com", {"wa_api_url": "https://lb"}, "b.example.com", "https://lb"),
         # Without a Webapp of its own: the leader's, at the leader's address.
         ("c.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "b.example.com", "https://192.0.2.7:9090"),
