@@ -81,19 +81,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result with its alarms, or a failure if differences remain of the concerns whose roles have run."""
+        """Returns the result with its alarms, or a failure if differences remain of the concerns whose roles have run.
+
+        The failure has the `record` as long as the client's own concerns are in order.
+        """
         tags = {kind: ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip")}
         corrected = provision_plan.selected(result["concerns"], tags["run"], tags["skip"])
         findings = provision_plan.held(result["concerns"]) if desired.hold(ours) else result["concerns"]
         found = {name: findings[name] for name in corrected if name in findings}
         # Only the role of the client restarts containers.
-        left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
+        restart = ours["wa_client_restart"] if "client" in corrected else "report"
+        left = provision_plan.remaining(found, restart)
         result["alarms"] = provision_plan.alarms(findings, skip_tags=tags["skip"])
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
         message = ". ".join([f"{ours.host}: not as the inventory wants it: {remaining}", *result["alarms"]])
-        return {"failed": True, "msg": f"{message}.", "drift": left, "alarms": result["alarms"]}
+        failure = {"failed": True, "msg": f"{message}.", "drift": left, "alarms": result["alarms"]}
+        client = {name: one for name, one in found.items() if name in provision_plan.CLIENT}
+        kept = ("record", "record_changed")
+        return (
+            failure if provision_plan.remaining(client, restart) else {**failure, **{key: result[key] for key in kept}}
+        )
 
     @staticmethod
     def _predicted(ours: inventory.Inventory) -> dict[str, t.Any]:

@@ -304,11 +304,17 @@ def client_members(
     hosts: t.Sequence[str],
     host: str,
     renamed: t.Any = None,
+    lost: t.Sequence[str] = (),
+    measured: bool = True,
+    result: str = "wa_client_result",
 ) -> dict[str, t.Any]:
-    """Returns what the members among `hosts` have in common, see `_client.project.members`."""
-    found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
-    containers = {one: result.get("containers") or [] for one, result in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed))
+    """Returns what the members among `hosts` have in common, see `_client.project.members`.
+
+    `result` is the name of the variable in which each has its result of `wa_info`, `lost` are the hosts that left the run.
+    """
+    found = {one: hostvars[one].get(result) or {} for one in deployment["members"] if one in hosts}
+    containers = {one: read.get("containers") or [] for one, read in found.items()}
+    return client_project.members(containers, deployment, host, bool(renamed), lost, measured)
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:

@@ -17,7 +17,7 @@ description:
 options:
   _terms:
     description: Names of concerns; V(identity) returns the facts by which a client is recognised,
-      V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
+      V(api) the options for the client's API, V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(hold) why the deployment's containers stay as they are, by the inventory or a file that the run has read, or an empty text,
       V(project) the options with which modules have Compose read the project before its files are written,
@@ -41,6 +41,7 @@ options:
       - guard
       - refused_values
       - restart_allowed
+      - api
       - compose
       - checked_compose
       - identity

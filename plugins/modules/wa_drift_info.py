@@ -117,7 +117,7 @@ hold:
 record:
   description: What a run that ends well records of the client; empty when the record has it already.
   type: dict
-  returned: success
+  returned: success, and failures with O(fail_on_drift) that concern neither media volume nor db.env nor client
   sample: {project: wa-support, version: 2.51.2}
 record_changed:
   description: Whether RV(record) tells of another client, or of another version of it, than the present record.

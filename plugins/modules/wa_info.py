@@ -449,9 +449,9 @@ containers:
     restart:
       description: Docker's word for its restart policy, such as V(unless-stopped).
       type: str
-    api_port:
-      description: The port of the host at which a Webapp's API is published; 0 for others, and when it is not.
-      type: int
+    api_url:
+      description: Where the host reaches a Webapp's API, by the port that is published; empty for others, and when none is.
+      type: str
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
@@ -515,7 +515,7 @@ containers:
       exit_code: 0
       started_at: 1769828412.5
       restart: unless-stopped
-      api_port: 9090
+      api_url: https://127.0.0.1:9090
       one_shot: false
       database: db.example.com:3306/
       ports: [9090]

@@ -231,9 +231,11 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
     marker: str | None = module.params["restart_marker"]
-    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)))
+    restarted = files.read_lines(marker) if marker else []
+    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)), restarted=restarted)
     if wanted == now:
         return
+    result.values["restarted"] = []
     result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
     result.values["restart_needed"] |= not isinstance(newer, dict)
@@ -248,7 +250,9 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
 
 def write_marker(path: str) -> None:
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        )
     except OSError as error:
         raise WaError(
             f"restart_marker {path}",

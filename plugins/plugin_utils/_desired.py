@@ -12,6 +12,7 @@ import hashlib
 import json
 import posixpath
 import shlex
+import time
 import typing as t
 
 from ansible import context
@@ -85,9 +86,13 @@ def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> st
 
 
 def restart_allowed(inventory: Inventory) -> bool:
-    """Returns whether containers may be restarted now; a window needs the host's clock among its facts."""
-    now = (inventory.variables.get("ansible_facts") or {}).get("date_time") or {}
-    return client_starts.restart_allowed(inventory["wa_client_restart"], inventory["wa_client_restart_window"], now)
+    """Returns whether containers may be restarted now.
+
+    Of the host's facts only the time zone counts: in a run of many hosts they are hours old. Without them a window is closed.
+    """
+    zone = ((inventory.variables.get("ansible_facts") or {}).get("date_time") or {}).get("tz_offset", "")
+    mode, window = inventory["wa_client_restart"], inventory["wa_client_restart_window"]
+    return client_starts.restart_allowed(mode, window, str(zone), time.time())
 
 
 def owner(inventory: Inventory) -> str | None:
@@ -110,6 +115,7 @@ def host(inventory: Inventory) -> State:
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
             "packages": inventory["wa_host_packages"] or None,
+            "cron": inventory["wa_log_cleanup_state"] == "present",
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
@@ -437,6 +443,7 @@ def client(inventory: Inventory) -> State:
             for one in made["services"]
             for number in range(one.get("scale", 1))
         ],
+        "api_host": api_host(inventory),
     }
 
 
@@ -578,21 +585,13 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     return found
 
 
-def api(inventory: Inventory) -> State:
-    """Returns the options for the client's API at the leader."""
-    ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
+def asked_api(inventory: Inventory) -> State:
+    """Returns the options with which a comparison asks the client's API at the leader."""
     password = inventory.given("wa_client_api_new_password")
-    checked = inventory.given("wa_api_validate_certs")
     return _present(
         {
-            "api_url": url or topology.local_api_url(inventory["wa_client_web_port"]),
-            "api_username": inventory.given("wa_api_username"),
-            "api_key": inventory.given("wa_api_key"),
-            "api_password": inventory.given("wa_api_password") if password is None else password,
-            "first_login": password is not None or None,
-            "api_ca_path": ca_path,
-            # On a loopback connection the client's self-signed certificate needs no CA.
-            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
+            **api(inventory),
+            **({} if password is None else {"api_password": password, "first_login": True}),
             "api_timeout": "10s",
             "refused_login_file": deployment(inventory)["refused_login_file"],
         }
@@ -601,10 +600,14 @@ def api(inventory: Inventory) -> State:
 
 def automatic_gc(inventory: Inventory) -> State:
     """Returns the desired automatic message GC."""
+    place = deployment(inventory)
+    reached = inventory.variables.get("ansible_play_hosts", place["members"])
     return {
-        **api(inventory),
+        **asked_api(inventory),
         "automatic": inventory["wa_message_gc_automatic"],
-        "restart_marker": deployment(inventory)["gc_state_file"].replace(".json", ".restart"),
+        "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
+        "members": place["members"],
+        "absent": [one for one in place["members"] if one not in reached],
     }
 
 
@@ -615,13 +618,41 @@ def health(inventory: Inventory) -> State:
     return _present(
         {
             **docker(inventory),
-            **api(inventory),
+            **asked_api(inventory),
             # The Webapp waits 10 seconds for each node that does not answer (domain: health).
             "api_timeout": f"{5 + 10 * max(nodes, 1)}s",
             "project": deployment(inventory)["project"],
             "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
             "topology": inventory.given("wa_topology"),
             "shards": inventory.given("wa_shards"),
+        }
+    )
+
+
+def api_host(inventory: Inventory) -> str:
+    """Returns the member whose Webapp is asked: each has the state of the complete client, and `wa_api_url` is the leader's address."""
+    place = deployment(inventory)
+    ours = inventory.given("wa_api_url") is None and "web" in layout_of(inventory)[inventory.host]
+    return inventory.host if place["is_leader"] or ours else str(place["leader"])
+
+
+def api(inventory: Inventory) -> State:
+    """Returns the options of the modules that call the client's API, on `api_host`."""
+    ca_path, url, host = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url"), api_host(inventory)
+    checked, theirs = inventory.given("wa_api_validate_certs"), inventory.variables["hostvars"][host]
+    published = [
+        inventory[name] if host == inventory.host else theirs.get(name, inventory[name])
+        for name in ("wa_client_web_port", "wa_client_web_bind_address")
+    ]
+    return _present(
+        {
+            "api_url": topology.local_api_url(*published) if url is None else url,
+            "api_username": inventory.given("wa_api_username"),
+            "api_key": inventory.given("wa_api_key"),
+            "api_password": inventory.given("wa_api_password"),
+            "api_ca_path": ca_path,
+            # A connection that never leaves the host needs no CA for the client's self-signed certificate.
+            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
         }
     )
 
@@ -716,6 +747,7 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     "guard": guard,
     "refused_values": refused_values,
     "restart_allowed": restart_allowed,
+    "api": api,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,

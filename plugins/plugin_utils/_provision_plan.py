@@ -14,10 +14,11 @@ NOW = "now"  # value of `wa_client_restart`
 # What a hold lets wait: each of these findings is about the state of containers.
 _HELD = ("containers", "restarts")
 _UNASKED = ("automatic_gc", "health")
+CLIENT = ("media_volume", "db_env", "client")
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
-    "media_volume": ("media_volume", "db_env", "client"),
+    "media_volume": CLIENT,
     "db_env": ("db_env", "client"),
     "database": (),
     "client": ("db_env", "client"),

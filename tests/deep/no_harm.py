@@ -49,7 +49,7 @@ class Case:
     """A fault, the playbook that runs with it, and the expected result.
 
     `happens`: `nothing is touched`, `the client is not touched` (containers, volumes, databases), `is taken back` (files restored,
-    containers recreated from them, healthy), or `is repaired` (the run succeeds).
+    containers recreated from them, healthy), `the new files stay`, or `is repaired` (the run succeeds).
     """
 
     fault: str
@@ -66,6 +66,25 @@ class Case:
 
 SERVICE = "{environment: {WA_DB_NAME_PREFIX: x_}}"
 OTHER_PREFIX = f"echo 'services: {{wacore: {SERVICE}, waweb: {SERVICE}}}' >/root/more.yml"
+ENV_TOO = {"wa_db_env_extra": {"WA_PLANTED": "1"}}  # what is due in db.env, too, is not written either
+
+
+def set_password(new: str, now: str = "") -> str:
+    """A script by which the client's user changes its own password; an empty one is that of the healthy client."""
+    return f"""
+[ -e /root/db.env ] || cp -p /opt/waba/h1/db.env /root/db.env
+python3 - {new!r} {now!r} <<'END'
+import sys, pymysql
+env = dict(line.rstrip("\\n").split("=", 1) for line in open("/root/db.env") if line[:1].isalpha())
+new, now = (given or env["WA_DB_PASSWORD"] for given in sys.argv[1:])
+login = dict(host=env["WA_DB_HOSTNAME"], user=env["WA_DB_USERNAME"], password=now)
+with pymysql.connect(**login) as session:
+    session.cursor().execute("SET PASSWORD = PASSWORD(%s)", (new,))
+END
+{"" if new else "rm -f /root/db.env"}
+"""
+
+
 CASES: dict[str, Case] = {
     "password": Case(
         "a wrong database password",
@@ -111,13 +130,13 @@ CASES: dict[str, Case] = {
     "version": Case(
         "another version in the inventory",
         ("runs 2.51.2", "wa_version is 2.53.4"),
-        variables={"wa_version": "2.53.4"},
+        variables={"wa_version": "2.53.4", **ENV_TOO},
     ),
     "down": Case(
         "another version in the inventory, after docker compose down",
         ("in version 2.51.2", "no container is left"),
         before="docker compose --project-name wa-h1 --file /opt/waba/h1/compose.yml down",
-        variables={"wa_version": "2.53.4"},
+        variables={"wa_version": "2.53.4", **ENV_TOO},
         again="is repaired",
     ),
     "copy": Case(
@@ -154,6 +173,19 @@ CASES: dict[str, Case] = {
         ("put back, and the client is healthy again",),
         happens="is taken back",
         variables={"wa_db_env_extra": {"SIM_FAULTS": "unregistered"}, "wa_client_health_timeout": 20},
+    ),
+    "password-changed": Case(
+        "a change with which the client does not become healthy, after the server has another password",
+        ("The new files stay", "Access denied"),
+        happens="the new files stay",
+        before=set_password("Next9pass-Canary"),
+        after=set_password("", "Next9pass-Canary"),
+        variables={
+            "wa_db_env_password": "Next9pass-Canary",
+            "wa_db_env_extra": {"SIM_FAULTS": "unregistered"},
+            "wa_client_health_timeout": 20,
+        },
+        again="is repaired",
     ),
     "port": Case(
         "a change with which a container does not start: the port of another program",

@@ -74,7 +74,8 @@ def _api(members: t.Sequence[Client]) -> tuple[str, str]:
             found = Described()
             _web_port(client, found)
             port = found.variables.get("wa_client_web_port", deployment_topology.WEB_PORT)
-            return client.name, found.variables.get("wa_api_url", deployment_topology.local_api_url(port))
+            address = found.variables.get("wa_client_web_bind_address", "")
+            return client.name, deployment_topology.local_api_url(port, address)
     return "", ""
 
 
@@ -312,9 +313,6 @@ def _web_port(client: Client, found: Described) -> None:
         found.variables["wa_client_web_port"] = port
     if address not in ("", "0.0.0.0"):
         found.variables["wa_client_web_bind_address"] = address
-    if address not in _LOCAL:
-        found.variables["wa_api_url"] = f"https://{address}:{port}"
-        found.variables["wa_api_validate_certs"] = False
 
 
 def _core_port(client: Client, variables: dict[str, t.Any]) -> None:

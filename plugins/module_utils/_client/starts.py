@@ -15,15 +15,15 @@ Containers = t.Sequence[t.Mapping[str, t.Any]]
 ACTIVE = ("running", "restarting", "paused")
 
 
-def restart_allowed(mode: str, window: str, now: t.Mapping[str, t.Any]) -> bool:
+def restart_allowed(mode: str, window: str, zone: str, now: float) -> bool:
     """Returns whether containers may be restarted now: `mode` and `window` are `wa_client_restart` and its window.
 
-    `now` has `hour` and `minute` of the host's clock, or is empty if it was not read: then a window is taken as closed. The
-    window may pass midnight.
+    `zone` is the host's time zone, such as `+0200`, or empty if it was not read: then a window is taken as closed. `now` is in
+    seconds since 1970. The window may pass midnight.
     """
-    if mode != "window" or not now:
+    if mode != "window" or not zone:
         return mode == "now"
-    clock = datetime.strptime(f"{now['hour']}:{now['minute']}", "%H:%M")
+    clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
     return units.until_window(units.parse_window(window), clock) == 0
 
 

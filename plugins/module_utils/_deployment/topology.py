@@ -165,9 +165,11 @@ def _name(subject: str, value: t.Any) -> str:
     return str(value)
 
 
-def local_api_url(web_port: t.Any) -> str:
-    """Returns the address of a host's Webapp for the host itself."""
-    return f"https://127.0.0.1:{web_port}"
+def local_api_url(web_port: t.Any, bind_address: t.Any = "") -> str:
+    """Returns the address of a host's Webapp for the host itself; `bind_address` is the one that its port is published at."""
+    plain = str(bind_address or "").strip("[]")
+    address = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(plain, plain)
+    return f"https://[{address}]:{web_port}" if ":" in address else f"https://{address}:{web_port}"
 
 
 Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describes it

@@ -9,6 +9,8 @@ import contextlib
 import glob
 import importlib.util
 import os
+import struct
+import sys
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
@@ -33,8 +35,13 @@ CRON_GENERATORS = tuple(
 )
 SYSTEMD = "/run/systemd/system"  # exists if systemd is the host's init process
 DEFAULT_SOCKET = "/run/docker.sock"  # socket of an engine from a distribution's packages
-# Where Docker's client looks for plugins of all users (docker/cli, cli-plugins/manager).
-PLUGIN_FOLDERS = tuple(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec"))
+# Where Docker's client looks for plugins, in its order (docker/cli, cli-plugins/manager).
+PLUGIN_FOLDERS = (
+    os.path.expanduser("~/.docker/cli-plugins"),
+    *(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec")),
+)
+# The header of a program: where the table of its parts begins, the length of an entry, their number. A part: its kind, offset, size.
+_ELF, _ELF_PART, _ELF_LOAD = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I4xQ16xQ"), 1
 CRON_NAMES = ("cron", "crond")
 SERVICE_PLACES = (
     "/etc/init.d/{}",
@@ -46,12 +53,18 @@ CRON_PID_FILES = ("/run/crond.pid", "/run/cron.pid")
 
 
 def _processes() -> list[str]:
-    """Returns the names of the host's processes from the kernel, limited to 15 characters."""
-    names = []
-    for path in glob.glob(f"{PROC}/[0-9]*/comm"):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
-            names.append(stream.read().strip())
-    return names
+    """Returns the names of the host's own processes from the kernel, limited to 15 characters."""
+    return [_process(path) for path in glob.glob(f"{PROC}/[0-9]*")]
+
+
+def _process(folder: str) -> str:
+    """Returns the name of a process; empty if it has ended, or runs in a container, which has a PID namespace of its own."""
+    try:
+        status = dict(line.partition(":")[::2] for line in files.read_text(f"{folder}/status").splitlines())
+    except (OSError, ValueError):
+        return ""
+    # The kernel lists its PID in each namespace, from this one inwards; kernels before 4.1 do not.
+    return "" if len(status.get("NSpid", "").split()) > 1 else status.get("Name", "").strip()
 
 
 def compose_problem(module: AnsibleModule) -> str:
@@ -61,7 +74,7 @@ def compose_problem(module: AnsibleModule) -> str:
         found = "the program docker is not installed"
     elif is_snap(client):
         found = f"{client} is a snap, which cannot read files outside of home folders"
-    elif any(os.access(f"{folder}/docker-compose", os.X_OK) for folder in PLUGIN_FOLDERS):
+    elif _is_program(next((path for path in map(_plugin, PLUGIN_FOLDERS) if os.path.lexists(path)), "")):
         return ""  # without starting a program, which is slow
     else:
         code, _output, error = module.run_command([client, "compose", "version"])
@@ -86,14 +99,33 @@ def cron_problem(module: AnsibleModule) -> str:
     return "the cron daemon of busybox reads no file in /etc/cron.d" if daemons else "no cron daemon is installed"
 
 
+def _plugin(folder: str) -> str:
+    return f"{folder}/docker-compose"
+
+
+def _is_program(path: str) -> bool:
+    """Returns whether a file is a complete 64-bit program for this machine; False where that takes a start of it."""
+    try:
+        with open(sys.executable, "rb") as ours, open(path, "rb") as program:
+            wanted, header = ours.read(_ELF.size), program.read(_ELF.size)
+            if len(header) < _ELF.size or header[:6] != b"\x7fELF\x02\x01" or header[18:20] != wanted[18:20]:
+                return False
+            first, length, count = _ELF.unpack(header)
+            program.seek(first)
+            parts = [_ELF_PART.unpack(program.read(length)[: _ELF_PART.size]) for _each in range(count)]
+            # Of a download that was cut off, a part to load is not all there.
+            end = max((at + size for kind, at, size in parts if kind == _ELF_LOAD), default=0)
+            return os.access(path, os.X_OK) and 0 < end <= os.fstat(program.fileno()).st_size
+    except (OSError, struct.error):
+        return False
+
+
 def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
     """Returns whether a cron daemon runs: from its PID file, or from the names of all processes."""
     for path in pid_files:
         with contextlib.suppress(OSError, ValueError):
-            number = int(files.read_text(path))
-            with open(f"{PROC}/{number}/comm", encoding="utf-8", errors="replace") as stream:
-                if stream.read().strip() in CRON_NAMES:
-                    return True
+            if _process(f"{PROC}/{int(files.read_text(path))}") in CRON_NAMES:
+                return True
     return bool({*CRON_NAMES} & {*_processes()})
 
 
@@ -108,34 +140,40 @@ def services(module: AnsibleModule) -> tuple[dict[str, str], list[str]]:
     """Returns the services to start, with the reason for each, and warnings.
 
     Something else than systemd may start Docker, such as a cluster manager on the one of two hosts that is to run the client.
+    A masked service is off with intent, and cannot be started; the client needs none.
     """
-    off = disabled_services(module)
+    states = service_states(module)
+    off = [name for name, state in states.items() if state == "disabled"]
+    stopped = stopped_services(module) if module.params["cron"] else []
+    masked = [name for name in stopped if states.get(name) == "masked"]
     found = {name: "is not started at boot" for name in off if name != "docker"}
     warnings = (
         ["docker is not started at boot, and so the client is not: systemctl enable docker"] if "docker" in off else []
     )
-    return {**found, **dict.fromkeys(stopped_services(module), "does not run")}, warnings
+    warnings += [f"{name} is masked, and so no log cleanup runs: systemctl unmask {name}" for name in masked]
+    return {**found, **dict.fromkeys((name for name in stopped if name not in masked), "does not run")}, warnings
 
 
-def disabled_services(module: AnsibleModule) -> list[str]:
-    """Returns the services of the engine and of the cron daemon that systemd does not start at boot."""
-    names = [cron_service(name) for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
+def service_states(module: AnsibleModule) -> dict[str, str]:
+    """Returns `boot_states` of the engine's service, and of the cron daemon's if the host needs one."""
+    daemons = CRON_NAMES if module.params["cron"] else ()
+    names = [cron_service(name) for name in daemons if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
     names += ["docker"] if str(module.params["docker_host"]).endswith(DEFAULT_SOCKET) else []
     units = [f"{name}.service" for name in dict.fromkeys(names)]
     if not units or not os.path.isdir(SYSTEMD):
-        return []
+        return {}
     code, output, _error = module.run_command(["systemctl", "show", "--property=Id,LoadState,UnitFileState", *units])
-    return disabled(output) if code == 0 else []
+    return boot_states(output) if code == 0 else {}
 
 
-def disabled(text: str) -> list[str]:
-    """Returns the names of services in the output of `systemctl show` that are not started at boot, by `UnitFileState`.
+def boot_states(text: str) -> dict[str, str]:
+    """Returns the `UnitFileState` of each service that is there, from the output of `systemctl show`.
 
-    One that is masked is off with intent; one that is static, generated or from elsewhere has no link of its own.
+    One that is `disabled` is not started at boot; one that is static, generated or from elsewhere has no link of its own.
     """
     units = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in text.split("\n\n")]
-    off = [one["Id"] for one in units if one.get("LoadState") == "loaded" and one.get("UnitFileState") == "disabled"]
-    return [name.removesuffix(".service") for name in off]
+    there = [one for one in units if one.get("LoadState") in ("loaded", "masked")]
+    return {one["Id"].removesuffix(".service"): one.get("UnitFileState", "") for one in there}
 
 
 def cron_service(program: str) -> str:
@@ -155,7 +193,7 @@ def missing(module: AnsibleModule) -> dict[str, str]:
         for key, library in libraries.items()
         if importlib.util.find_spec(library.lower()) is None
     }
-    cron = cron_problem(module)
+    cron = cron_problem(module) if module.params["cron"] else ""
     return {**reasons, **({"cron": cron} if cron else {})}
 
 

@@ -46,6 +46,7 @@ class Driver:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None, "hold": {}}
+        self.answer.update(record={"version": "2.53.4"}, record_changed=True)
         self.calls: list[dict[str, t.Any]] = []
         self.check_mode = False
         self.lines: list[str] = []
@@ -303,6 +304,19 @@ def test_check_mode_predicts_the_alarms_from_the_first_comparison(
     found = driver({"fail_on_drift": True}, wa_drift={"concerns": {**SYNCED, "health": DEAD}}, __wa_plan=plan)
     assert found == {"changed": False, "alarms": alarms}
     assert driver.calls == []
+
+
+@pytest.mark.parametrize(
+    ("concern", "recorded"),
+    [("log_cleanup", True), ("automatic_gc", True), ("host", True), ("client", False), ("db_env", False)],
+)
+def test_only_a_failure_of_the_client_keeps_its_identity_from_being_recorded(
+    driver: Driver, concern: str, recorded: bool
+) -> None:
+    driver.set_concerns(**{concern: {"state": "drifted", "changes": ["the last log cleanup failed"]}})
+    found = driver({"fail_on_drift": True})
+    assert found["failed"]
+    assert found.get("record") == (driver.answer["record"] if recorded else None)
 
 
 # Unmanaged client containers

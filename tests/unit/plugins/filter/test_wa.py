@@ -229,16 +229,22 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
     members = wa.FilterModule().filters()["client_members"]
     assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
         "rolling": True,
+        "hold": "",
         "moving": ["wacore"],
         "first": "h1",
         "versions": ["2.53.4"],
     }
     assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
         "rolling": False,
+        "hold": "",
         "moving": [],
         "first": "h2",
         "versions": ["2.51.2"],
     }
+    lost = members(hostvars, deployment, ["h1"], "h1", {}, lost=["h2", "other"])
+    assert lost["hold"].startswith("h2 of the same deployment failed or cannot be reached; ")
+    hostvars["h2"]["__wa_host_found"] = found("running", "2.55.1")
+    assert members(hostvars, deployment, ["h2"], "h2", {}, result="__wa_host_found")["versions"] == ["2.55.1"]
 
 
 HOSTS = ["h1", "h2"]

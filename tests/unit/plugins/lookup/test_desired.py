@@ -37,7 +37,7 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
             "dbenv",
             {},
             "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, layout, neighbours, "
-            "guard, refused_values, restart_allowed, compose, project, checked_compose, identity, removal, hold",
+            "guard, refused_values, restart_allowed, api, compose, project, checked_compose, identity, removal, hold",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),
@@ -65,13 +65,14 @@ def test_the_deployment_of_another_host_is_returned() -> None:
         ("now", {}, True),
         ("report", {}, False),
         ("window", {}, False),
-        ("window", {"date_time": {"hour": "03", "minute": "00"}}, True),
-        ("window", {"date_time": {"hour": "12", "minute": "00"}}, False),
+        ("window", {"date_time": {"tz_offset": "+0000"}}, True),
+        ("window", {"date_time": {"tz_offset": "+0900"}}, False),
     ],
 )
 def test_restarts_are_allowed_by_the_inventory_and_the_clock(
-    restart: str, facts: dict[str, t.Any], allowed: bool
+    monkeypatch: pytest.MonkeyPatch, restart: str, facts: dict[str, t.Any], allowed: bool
 ) -> None:
+    monkeypatch.setattr(desired.time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
     assert look_up("restart_allowed", wa_client_restart=restart, ansible_facts=facts) == [allowed]
 
 

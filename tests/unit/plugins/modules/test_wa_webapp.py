@@ -237,7 +237,12 @@ def test_a_pending_restart_is_recorded_in_a_marker_file(run: Run, fake: FakeWeba
     assert run("automatic_gc", **options)["restart_needed"] is older
     fake.on("GET", path, (200, {"settings": {"application": {name: on}}}))
     again = run("automatic_gc", **options)  # the first restart may have failed
-    assert (again["changed"], again["restart_needed"]) == (False, older)
+    assert (again["changed"], again["restart_needed"], again["restarted"]) == (False, older, [])
+    if older:
+        marker.write_text("h1\nh2\n")
+        assert run("automatic_gc", **options)["restarted"] == ["h1", "h2"]
+        turned = run("automatic_gc", **{**options, "automatic": False})  # they have read another value
+        assert (turned["restarted"], marker.read_text()) == ([], "")
     marker.unlink(missing_ok=True)
     assert not run("automatic_gc", **options)["restart_needed"]
 

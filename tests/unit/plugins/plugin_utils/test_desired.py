@@ -73,6 +73,7 @@ def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t
 def test_the_host_of_a_single_client() -> None:
     assert desired.host(inventory()) == {
         "database_engine": "MYSQL",
+        "cron": True,
         "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
         "lock_file": "/var/lib/waba/support.lock",
         "compose_file": "/opt/waba/support/compose.yml",
@@ -82,6 +83,7 @@ def test_the_host_of_a_single_client() -> None:
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
     assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
+    assert not desired.host(inventory(wa_log_cleanup_state="absent"))["cron"]  # no job of ours
 
 
 def test_the_db_env_of_a_single_client() -> None:
@@ -276,9 +278,13 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
             "api_validate_certs": False,
             "api_timeout": "10s",
             "restart_marker": "/var/lib/waba/gc-support.restart",
+            "members": [*HOSTS],
+            "absent": [],
             "refused_login_file": "/var/lib/waba/api-login-support.json",
         },
     }
+    limited = inventory("b.example.com", HOSTS, **given, ansible_play_hosts=["a.example.com", "b.example.com"])
+    assert desired.automatic_gc(limited)["absent"] == ["c.example.com"]
     assert "automatic_gc" not in for_comparison()
     for state in ("wa_client_state", "wa_message_gc_state"):
         assert "automatic_gc" not in for_comparison("b.example.com", HOSTS, **given, **{state: "absent"})
@@ -311,6 +317,34 @@ def test_only_the_leader_asks_whether_the_client_serves() -> None:
     single = for_comparison(wa_client_api_new_password="New-Pw")["health"]
     assert (single["api_timeout"], single["first_login"], "shards" in single) == ("15s", True, False)
     assert "health" not in for_comparison(wa_client_state="absent")
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "api_host", "url"),
+    [
+        ("b.example.com", {}, "b.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_port": 9190}, "a.example.com", "https://127.0.0.1:9190"),
+        ("a.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "a.example.com", "https://192.0.2.7:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "0.0.0.0"}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "::"}, "a.example.com", "https://[::1]:9090"),
+        (
+            "a.example.com",
+            {"wa_client_web_bind_address": "[2001:db8::7]"},
+            "a.example.com",
+            "https://[2001:db8::7]:9090",
+        ),
+        ("a.example.com", {"wa_api_url": "https://lb"}, "b.example.com", "https://lb"),
+        # Without a Webapp of its own: the leader's, at the leader's address.
+        ("c.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "b.example.com", "https://192.0.2.7:9090"),
+    ],
+)
+def test_the_address_of_the_api(host: str, given: dict[str, t.Any], api_host: str, url: str) -> None:
+    ours = inventory(host, HOSTS, **SHARED, **given)
+    for name, services in zip(HOSTS, (["web", "core1"], ["web", "core2", "master1"], ["core3", "master2"])):
+        ours.variables["hostvars"][name]["wa_client_services"] = services
+    assert (desired.api_host(ours), desired.api(ours)["api_url"]) == (api_host, url)
+    assert desired.api(ours)["api_validate_certs"] is ("wa_api_url" in given)
 
 
 def test_the_log_cleanup() -> None:

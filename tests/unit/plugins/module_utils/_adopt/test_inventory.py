@@ -201,8 +201,6 @@ def test_two_projects_of_one_machine_are_two_names() -> None:
             {
                 "wa_client_web_port": 8443,
                 "wa_client_web_bind_address": "[2001:db8::7]",
-                "wa_api_url": "https://[2001:db8::7]:8443",
-                "wa_api_validate_certs": False,
             },
         ),
         ({"network_mode": "host", "ports": None}, {"wa_client_web_port": 443}),

@@ -45,21 +45,24 @@ def test_the_database_is_named_without_its_user(environment: dict[str, str], dat
 
 
 @pytest.mark.parametrize(
-    ("bindings", "port"),
+    ("bindings", "url"),
     [
-        ({"443/tcp": [{"HostPort": "9090"}]}, 9090),
-        ({"443/tcp": [{"HostPort": ""}, {"HostPort": "9091"}]}, 9091),
-        ({"443/tcp": [{"HostPort": "9000-9010"}]}, 0),
-        ({"443/tcp": [{}]}, 0),
-        ({"443/tcp": None}, 0),
-        ({"443/udp": [{"HostPort": "1"}], "6250/tcp": [{"HostPort": "2"}]}, 0),
-        ({}, 0),
-        (None, 0),
+        ({"443/tcp": [{"HostPort": "9090"}]}, "https://127.0.0.1:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "0.0.0.0"}]}, "https://127.0.0.1:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "192.0.2.7"}]}, "https://192.0.2.7:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "2001:db8::7"}]}, "https://[2001:db8::7]:9090"),
+        ({"443/tcp": [{"HostPort": ""}, {"HostPort": "9091"}]}, "https://127.0.0.1:9091"),
+        ({"443/tcp": [{"HostPort": "9000-9010"}]}, ""),
+        ({"443/tcp": [{}]}, ""),
+        ({"443/tcp": None}, ""),
+        ({"443/udp": [{"HostPort": "1"}], "6250/tcp": [{"HostPort": "2"}]}, ""),
+        ({}, ""),
+        (None, ""),
     ],
 )
-def test_the_api_port_is_read_from_the_bindings(bindings: t.Any, port: int) -> None:
-    assert listing.api_port({"HostConfig": {"PortBindings": bindings}}) == port
-    assert listing.api_port({}) == 0
+def test_the_address_of_the_api_is_read_from_the_bindings(bindings: t.Any, url: str) -> None:
+    assert listing.api_url({"HostConfig": {"PortBindings": bindings}}) == url
+    assert listing.api_url({}) == ""
 
 
 def test_each_published_port_is_listed_once() -> None:
@@ -116,7 +119,7 @@ def test_a_container_is_described_without_a_secret() -> None:
         "exit_code": 3,
         "started_at": 1704164645.0,
         "restart": "always",
-        "api_port": 9090,
+        "api_url": "https://127.0.0.1:9090",
         "one_shot": False,
         "database": "db.lab:3306/x_",
         "ports": [9090],
@@ -134,14 +137,14 @@ def test_a_container_is_described_without_a_secret() -> None:
     }
 
 
-def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
+def test_a_coreapp_has_a_configuration_mount_and_no_api_address() -> None:
     one = container()
     one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "conf", "/usr/local/waent/data", True)]
     described = listing.describe(one, RECORD)
-    values = {key: described[key] for key in ("role", "api_port", "configuration_mount", "keeps_configuration", "own")}
+    values = {key: described[key] for key in ("role", "api_url", "configuration_mount", "keeps_configuration", "own")}
     assert values == {
         "role": "core",
-        "api_port": 0,
+        "api_url": "",
         "configuration_mount": "conf",
         "keeps_configuration": True,
         "own": False,

@@ -32,7 +32,7 @@ def container(service: str, state: str = "running", role: str = "core", **other:
         "own": True,
         "one_shot": False,
         "version": "2.53.4",
-        "api_port": 9090 if role == "web" else 0,
+        "api_url": "https://192.0.2.7:9090" if role == "web" else "",
         **other,
     }
 
@@ -67,7 +67,7 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "missing": [],
         "unrecorded": [],
         "nodes": ["id-wacore"],
-        "api_ports": [9090],
+        "api_urls": ["https://192.0.2.7:9090"],
     }
 
 
@@ -242,6 +242,47 @@ def test_the_members_of_a_run(
 ) -> None:
     found = project.members(containers, deployment, host, renamed)
     assert {key: found[key] for key in expected} == expected
+
+
+GONE = "h3 of the same deployment failed or cannot be reached; put that right, or leave it out with --limit"
+UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "containers", "lost", "measured", "hold"),
+    [
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, [], True, ""),
+        (THREE, {"h1": [CORE], "h2": []}, ["h3", "other"], True, GONE),
+        (THREE, {"h1": [CORE], "h2": []}, ["other"], True, ""),
+        (THREE, {"h1": [CORE], "h2": []}, ["h3"], False, GONE),
+        (THREE, {"h1": [CORE], "h2": [], "h3": []}, [], False, UNMEASURED),
+        # Nothing runs that a restart would interrupt.
+        (THREE, {"h1": [{**CORE, "state": "exited"}], "h2": []}, ["h3"], False, ""),
+        (ALONE, {"h1": [CORE]}, ["h3"], False, ""),
+    ],
+)
+def test_a_lost_member_keeps_restarts_back(
+    deployment: dict[str, t.Any],
+    containers: dict[str, list[dict[str, t.Any]]],
+    lost: list[str],
+    measured: bool,
+    hold: str,
+) -> None:
+    assert project.members(containers, deployment, "h1", lost=lost, measured=measured)["hold"] == hold
+
+
+@pytest.mark.parametrize(
+    ("containers", "acts", "recreate"),
+    [
+        ([CORE, WEB], False, "later"),
+        ([{**CORE, "state": "exited"}, WEB], False, "later"),  # what is stopped is started then, see _compose.plan
+        ([], True, "auto"),  # a first start is no restart
+    ],
+)
+def test_nothing_that_runs_is_restarted_on_hold(containers: list[dict[str, t.Any]], acts: bool, recreate: str) -> None:
+    found = project.decide(containers, DESIRED, hold=GONE)
+    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, GONE)
+    assert found["in_force"] is bool(containers)
 
 
 @pytest.mark.parametrize(

@@ -109,22 +109,25 @@ def test_unrecorded_stopped_containers_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "window", "now", "allowed"),
+    ("mode", "window", "zone", "now", "allowed"),
     [
-        ("now", "01:00-05:00", {}, True),
-        ("report", "01:00-05:00", {"hour": "02", "minute": "30"}, False),
-        ("window", "01:00-05:00", {"hour": "02", "minute": "30"}, True),
-        ("window", "01:00-05:00", {"hour": "01", "minute": "00"}, True),
-        ("window", "01:00-05:00", {"hour": "05", "minute": "00"}, False),
-        ("window", "01:00-05:00", {"hour": "00", "minute": "59"}, False),
-        ("window", "23:00-05:00", {"hour": "23", "minute": "10"}, True),
-        ("window", "23:00-05:00", {"hour": "04", "minute": "59"}, True),
-        ("window", "23:00-05:00", {"hour": "12", "minute": "00"}, False),
-        ("window", "01:00-05:00", {}, False),  # the clock was not read
+        ("now", "01:00-05:00", "", "02:30", True),
+        ("report", "01:00-05:00", "+0000", "02:30", False),
+        ("window", "01:00-05:00", "+0000", "02:30", True),
+        ("window", "01:00-05:00", "+0000", "01:00", True),
+        ("window", "01:00-05:00", "+0000", "05:00", False),
+        ("window", "01:00-05:00", "+0000", "00:59", False),
+        ("window", "23:00-05:00", "+0000", "23:10", True),
+        ("window", "23:00-05:00", "+0000", "04:59", True),
+        ("window", "23:00-05:00", "+0000", "12:00", False),
+        ("window", "01:00-05:00", "+0530", "23:00", True),  # 04:30 on the host
+        ("window", "01:00-05:00", "-0300", "02:30", False),  # 23:30
+        ("window", "01:00-05:00", "", "02:30", False),  # the host was not asked
     ],
 )
-def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, now: dict[str, str], allowed: bool) -> None:
-    assert restart_allowed(mode, window, now) is allowed
+def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, zone: str, now: str, allowed: bool) -> None:
+    hour, minute = now.split(":")
+    assert restart_allowed(mode, window, zone, 20000 * 86400 + int(hour) * 3600 + int(minute) * 60) is allowed
 
 
 def test_services_that_run_and_that_a_reboot_would_start_are_named() -> None:

@@ -69,13 +69,36 @@ def test_a_different_setting_is_a_change(
     ]
 
 
-def test_a_pending_restart_is_reported(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+@pytest.mark.parametrize(
+    ("restarted", "absent", "state", "kind", "named"),
+    [
+        ([], [], "drifted", "restarts", "h1, h2"),
+        (["h1"], [], "drifted", "restarts", "h2"),
+        ([], ["h2"], "drifted", "restarts", "h1, h2"),
+        (["h1"], ["h2"], "restart_pending", "pending", "h2"),  # nothing that this run can do
+    ],
+)
+def test_a_pending_restart_is_reported(
+    fake: FakeWebapp,
+    params: dict[str, t.Any],
+    restarted: list[str],
+    absent: list[str],
+    state: str,
+    kind: str,
+    named: str,
+) -> None:
     set_settings(fake, db_garbagecollector_enable=True)
-    Path(params["restart_marker"]).touch()
-    assert observe(params).shown("now") == {
-        "state": "drifted",
-        "restarts": ["the Coreapps have not been restarted since the automatic GC was set"],
+    Path(params["restart_marker"]).write_text("".join(f"{one}\n" for one in restarted))
+    assert observe({**params, "members": ["h1", "h2"], "absent": absent}).shown("now") == {
+        "state": state,
+        kind: [f"the Coreapps of {named} have not been restarted since the automatic GC was set"],
     }
+
+
+def test_a_marker_of_which_all_is_done_is_removed_by_the_role(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    set_settings(fake, db_garbagecollector_enable=True)
+    Path(params["restart_marker"]).write_text("h1\n")
+    assert observe({**params, "members": ["h1"]}).state("now") == "drifted"
 
 
 def test_without_a_password_the_api_is_not_called(fake: FakeWebapp, params: dict[str, t.Any]) -> None:

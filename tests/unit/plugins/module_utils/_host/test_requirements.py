@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing as t
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import requireme
 DEBIAN = {"ID": "debian", "VERSION_ID": "13"}
 
 
+PROGRAM = Path(sys.executable).read_bytes()
+
+
 class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
-        self.folder, self.params = folder, {"docker_host": docker_host}
+        self.folder, self.params = folder, {"docker_host": docker_host, "cron": True}
 
     def program(self, name: str) -> None:
         path = self.folder / name
@@ -74,7 +78,8 @@ def test_compose_that_does_not_answer_is_reported_in_its_own_words(
 
     monkeypatch.setattr(host, "run_command", run, raising=False)
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "docker-compose").touch(mode=plugin)
+    (tmp_path / "plugins" / "docker-compose").write_bytes(PROGRAM)
+    (tmp_path / "plugins" / "docker-compose").chmod(plugin)
     if client == "docker":
         host.program("docker")
     if client == "snap":
@@ -154,6 +159,50 @@ def test_the_service_of_a_cron_daemon(
 
 
 @pytest.mark.parametrize(
+    ("plugin", "mode", "found"),
+    [
+        (PROGRAM, 0o755, True),  # nothing is executed
+        (PROGRAM, 0o644, False),
+        (b"", 0o755, False),
+        (b"<html>404</html>" * 10, 0o755, False),
+        (PROGRAM[:40], 0o755, False),
+        (PROGRAM[:100], 0o755, False),
+        (PROGRAM[: len(PROGRAM) // 2], 0o755, False),
+        (PROGRAM[:4] + b"\1" + PROGRAM[5:], 0o755, False),  # of 32 bits
+        (PROGRAM[:18] + b"\0\0" + PROGRAM[20:], 0o755, False),  # for another machine
+    ],
+)
+def test_a_plugin_is_started_unless_it_is_a_complete_program(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bytes, mode: int, found: bool
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        calls.append(command)
+        return 1, "", ""
+
+    monkeypatch.setattr(host, "run_command", run, raising=False)
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "plugins")))
+    (tmp_path / "plugins").mkdir()
+    path = tmp_path / "plugins" / "docker-compose"
+    path.write_bytes(plugin)
+    path.chmod(mode)
+    host.program("docker")
+    assert bool(host_requirements.compose_problem(host)) is not found
+    assert len(calls) == (0 if found else 1)
+
+
+def test_a_plugin_hides_those_in_later_folders(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "run_command", lambda _command: (1, "", ""), raising=False)
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "own"), str(tmp_path / "plugins")))
+    host.program("docker")
+    for folder in ("plugins", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "docker-compose").symlink_to(sys.executable if folder == "plugins" else "gone")
+        assert bool(host_requirements.compose_problem(host)) is (folder == "own")
+
+
+@pytest.mark.parametrize(
     ("processes", "pid_file", "runs"),
     [
         ({}, None, False),
@@ -165,6 +214,10 @@ def test_the_service_of_a_cron_daemon(
         ({12: "crontab"}, None, False),
         ({12: "cron"}, "none", True),
         ({}, "12", False),
+        # In a container: the kernel lists its PID in each namespace.
+        ({12: "cron\nNSpid:\t12\t7"}, None, False),
+        ({12: "cron\nNSpid:\t12\t7"}, "12", False),
+        ({12: "cron\nNSpid:\t12\t7", 13: "cron\nNSpid:\t13"}, None, True),
     ],
 )
 def test_a_running_cron_daemon_is_recognised(
@@ -172,7 +225,7 @@ def test_a_running_cron_daemon_is_recognised(
 ) -> None:
     for number, name in processes.items():
         (tmp_path / "proc" / str(number)).mkdir(parents=True)
-        (tmp_path / "proc" / str(number) / "comm").write_text(f"{name}\n")
+        (tmp_path / "proc" / str(number) / "status").write_text(f"Name:\t{name}\n")
     if pid_file is not None:
         (tmp_path / "cron.pid").write_text(pid_file)
     assert host_requirements.cron_runs([str(tmp_path / "none.pid"), str(tmp_path / "cron.pid")]) is runs
@@ -224,16 +277,63 @@ UnitFileState=masked
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (SHOWN, ["docker", "cron"]),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=enabled"), []),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=static"), []),
-        (SHOWN.replace("LoadState=loaded", "LoadState=masked"), []),
-        ("", []),
-        ("Failed to connect to bus: No such file or directory\n", []),
+        (SHOWN, {"docker": "disabled", "cron": "disabled", "docker.socket": "enabled", "ssh.socket": "masked"}),
+        ("Id=cron.service\nLoadState=loaded\nUnitFileState=static\n", {"cron": "static"}),
+        ("Id=cron.service\nLoadState=masked\nUnitFileState=masked\n", {"cron": "masked"}),
+        ("", {}),
+        ("Failed to connect to bus: No such file or directory\n", {}),
     ],
 )
-def test_services_that_systemd_does_not_start_at_boot_are_named(text: str, expected: list[str]) -> None:
-    assert host_requirements.disabled(text) == expected
+def test_the_state_of_services_at_boot_is_read(text: str, expected: dict[str, str]) -> None:
+    assert host_requirements.boot_states(text) == expected
+
+
+MASKED = SHOWN.replace("loaded\nUnitFileState=disabled\n\nId=crond", "masked\nUnitFileState=masked\n\nId=crond")
+NO_CLEANUP = "cron is masked, and so no log cleanup runs: systemctl unmask cron"
+
+
+@pytest.mark.parametrize(
+    ("needed", "shown", "runs", "found", "warnings"),
+    [
+        (True, SHOWN, True, {"cron": "is not started at boot"}, []),
+        (True, SHOWN, False, {"cron": "does not run"}, []),
+        (True, MASKED, True, {}, []),
+        (True, MASKED, False, {}, [NO_CLEANUP]),  # a start of it would fail, and the client would stay down
+        (False, SHOWN, False, {}, []),
+    ],
+)
+def test_cron_is_started_where_it_is_needed_and_can_be(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needed: bool,
+    shown: str,
+    runs: bool,
+    found: dict[str, str],
+    warnings: list[str],
+) -> None:
+    monkeypatch.setattr(host_requirements, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(host_requirements, "SERVICE_PLACES", ())
+    monkeypatch.setattr(host_requirements, "cron_runs", lambda: runs)
+    monkeypatch.setattr(
+        host,
+        "run_command",
+        lambda command, **_options: (
+            0,
+            "\n\n".join(one for one in shown.split("\n\n") if one.split("\n")[0][3:] in command),
+            "",
+        ),
+        raising=False,
+    )
+    host.params.update(docker_host="", cron=needed, database_engine="")
+    host.program("cron")
+    assert host_requirements.services(host) == (found, warnings)
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_cron_is_missing_only_where_it_is_needed(host: Host, needed: bool) -> None:
+    host.params.update(cron=needed, database_engine="")
+    assert ("cron" in host_requirements.missing(host)) is needed
 
 
 @pytest.mark.parametrize(
