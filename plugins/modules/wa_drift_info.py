@@ -40,6 +40,13 @@ options:
         run would not correct.
     type: bool
     default: false
+  restarted:
+    description:
+      - The reasons for which the run has restarted containers, to be recorded. An action plugin gives them.
+      - A restart that is due for the same reason on a third day in three is an alarm, and no drift.
+    type: list
+    elements: str
+    default: []
   probe:
     description: Whether each container shows that it can write the media volume. In check mode only the permission is checked.
     type: bool
@@ -210,6 +217,7 @@ def main() -> None:
             "secrets": {"type": "dict", "no_log": True},
             "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
+            "restarted": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": True},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
         },
@@ -221,7 +229,9 @@ def main() -> None:
     if module.params["desired"] is None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
-    compared = comparison.HostComparison(module, module.params["probe"], write, not module.params["fail_on_drift"])
+    compared = comparison.HostComparison(
+        module, module.params["probe"], write, not module.params["fail_on_drift"], module.params["restarted"]
+    )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
     found = compared.run(
         {name: one for name, one in desired.items() if name in (module.params["concerns"] or comparison.SPECS)}

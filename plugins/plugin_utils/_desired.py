@@ -561,6 +561,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
                 "env_format": inventory.given("wa_env_format"),
                 "identity": identity(inventory),
                 "identity_file": place["identity_file"],
+                "restarts_file": place["restarts_file"],
             }
         )
     if "client" in found and deployment(inventory)["is_leader"]:
@@ -674,7 +675,7 @@ def removal(inventory: Inventory) -> State:
     parts = {
         "wa_client_state": [
             *(compose_file, f"{compose_file}.previous", f"{lock}.change.json"),
-            interpolation_file(inventory),
+            *(interpolation_file(inventory), place["restarts_file"]),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],
         "wa_log_cleanup_state": [

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
 import typing as t
+from datetime import datetime, timezone
 
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -23,6 +25,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     host,
     log_cleanup,
     media_volume,
+    recurrence,
     removal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
@@ -99,10 +102,19 @@ class ConcernModule:
 class HostComparison:
     """One comparison of a host. With `probe` containers check the media volume, with `write` by writing probe files.
 
-    With `compare_record` the record of the last complete run is compared, too.
+    With `compare_record` the record of the last complete run is compared, too. `restarted` are the reasons for which the run has
+    restarted containers, to be recorded where they are gone.
     """
 
-    def __init__(self, module: AnsibleModule, probe: bool, write: bool, compare_record: bool = True) -> None:
+    def __init__(
+        self,
+        module: AnsibleModule,
+        probe: bool,
+        write: bool,
+        compare_record: bool = True,
+        restarted: t.Sequence[str] = (),
+    ) -> None:
+        self.restarted = restarted
         self.module, self.probe, self.write, self.compare_record = module, probe, write, compare_record
         self.engine: Docker | None = None
         self.engine_error = ""
@@ -157,7 +169,22 @@ class HostComparison:
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
+        client_module = concerns.get("client")
+        if isinstance(client_module, ConcernModule) and client_module.params["restarts_file"]:
+            self._compare_restarts(found, client_module.params["restarts_file"])
         return found
+
+    def _compare_restarts(self, found: t.Mapping[str, Finding], path: str) -> None:
+        """Names restarts that keep coming back, and records those of this run."""
+        due = [one for name, one in found.items() if name in ("client", "db_env")]
+        today = datetime.now(timezone.utc).date()
+        left = {reason for one in due for reason in one.restarts}
+        gone = [reason for reason in self.restarted if reason not in left]
+        if gone and self.write:
+            with contextlib.suppress(OSError):  # a host without the folder has no client
+                recurrence.note(path, gone, today)
+        for one in due:
+            recurrence.name_recurring(one, path, today)
 
     def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
         """Returns the module with one concern's options, or a finding with the reason why they are invalid."""

@@ -221,6 +221,7 @@ def test_what_the_removal_takes_away() -> None:
             "/srv/wa/compose.yml.previous",
             "/var/lib/waba/support.change.json",
             "/srv/wa/compose.env",
+            "/var/lib/waba/restarts-support.json",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
             "/etc/cron.d/wa-support-log-cleanup",

@@ -69,7 +69,7 @@ def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_it
     ],
 )
 def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...], left: list[str]) -> None:
-    found = {
+    found: dict[str, dict[str, t.Any]] = {
         "host": {"state": "in_sync"},
         "health": {"state": "in_sync", "alarms": ["dead."]},
         "database": {"state": "in_sync", "alarms": ["unknown session"]},
