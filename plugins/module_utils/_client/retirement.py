@@ -48,7 +48,7 @@ class Desired(t.TypedDict):
 class Plan:
     """What goes and what stays, for people, and what `apply` needs."""
 
-    containers: list[Container]
+    containers: t.Sequence[Container]
     networks: list[dict[str, t.Any]]
     removal: removal.Plan
     goes: list[str]
