@@ -61,6 +61,7 @@ OBJECTS = (
     HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of the journal", "wa_upgrade"),
     HostObject("file", "{state_dir}/{slug}.last-upgrade.json", "journal of the last upgrade", "wa_upgrade"),
     HostObject("file", "{state_dir}/{slug}.change.json", "lock of a run that changes the client", "wa_client"),
+    HostObject("file", "{restarts_file}", "restarts of the last days, and why", "wa_client"),
     HostObject("file", "{identity_file}", "record of which client is here", "wa_host"),
     HostObject(
         "file", "{state_dir}/settings-{slug}.json", "settings backup that is copied to the controller", "retire.yml"
