@@ -129,7 +129,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | {'warning: ' if result['hold'].get('old') else ''}{result['held']}")
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
-        if any(finding.get("containers") for finding in found.values()):
+        stopped = [
+            text for finding in found.values() for text in finding.get("containers") or () if "is missing" not in text
+        ]
+        if stopped:
             path = desired.deployment(ours)["hold_file"]
             display.display(
                 f"{ours.host} | note: if that is meant, hold the client before a run: echo REASON | sudo tee {path}"

@@ -314,7 +314,10 @@ def client_members(
     """
     found = {one: hostvars[one].get(result) or {} for one in deployment["members"] if one in hosts}
     containers = {one: read.get("containers") or [] for one, read in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed), lost, measured)
+    identities = [(hostvars[one].get("__wa_host_found") or {}).get("identity") or {} for one in found]
+    confirmed = (hostvars[host].get("wa_confirm_identity") or {}).get("version")
+    records = [] if confirmed else [one.get("recorded") or {} for one in identities]
+    return client_project.members(containers, deployment, host, bool(renamed), lost, measured, records)
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:

@@ -102,8 +102,6 @@ def main() -> None:
     try:
         if module.params["operation"] == "write":
             result.values.update(path=module.params["path"], kept=False)
-            if client_inspection.record(module.params["identity_file"] or "").get(client_inspection.HASHES):
-                client_files.refuse_other_version(Store(module.params["path"]), content)
             given = {name: module.params[name] for name in ("mode", "owner", "keep")}
             concern_files.write(result, module.params["path"], content, **given)
         else:

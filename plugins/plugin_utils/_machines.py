@@ -22,7 +22,7 @@ _CREDENTIALS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []
-_sharing: dict[tuple[str, ...], list[tuple[str, str]]] = {}  # host and deployment by the database's place
+_sharers: list[tuple[tuple[str, ...], str, str]] = []  # the database's place, host, deployment
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
@@ -33,9 +33,7 @@ def read(hostvars: HostVars, groups: Groups) -> None:
     ):
         _placed.setdefault(place, []).append(one)
     _databases[:] = _each(groups, lambda host: topology.database_of(hostvars, host))
-    _sharing.clear()
-    for where, host, name in _each(groups, lambda host: _sharer(hostvars, host)):
-        _sharing.setdefault(where, []).append((host, name))
+    _sharers[:] = _each(groups, lambda host: _sharer(hostvars, host))
 
 
 _T = t.TypeVar("_T")
@@ -65,10 +63,9 @@ def _sharer(hostvars: HostVars, host: str) -> tuple[tuple[str, ...], str, str]:
 
 def sharing_database(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
     """Returns the hosts of other deployments whose database has the same server name, port and prefix: a suspicion, no proof."""
-    if not _sharing:
-        read(hostvars, groups)
+    known = _sharers or _each(groups, lambda one: _sharer(hostvars, one))
     place, _host, own = _sharer(hostvars, host)
-    return [name for name, other in _sharing.get(place, ()) if place and other != own]
+    return [name for where, name, other in known if place and where == place and other != own]
 
 
 def is_first_unasked(hostvars: HostVars, host: str, groups: Groups, hosts: t.Iterable[str]) -> bool:

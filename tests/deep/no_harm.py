@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
     ),
     "down": Case(
         "another version in the inventory, after docker compose down",
-        ("in version 2.51.2", "no container is left"),
+        ("2.51.2, or ran it last", "wa_version is 2.53.4"),
         before="docker compose --project-name wa-h1 --file /opt/waba/h1/compose.yml down",
         variables={"wa_version": "2.53.4", **ENV_TOO},
         again="is repaired",

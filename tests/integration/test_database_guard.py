@@ -56,7 +56,7 @@ def look(
     return guard.read(config(where), PREFIX, None, rule, wait)
 
 
-def from_here(where: Server, name: str = f"{PREFIX}messageStore") -> connection.Session:
+def from_here(where: Server, name: str | None = f"{PREFIX}messageStore") -> connection.Session:
     """A session from the place of our own, as that of a client behind the same NAT is."""
     return connection.connect(config(where), name)
 
@@ -109,7 +109,7 @@ def test_sessions_on_other_databases_are_no_clients(database: Server) -> None:
     with (
         from_here(database, f"{NEIGHBOUR}messageStore"),
         from_here(database, None if database.kind == "mariadb" else "postgres"),
-    ):  # type: ignore[arg-type]
+    ):
         assert look(database, running=False)["unknown"] == []
 
 

@@ -63,22 +63,6 @@ def _versions(text: str) -> list[str]:
     return sorted({image_reference.parse(image).version for image in _IMAGE.findall(text)})
 
 
-def refuse_other_version(store: Store, content: str) -> None:
-    """Raises WaError if a client whose last container is gone would be started from `content` in another version than its file has.
-
-    Its database may be that version's. To be called where it has run.
-    """
-    before = store.read() or ""
-    if before and is_compose(store.path) and other_version(before, content):
-        had, wanted = (", ".join(_versions(text)) for text in (before, content))
-        raise WaError(
-            store.path,
-            f"the client has run from it in version {had}, and no container is left",
-            f"that version; wa_version is {wanted}. A start of another one migrates the database, or finds one that is newer",
-            f"Set wa_version to {had}, and upgrade then. If the database was restored since, remove {store.path} first",
-        )
-
-
 def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
     """Restores the previous content of each file. Returns path and changed keys of each changed file.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
@@ -99,6 +99,7 @@ def members(
     renamed: bool = False,
     lost: t.Sequence[str] = (),
     measured: bool = True,
+    records: t.Iterable[t.Mapping[str, str]] = (),
 ) -> dict[str, t.Any]:
     """Returns what the members of a run have in common, from the `containers` of each.
 
@@ -106,7 +107,7 @@ def members(
     one of them is among the `lost` hosts, or the client's health cannot be `measured`; `moving`, the services that
     still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
     host of tasks that run once: the leader, or the first member of a limited run; `versions`, those that the database of `host` may
-    be of: of its containers; if it has none, of the others' that run, or of all.
+    be of: of its containers; if it has none, of the others' that run, or of all; if there is none, of the newest of the `records`.
     """
     present = [one for one in deployment["members"] if one in containers]
     ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
@@ -123,7 +124,7 @@ def members(
         "hold": (hold or ("" if measured else _UNMEASURED)) if rolling else "",
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
         "first": deployment["leader"] if deployment["leader"] in present else present[0],
-        "versions": sorted({one["version"] for one in clients}),
+        "versions": sorted({one["version"] for one in clients}) or inspection.last_version(records),
     }
 
 

@@ -63,9 +63,7 @@ def content(
     """
     if not found.get("holds"):
         return "", ""
-    dated = sorted(
-        (one for one in records if one.get(inspection.VERSION)), key=lambda one: one.get(inspection.RECORDED, "")
-    )
+    dated = inspection.dated(records)
     known = inspection.schemas(*dated)
     newer = [
         version for version, digest in known.items() if digest == found["definitions"] and _is_newer(version, wanted)
@@ -76,14 +74,15 @@ def content(
             f"version {wanted}, which is to be started",
             f"Set wa_version to {newer[-1]}, or restore the copy of the database from before the upgrade",
         ), ""
-    if not versions and not dated:
+    if not versions and (not dated or (confirmed or {}).get("version")):
         return _unknown_content(wanted, confirmed, deployments), ""
     last = dated[-1][inspection.VERSION] if dated else ""
     if not versions and last != wanted:
         return _refused(
             f"version {last} ran last, as recorded",
             f"version {wanted}, which is to be started",
-            f"A start of another version migrates the database. Set wa_version to {last}; a later upgrade.yml goes to {wanted}",
+            f"A start of another version migrates the database. Set wa_version to {last}; a later upgrade.yml goes to {wanted}. If the "
+            f"database was restored since, confirm its version for this run: -e '{_confirmation(wanted)}'",
         ), ""
     changed = last == wanted and known.get(wanted, found["definitions"]) != found["definitions"]
     return "", (
@@ -100,8 +99,11 @@ def _is_newer(version: str, wanted: str) -> bool:
         return False
 
 
+def _confirmation(version: str) -> str:
+    return json.dumps({CONFIRM: {"version": version}})
+
+
 def _unknown_content(wanted: str, confirmed: t.Any, deployments: int) -> str:
-    value = json.dumps({CONFIRM: {"version": wanted}})
     given = str((confirmed or {}).get("version", ""))
     if given.lstrip("v") == wanted and deployments == 1:
         return ""
@@ -115,7 +117,7 @@ def _unknown_content(wanted: str, confirmed: t.Any, deployments: int) -> str:
         "it holds a client's tables, and neither a container nor a record on a host of this run knows which version they are of",
         "a known version, because the start of another one migrates the database",
         f"Reach a member that knows the client (no --limit), or correct server and prefix. If version {wanted} ran last, confirm it for "
-        f"this run: -e '{value}'; if another did, set wa_version to that first"
+        f"this run: -e '{_confirmation(wanted)}'; if another did, set wa_version to that first"
         + (f" (given: {given})" if given else ""),
     )
 

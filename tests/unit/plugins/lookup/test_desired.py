@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_deployment_of_another_host_is_returned() -> None:
 def test_restarts_are_allowed_by_the_inventory_and_the_clock(
     monkeypatch: pytest.MonkeyPatch, restart: str, facts: dict[str, t.Any], allowed: bool
 ) -> None:
-    monkeypatch.setattr(desired.time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
+    monkeypatch.setattr(time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
     assert look_up("restart_allowed", wa_client_restart=restart, ansible_facts=facts) == [allowed]
 
 

@@ -126,32 +126,6 @@ def test_restore_puts_the_kept_file_back_and_settle_removes_it(run_module: Run, 
     assert (settled["changed"], settled["unproven"], previous(env).exists()) == (False, [], False)
 
 
-def test_without_a_container_a_client_that_has_run_is_not_started_in_another_version(
-    run_module: Run, tmp_path: Path
-) -> None:
-    path, record = tmp_path / "compose.yml", tmp_path / "client-a.json"
-    given = {"path": str(path), "content": COMPOSE.format("reg", "2.51.2"), "identity_file": str(record)}
-    assert run_module(MODULE, given)["changed"]
-    newer = COMPOSE.format("reg", "2.53.4")
-    for recorded in (None, {"project": "wa-a"}):  # it has never been healthy
-        if recorded:
-            record.write_text(inspection.record_text(recorded))
-        path.write_text(newer)
-        assert run_module(MODULE, given)["changed"]
-    path.write_text(newer)
-    record.write_text(inspection.record_text({"project": "wa-a", inspection.HASHES: "waweb=1"}))
-    for check in (True, False):
-        refused = run_module(MODULE, given, check=check)["msg"]
-        assert refused.startswith(
-            f"{path}: the client has run from it in version 2.53.4, and no container is left; expected "
-        )
-        assert (f"remove {path} first" in refused, path.read_text()) == (True, newer)
-    assert not run_module(MODULE, {**given, "content": newer})["changed"]
-    assert run_module(MODULE, {**given, "content": COMPOSE.format("other", "2.53.4")})["changed"]
-    path.unlink()
-    assert run_module(MODULE, given)["changed"]
-
-
 def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_path: Path) -> None:
     path, env = tmp_path / "compose.yml", tmp_path / "db.env"
     for file, content in ((path, COMPOSE.format("reg", "2.53.4")), (env, "A=2\n")):

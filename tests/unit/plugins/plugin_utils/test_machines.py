@@ -25,10 +25,10 @@ GROUPS = {"all": list(HOSTVARS)}
 
 @pytest.fixture(autouse=True)
 def forget() -> t.Iterator[None]:
-    for kept in (machines._placed, machines._databases, machines._sharing):
+    for kept in (machines._placed, machines._databases, machines._sharers):
         kept.clear()
     yield
-    for kept in (machines._placed, machines._databases, machines._sharing):
+    for kept in (machines._placed, machines._databases, machines._sharers):
         kept.clear()
 
 
@@ -105,7 +105,10 @@ def test_databases_of_other_deployments_are_listed(read: bool) -> None:
 
 @pytest.mark.parametrize("port", [22, "22"])
 def test_ssh_s_own_port_is_no_other_machine(port: int | str) -> None:
-    hostvars = {"a": {"ansible_host": "H.example.com"}, "b": {"ansible_host": "h.example.com", "ansible_port": port}}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": {"ansible_host": "H.example.com"},
+        "b": {"ansible_host": "h.example.com", "ansible_port": port},
+    }
     with pytest.raises(WaError, match="hosts a and b: one machine and the same API port 9090"):
         machines.neighbours(hostvars, "a", {"all": ["a", "b"]})
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 
 def test_options_with_no_log_and_the_content_of_files_are_secrets() -> None:
-    wanted = {
+    wanted: dict[str, dict[str, t.Any]] = {
         "database": {"path": "/e", "password": "Canary-1", "extra_secrets": {"K": "Canary-2"}},
         "client": {"project": "wa-a", "files": [{"path": "/c", "content": "Canary-3"}, {"path": "/d"}]},
     }

@@ -20,14 +20,15 @@ OURS = {**SEEN, "unknown": [], "unreadable": "", "holds": False, "recorded": {}}
 
 @pytest.fixture(autouse=True)
 def forget() -> t.Iterator[None]:
-    machines._sharing.clear()
+    machines._sharers.clear()
     yield
-    machines._sharing.clear()
+    machines._sharers.clear()
 
 
 def run(hosts: list[str] | None = None, looks: dict[str, t.Any] | None = None, **given: t.Any) -> start_guard.Run:
     ours = inventory("support" if not hosts else hosts[0], hosts or (), **given)
-    ours.variables["ansible_play_hosts_all"] = hosts or ["support"]
+    variables = t.cast("dict[str, t.Any]", ours.variables)
+    variables["ansible_play_hosts_all"] = hosts or ["support"]
     for host, look in (looks or {}).items():
         ours.variables["hostvars"][host][start_guard.LOOK] = {"database": look}
     return start_guard.Run(ours)
@@ -53,7 +54,7 @@ def two_deployments(look: dict[str, t.Any], **other: t.Any) -> start_guard.Run:
     variables = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy", **other}
     ours.variables["hostvars"]["copy"] = {**variables, start_guard.LOOK: {"database": look}}
     ours.variables["groups"]["all"].append("copy")
-    ours.variables["ansible_play_hosts_all"] = ["support", "copy"]
+    t.cast("dict[str, t.Any]", ours.variables)["ansible_play_hosts_all"] = ["support", "copy"]
     return start_guard.Run(ours)
 
 

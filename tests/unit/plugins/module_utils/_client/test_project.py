@@ -300,6 +300,12 @@ def test_the_versions_that_the_database_of_a_host_may_be_of(
     assert project.members(containers, THREE, "h1")["versions"] == expected
 
 
+def test_without_a_container_the_newest_record_tells_the_version() -> None:
+    records = [{}, {"version": "2.53.4", "recorded": "2026-02-01"}, {"version": "2.51.2", "recorded": "2026-01-01"}]
+    assert project.members({"h1": [], "h2": []}, THREE, "h1", records=records)["versions"] == ["2.53.4"]
+    assert project.members({"h1": [], "h2": [CORE]}, THREE, "h1", records=records)["versions"] == [CORE["version"]]
+
+
 @pytest.mark.parametrize(
     ("changes", "recreate", "unproven", "check_mode", "due"),
     [

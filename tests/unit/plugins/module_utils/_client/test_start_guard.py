@@ -70,6 +70,13 @@ def test_what_the_database_holds_decides_about_a_version(
     assert bool(note) is noted
 
 
+def test_a_restored_database_is_of_the_version_that_is_confirmed() -> None:
+    records = [record(NEW)]
+    refusal, _note = start_guard.content(found(), records, [], OLD, None, 1)
+    assert f'confirm its version for this run: -e \'{{"wa_confirm_identity": {{"version": "{OLD}"}}}}' in refusal
+    assert start_guard.content(found(), records, [], OLD, {"version": OLD}, 1) == ("", "")
+
+
 def test_an_empty_database_is_no_question() -> None:
     assert start_guard.content(found(holds=False), [], [], OLD, None, 3) == ("", "")
     assert start_guard.content({}, [], [], OLD, None, 1) == ("", "")
