@@ -7,27 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_migration
-short_description: Migrate a client's database under the migration lock of its server
+short_description: Migrate a client's database when the upgrade's journal allows it
 version_added: 0.1.0
 description:
-  - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
-    keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
-  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration (operation V(migrate)
-    of M(waba.onprem.wa_upgrade_journal)), looks whether anybody still uses the database, starts the migration with O(argv), and waits for
+  - Waits until the upgrade's journal at O(lock_file) allows the migration (operation V(migrate) of
+    M(waba.onprem.wa_upgrade_journal)), looks whether anybody still uses the database, starts the migration with O(argv), and waits for
     its end. Meant for C(async) - it goes on without Ansible.
   - Writes what it does into the journal, as C(migration). With the start the journal is at stage V(migrating); where the start is refused
     it is at its stage before again. After a migration that has ended with 0, on a database that nobody else uses, it is at stage
     V(starting).
   - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
     A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
-  - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
-    has lost its power within half a minute; MySQL and MariaDB do not before O(start_timeout) is over while O(argv) runs.
-  - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
 options:
-  deployment:
-    description: The deployment's name, which PostgreSQL shows to those who wait.
-    type: str
-    required: true
   lock_file:
     description: The lock file of the deployment's upgrade, which has begun.
     type: path
@@ -48,15 +39,6 @@ options:
     description: How long O(argv) may take, in seconds or as text.
     type: str
     default: 5m
-  lock:
-    description: Whether to take the lock. Without it other deployments may migrate meanwhile.
-    type: bool
-    default: true
-  wait_timeout:
-    description:
-      - How long to wait for each holder of the lock, in seconds or as text. One that was lost with its session is waited for without end.
-    type: str
-    default: 2h
   project:
     description: The Compose project of the client.
     type: str
@@ -72,22 +54,18 @@ extends_documentation_fragment:
   - waba.onprem.env
 attributes:
   check_mode:
-    description: Returns who holds the lock, and neither takes it nor waits.
+    description: Returns an empty RV(migration).
   idempotent:
     details: A migration whose container is there is not started again.
 notes:
   - O(env_file) is needed.
-  - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
-    The session is idle in a transaction there that has seen no table.
-  - A Galera cluster supports no migration lock, since its nodes have no lock in common, or refuse one.
 author:
   - waba.onprem contributors (@waba)
 """
 
 EXAMPLES = r"""
-- name: Take the migration lock of the database server, and migrate as soon as the journal allows it
+- name: Migrate as soon as the journal allows it
   waba.onprem.wa_migration:
-    deployment: support
     lock_file: /var/lib/waba/support.lock
     container: wa-support-dbupgrade-1
     argv: [docker, compose, --profile, dbupgrade, up, --detach, --no-deps, dbupgrade]
@@ -97,17 +75,16 @@ EXAMPLES = r"""
   async: 86400
   poll: 0
 
-- name: Wait for the migration lock
+- name: Wait until it can start the migration
   waba.onprem.wa_upgrade_journal:
     operation: wait
     path: /var/lib/waba/support.lock
     until: ready
-    wait_timeout: 2h
 """
 
 RETURN = r"""
 actions:
-  description: Actions that were made, or predicted in check mode.
+  description: Actions that were made.
   type: list
   elements: str
   returned: always
@@ -115,22 +92,12 @@ actions:
 migration:
   description:
     - What the journal says of the migration in the end; empty when another process migrates for this upgrade already, or when the migration
-      is not due. In check mode what it would say at first.
+      is not due.
   type: dict
   returned: always
   contains:
     state:
-      description:
-        - V(waiting) for the lock; V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
-      type: str
-    holder:
-      description: Who holds the lock; empty for nobody else, and when it is not known.
-      type: str
-    unsupported_reason:
-      description: Why the server supports no migration lock for the client's user; empty when it does.
-      type: str
-    server:
-      description: Host and port of the database server.
+      description: V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
       type: str
     exit_code:
       description: The exit code of the migration; absent while it runs.
@@ -140,19 +107,15 @@ migration:
       type: str
       sample: database upgrade to 2.53.4 failed
     message:
-      description: Why it has failed, or why the holder of the lock is not known.
+      description: Why it has failed.
       type: str
   sample:
     state: ended
-    holder: ""
-    unsupported_reason: ""
-    server: db.example.com:3306
     message: ""
     exit_code: 0
 """
 
 import contextlib
-import math
 import time
 import typing as t
 
@@ -165,11 +128,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor, is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
-from ansible_collections.waba.onprem.plugins.module_utils._database import migration_lock
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -177,7 +137,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import options as
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
-ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lock active
 # Seconds to wait for the process of an earlier run to end, which may be looking for users of the database. One that waits for a running
 # migration goes on instead, and this process ends.
 TAKES_OVER_WITHIN = 15.0
@@ -186,91 +145,18 @@ LOG_LINES = "40"
 LONGEST_LOG = 8000  # characters of them: a line may be a whole statement, and a journal of more than 1 MiB is not read
 
 
-class Lock:
-    """The migration lock, over several sessions if necessary."""
-
-    def __init__(self, config: database.Settings, own: str, deployment: str) -> None:
-        self.config, self.own, self.deployment = config, own, deployment
-        self.unsupported = ""
-        self.holder = ""
-        self.lock: migration_lock.MigrationLock | None = None
-        self.held = False
-        self.next_query = 0.0
-
-    def hold(self) -> str:
-        """Takes the lock, or keeps its session active. Returns why it is not had; empty if it is.
-
-        Raises DatabaseError where it makes no sense to try again. `holder` is who has it, if that is why.
-        """
-        if self.unsupported or (self.held and time.monotonic() < self.next_query):
-            return ""
-        self.next_query = time.monotonic() + ALIVE_EVERY
-        self.holder = ""
-        try:
-            self.holder = self._hold()
-            return self.holder
-        except DatabaseError as error:
-            # The session is lost, or the server is unreachable: another client may acquire the lock next.
-            self.release()
-            if not error.retryable:
-                raise
-            return str(error)
-
-    def _hold(self) -> str:
-        if self.lock is None:
-            with database.connect(self.config) as session:
-                self.unsupported = migration_lock.inspect(session, self.own)["unsupported_reason"] or ""
-            if self.unsupported:
-                return ""
-            self.lock = migration_lock.connect(self.config, self.own, self.deployment)
-        if self.held:
-            self.lock.keep_alive()
-            return ""
-        self.held = self.lock.take()
-        return "" if self.held else self.lock.holder()[0] or "another session"
-
-    def keep(self, seconds: float) -> None:
-        """Keeps the session for a time in which it cannot be active."""
-        if self.lock is not None and self.held:
-            with contextlib.suppress(DatabaseError):
-                self.lock.keep_alive(math.ceil(seconds))
-
-    def release(self) -> None:
-        """Ends the session."""
-        if self.lock is not None:
-            self.lock.session.close()
-        self.lock, self.held = None, False
-
-
-class NoLock(Lock):
-    """Takes none."""
-
-    def hold(self) -> str:
-        return ""
-
-
 class Migration:
-    """The migration of one upgrade, from its lock to its end."""
+    """The migration of one upgrade."""
 
     def __init__(self, params: dict[str, t.Any], env: t.Mapping[str, str], result: Result) -> None:
         self.params, self.env, self.result = params, env, result
         self.engine = docker_engine.Docker(params)
         self.file = JournalFile(params["lock_file"])
-        journal = self.file.load()
+        journal = self.file.load_upgrade()
         if journal is None:
             raise WaError(f"lock file {params['lock_file']}", "none", "the journal of the upgrade that is begun")
         self.run_id = str(journal["run_id"])
-        config = database.settings(params, env)
-        kind = Lock if params["lock"] else NoLock
-        self.lock = kind(config, migration_lock.lock_id(env, params["databases"]), params["deployment"])
-        port = env.get("WA_DB_PORT", "").strip() or config.port
-        self.state: dict[str, t.Any] = {
-            "state": "",
-            "holder": "",
-            "unsupported_reason": "",
-            "server": f"{env.get('WA_DB_HOSTNAME', '').strip()}:{port}",
-            "message": "",
-        }
+        self.state: dict[str, t.Any] = {"state": "", "message": ""}
 
     def run(self) -> None:
         """Migrates, and writes into the journal what it does. Raises WaError."""
@@ -283,17 +169,6 @@ class Migration:
             except (WaError, OSError) as error:
                 self._note(state="failed", message=self.result.redact(str(error)))
                 raise error if isinstance(error, WaError) else WaError("migration", str(error), "none") from None
-            finally:
-                self.lock.release()
-
-    def predict(self) -> None:
-        """Returns in the result who holds the lock."""
-        with database.connect(self.lock.config) as session:
-            lock = migration_lock.inspect(session, self.lock.own)
-        holder = "" if lock["owned"] else lock["holder"] or ""
-        why = lock["unsupported_reason"] or ""
-        self.state.update(state="waiting" if holder else "ready", holder=holder, unsupported_reason=why)
-        self.result.values["migration"] = self.state
 
     def _note(self, migrated: bool = False, **news: t.Any) -> None:
         """Writes the state of the migration into the journal, if it has changed."""
@@ -303,41 +178,21 @@ class Migration:
             return
         with self.file.exclusively():
             journal = upgrade_journal.note_migration(
-                self.file.load(), self.run_id, after, time.time(), migrated=migrated
+                self.file.load_upgrade(), self.run_id, after, time.time(), migrated=migrated
             )
             if journal is not None:
                 self.file.save(journal)
         self.state = after
 
     def _wait_for_permission(self) -> bool:
-        """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
-        patience, holder = parse_duration("wait_timeout", self.params["wait_timeout"]), ""
-        end: float | None = time.monotonic() + patience
+        """Returns true as soon as the journal allows the migration; false when it is not due any more."""
         while True:
-            journal = self.file.load()
+            journal = self.file.load_upgrade()
             if journal is None or not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
                 return False
-            may_start = bool(journal.get("migrate"))
-            if may_start and self._container():
+            if journal.get("migrate"):
                 return True
-            reason = self.lock.hold()
-            if end is not None and self.lock.holder not in ("", holder):  # the queue has moved on
-                holder, end = self.lock.holder, time.monotonic() + patience
-            self._note(
-                state="waiting" if reason else "ready",
-                holder=self.lock.holder,
-                message=reason if reason != self.lock.holder else "",
-                unsupported_reason=self.lock.unsupported,
-            )
-            if not reason:
-                end = None
-                if may_start:
-                    return True
-            elif end is not None and time.monotonic() > end:
-                server = f"database server {self.state['server']}"
-                if not self.lock.holder:
-                    raise WaError(server, reason, "an answer, for the migration lock")
-                raise WaError(server, f"{reason} holds its migration lock", "one migration at a time")
+            self._note(state="ready")
             time.sleep(POLL_INTERVAL)
 
     def _container(self) -> dict[str, t.Any]:
@@ -354,7 +209,7 @@ class Migration:
             raise WaError.of(used)
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
         with self.file.exclusively():
-            found = self.file.load()
+            found = self.file.load_upgrade()
             state = {**self.state, "state": "running" if here else "ready"}
             journal = upgrade_journal.launch(found, self.run_id, state, time.time())
             if found is None or journal is None:
@@ -366,7 +221,6 @@ class Migration:
         self.result.record_change(f"start the migration {self.params['container']}")
         limit = parse_duration("start_timeout", self.params["start_timeout"])
         argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
-        self.lock.keep(limit + 60)
         try:
             code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         except OSError as error:
@@ -383,23 +237,20 @@ class Migration:
     def _retract(self, stage: str) -> None:
         """Brings the journal back to the `stage` before the start: no container was started, so the schema is unchanged."""
         with self.file.exclusively():
-            journal = upgrade_journal.not_launched(self.file.load(), self.run_id, stage)
+            journal = upgrade_journal.not_launched(self.file.load_upgrade(), self.run_id, stage)
             if journal is not None:
                 self.file.save(journal)
 
     def _wait_for_end(self) -> int:
         """Returns the exit code of the migration."""
         while True:
-            try:
+            with contextlib.suppress(
+                WaError
+            ):  # an engine that is away comes back; the migration goes on without a note
                 found = self._container()
                 if found.get("Status") not in ("running", "paused", "restarting"):
                     break
-                with contextlib.suppress(WaError):  # the migration goes on without a lock or a note
-                    self._note(state="running")
-                with contextlib.suppress(DatabaseError):
-                    self.lock.hold()
-            except WaError:
-                self.lock.release()  # an engine that is away may never come back, and others wait for the lock
+                self._note(state="running")
             time.sleep(POLL_INTERVAL)
         if not found:
             name = self.params["container"]
@@ -409,7 +260,6 @@ class Migration:
     def _record_end(self, code: int) -> None:
         if code:
             host = ["--host", self.params["docker_host"]]
-            # An engine that hangs must not keep the lock.
             logs = ["timeout", "-k", "5", "30", "docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
             _code, out, err = self.result.module.run_command(logs)
             text = self.result.redact(f"{out}\n{err}".strip())
@@ -439,14 +289,11 @@ def main() -> None:
             **docker_engine.ARGUMENT_SPEC,
             **database_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
-            "deployment": {"type": "str", "required": True},
             "lock_file": {"type": "path", "required": True},
             "container": {"type": "str", "required": True},
             "argv": {"type": "list", "elements": "str", "required": True},
             "chdir": {"type": "path"},
             "start_timeout": {"type": "str", "default": "5m"},
-            "lock": {"type": "bool", "default": True},
-            "wait_timeout": {"type": "str", "default": "2h"},
             "project": {"type": "str", "required": True},
             "single": {"type": "bool", "default": False},
         },
@@ -461,9 +308,7 @@ def main() -> None:
         result.redact.add(value for name, value in env.items() if is_secret(name))
         result.redact.add(compose_call.values(module.params["argv"]))
         migration = Migration(module.params, env, result)
-        if module.check_mode:
-            migration.predict()
-        else:
+        if not module.check_mode:
             migration.run()
     except (WaError, OSError) as error:
         result.fail(error if isinstance(error, WaError) else str(error))

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_upgrade_journal
-short_description: Lock and journal of a deployment's upgrade
+short_description: Lock of a deployment and journal of its upgrade
 version_added: 0.1.0
 description:
-  - One file is both. While its lease lasts, no other upgrade begins, and C(provision.yml), C(gc.yml) and the cron job of the log cleanup
-    leave the client alone; C(provision.yml) and C(gc.yml) do so after it as well, once the journal is past the stage C(locked). Its
-    content records the stage of an interrupted run for a later one.
-  - The lock ends with the upgrade, and is only a lease - of the seconds that the present stage may take - when the
-    controller dies.
-  - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
-    that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
-  - V(stage) notes the next stage, and renews the lease for it.
+  - One file is both. While its lease lasts, no other run upgrades or changes the client, calls message GC or cleans logs. After the lease
+    an upgrade that is past the stage C(locked) still keeps all but an upgrade away. Its content records the stage for a later run.
+  - The lease is five minutes, and each module of the collection that works longer than a minute renews it. So a lock ends by itself, five
+    minutes after its run was killed. O(lease) is longer only for a command or hook of the operator.
+  - V(begin) creates the lock for an upgrade. It takes over one whose lease is over, with O(take_over) any. Otherwise it is refused,
+    with who holds it, since when and until when.
+  - V(stage) notes the next stage, and renews the lease.
   - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration. It returns when the migration has started
     or that process has died, and after O(wait_timeout) at the latest. Before the stage V(migrating), which that process writes, it
-    fails if the process has died, has failed or waits for the lock.
+    fails if the process has died or has failed.
   - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
-  - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
-    end of its lease. It is refused while another run does so, and so is V(begin), since two C(docker compose up) at once
-    leave the client without containers that run. V(release) also removes the note of a run that has ended.
-  - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease for that. It
+  - V(hold) locks the deployment for a run that changes the client's containers outside an upgrade, until V(release) or the end of its
+    lease. It is refused while another run has the lock, and while an upgrade is unfinished. The hosts of one run share it. A host without
+    the folder of O(path) was never set up, and is not locked.
+  - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease meanwhile. It
     ends at once when that process has died.
   - V(go_back) marks this run as one that rolls back, so that no late step of it starts the migration. After the stage C(stopping) it only
     reads.
@@ -39,7 +38,7 @@ options:
     choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
     default: read
   path:
-    description: The lock file. Its folder must exist.
+    description: The lock file. Its folder must exist, but for V(hold) and V(release).
     type: path
     required: true
   deployment:
@@ -51,9 +50,9 @@ options:
   lease:
     description: How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).
     type: str
-    default: 10m
+    default: 5m
   take_over:
-    description: Whether V(begin) takes the lock whoever holds it. Only for a run that is known to be dead.
+    description: Whether V(begin) takes the lock whoever holds it. Only for a run that was killed.
     type: bool
     default: false
   resume:
@@ -81,10 +80,10 @@ options:
     default: []
   until:
     description:
-      - What V(wait) waits for. V(begun) is the first state that the process has written, V(ready) that it can start the migration,
-        V(ended) that the migration has ended. Each ends with a failure of the process, too.
+      - What V(wait) waits for. V(ready) is that the process can start the migration, V(ended) that the migration has ended. Each ends
+        with a failure of the process, too.
     type: str
-    choices: [begun, ready, ended]
+    choices: [ready, ended]
     default: ended
   wait_timeout:
     description: How long V(wait) and V(migrate) wait, in seconds or as text.
@@ -110,11 +109,14 @@ options:
   controller:
     description: Where it is run. The action plugin sets it.
     type: str
-  dead_runs:
-    description: Runs that are known to have ended. The action plugin finds those of its own controller.
+  ended_runs:
+    description: Runs whose lock V(begin) takes over, since the leader's journal says that they have ended. For the other members.
     type: list
     elements: str
     default: []
+  host:
+    description: For which host the run holds or releases the lock. The action plugin sets it.
+    type: str
 extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
@@ -151,7 +153,6 @@ EXAMPLES = r"""
     operation: hold
     path: /var/lib/waba/support.lock
     deployment: support
-    lease: 30m
 
 - name: End the lock
   waba.onprem.wa_upgrade_journal:
@@ -198,24 +199,6 @@ journal:
     notes: {from_version: 2.53.4}
     migration: {state: running}
     lease_until: 1769829346.3
-change:
-  description: Which run changes the client's containers outside an upgrade; empty when none does.
-  returned: operation is begin, hold or release
-  type: dict
-  contains:
-    user:
-      description: Who runs it.
-      type: str
-    controller:
-      description: Where it is run.
-      type: str
-    since:
-      description: When it began, in seconds since 1970.
-      type: float
-    lease_until:
-      description: Until when it counts at the latest, in seconds since 1970.
-      type: float
-  sample: {user: ops, controller: controller.example.com, since: 1769828412.5, lease_until: 1769830212.5}
 migrating:
   description: Whether the process that migrates for this upgrade is alive.
   returned: operation is wait
@@ -266,37 +249,27 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
 UNTIL = {
-    "begun": ("waiting", "ready", "running", *_ENDED),
     "ready": ("ready", "running", *_ENDED),
     "ended": _ENDED,
 }
 IDENTITY = ("run_id", "user", "controller")
 
 
-def plan(
-    params: dict[str, t.Any], found: dict[str, t.Any] | None, change: dict[str, t.Any] | None, now: float
-) -> tuple[dict[str, t.Any] | None, str]:
-    """Returns the planned journal, and a description of the change; empty for no change."""
+def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> tuple[dict[str, t.Any] | None, str]:
+    """Returns the planned lock, and a description of the change; empty for no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
-        claim = upgrade_journal.Claim(
-            params["deployment"], run_id, params["user"], params["controller"], params["target"]
-        )
-        lease = parse_duration("lease", params["lease"])
-        if not params["take_over"]:
-            upgrade_journal.refuse_change(change, claim, now, params["dead_runs"])
         after = upgrade_journal.begin(
             found,
-            claim,
+            claim(params),
             now,
-            lease,
-            params["dead_runs"],
-            take_over=params["take_over"],
+            parse_duration("lease", params["lease"]),
+            take_over=params["take_over"] or (found is not None and found["run_id"] in params["ended_runs"]),
             resume=params["resume"],
             stage=params["stage"] or upgrade_journal.STAGES[0],
         )
@@ -316,18 +289,20 @@ def plan(
     return after, f"end the lock: {params['outcome']}"
 
 
+def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
+    """Returns who asks for the lock."""
+    return upgrade_journal.Claim(*(params[one] or "" for one in ("deployment", *IDENTITY, "target")))
+
+
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
     """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
 
     Raises WaError if this run loses the journal meanwhile.
     """
-    if not check_mode:
-        with file.exclusively():
-            lease = parse_duration("lease", params["lease"])
-            found = upgrade_journal.own(file.load(), params["run_id"])
-            file.save(dict(found, lease_until=time.time() + lease))
+    lease = Lease(None if check_mode else params["path"], params["run_id"])
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
+        lease.renew()
         alive = file.is_migrating()  # before the journal, in which it says how it has ended
         found = upgrade_journal.own(file.load(), params["run_id"])
         state = found.get("migration", {}).get("state", "")
@@ -361,17 +336,11 @@ def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) 
     return ""
 
 
-def plan_change(
-    params: dict[str, t.Any], change: dict[str, t.Any] | None, upgrade: dict[str, t.Any] | None, now: float
-) -> dict[str, t.Any] | None:
-    """Returns the planned record of a change outside an upgrade; None for none."""
+def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
+    """Returns the lock after a run outside an upgrade has locked the deployment or unlocked it."""
     if params["operation"] == "release":
-        held = change is not None and upgrade_journal.is_held(change, params["run_id"], now, params["dead_runs"])
-        return change if held else None
-    claim = upgrade_journal.Claim(params["deployment"], params["run_id"], params["user"], params["controller"], "")
-    lease = parse_duration("lease", params["lease"])
-    later: dict[str, t.Any] = upgrade_journal.hold(change, upgrade, claim, now, lease, params["dead_runs"])
-    return later
+        return upgrade_journal.release(found, params["run_id"], params["host"], now)
+    return upgrade_journal.hold(found, claim(params), params["host"], now, parse_duration("lease", params["lease"]))
 
 
 def run(module: AnsibleModule, result: Result) -> None:
@@ -379,42 +348,38 @@ def run(module: AnsibleModule, result: Result) -> None:
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None
-    change: dict[str, t.Any] | None = None
+    after: dict[str, t.Any] | None = None
     took_over = False
+    action = ""
     now = time.time()
     try:
         if params["operation"] == "read":
-            found, action = file.load(), ""
-            after = found
+            found = file.load()
             result.values["ended"] = file.load_last() or {}
         elif params["operation"] == "go_back":
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found, action = file.load(), ""
+                found = file.load()
                 after = upgrade_journal.go_back(found, params["run_id"])
                 if after is not None and not module.check_mode:
                     file.save(after)
             result.values["ended"] = file.load_last() or {}
         elif params["operation"] == "wait":
-            (found, result.values["migrating"]), action = wait(file, params, module.check_mode), ""
-            after = found
-        elif params["operation"] == "release" and not file.has_folder():
-            after, action = None, ""
+            found, result.values["migrating"] = wait(file, params, module.check_mode)
         elif params["operation"] in ("hold", "release"):
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found, action, change = file.load(), "", file.load_change()
-                after = found
-                later = plan_change(params, change, found, now)
-                if not module.check_mode:
-                    file.save_change(later) if later else file.remove_change()
+            with contextlib.nullcontext() if module.check_mode or not file.has_folder() else file.exclusively():
+                found = file.load()
+                after = hold_or_release(params, found, now)
+                if after != found and file.has_folder() and not module.check_mode:
+                    file.save(after) if after else file.remove()
+                    found = after
         else:
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
-                change = file.load_change() if params["operation"] == "begin" else None
                 starts = params["operation"] == "migrate"
                 if starts:
-                    upgrade_journal.check_migration(found, file.is_migrating())
-                after, action = plan(params, found, change, now)
+                    upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
+                after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
@@ -424,10 +389,9 @@ def run(module: AnsibleModule, result: Result) -> None:
                 found = wait_for_start(file, params)
     finally:
         result.values.update(
-            journal=found or {},
-            change=change or {},
-            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["dead_runs"]),
-            holder=upgrade_journal.describe_holder(found) if found else "",
+            journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
+            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
+            holder=upgrade_journal.describe(found) if found else "",
         )
     if action:
         result.record_change(action)
@@ -446,7 +410,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "deployment": {"type": "str"},
             "target": {"type": "str"},
-            "lease": {"type": "str", "default": "10m"},
+            "lease": {"type": "str", "default": "5m"},
             "take_over": {"type": "bool", "default": False},
             "resume": {"type": "bool", "default": True},
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
@@ -459,7 +423,8 @@ def main() -> None:
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},
-            "dead_runs": {"type": "list", "elements": "str", "default": []},
+            "ended_runs": {"type": "list", "elements": "str", "default": []},
+            "host": {"type": "str"},
         },
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
@@ -468,8 +433,8 @@ def main() -> None:
             ("operation", "wait", ("run_id",)),
             ("operation", "go_back", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),
-            ("operation", "hold", ("deployment", *IDENTITY)),
-            ("operation", "release", ("run_id",)),
+            ("operation", "hold", ("deployment", "host", *IDENTITY)),
+            ("operation", "release", ("run_id", "host")),
         ],
         supports_check_mode=True,
     )

@@ -559,11 +559,10 @@ def removal(inventory: Inventory) -> State:
     """Returns what the roles with state `absent` take away: their `files`, and the host's `folders` if these are empty then."""
     place = deployment(inventory)
     env_file, compose_file = place["env_file"], place["compose_file"]
-    lock, _json = posixpath.splitext(place["lock_file"])
     trial = f"{place['project_dir']}/trial-database"
     parts = {
         "wa_client_state": [
-            *(compose_file, f"{compose_file}.previous", f"{lock}.change.json"),
+            *(compose_file, f"{compose_file}.previous"),
             interpolation_file(inventory),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],

@@ -22,7 +22,7 @@ from observer import Lab, Run, changes  # noqa: E402 - needs the path above
 
 NAME = "deep-removal"
 RECORD = "/var/lib/waba/client-h1.json"
-NOTE = "/var/lib/waba/h1.change.json"
+LOCK = "/var/lib/waba/h1.lock"
 ABSENT = dict.fromkeys(
     (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
 )
@@ -147,28 +147,35 @@ def test_the_record_is_kept_with_the_client(lab: Lab) -> None:
     assert lab.play("provision", {}).changed == 0
 
 
-def change_note(run_id: str, lease: int) -> str:
-    """The note of a run that changes the client's containers, for a shell; `lease` in seconds."""
-    text = {"format": 1, "deployment": "h1", "run_id": run_id, "user": "ops", "controller": "elsewhere"}
+def held(run_id: str, lease: int) -> str:
+    """The lock of a run that changes the client's containers, for a shell; `lease` in seconds."""
+    text = {
+        "format": 1,
+        "deployment": "h1",
+        "run_id": run_id,
+        "user": "ops",
+        "controller": "elsewhere",
+        "hosts": ["h1"],
+    }
     begun = int(time.time())
     return shlex.quote(json.dumps(dict(text, since=begun, lease_until=begun + lease)))
 
 
 def test_a_client_that_another_run_changes_is_not_removed(lab: Lab) -> None:
     provision(lab)
-    lab.host(f"echo {change_note('m/1/5', 3600)} >{NOTE}")
+    lab.host(f"echo {held('m/1/5', 3600)} >{LOCK}")
     before = lab.snapshot()
     done = remove(lab, 2)
-    assert "another run changes its containers, by ops from elsewhere" in done.message
+    assert "locked by a run that changes its containers, by ops from elsewhere" in done.message
     assert changes(before, lab.snapshot()) == []
     assert lab.play("provision", {}).code == 0, "nothing is to change, so nothing is held"
-    lab.host(f"echo {change_note('m/1/5', -1)} >{NOTE}")
+    lab.host(f"echo {held('m/1/5', -1)} >{LOCK}")
     assert remove(lab, 0).changed > 0
-    assert lab.host(f"ls {NOTE} 2>/dev/null", check=False) == ""
+    assert lab.host(f"ls {LOCK} 2>/dev/null", check=False) == ""
 
 
-def test_the_note_of_a_killed_run_is_removed_with_the_folders(lab: Lab) -> None:
+def test_the_lock_of_a_killed_run_is_removed_with_the_folders(lab: Lab) -> None:
     before = lab.files()
-    lab.host(f"mkdir /var/lib/waba; echo {change_note('m/1/5', -1)} >{NOTE}")
+    lab.host(f"mkdir /var/lib/waba; echo {held('m/1/5', -1)} >{LOCK}")
     assert remove(lab, 0).changed > 0
     assert changes(before, lab.files()) == []

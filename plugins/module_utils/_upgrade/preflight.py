@@ -218,12 +218,12 @@ def _host_read(now: Observed) -> Problem:
 
 
 def _locked(now: Observed) -> Problem:
-    if not upgrade_journal.counts(now.found, now.facts["leader"]):
+    lock = now.found.get("upgrade") or {}
+    if not lock.get("held") or (
+        now.found.get("journal") and not upgrade_journal.counts(now.found, now.facts["leader"])
+    ):
         return None
-    return (
-        f"{now.name} is locked by {upgrade_journal.describe_holder(now.found['journal'])} (on {now.host}).",
-        "Wait for it; if it is known to be dead, run again with wa_upgrade_take_over: true.",
-    )
+    return f"{now.name} is {lock['message']} (on {now.host}).", f"To take it over: {now.facts['commands']['take_over']}"
 
 
 def _uncompleted(now: Observed) -> Problem:
@@ -427,7 +427,7 @@ def _database(now: Observed) -> Problem:
     found = now.found.get("database") or {}
     if now.unfinished:  # it goes on: what the migration copies may be there already
         found = {**found, "free_bytes": None}
-    return " ".join(requirements.database(found, float(seconds)))
+    return " ".join(requirements.database(found, float(seconds), now.facts["together"]))
 
 
 def _messages(now: Observed) -> Problem:
@@ -663,7 +663,7 @@ CHECKS = (
     ),
     Check(
         "the database can be migrated",
-        "a server that takes writes, `wa_upgrade_statement_timeout`, room for its largest table",
+        "a server that takes writes, `wa_upgrade_statement_timeout`, room for the largest tables that this run copies on it",
         _database,
         DEPLOYMENT,
         after=(DATABASE,),
@@ -713,9 +713,9 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
     `replace`), `secrets`, `today` (YYYY-MM-DD).
 
-    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
-    journal), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
-    `everywhere` (those of all members), `identity` and `loss` (refusals).
+    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
+    `everywhere` (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the
+    same database server), `identity` and `loss` (refusals).
 
     Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
     member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).

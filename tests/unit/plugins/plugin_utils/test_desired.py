@@ -225,7 +225,6 @@ def test_what_the_removal_takes_away() -> None:
         "files": [
             "/srv/wa/compose.yml",
             "/srv/wa/compose.yml.previous",
-            "/var/lib/waba/support.change.json",
             "/srv/wa/compose.env",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
