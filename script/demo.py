@@ -158,10 +158,8 @@ sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3307/' "$env"
 echo '  by hand: WA_DB_PORT in db.env is now 3307'
 rm /etc/cron.d/wa-h1-log-cleanup
 echo '  by hand: the cron file of the log cleanup is gone'
-image=$(docker inspect --format '{{.Config.Image}}' wa-h1-waweb-1)
 docker rm --force wa-h1-waweb-1 >/dev/null
-docker run --detach --name wa-h1-waweb-1 --env-file "$env" --env WA_CONFIG_ON_DB=1 --network wa-h1_default "$image" >/dev/null
-echo '  by hand: the Webapp was recreated with docker run, without the media volume'
+echo '  by hand: the Webapp was removed'
 """
 
 AGE = """
@@ -196,7 +194,7 @@ def main() -> int:
         sys.exit("demo: the second run changed something")
     say("\n3. Somebody breaks things by hand, provision.yml puts them right")
     say(on_host(BREAK).rstrip())
-    Playbook("provision", wa_client_replace_unmanaged=True).run()
+    Playbook("provision").run()
     say(f"\n4. {ROWS:,} messages lie in the database; the version is to be {NEW}")
     say((seeding.communicate()[0] or "").rstrip())
     if seeding.returncode:

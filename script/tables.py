@@ -4,7 +4,7 @@
 """Writes the tables that stand in documents.
 
 The variables of each role, and all of them in docs/variables.md, come from the argument_specs; what an upgrade checks and where it
-goes on, in the README of wa_upgrade, from its rules; the versions that were tested together, in README.md, from the results of the matrix.
+goes on, in the README of wa_upgrade, from its rules; the versions that were tested together, in tests/README.md, from the results of the matrix.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
-    tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
+    tables[ROOT / "tests" / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
         text = file.read_text()
         wanted = rendered(text, content)

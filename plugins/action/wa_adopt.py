@@ -100,7 +100,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         survey["plans"] = self._plans(survey, args, task_vars)
         survey["missing"] = requirements["missing"]
         survey["services"] = requirements["services"]
-        survey["docker_refusal"] = requirements["docker_refusal"]
+        survey["docker"] = requirements["docker"]
         with tempfile.NamedTemporaryFile(
             "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False
         ) as file:

@@ -9,30 +9,32 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
+from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
+from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 display = Display()
+KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=5"  # as in playbooks/tasks/keep_ssh_alive.yml
 
 
-def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Returns the desired states without secret options (`no_log`), and those options alone, to be sent hidden."""
-    shown: dict[str, dict[str, t.Any]] = {}
-    secrets: dict[str, dict[str, t.Any]] = {}
-    for name, options in wanted.items():
-        hidden = {key for key, spec in comparison.SPECS[name].items() if spec.get("no_log")}
-        shown[name] = {key: value for key, value in options.items() if key not in hidden}
-        secrets[name] = {key: value for key, value in options.items() if key in hidden}
-        files = options.get("files") or []
-        if any("content" in one for one in files):
-            shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]
-            secrets[name]["files"] = [{"content": one["content"]} if "content" in one else {} for one in files]
-    return shown, secrets
+def keep_alive(connection: t.Any, variables: t.Mapping[str, t.Any]) -> None:
+    """Lets a host that is lost during the comparison fail within half a minute, without a task of its own.
+
+    Existing SSH options come first, so that the operator's ServerAliveInterval takes precedence. An open connection of an earlier
+    playbook is not used, since it lacks these options.
+    """
+    if connection.transport != "ssh" or KEEP_ALIVE in (connection.get_option("ssh_extra_args") or ""):
+        return
+    connection.set_option("ssh_extra_args", f"{connection.get_option('ssh_extra_args') or ''} {KEEP_ALIVE}")
+    if "ansible_control_path_dir" not in variables:
+        connection.set_option("control_path_dir", f"{connection.get_option('control_path_dir')}/waba")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -52,12 +54,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed.",
             }
         try:
+            start_guard.refused_confirmation(ours, load_extra_vars(self._loader))
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_comparison(ours, neighbours))
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
+        if strict and self._task.check_mode and "wa_drift" in variables:
+            return self._predicted(ours)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        if strict:
+            first = (variables.get("wa_drift") or {}).get("concerns") or {}
+            args["restarted"] = [
+                reason for name in ("client", "db_env") for reason in first.get(name, {}).get("restarts", ())
+            ]
+        keep_alive(self._connection, variables)
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
         )
@@ -75,44 +86,80 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result, or a failure if differences remain of the concerns whose roles have run."""
-        tags = (ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip"))
-        corrected = provision_plan.selected(result["concerns"], *tags)
-        found = {name: result["concerns"][name] for name in corrected}
+        """Returns the result with its alarms, or a failure if differences remain of the concerns whose roles have run.
+
+        The failure has the `record` as long as the client's own concerns are in order.
+        """
+        tags = {kind: ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip")}
+        corrected = provision_plan.selected(result["concerns"], tags["run"], tags["skip"])
+        findings = provision_plan.held(result["concerns"]) if desired.hold(ours) else result["concerns"]
+        found = {name: findings[name] for name in corrected if name in findings}
         # Only the role of the client restarts containers.
-        left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
+        restart = ours["wa_client_restart"] if "client" in corrected else "report"
+        left = provision_plan.remaining(found, restart)
+        result["alarms"] = provision_plan.alarms(findings, skip_tags=tags["skip"])
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
-        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {remaining}.", "drift": left}
+        message = ". ".join([f"{ours.host}: not as the inventory wants it: {remaining}", *result["alarms"]])
+        failure = {"failed": True, "msg": f"{message}.", "drift": left, "alarms": result["alarms"]}
+        client = {name: one for name, one in found.items() if name in provision_plan.CLIENT}
+        kept = ("record", "record_changed")
+        return (
+            failure if provision_plan.remaining(client, restart) else {**failure, **{key: result[key] for key in kept}}
+        )
+
+    @staticmethod
+    def _predicted(ours: inventory.Inventory) -> dict[str, t.Any]:
+        """Returns the alarms that a run would end with, in check mode, where nothing was corrected that could be compared again."""
+        first, skip_tags = ours.variables["wa_drift"], ours.variables.get("ansible_skip_tags") or ()
+        plan = ours.given("__wa_plan") or ()
+        return {"changed": False, "alarms": provision_plan.alarms(first.get("concerns") or {}, plan, skip_tags)}
 
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
         """Displays the differences, and adds what the plan needs to the result."""
-        found = result["concerns"]
+        result["held"] = desired.hold(ours, result["hold"])
+        found = provision_plan.held(result["concerns"]) if result["held"] else result["concerns"]
         result["drift"] = provision_plan.lines(found, ours["wa_client_restart"])
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
-        result["trial_database"] = ours.given("wa_trial_database_image") is not None
+        if result["held"]:
+            display.display(f"{ours.host} | {'warning: ' if result['hold'].get('old') else ''}{result['held']}")
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
+        if any(finding.get("containers") for finding in found.values()):
+            path = desired.deployment(ours)["hold_file"]
+            display.display(
+                f"{ours.host} | note: if that is meant, hold the client before a run: echo REASON | sudo tee {path}"
+            )
         for text in provision_plan.pending(found, result["restart"]):
-            display.display(f"{ours.host} | restart pending: {text}")
+            display.display(f"{ours.host} | {'held' if result['held'] else 'restart pending'}: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")
+        hostvars, host, groups = ours.all_hosts
+        if "health" in found and machines.is_first_unasked(
+            hostvars, host, groups, ours.variables.get("ansible_play_hosts_all", [host])
+        ):
+            display.display(
+                f"{ours.host} | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is "
+                "set. Set one"
+            )
+        for text in provision_plan.alarms(found):
+            display.display(f"{ours.host} | alarm: {text}")
 
     @staticmethod
     def _add_unmanaged(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
         """Reports unmanaged client containers as drift of the host, unless they belong to another number."""
         if not result["unmanaged"]:
             return
-        sorting = machines.sort_unmanaged(result["unmanaged"], desired.client(ours), *ours.all_hosts)
-        containers = [*sorting["replaceable"], *sorting["unknown"]]
+        sorting = unmanaged.sort(result["unmanaged"], **desired.unmanaged(ours))
+        containers = [*sorting["own"], *sorting["unknown"]]
         lines = [
             f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers
         ]
-        lines += [sorting["refusal"]] if sorting["refusal"] else []
+        lines += sorting["refused"]
         if lines:
             host = result["concerns"].setdefault("host", {"state": "in_sync"})
             host.setdefault("changes", []).extend(lines)

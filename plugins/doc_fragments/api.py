@@ -22,6 +22,11 @@ options:
   api_token:
     description: A bearer token to use instead of a login.
     type: str
+  api_key:
+    description:
+      - The Webapp's C(WA_API_KEY), which the client's health is asked with in place of a login.
+      - Other calls need a login all the same.
+    type: str
   api_ca_path:
     description: The certificate authority that signed the Webapp's certificate, a path on the managed host.
     type: path

@@ -15,31 +15,27 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._client import replacement
+from ansible_collections.waba.onprem.plugins.module_utils._client import recreation
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
-    client_containers,
-    layout,
     paths,
     topology,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
-from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -73,11 +69,6 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     """Returns a container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
-
-
-def stale_line(container: t.Mapping[str, t.Any]) -> str:
-    """Returns a stale container of `wa_db_env` for a message: its name and keys."""
-    return f"{container['name']} ({', '.join(container['stale_keys'])})"
 
 
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
@@ -116,16 +107,21 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
 
 
 def start_problem(
-    read: t.Mapping[str, t.Any], project: str, topology: str, idle: bool, known: t.Iterable[t.Mapping[str, t.Any]] = ()
+    read: t.Mapping[str, t.Any],
+    project: str,
+    topology: str,
+    idle: bool,
+    known: t.Iterable[t.Mapping[str, t.Any]] = (),
+    shared: t.Sequence[str] = (),
 ) -> str:
     """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
 
     Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run. If the database need not be
-    idle, its sessions count where they were read, but for those from where the `known` ones are.
+    idle, its sessions count where they were read, but for those from where the `known` ones are. Those of `shared` origins never do.
     """
     found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
-    addresses = {str(one["from"]) for one in known}
-    used = upgrade_requirements.sessions([one for one in found if idle or str(one["from"]) not in addresses])
+    ours = [] if idle else [str(one["from"]) for one in known]
+    used = upgrade_requirements.sessions(guard.unknown(found, bool(ours), ours, shared))
     return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
 
 
@@ -234,13 +230,13 @@ def upgrade_verdict(
 ) -> dict[str, t.Any]:
     """Returns the verdict of the preflight on a host of the play's `hosts`, see `_upgrade.preflight.verdict`.
 
-    `facts` are those of the role, without what the rules of other features say; `hooks` are the texts of the hooks by path.
+    `facts` are those of the role, without what the rules of other features say; `hooks` are the paths of the hooks.
     """
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
     compose = facts["compose"]["compose"]
     # What Compose files of the operator's mount is known after they are read.
-    lost = replacement.lost_with_layers if compose.get("migration") else replacement.lost_by_replacement
+    lost = recreation.lost_with_layers if compose.get("migration") else recreation.lost_by_rendered_file
     identity = {**facts["identity"], "file": (facts["found"].get("identity") or {}).get("db_env") or {}}
     inspections = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in members}
     leader = hostvars[facts["deployment"]["leader"]].get("__wa_upgrade_host") or {}
@@ -248,19 +244,18 @@ def upgrade_verdict(
         {
             **facts,
             "leader": leader,
-            "hooks": {path: hooks.refusal(path, text) for path, text in facts["hooks"].items()},
+            "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
                 "take_over": playbook_command("upgrade", _resumes(facts)),
-                "replace": playbook_command("provision", {"wa_client_replace_unmanaged": True}),
             },
             "upgraded": sorted(
                 one
                 for one in {facts["deployment"]["leader"], *groups.get("wa_upgrade_leaders", ())}
                 if "__wa_upgrade_begun" in hostvars[one] and (one == facts["deployment"]["leader"] or one not in hosts)
             ),
-            "identity": _refusal(_compare_identity)(
-                identity, hostvars, groups, inspections, client_identity.ATTRIBUTES
+            "identity": _refusal(client_identity.refusal)(
+                {**identity, "attributes": client_identity.ATTRIBUTES, "looks": inspections}
             ),
             "loss": lost(facts["clients"]),
             "together": upgrade_plan.on_server(
@@ -294,7 +289,6 @@ def deployment_verdict(
 def identity_refusal(
     facts: t.Mapping[str, t.Any],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    groups: t.Mapping[str, t.Sequence[str]],
     hosts: t.Sequence[str],
     attributes: t.Sequence[str],
 ) -> None:
@@ -304,26 +298,7 @@ def identity_refusal(
     """
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     inspections = {one: hostvars[one].get("__wa_host_found") or {} for one in members}
-    _compare_identity(facts, hostvars, groups, inspections, attributes)
-
-
-def _compare_identity(
-    facts: t.Mapping[str, t.Any],
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    groups: t.Mapping[str, t.Sequence[str]],
-    inspections: t.Mapping[str, t.Mapping[str, t.Any]],
-    attributes: t.Sequence[str],
-) -> None:
-    host = facts["host"]
-    client_identity.refusal(
-        {
-            **facts,
-            "attributes": attributes,
-            "looks": inspections,
-            "neighbours": machines.neighbours(hostvars, host, groups),
-            "known": machines.databases_of_others(hostvars, host, groups),
-        }
-    )
+    client_identity.refusal({**facts, "attributes": attributes, "looks": inspections})
 
 
 def client_members(
@@ -332,12 +307,17 @@ def client_members(
     hosts: t.Sequence[str],
     host: str,
     renamed: t.Any = None,
-    replaceable: t.Sequence[t.Mapping[str, t.Any]] = (),
+    lost: t.Sequence[str] = (),
+    measured: bool = True,
+    result: str = "wa_client_result",
 ) -> dict[str, t.Any]:
-    """Returns what the members among `hosts` have in common, see `_client.project.members`."""
-    found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
-    containers = {one: result.get("containers") or [] for one, result in found.items()}
-    return client_project.members(containers, deployment, host, bool(renamed), replaceable)
+    """Returns what the members among `hosts` have in common, see `_client.project.members`.
+
+    `result` is the name of the variable in which each has its result of `wa_info`, `lost` are the hosts that left the run.
+    """
+    found = {one: hostvars[one].get(result) or {} for one in deployment["members"] if one in hosts}
+    containers = {one: read.get("containers") or [] for one, read in found.items()}
+    return client_project.members(containers, deployment, host, bool(renamed), lost, measured)
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
@@ -358,50 +338,27 @@ class FilterModule:
             "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
-            "host_packages": host_packages.choose,
-            "service_containers": compose_document.service_containers,
-            "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
             "client_members": client_members,
             "due_change": client_project.change_due,
             "kept_files": client_project.kept_files,
-            "deployment": _with_ansible_errors(topology.deployment),
-            "host_deployment": _with_ansible_errors(topology.described),
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
-            "layout": _with_ansible_errors(layout.layout),
-            "neighbour_projects": _with_ansible_errors(machines.neighbours),
-            "restart_permission": _with_ansible_errors(client_starts.restart_allowed),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
-            "checked_variables": values.checked,
-            "value_refusals": values.refusals,
             "compose_message": compose_messages.one_line,
-            "client_images": _with_ansible_errors(client_containers.repositories),
-            "registries": _with_ansible_errors(client_containers.registries),
-            "env_lines": _with_ansible_errors(desired.env_lines),
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
-            "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
-            "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
             "container_line": container_line,
-            "stop_refusal": replacement.removed_by_a_stop,
-            "layer_refusal": replacement.lost_with_layers,
-            "replacement_refusal": replacement.lost_by_replacement,
-            "stale_line": stale_line,
+            "layer_refusal": recreation.lost_with_layers,
             "restored_line": restored_line,
-            "unmanaged_containers": _with_ansible_errors(machines.sort_unmanaged),
-            "renamed_containers": replacement.set_aside,
-            "other_media_volume": replacement.other_media,
-            "second_coreapp": client_starts.second_coreapp,
-            "unhealthy_containers": client_starts.not_healthy,
             "failure": failure,
             "provision_plan": provision_plan_of,
             "split_volume": split_volume,
@@ -414,7 +371,6 @@ class FilterModule:
             "upgrade_failure": upgrade_failure,
             "upgrade_standing": failure_report.standing,
             "upgrade_step": next_step.next_step,
-            "running_members": next_step.running_members,
             "failed_stage": next_step.failed_stage,
             "migration_ended": next_step.migration_ended,
             "migration_started": next_step.migration_started,

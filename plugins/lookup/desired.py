@@ -17,13 +17,40 @@ description:
 options:
   _terms:
     description: Names of concerns; V(identity) returns the facts by which a client is recognised,
-      V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
+      V(api) the options for the client's API, V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
-      V(project) the options with which modules have Compose read the project before its files are written.
+      V(hold) why the deployment's containers stay as they are, by the inventory or a file that the run has read, or an empty text,
+      V(project) the options with which modules have Compose read the project before its files are written,
+      V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
+      V(neighbours) the Compose projects of other deployments on the machine,
+      V(guard) what M(waba.onprem.wa_info) needs to say what forbids a start,
+      V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
     type: list
     elements: str
     required: true
-    choices: [host, media_volume, db_env, client, log_cleanup, compose, checked_compose, identity, removal, project]
+    choices:
+      - host
+      - media_volume
+      - db_env
+      - client
+      - log_cleanup
+      - deployment
+      - images
+      - layout
+      - neighbours
+      - guard
+      - refused_values
+      - restart_allowed
+      - api
+      - compose
+      - checked_compose
+      - identity
+      - removal
+      - project
+      - hold
+  host:
+    description: A host of the inventory in place of the task's.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -59,9 +86,12 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inve
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     """See the documentation above."""
 
-    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **_options: t.Any) -> list[t.Any]:
+    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **options: t.Any) -> list[t.Any]:
         """The desired state of each concern in `terms`."""
-        inventory = Inventory(variables or {}, self._templar.template)
+        given, template = variables or {}, self._templar.template
+        inventory = Inventory(given, template)
+        if options.get("host"):
+            inventory = Inventory.of_host(options["host"], given["hostvars"], given["groups"], template)
         unknown = [term for term in terms if term not in desired.TERMS]
         if unknown:
             raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.TERMS)}")

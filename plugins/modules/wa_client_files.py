@@ -8,109 +8,23 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_client_files
 short_description: Writes the files that a client is started from, and puts them back
-version_added: 0.1.0
-author: waba.onprem contributors (@waba)
-description:
-  - Writes a Compose file or an env file of a client in one step, and keeps what it held as C(FILE.previous) (mode 0600)
-    until the client is proven healthy with the new content.
-  - C(FILE.previous) is there as long as C(FILE) is not proven. A run that was ended in the middle leaves it to the next one.
-  - The role P(waba.onprem.wa_client#role) uses it. M(waba.onprem.wa_db_env) keeps C(db.env) in the same way.
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  operation:
-    description:
-      - V(write) brings O(path) to O(content).
-      - V(restore) puts back what O(files) held, of those that have a C(FILE.previous). It stays until it is removed.
-      - V(settle) removes C(FILE.previous) of O(files), because the client is proven healthy with them. With O(hashes) it also
-        records the containers that were created from them.
-    type: str
-    choices: [write, restore, settle]
-    default: write
-  path:
-    description: The file to write. Its folder must exist.
-    type: path
-  content:
-    description: What the file is to hold.
-    type: str
-  mode:
-    description: The mode of O(path), as an octal number in quotes.
-    type: str
-    default: "0640"
-  owner:
-    description: The user who owns O(path), by name. Left as it is when not given.
-    type: str
-  keep:
-    description: Whether containers run on what O(path) holds, so that it is kept before it changes. An earlier one stays.
-    type: bool
-    default: false
-  files:
-    description: All files that the client is started from.
-    type: list
-    elements: path
-    default: []
-  identity_file:
-    description:
-      - The record of which client is here, for O(hashes). If there is none, none is written.
-      - For V(write) to be given where no container shows the client's version. If the record says that it has run, a Compose file with
-        another version than that in O(path) is refused.
-    type: path
-  hashes:
-    description: RV(waba.onprem.wa_info#module:containers[].hash) by service.
-    type: dict
-extends_documentation_fragment:
-  - waba.onprem.attributes
-seealso:
-  - module: waba.onprem.wa_db_env
+  operation: {description: V(write) brings O(path) to O(content)., type: str, choices: [write, restore, settle], default: write}
+  path: {description: The file to write., type: path}
+  content: {description: What the file is to hold., type: str}
+  mode: {description: 'The mode of O(path), as an octal number in quotes.', type: str, default: '0640'}
+  owner: {description: 'The user who owns O(path), by name.', type: str}
+  keep: {description: 'Whether containers run on what O(path) holds, so that it is kept before it changes.', type: bool, default: false}
+  files: {description: All files that the client is started from., type: list, elements: path, default: []}
+  identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
+  hashes: {description: 'RV(waba.onprem.wa_info#module:containers[].hash) by service.', type: dict}
+  version: {description: "The client's version, for the record.", type: str}
+  definitions: {description: "The digest of the client's tables, for the record.", type: str}
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Write the Compose file
-  waba.onprem.wa_client_files:
-    path: /opt/waba/support/compose.yml
-    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') }}"
-    keep: true
-    files: [/opt/waba/support/db.env, /opt/waba/support/compose.yml]
-
-- name: Put back what served before
-  waba.onprem.wa_client_files:
-    operation: restore
-    files: [/opt/waba/support/db.env, /opt/waba/support/compose.yml]
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["wrote /opt/waba/support/compose.yml"]
-kept:
-  description: Whether this run has kept what the file held.
-  returned: operation is write
-  type: bool
-  sample: true
-unproven:
-  description: Those of O(files) with which the client has not been proven healthy yet.
-  returned: always
-  type: list
-  elements: str
-  sample: [/opt/waba/support/compose.yml]
-restored:
-  description: The files that were put back, each with the names of the variables that differed (env files only).
-  returned: operation is restore
-  type: list
-  elements: dict
-  contains:
-    path:
-      description: The file.
-      type: str
-    env_keys:
-      description: Names of the variables.
-      type: list
-      elements: str
-  sample:
-    - path: /opt/waba/support/db.env
-      env_keys: [WA_DB_PASSWORD]
-"""
+EXAMPLES = "#"
 
 import contextlib
 import os
@@ -149,12 +63,16 @@ def settle(module: AnsibleModule, result: Result) -> None:
                     store.drop()
     path, given = module.params["identity_file"], module.params["hashes"]
     recorded = client_inspection.record(path) if given else {}
-    hashes = client_inspection.hashes_text(given or {})
-    if recorded and recorded.get(client_inspection.HASHES) != hashes:
-        result.actions.append(f"recorded the containers in {path}")
+    if not recorded:
+        return
+    wanted = client_inspection.compared(recorded)
+    if module.params["version"]:
+        wanted[client_inspection.VERSION] = module.params["version"]
+    found = client_inspection.next_record(recorded, wanted, given, module.params["definitions"] or "")
+    if found != recorded:
+        result.actions.append(f"recorded the containers and their version in {path}")
         if not module.check_mode:
-            text = client_inspection.record_text({**recorded, client_inspection.HASHES: hashes})
-            core_files.replace(path, text.encode(), 0o640)
+            core_files.replace(path, client_inspection.record_text(found).encode(), 0o640)
 
 
 def main() -> None:
@@ -169,9 +87,11 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "identity_file": {"type": "path"},
             "hashes": {"type": "dict"},
+            "version": {"type": "str"},
+            "definitions": {"type": "str"},
         },
         required_if=[("operation", "write", ["path", "content"])],
-        required_by={"hashes": ["identity_file"]},
+        required_by={"hashes": ["identity_file"], "definitions": ["version"]},
         supports_check_mode=True,
     )
     os.umask(0o077)

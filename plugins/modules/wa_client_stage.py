@@ -8,51 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_client_stage
 short_description: Writes the Compose file of the next version, after Compose has read it
-version_added: 0.1.0
-description:
-  - Writes a Compose file next to the one in force, unless C(docker compose up) with it must not be called, see
-    RV(waba.onprem.wa_project_info#module:refusals). Then it fails with all reasons, and writes nothing.
-  - The role P(waba.onprem.wa_client#role) uses it.
-author:
-  - waba.onprem contributors (@waba)
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  path:
-    description: The file to write. Its folder must exist. Its mode is 0640.
-    type: path
-    required: true
-  text:
-    description: What the file is to hold, O(content) as it is written for people. It is hidden in logs.
-    type: str
-    required: true
-  owner:
-    description: The user who owns O(path), by name. Left as it is when not given.
-    type: str
-extends_documentation_fragment:
-  - waba.onprem.attributes
-  - waba.onprem.docker
-  - waba.onprem.project
-seealso:
-  - module: waba.onprem.wa_project_info
+  path: {description: The file to write., type: path, required: true}
+  text: {description: 'What the file is to hold, O(content) as it is written for people.', type: str, required: true}
+  owner: {description: 'The user who owns O(path), by name.', type: str}
+extends_documentation_fragment: [waba.onprem.docker, waba.onprem.project]
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Write the Compose file of the next version
-  waba.onprem.wa_client_stage:
-    path: /opt/waba/support/compose-2.53.4.yml
-    text: "{{ lookup('waba.onprem.desired', 'client').files[0].content }}"
-    content: "{{ lookup('waba.onprem.desired', 'client').document | to_json }}"
-    project: wa-support
-    project_dir: /opt/waba/support
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["wrote /opt/waba/support/compose-2.53.4.yml"]
-"""
+EXAMPLES = "#"
 
 import os
 import typing as t

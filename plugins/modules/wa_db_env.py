@@ -222,6 +222,12 @@ undeclared_keys:
   elements: str
   returned: always
   sample: [WA_LOG_LEVEL]
+stale:
+  description: The name of each of RV(stale_containers), with its RV(stale_containers[].stale_keys).
+  type: list
+  elements: str
+  returned: always
+  sample: [wa-support-wacore-1 (WA_DB_PORT)]
 stale_containers:
   description: Running client containers that were created with other values than the file now holds.
   type: list

@@ -13,7 +13,8 @@ description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and describes the differences.
   - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
-    host's own database. Its one trace is that each container writes a file into
+    host's own database. At the leader it asks the client's API whether the client serves. A refused login is remembered for a day.
+    Its one trace is that each container writes a file into
     the media volume, reads another container's, and removes it; not so in check mode.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
@@ -30,13 +31,22 @@ options:
     description: The concerns to compare; all of them when not given.
     type: list
     elements: str
-    choices: [host, media_volume, db_env, client, log_cleanup, automatic_gc, removal]
+    choices: [host, media_volume, db_env, client, database, log_cleanup, health, automatic_gc, removal]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
       - The record of which client is here, which a playbook writes when all has ended well, is then not compared.
+      - Alarms are no failure of the module; they are in RV(alarms). In check mode that holds those of the first comparison that the
+        run would not correct.
     type: bool
     default: false
+  restarted:
+    description:
+      - The reasons for which the run has restarted containers, to be recorded. An action plugin gives them.
+      - A restart that is due for the same reason on a third day in three is an alarm, and no drift.
+    type: list
+    elements: str
+    default: []
   probe:
     description: Whether each container shows that it can write the media volume. In check mode only the permission is checked.
     type: bool
@@ -71,28 +81,56 @@ EXAMPLES = r"""
 RETURN = r"""
 concerns:
   description:
-    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc),
-      C(removal). What is empty is left out.
+    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(health),
+      C(automatic_gc), C(removal). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
-      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(restarts), what takes
-      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
-      with secrets hidden; C(error), why it is not known.
+      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
+      missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what
+      configuration does not correct; C(alarms), what fails the run although no role corrects it; C(diff), in diff mode, with secrets
+      hidden; C(error), why it is not known.
   type: dict
   returned: success
   sample:
     host: {state: in_sync}
     db_env: {state: drifted, changes: [set WA_DB_PORT]}
+alarms:
+  description: What no role corrects and fails the run, a line each.
+  type: list
+  elements: str
+  returned: with O(fail_on_drift)
+  sample: ["the client does not serve: starting or migrating: coreapp"]
 drift:
   description: All that differs, a line each, with the concern, without what waits for a restart.
   type: list
   elements: str
   returned: success
   sample: ["db_env: set WA_DB_PORT"]
-hashes:
-  description: Compose's hash of each service of the project, by its containers, as C(provision.yml) records it.
-  type: str
+database:
+  description:
+    - Who uses the client's database, and what it holds; empty without C(database) in O(concerns), or where no client runs.
+    - C(identity), C(started) and C(cluster) tell which running server it is, C(origin) is what it shows of this host's session, C(unknown)
+      has the sessions of the client's user that are not this client's, C(unreadable) why they are not known, C(holds) whether it has a
+      client's tables, and C(definitions) their digest.
+  type: dict
   returned: success
-  sample: wacore=6c48c27ee3bb waweb=85da83c521e1
+  sample: {origin: 10.0.0.5, unknown: [], holds: true, definitions: 5d2a0f6c9be1a3c4}
+hold:
+  description:
+    - The hold that a file on the host sets, as M(waba.onprem.wa_info) returns it; empty when there is none.
+    - While it is set, C(containers) and C(restarts) of RV(concerns) wait.
+  type: dict
+  returned: success
+  sample: {}
+record:
+  description: What a run that ends well records of the client; empty when the record has it already.
+  type: dict
+  returned: success, and failures with O(fail_on_drift) that concern neither media volume nor db.env nor client
+  sample: {project: wa-support, version: 2.51.2}
+record_changed:
+  description: Whether RV(record) tells of another client, or of another version of it, than the present record.
+  type: bool
+  returned: success
+  sample: false
 marker:
   description: What the marker file in the media volume holds; V(null) when no container was asked.
   type: str
@@ -105,24 +143,29 @@ requirements:
   contains:
     missing:
       description:
-        - The reason by requirement, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql),
-          C(python_postgresql), C(cron).
+        - The reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
+          C(python_mysql), C(python_postgresql), C(cron).
       type: dict
+    install:
+      description: The packages to install for what is missing, those of C(wa_host_packages) first.
+      type: list
+      elements: str
+    without_package:
+      description: What is missing and has no known package.
+      type: list
+      elements: str
     services:
       description: The reason by service that the host needs and that does not run, or is not started at boot.
       type: dict
-    docker_refusal:
-      description:
-        - Why a Docker Engine or Compose that is missing must not be installed, with what to do. Empty when it may be, or is not
-          missing.
-        - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
+    docker:
+      description: Why the Docker Engine or C(docker compose) does not answer, with what to do. Empty when both do.
       type: str
   sample:
-    missing: {docker_compose: "docker compose does not run, or is a snap's"}
-    services: {cron: does not run}
-    docker_refusal: >-
-      docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
-      Install Docker's own plugin: apt-get install docker-compose-plugin
+    missing: {cron: no cron daemon is installed}
+    install: [cron]
+    without_package: []
+    services: {}
+    docker: ""
 unmanaged:
   description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) returns them.
   type: list
@@ -174,6 +217,7 @@ def main() -> None:
             "secrets": {"type": "dict", "no_log": True},
             "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
+            "restarted": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": True},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
         },
@@ -185,7 +229,9 @@ def main() -> None:
     if module.params["desired"] is None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
-    compared = comparison.HostComparison(module, module.params["probe"], write, not module.params["fail_on_drift"])
+    compared = comparison.HostComparison(
+        module, module.params["probe"], write, not module.params["fail_on_drift"], module.params["restarted"]
+    )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
     found = compared.run(
         {name: one for name, one in desired.items() if name in (module.params["concerns"] or comparison.SPECS)}
@@ -196,9 +242,12 @@ def main() -> None:
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values.update(
         requirements=found["host"].requirements if "host" in found else None,
+        hold=compared.hold,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
-        hashes=client_inspection.hashes_text(compared.hashes),
+        database=compared.database,
+        record=compared.record if compared.record != compared.recorded else {},
+        record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
     )
     result.exit()
 

@@ -19,8 +19,7 @@ options:
   gather:
     description:
       - What to read.
-      - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error; a host
-        without any container engine has none.
+      - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
@@ -55,6 +54,9 @@ options:
     type: list
     elements: str
     default: []
+  guard:
+    description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
+    type: dict
   min_statement_timeout:
     description:
       - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
@@ -80,7 +82,7 @@ options:
   lock_file:
     description:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
-      - With it, RV(upgrade) returns who has the lock.
+      - With it, RV(upgrade) returns who has the lock, and RV(hold) the hold in the file beside it.
     type: path
   compose:
     description:
@@ -142,6 +144,33 @@ actions:
   elements: str
   returned: always
   sample: []
+active:
+  description: The names of the client's services that run, or that Docker is about to start.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: [wa-support-wacore-1, wa-support-waweb-1]
+started_at_boot:
+  description: The names of the client's services that Docker starts with the host, also when they were stopped.
+  type: list
+  elements: str
+  returned: when O(gather) has V(containers)
+  sample: []
+guard:
+  description:
+    - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
+      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
+    - C(kept) is a message about another number's containers, which are kept.
+  type: dict
+  returned: when O(guard) is given
+  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
+orphan_migrations:
+  description:
+    - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
+    - The upgrade ends with its migration's container removed; where a journal tells of one that was interrupted, that decides.
+  type: dict
+  returned: when O(gather) has V(containers)
+  sample: {wa-support: 2.55.1}
 images:
   description: The client's images that the host has, sorted by name.
   type: list
@@ -226,6 +255,30 @@ upgrade:
     stage: migrating
     target: 2.55.1
     run_id: 2f1c8a
+hold:
+  description:
+    - The hold that an operator has set in the file beside O(lock_file); empty when there is none.
+    - While it is set, no playbook starts, restarts or stops the deployment's containers.
+  type: dict
+  returned: when O(lock_file) is given
+  contains:
+    path:
+      description: The file. Its removal ends the hold.
+      type: str
+    reason:
+      description: What the file says.
+      type: str
+    since:
+      description: When the file was last written.
+      type: str
+    old:
+      description: Whether that is more than a week ago.
+      type: bool
+  sample:
+    path: /var/lib/waba/support.hold
+    reason: stopped by Ann, the number moves on Monday
+    since: 2026-01-31 03:12 UTC
+    old: false
 journal:
   description: The journal in O(lock_file), see M(waba.onprem.wa_upgrade_journal); empty when there is none.
   type: dict
@@ -400,9 +453,9 @@ containers:
     restart:
       description: Docker's word for its restart policy, such as V(unless-stopped).
       type: str
-    api_port:
-      description: The port of the host at which a Webapp's API is published; 0 for others, and when it is not.
-      type: int
+    api_url:
+      description: Where the host reaches a Webapp's API, by the port that is published; empty for others, and when none is.
+      type: str
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
@@ -447,9 +500,6 @@ containers:
     configuration_mount:
       description: The volume or folder of the host that holds its configuration; empty with C(WA_CONFIG_ON_DB=1), or without one.
       type: str
-    auto_remove:
-      description: Whether Docker removes it, and its volumes without a name, when it stops (C(docker run --rm)).
-      type: bool
     layer_media:
       description:
         - A file at O(media_path) that is in the container's own writable layer, where nothing is mounted there. It is lost
@@ -469,7 +519,7 @@ containers:
       exit_code: 0
       started_at: 1769828412.5
       restart: unless-stopped
-      api_port: 9090
+      api_url: https://127.0.0.1:9090
       one_shot: false
       database: db.example.com:3306/
       ports: [9090]
@@ -480,7 +530,6 @@ containers:
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       configuration_mount: wa-support_waentData
-      auto_remove: false
       layer_media: ""
       keeps_configuration: true
 database:
@@ -586,7 +635,7 @@ database:
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
-    unsupported: MariaDB is not among what the vendor supports
+    unsupported: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)
     read_only: false
     databases: [waba1, waba_messages]
     statement_timeout: 60.0
@@ -616,6 +665,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -629,17 +679,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files, re
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
-from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
@@ -647,14 +698,12 @@ _TIMEOUT = "60"  # seconds, for a local command
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
+def inspected(engine: docker_engine.Docker, params: dict[str, t.Any], result: Result) -> None:
     """How the containers were created and what else acts on them: masked, and for `unmasked` as they are."""
     gather = set(params["gather"])
-    read: dict[str, t.Any] = {}
-    if engine and gather & {*INSPECTION_PARTS, "autostart"}:
-        read.update(docker_inspection.read(engine, params["project"]))
-        read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
-    if engine and "autostart" in gather:
+    read: dict[str, t.Any] = docker_inspection.read(engine, params["project"])
+    read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
+    if "autostart" in gather:
         lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
         if params["unmasked"]:
@@ -663,20 +712,20 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
         result.unmasked = {"unmasked": read}
     result.redact.add(docker_inspection.secrets(read))
     shown = redact.mask(read)
-    created = [*shown.get("containers", []), *shown.get("sidecars", [])]
+    created = [*shown["containers"], *shown["sidecars"]]
     if "environment" in gather:
         result.values["environment"] = {one["name"]: one["environment"] for one in created}
     if "volume" in gather:
-        result.values["volumes"] = shown.get("volumes", [])
+        result.values["volumes"] = shown["volumes"]
     if "compose" in gather:
         keys = (
             *("name", "service", "project", "image", "folder", "files", "compose_problem", "env_files", "own_keys"),
             *("compose_version", "settings", "unsupported_settings"),
         )
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
-        result.values["networks"] = shown.get("networks", [])
+        result.values["networks"] = shown["networks"]
     if "autostart" in gather:
-        result.values.update(autostart=shown.get("autostart", []), unreadable_paths=shown.get("unreadable_paths", []))
+        result.values.update(autostart=shown["autostart"], unreadable_paths=shown["unreadable_paths"])
 
 
 def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
@@ -749,10 +798,11 @@ def env_files_above(folder: str, compose_file: str) -> list[str]:
 
 
 def read_journal(params: dict[str, t.Any], result: Result) -> None:
-    """Sets `upgrade`, and for `journal` in `gather` the journals."""
+    """Sets `upgrade` and `hold`, and for `journal` in `gather` the journals."""
     file = JournalFile(params["lock_file"])
     lock = file.load() or {}
     result.values["upgrade"] = host.describe_lock(lock)
+    result.values["hold"] = hold.read(deployment_topology.hold_file(params["lock_file"]), time.time())
     if "journal" in params["gather"]:
         result.values.update(journal=lock if upgrade_journal.is_upgrade(lock) else {}, ended=file.load_last() or {})
 
@@ -846,17 +896,19 @@ def read(module: AnsibleModule, result: Result) -> None:
     params, gather = module.params, {*module.params["gather"]}
     if params["lock_file"]:  # where an upgrade stands is known without an engine
         read_journal(params, result)
-    engine = None
-    try:
-        engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
-    except WaError:
-        if host_requirements.traces(module).listed():
-            raise
-    if "containers" in gather:
-        found = read_containers(engine, params) if engine else []
+    engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
+    if engine and "containers" in gather:
+        found = read_containers(engine, params)
         path = params["media_path"]
-        layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
+        layers = [listing.layer_media(engine, one, path) if path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
+        result.values.update(
+            active=client_starts.active(found),
+            started_at_boot=client_starts.started_at_boot(found),
+            orphan_migrations=upgrade_plan.orphan_migrations(found),
+        )
+        if params["guard"]:
+            result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:
         result.values["identity"] = read_identity(engine, module, result)
     if "images" in gather and engine:
@@ -869,7 +921,7 @@ def read(module: AnsibleModule, result: Result) -> None:
             wrong_images=docker_images.wrong_builds(engine, names, module.run_command),
             image_free_bytes=docker_images.free_bytes(engine),
         )
-    if gather & {*INSPECTION_PARTS, "autostart"}:
+    if engine and gather & {*INSPECTION_PARTS, "autostart"}:
         inspected(engine, params, result)
     if "compose_images" in gather:
         result.values["compose_images"] = read_compose_images(params, module.run_command)
@@ -881,7 +933,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             {
-                **docker_engine.ARGUMENT_SPEC,
+                **docker_options.ARGUMENT_SPEC,
                 **database_options.ARGUMENT_SPEC,
                 **env_options.ARGUMENT_SPEC,
                 **LEASE_SPEC,
@@ -897,6 +949,7 @@ def main() -> None:
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},
             container_names={"type": "list", "elements": "str", "default": []},
+            guard={"type": "dict"},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},

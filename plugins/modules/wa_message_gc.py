@@ -88,6 +88,11 @@ options:
         stage C(locked).
       - C(/var/lib/waba/<deployment>.lock) when not given. With an empty text no lock is looked at.
     type: path
+  held:
+    description:
+      - Why the client may be stopped on purpose, as a text that completes C(the client is).
+      - No GC is then called where the API or the Coreapp does not answer, and RV(skip_reason) says so; otherwise that is an error.
+    type: str
   run_id:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
@@ -256,6 +261,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "quiet_period": {"type": "str", "default": "180s"},
     "state_file": {"type": "path"},
     "lock_file": {"type": "path"},
+    "held": {"type": "str"},
     "run_id": {"type": "str"},
     "retry_refused_login": {"type": "bool", "default": False},
 }

@@ -8,112 +8,23 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_migration
 short_description: Migrate a client's database when the upgrade's journal allows it
-version_added: 0.1.0
-description:
-  - Waits until the upgrade's journal at O(lock_file) allows the migration (operation V(migrate) of
-    M(waba.onprem.wa_upgrade_journal)), looks whether anybody still uses the database, starts the migration with O(argv), and waits for
-    its end. Meant for C(async) - it goes on without Ansible.
-  - Writes what it does into the journal, as C(migration). With the start the journal is at stage V(migrating); where the start is refused
-    it is at its stage before again. After a migration that has ended with 0, on a database that nobody else uses, it is at stage
-    V(starting).
-  - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
-    A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  lock_file:
-    description: The lock file of the deployment's upgrade, which has begun.
-    type: path
-    required: true
-  container:
-    description: The name of the container that migrates.
-    type: str
-    required: true
-  argv:
-    description: The command that creates and starts it, and returns.
-    type: list
-    elements: str
-    required: true
-  chdir:
-    description: The folder in which O(argv) is run.
-    type: path
-  start_timeout:
-    description: How long O(argv) may take, in seconds or as text.
-    type: str
-    default: 5m
-  project:
-    description: The Compose project of the client.
-    type: str
-    required: true
+  lock_file: {description: 'The lock file of the deployment''s upgrade, which has begun.', type: path, required: true}
+  container: {description: The name of the container that migrates., type: str, required: true}
+  argv: {description: 'The command that creates and starts it, and returns.', type: list, elements: str, required: true}
+  chdir: {description: The folder in which O(argv) is run., type: path}
+  start_timeout: {description: 'How long O(argv) may take, in seconds or as text.', type: str, default: 5m}
+  project: {description: The Compose project of the client., type: str, required: true}
   single:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
     type: bool
     default: false
-extends_documentation_fragment:
-  - waba.onprem.attributes
-  - waba.onprem.database
-  - waba.onprem.docker
-  - waba.onprem.env
-attributes:
-  check_mode:
-    description: Returns an empty RV(migration).
-  idempotent:
-    details: A migration whose container is there is not started again.
-notes:
-  - O(env_file) is needed.
-author:
-  - waba.onprem contributors (@waba)
+extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.onprem.env]
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Migrate as soon as the journal allows it
-  waba.onprem.wa_migration:
-    lock_file: /var/lib/waba/support.lock
-    container: wa-support-dbupgrade-1
-    argv: [docker, compose, --profile, dbupgrade, up, --detach, --no-deps, dbupgrade]
-    chdir: /opt/waba/support
-    project: wa-support
-    env_file: /opt/waba/support/db.env
-  async: 86400
-  poll: 0
-
-- name: Wait until it can start the migration
-  waba.onprem.wa_upgrade_journal:
-    operation: wait
-    path: /var/lib/waba/support.lock
-    until: ready
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made.
-  type: list
-  elements: str
-  returned: always
-  sample: [start the migration wa-support-dbupgrade-1]
-migration:
-  description:
-    - What the journal says of the migration in the end; empty when another process migrates for this upgrade already, or when the migration
-      is not due.
-  type: dict
-  returned: always
-  contains:
-    state:
-      description: V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
-      type: str
-    exit_code:
-      description: The exit code of the migration; absent while it runs.
-      type: int
-    log:
-      description: The last lines of a migration that ended with another code than 0.
-      type: str
-      sample: database upgrade to 2.53.4 failed
-    message:
-      description: Why it has failed.
-      type: str
-  sample:
-    state: ended
-    message: ""
-    exit_code: 0
-"""
+EXAMPLES = "#"
 
 import contextlib
 import time
@@ -133,6 +44,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import optio
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
@@ -286,7 +198,7 @@ class Migration:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **docker_engine.ARGUMENT_SPEC,
+            **docker_options.ARGUMENT_SPEC,
             **database_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
             "lock_file": {"type": "path", "required": True},

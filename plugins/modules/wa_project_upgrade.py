@@ -8,83 +8,29 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_project_upgrade
 short_description: Sets the version of the client in an operator's own Compose files
-version_added: 0.1.0
-description:
-  - After an upgrade C(docker compose up) in the operator's folder must not start the old version on the migrated database. This
-    module sets the version where the operator's files have it - in an env file such as C(.env), in the default of a variable,
-    or in the image itself - and reads the result back with C(docker compose config).
-  - It also writes the one-shot migration of such a project, made from its Coreapp.
-  - The role P(waba.onprem.wa_upgrade#role) uses it.
-author:
-  - waba.onprem contributors (@waba)
+description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
-    description:
-      - V(set_version) changes the operator's files so that they give O(images) in O(version).
-      - V(stage) writes O(path), the Compose file with the migration.
+    description: V(set_version) changes the operator's files so that they give O(images) in O(version).
     type: str
     choices: [set_version, stage]
     default: set_version
-  project:
-    description: The Compose project.
-    type: str
-    required: true
-  project_dir:
-    description: The project directory.
-    type: path
-    required: true
-  compose_files:
-    description: The operator's Compose files, in their order.
-    type: list
-    elements: path
-    required: true
+  project: {description: The Compose project., type: str, required: true}
+  project_dir: {description: The project directory., type: path, required: true}
+  compose_files: {description: 'The operator''s Compose files, in their order.', type: list, elements: path, required: true}
   interpolation_files:
-    description:
-      - The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
-      - C(.env) in O(project_dir) when not given.
+    description: The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
     type: list
     elements: path
     default: []
-  images:
-    description: The repository of the image of each service of the client.
-    type: dict
-    required: true
-  version:
-    description: The new version.
-    type: str
-    required: true
-  service:
-    description: The Coreapp from which the migration is made.
-    type: str
-  path:
-    description: The Compose file of the migration. It may hold secrets of the operator's files, and is root's alone.
-    type: path
-extends_documentation_fragment:
-  - waba.onprem.attributes
-seealso:
-  - module: waba.onprem.wa_project_info
+  images: {description: The repository of the image of each service of the client., type: dict, required: true}
+  version: {description: The new version., type: str, required: true}
+  service: {description: The Coreapp from which the migration is made., type: str}
+  path: {description: The Compose file of the migration., type: path}
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Set the version in the operator's Compose files
-  waba.onprem.wa_project_upgrade:
-    project: biz
-    project_dir: /srv/biz
-    compose_files: [/srv/biz/docker-compose.yml]
-    images:
-      wacore: registry.example.com/whatsapp/coreapp
-      waweb: registry.example.com/whatsapp/web
-    version: 2.53.4
-"""
-
-RETURN = r"""
-actions:
-  description: What was changed, or would be in check mode.
-  type: list
-  elements: str
-  returned: always
-  sample: ["/srv/biz/.env: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"]
-"""
+EXAMPLES = "#"
 
 import contextlib
 import json

@@ -8,65 +8,24 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_remove
 short_description: Remove files and empty folders, never the content of a folder
-version_added: 0.1.0
-description:
-  - Removes files, and folders in which nothing is left. A folder that holds anything stays, whatever it is.
-  - M(ansible.builtin.file) with O(ansible.builtin.file#module:state=absent) removes a folder with all that it holds, also where
-    a file was expected.
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  files:
-    description:
-      - Files and links to remove.
-      - An asterisk in the last part of a path stands for any text.
-      - The module fails before it removes anything if one of them is a folder, or locked by a process.
-    type: list
-    elements: path
-    default: []
-  keep:
-    description: Files that stay, though O(files) matches them.
-    type: list
-    elements: path
-    default: []
+  files: {description: Files and links to remove., type: list, elements: path, default: []}
+  keep: {description: 'Files that stay, though O(files) matches them.', type: list, elements: path, default: []}
   folders:
-    description:
-      - Folders to remove if nothing is left in them, after the files and in this order.
-      - A link to a folder stays, and so does a mount point.
+    description: Folders to remove if nothing is left in them, after the files and in this order.
     type: list
     elements: path
     default: []
   leaving:
-    description:
-      - Paths, written as those in O(files), that earlier tasks of the same run remove.
-      - In check mode a folder counts as if they had gone. Otherwise they have, and the option has no effect.
+    description: Paths, written as those in O(files), that earlier tasks of the same run remove.
     type: list
     elements: path
     default: []
-extends_documentation_fragment:
-  - waba.onprem.attributes
-author:
-  - waba.onprem contributors (@waba)
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Remove a Compose file, and its folder unless it holds more
-  waba.onprem.wa_remove:
-    files: [/opt/waba/support/compose.yml]
-    folders: [/opt/waba/support]
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: [remove /opt/waba/support/compose.yml, remove the folder /opt/waba/support]
-kept:
-  description: The folders that stay, each with the reason.
-  returned: always
-  type: dict
-  sample: {/var/lib/waba: holds gc-sales.json}
-"""
+EXAMPLES = "#"
 
 from ansible.module_utils.basic import AnsibleModule
 

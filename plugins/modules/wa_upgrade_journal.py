@@ -9,234 +9,39 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_upgrade_journal
 short_description: Lock of a deployment and journal of its upgrade
-version_added: 0.1.0
-description:
-  - One file is both. While its lease lasts, no other run upgrades or changes the client, calls message GC or cleans logs. After the lease
-    an upgrade that is past the stage C(locked) still keeps all but an upgrade away. Its content records the stage for a later run.
-  - The lease is five minutes, and each module of the collection that works longer than a minute renews it. So a lock ends by itself, five
-    minutes after its run was killed. O(lease) is longer only for a command or hook of the operator.
-  - V(begin) creates the lock for an upgrade. It takes over one whose lease is over, with O(take_over) any. Otherwise it is refused,
-    with who holds it, since when and until when.
-  - V(stage) notes the next stage, and renews the lease.
-  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration. It returns when the migration has started
-    or that process has died, and after O(wait_timeout) at the latest. Before the stage V(migrating), which that process writes, it
-    fails if the process has died or has failed.
-  - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
-    stays, so that the next run goes on from there.
-  - V(hold) locks the deployment for a run that changes the client's containers outside an upgrade, until V(release) or the end of its
-    lease. It is refused while another run has the lock, and while an upgrade is unfinished. The hosts of one run share it. A host without
-    the folder of O(path) was never set up, and is not locked.
-  - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease meanwhile. It
-    ends at once when that process has died.
-  - V(go_back) marks this run as one that rolls back, so that no late step of it starts the migration. After the stage C(stopping) it only
-    reads.
-  - V(read) returns the current content.
+description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
     description: What to do.
     type: str
     choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
     default: read
-  path:
-    description: The lock file. Its folder must exist, but for V(hold) and V(release).
-    type: path
-    required: true
-  deployment:
-    description: The deployment's name; needed for V(begin) and V(hold).
-    type: str
-  target:
-    description: The version to upgrade to, without C(v); needed for V(begin).
-    type: str
-  lease:
-    description: How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).
-    type: str
-    default: 5m
-  take_over:
-    description: Whether V(begin) takes the lock whoever holds it. Only for a run that was killed.
-    type: bool
-    default: false
-  resume:
-    description:
-      - Whether V(begin) goes on with what an unfinished upgrade has left here.
-      - Without it that is forgotten, unless another run holds it. For the other members of a deployment whose leader has
-        begun anew, since the leader's journal records the stage of an upgrade.
-    type: bool
-    default: true
-  stage:
-    description:
-      - The stage that begins. With V(begin) the one at which an upgrade begins whose journal was lost.
-      - In V(locked) the old version serves. In V(stopping) it stops, and going back is just starting it. In V(migrating) the
-        schema may be changed. In V(starting) it is changed. In V(verifying) the new version serves.
-    type: str
-    choices: [locked, stopping, migrating, starting, verifying]
-  notes:
-    description: What later runs are to know, such as the version before or the place of a backup. Never a secret.
-    type: dict
-    default: {}
+  path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
+  deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
+  target: {description: 'The version to upgrade to, without C(v); needed for V(begin).', type: str}
+  lease: {description: 'How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).', type: str, default: 5m}
+  take_over: {description: Whether V(begin) takes the lock whoever holds it., type: bool, default: false}
+  resume: {description: Whether V(begin) goes on with what an unfinished upgrade has left here., type: bool, default: true}
+  stage: {description: The stage that begins., type: str, choices: [locked, stopping, migrating, starting, verifying]}
+  notes: {description: 'What later runs are to know, such as the version before or the place of a backup.', type: dict, default: {}}
   times:
     description: Names of further notes, whose value is the time of this host in seconds since 1970.
     type: list
     elements: str
     default: []
-  until:
-    description:
-      - What V(wait) waits for. V(ready) is that the process can start the migration, V(ended) that the migration has ended. Each ends
-        with a failure of the process, too.
-    type: str
-    choices: [ready, ended]
-    default: ended
-  wait_timeout:
-    description: How long V(wait) and V(migrate) wait, in seconds or as text.
-    type: str
-    default: 20s
-  outcome:
-    description:
-      - How the upgrade ended. V(done) and V(rolled_back) (the old version serves again) end the lock.
-      - V(failed) ends the lease only; the journal is for the run that goes on.
-      - With V(failed) and V(rolled_back) a lock that this run does not hold is left as it is.
-    type: str
-    choices: [done, failed, rolled_back]
-  reason:
-    description: Why it V(failed).
-    type: str
-    default: ""
-  run_id:
-    description: Which run this is. The action plugin sets it, the same for all hosts of one C(ansible-playbook).
-    type: str
-  user:
-    description: Who runs it. The action plugin sets it.
-    type: str
-  controller:
-    description: Where it is run. The action plugin sets it.
-    type: str
-  ended_runs:
-    description: Runs whose lock V(begin) takes over, since the leader's journal says that they have ended. For the other members.
-    type: list
-    elements: str
-    default: []
-  host:
-    description: For which host the run holds or releases the lock. The action plugin sets it.
-    type: str
-extends_documentation_fragment:
-  - waba.onprem.attributes
-attributes:
-  check_mode:
-    description: Returns whether the lock could be acquired, and writes nothing.
-  idempotent:
-    support: partial
-    details: Each V(begin), V(stage) and V(migrate) renews the lease, which is a change. V(wait) renews it, too, and reports no change.
-author:
-  - waba.onprem contributors (@waba)
+  until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
+  wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
+  outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back]}
+  reason: {description: Why it V(failed)., type: str, default: ''}
+  run_id: {description: Which run this is., type: str}
+  user: {description: Who runs it., type: str}
+  controller: {description: Where it is run., type: str}
+  ended_runs: {description: Runs whose lock V(begin) takes over., type: list, elements: str, default: []}
+  host: {description: For which host the run holds or releases the lock., type: str}
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Lock the deployment for an upgrade
-  waba.onprem.wa_upgrade_journal:
-    operation: begin
-    path: /var/lib/waba/support.lock
-    deployment: support
-    target: 2.53.4
-  register: journal
-
-- name: Record the start of the outage
-  waba.onprem.wa_upgrade_journal:
-    operation: stage
-    path: /var/lib/waba/support.lock
-    stage: stopping
-    lease: 5m
-    notes:
-      from_version: 2.51.2
-    times: [down_at]
-
-- name: Change the client's containers when no other run does
-  waba.onprem.wa_upgrade_journal:
-    operation: hold
-    path: /var/lib/waba/support.lock
-    deployment: support
-
-- name: End the lock
-  waba.onprem.wa_upgrade_journal:
-    operation: end
-    path: /var/lib/waba/support.lock
-    outcome: done
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: [stage migrating]
-journal:
-  description: The journal as it is now; empty when there is none.
-  returned: always
-  type: dict
-  contains:
-    stage:
-      description: The stage that the upgrade has reached.
-      type: str
-    stages:
-      description: Every stage with the time it began at, in seconds since 1970.
-      type: list
-      elements: dict
-    target:
-      description: The version to upgrade to.
-      type: str
-    notes:
-      description: What was noted for later runs.
-      type: dict
-    migration:
-      description: What C(wa_migration) has written, as RV(waba.onprem.wa_migration#module:migration).
-      type: dict
-    lease_until:
-      description: Until when the lock lasts, in seconds since 1970; 0 when it has ended.
-      type: float
-  sample:
-    stage: migrating
-    stages: [{stage: locked, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
-    target: 2.55.1
-    notes: {from_version: 2.53.4}
-    migration: {state: running}
-    lease_until: 1769829346.3
-migrating:
-  description: Whether the process that migrates for this upgrade is alive.
-  returned: operation is wait
-  type: bool
-  sample: true
-held:
-  description: Whether another run holds the lock now.
-  returned: always
-  type: bool
-  sample: true
-holder:
-  description: A description of who holds the lock or left the journal; empty when there is none.
-  returned: always
-  type: str
-  sample: >-
-    the upgrade to 2.55.1 by ops from controller.example.com, since 2026-01-31 03:00:12 UTC, at stage migrating, lease until
-    2026-01-31 03:15:46 UTC
-resumed:
-  description: Whether V(begin) goes on with an upgrade that had touched something.
-  returned: operation is begin
-  type: bool
-  sample: false
-ended:
-  description: The journal of the upgrade that ended last, finished or gone back; empty when none has.
-  returned: operation is read or go_back
-  type: dict
-  sample: {target: 2.53.4, outcome: done}
-took_over:
-  description: Whether the lock was another run's before, which holds it no more; its locks of other members then count no more.
-  returned: operation is begin
-  type: bool
-  sample: false
-archive_path:
-  description: The path of the journal of the finished upgrade.
-  returned: operation is end and outcome is done or rolled_back
-  type: str
-  sample: /var/lib/waba/support.last-upgrade.json
-"""
+EXAMPLES = "#"
 
 import contextlib
 import os

@@ -9,197 +9,46 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wa_webapp
 short_description: Health, first login, settings backup and figures of a WhatsApp Business API client
-version_added: 0.1.0
-description:
-  - Does one operation through the HTTPS API of the client's Webapp.
-  - V(health) waits until the client is as healthy as its topology wants it, and fails when it does not become so.
-  - V(reachable) waits until the Webapp answers, asked without a credential. That proves no health.
-  - V(first_login) gives a fresh client its administrator's password, and does nothing when it has that password.
-  - V(settings_backup) writes the client's settings and registration into a file on the managed host.
-  - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
-  - V(drain) waits until no callback is queued any more.
-  - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
-  - V(monitor_outage) polls, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
-    returns the time of the last answer. Start it before an outage (with C(async)) to measure that at the API.
+description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc, monitor_outage]
+    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc]
     default: health
-  topology:
-    description:
-      - What V(health) must look like. Nodes on standby are disconnected, and well.
-      - With V(single) the one Coreapp is connected, with V(high_availability) exactly one Coreapp, with
-        V(multiconnect) as many as O(shards) and the primary master.
-    type: str
-    choices: [single, high_availability, multiconnect]
-    default: single
-  shards:
-    description: The number of shards of a V(multiconnect) client.
-    type: int
-    default: 1
+  topology: {description: What V(health) must look like., type: str, choices: [single, high_availability, multiconnect], default: single}
+  shards: {description: The number of shards of a V(multiconnect) client., type: int, default: 1}
   containers:
-    description:
-      - Ids of Coreapps and masters of a cluster that V(health) must know as nodes. A node that was just recreated is
-        known only once it has arrived; without this the others alone would count as healthy.
+    description: Ids of Coreapps and masters of a cluster that V(health) must know as nodes.
     type: list
     elements: str
     default: []
-  expect_version:
-    description: The version that the API must report, with or without V(v); any when not given.
-    type: str
+  expect_version: {description: 'The version that the API must report, with or without V(v); any when not given.', type: str}
   wait:
     description: Whether V(health), V(reachable) and V(drain) wait; without it they check once and do not fail.
     type: bool
     default: true
-  wait_timeout:
-    description: How long to wait, in seconds or as text such as V(120s).
-    type: str
-    default: 120s
-  poll_interval:
-    description: The pause between two checks, in seconds or as text.
-    type: str
-    default: 1s
-  api_new_password:
-    description:
-      - The password for O(operation=first_login).
-      - The client wants 8 to 64 characters with a digit, an upper-case, a lower-case and a special character.
-    type: str
-  backup_password:
-    description: The password that O(operation=settings_backup) encrypts the backup with.
-    type: str
-  dest:
-    description:
-      - The file on the managed host for O(operation=settings_backup); only its owner can read it.
-      - Its folder must exist.
-    type: path
+  wait_timeout: {description: 'How long to wait, in seconds or as text such as V(120s).', type: str, default: 120s}
+  poll_interval: {description: 'The pause between two checks, in seconds or as text.', type: str, default: 1s}
+  api_new_password: {description: The password for O(operation=first_login)., type: str}
+  backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
+  dest: {description: The file on the managed host for O(operation=settings_backup); only its owner can read it., type: path}
   automatic:
     description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
     type: bool
   restart_marker:
-    description:
-      - A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
-        restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
-      - Remove it after the restart. Its folder must exist.
+    description: >-
+      A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
+      restarted.
     type: path
   refused_login_file:
-    description:
-      - A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it. With it a login that was
-        refused is not tried again with the same password for a day, by no run.
+    description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
     type: path
-extends_documentation_fragment:
-  - waba.onprem.api
-  - waba.onprem.attributes
-  - waba.onprem.lease
-attributes:
-  idempotent:
-    support: partial
-    details: The client encrypts each backup anew, so O(operation=settings_backup) always writes its file.
-notes:
-  - A wrong password is tried once and never again in a run, since repeated wrong logins lock the account.
-  - Looking changes nothing, so V(health) waits and fails in check mode as otherwise; V(drain) then looks once and does not fail.
-author:
-  - waba.onprem contributors (@waba)
+extends_documentation_fragment: [waba.onprem.api, waba.onprem.lease]
+author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = r"""
-- name: Wait until the new version serves
-  waba.onprem.wa_webapp:
-    operation: health
-    topology: single
-    expect_version: 2.53.4
-    wait_timeout: 5m
-    api_password: "{{ wa_api_password }}"
-
-- name: Give a fresh client its password
-  waba.onprem.wa_webapp:
-    operation: first_login
-    api_new_password: "{{ wa_api_password }}"
-
-- name: Save the settings backup
-  waba.onprem.wa_webapp:
-    operation: settings_backup
-    dest: /var/lib/waba/settings-backup.json
-    backup_password: "{{ backup_password }}"
-    api_password: "{{ wa_api_password }}"
-"""
-
-RETURN = r"""
-actions:
-  description: Actions that were made, or predicted in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["wrote the settings backup /var/backups/waba/support-settings.json"]
-kind:
-  description: Which kind of failure the API's is, such as V(login); empty for another failure.
-  returned: when the module fails
-  type: str
-  sample: login
-healthy:
-  description: Whether the health is good for the topology, and the version the expected one.
-  returned: operation is health
-  type: bool
-  sample: true
-reason:
-  description: The nodes and their status, or why the health is not good.
-  returned: operation is health
-  type: str
-  sample: "coreapp: connected"
-nodes:
-  description: The C(health) part of the client's answer; a single client's only node is named C(coreapp).
-  returned: operation is health
-  type: dict
-  sample: {coreapp: {gateway_status: connected}}
-version:
-  description: The client's version as reported by the API, without V(v).
-  returned: operation is health
-  type: str
-  sample: 2.53.4
-healthy_at:
-  description: When the API gave the answer that was healthy, in seconds since 1970 by the clock of the managed host.
-  returned: operation is health and it is healthy
-  type: float
-  sample: 1769828461.2
-last_response_at:
-  description:
-    - When the API answered last, in seconds since 1970 by the clock of the managed host.
-    - Null when it never did, and when it still did as the time was up.
-  returned: operation is monitor_outage
-  type: float
-  sample: 1769828441.0
-queue:
-  description: The callbacks that are still queued.
-  returned: operation is drain
-  type: int
-  sample: 0
-stats:
-  description: The figures by name, each the sum over its labels.
-  returned: operation is stats
-  type: dict
-  sample: {callback_queue_size: 0}
-dest:
-  description: The file with the backup.
-  returned: operation is settings_backup
-  type: str
-  sample: /var/backups/waba/support-settings.json
-automatic:
-  description: Whether the client collects garbage in C(messages) by itself, after the module has run.
-  returned: operation is automatic_gc
-  type: bool
-  sample: true
-restart_needed:
-  description: Whether the Coreapps must be restarted for what was changed; older versions read the setting only when they start.
-  returned: operation is automatic_gc
-  type: bool
-  sample: false
-seconds:
-  description: How long it took.
-  returned: always
-  type: float
-  sample: 3.2
-"""
+EXAMPLES = "#"
 
 import contextlib
 import json
@@ -222,11 +71,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import client 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 # Failures that waiting does not resolve.
-_FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
+_FINAL = ("login", "locked", "first_login", "key", "expired", "denied", "tls", "token")
 # Messages of a client without its database. The Coreapp retries after 8 seconds, so more than two retries are sufficient.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
 _DATABASE_TIMEOUT = 20.0
-_AWAY = 2.0  # seconds without an answer after which the API counts as stopped
 
 
 def wait_for(
@@ -249,6 +97,7 @@ def wait_for(
         if good or not patient:
             return
         if time.monotonic() + pause > end:
+            result.values["timed_out"] = True
             raise WaError(
                 subject,
                 reason,
@@ -271,8 +120,6 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'unknown'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
-        if good:
-            result.values["healthy_at"] = time.time()
         return good, reason
 
     wait_for(params, result, f"health of {webapp.url}", poll, params["wait"])
@@ -285,25 +132,6 @@ def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webap
     wait_for(module.params, result, f"API {webapp.url}", poll, module.params["wait"])
 
 
-def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
-    last = time.monotonic()
-    end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
-    result.values["last_response_at"] = last_response_at = None
-    while time.monotonic() < last + _AWAY:
-        if time.monotonic() > end:
-            return
-        try:
-            webapp.answers()
-        except webapp_client.ApiError as error:
-            if error.kind == "tls":
-                raise
-        else:
-            last, last_response_at = time.monotonic(), time.time()
-        time.sleep(pause)
-    result.values["last_response_at"] = last_response_at
-
-
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     password = module.params["api_new_password"]
     missing = webapp_client.check_password(password)
@@ -313,7 +141,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
     path = module.params["refused_login_file"]
     refused = RefusedLogin(path) if path else None
     if refused:
-        refused.check(webapp, password, "Correct api_new_password")
+        refused.check(webapp, password, "Correct api_new_password", first_login=True)
 
     def has_password() -> bool:
         try:
@@ -406,9 +234,11 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
     marker: str | None = module.params["restart_marker"]
-    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)))
+    restarted = files.read_lines(marker) if marker else []
+    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)), restarted=restarted)
     if wanted == now:
         return
+    result.values["restarted"] = []
     result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
     result.values["restart_needed"] |= not isinstance(newer, dict)
@@ -423,7 +253,9 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
 
 def write_marker(path: str) -> None:
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        )
     except OSError as error:
         raise WaError(
             f"restart_marker {path}",
@@ -458,7 +290,6 @@ OPERATIONS = {
     "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
-    "monitor_outage": monitor_outage,
 }
 
 
@@ -490,7 +321,10 @@ def main() -> None:
     )
     params = module.params
     result = Result(
-        module, Redactor(params[name] for name in ("api_password", "api_token", "api_new_password", "backup_password"))
+        module,
+        Redactor(
+            params[name] for name in ("api_password", "api_token", "api_key", "api_new_password", "backup_password")
+        ),
     )
     begin = time.monotonic()
     try:

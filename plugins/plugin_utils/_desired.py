@@ -8,15 +8,17 @@ None stands for an option that is not set.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import posixpath
 import shlex
+import time
 import typing as t
 
+from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
@@ -28,10 +30,19 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     paths,
     topology,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold as holds
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory, Template
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
+    PROVISIONED,
+    Inventory,
+    Template,
+    refused_values,
+)
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -46,6 +57,42 @@ def deployment(inventory: Inventory) -> State:
     """Returns the host's deployment, see `_deployment.topology.deployment`."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
+
+
+# Results in which a run has read the file of a hold, by the variable that they are registered in.
+_HOLD_READ_IN = ("wa_drift", "wa_client_result", "__wa_host_found", "__wa_message_gc_found", "__wa_upgrade_host")
+
+
+def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> str:
+    """Returns why the containers of the host's deployment stay as they are, and how that is ended; empty if nothing holds them.
+
+    The inventory of any member holds them, or a file on any that this run has read. With `found`, what has just been read on this
+    host, no other member's file is known yet.
+    """
+    members, hostvars = deployment(inventory)["members"], inventory.variables["hostvars"]
+    for member in members:
+        own = member == inventory.host
+        reason = inventory.given("wa_client_hold") if own else hostvars[member].get("wa_client_hold")
+        if str(reason or "").strip():
+            return holds.describe_variable(str(reason))
+    if found is not None:
+        return holds.describe(found, inventory.host) if found else ""
+    for member in members:
+        read = (hostvars[member].get(name) or {} for name in _HOLD_READ_IN)
+        there = next((one["hold"] for one in read if one.get("hold")), None)
+        if there:
+            return holds.describe(there, member)
+    return ""
+
+
+def restart_allowed(inventory: Inventory) -> bool:
+    """Returns whether containers may be restarted now.
+
+    Of the host's facts only the time zone counts: in a run of many hosts they are hours old. Without them a window is closed.
+    """
+    zone = ((inventory.variables.get("ansible_facts") or {}).get("date_time") or {}).get("tz_offset", "")
+    mode, window = inventory["wa_client_restart"], inventory["wa_client_restart_window"]
+    return client_starts.restart_allowed(mode, window, str(zone), time.time())
 
 
 def owner(inventory: Inventory) -> str | None:
@@ -67,6 +114,8 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
+            "packages": inventory["wa_host_packages"] or None,
+            "cron": inventory["wa_log_cleanup_state"] == "present",
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
@@ -95,7 +144,6 @@ def identity_facts(inventory: Inventory) -> State:
     return {
         **identity(inventory),
         "confirmed": inventory.given("wa_confirm_identity"),
-        "replace": boolean(inventory["wa_client_replace_unmanaged"]),
         "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
@@ -135,6 +183,20 @@ def db_env(inventory: Inventory) -> State:
             "confirm_identity": inventory.given("wa_confirm_identity"),
             "owner": inventory.given("wa_db_env_owner") or owner(inventory),
             "keep_previous": True,
+        }
+    )
+
+
+def database_users(inventory: Inventory) -> State:
+    """The options of the concern `database`: the login of the client, and whose sessions are known."""
+    options = db_env(inventory)
+    del options["keep_previous"]
+    return _present(
+        {
+            **options,
+            "databases": inventory.get("wa_message_gc_databases"),
+            "shared_origins": units.text_list(inventory.get("wa_db_shared_origins") or [], "wa_db_shared_origins"),
+            "identity_file": deployment(inventory)["identity_file"],
         }
     )
 
@@ -192,10 +254,15 @@ def services(inventory: Inventory) -> list[State]:
     return compose_document.rename(found, inventory["wa_client_service_names"])
 
 
-def _images(inventory: Inventory) -> dict[str, str]:
-    operators = inventory.given("wa_client_compose_dir") is not None
-    read = client_containers.written_repositories if operators else client_containers.repositories
-    return read(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+def images(inventory: Inventory) -> dict[str, str]:
+    """Returns the image of each kind, see `_deployment.client_containers.repositories`."""
+    return client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+
+
+def _written_images(inventory: Inventory) -> dict[str, str]:
+    if inventory.given("wa_client_compose_dir") is None:
+        return images(inventory)
+    return client_containers.written_repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:
@@ -205,7 +272,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         raise WaError("wa_db_env_engine", repr(engine), " or ".join(units.DATABASE_PORTS))
     return {
         "deployment": place,
-        "images": _images(inventory),
+        "images": _written_images(inventory),
         "version": version(inventory),
         "engine": engine,
         "services": services(inventory),
@@ -260,7 +327,7 @@ def compose(inventory: Inventory) -> State:
     files = [ours, *theirs] if given is None else [*theirs, ours]
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
     ours_there = services(inventory)
-    images = _images(inventory)
+    written = _written_images(inventory)
     return {
         "folder": folder,
         "files": files,
@@ -274,7 +341,7 @@ def compose(inventory: Inventory) -> State:
         "services": [one["name"] for one in ours_there] if theirs else [],
         "coreapp": next((one["name"] for one in ours_there if one["image"] == "coreapp"), ""),
         "migration": bool(theirs),
-        "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
+        "repositories": {one["name"]: written[one["image"]] for one in ours_there} if given is not None else {},
     }
 
 
@@ -368,6 +435,7 @@ def client(inventory: Inventory) -> State:
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
+        "registries": client_containers.registries(made["images"]),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         # The names that Compose gives.
         "compose_container_names": [
@@ -375,8 +443,7 @@ def client(inventory: Inventory) -> State:
             for one in made["services"]
             for number in range(one.get("scale", 1))
         ],
-        "replace_unmanaged": boolean(inventory["wa_client_replace_unmanaged"]),
-        "accept_unknown": "unknown_clients" in skipped(inventory),
+        "api_host": api_host(inventory),
     }
 
 
@@ -387,8 +454,7 @@ def compose_file_of(
     template: Template,
 ) -> tuple[State, str]:
     """Returns the role's Compose file for a host, as a mapping and as text, from the variables of all hosts."""
-    variables = {**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}
-    made = client(Inventory(variables, template))
+    made = client(Inventory.of_host(host, hostvars, groups, template))
     return made["document"], made["files"][0]["content"]
 
 
@@ -417,7 +483,7 @@ def media_folder(inventory: Inventory) -> str:
 def log_cleanup(inventory: Inventory) -> State:
     """Returns the nightly log cleanup: its script and cron file as `files`, and its status file."""
     place = deployment(inventory)
-    script = {"path": SCRIPT, "content": script_text(), "mode": "0755", "owner": "root", "group": "root"}
+    script = {"path": SCRIPT, "content": job_script.script(), "mode": "0755", "owner": "root", "group": "root"}
     cron = {
         "path": f"{CRON_FOLDER}/{place['cron_file']}",
         "content": cron_text(inventory),
@@ -426,12 +492,6 @@ def log_cleanup(inventory: Inventory) -> State:
         "group": "root",
     }
     return {"files": [script, cron], "status_file": place["log_cleanup_status_file"], "cron_file": cron["path"]}
-
-
-@functools.cache
-def script_text() -> str:
-    """The script of the nightly log cleanup."""
-    return (ROLES / "wa_log_cleanup" / "files" / "wa-log-cleanup").read_text(encoding="utf-8")
 
 
 def cron_text(inventory: Inventory) -> str:
@@ -450,21 +510,13 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     place = deployment(inventory)
     found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
     seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
-    folders = units.text_list(inventory["wa_log_cleanup_log_paths"], "wa_log_cleanup_log_paths")
     metrics = inventory["wa_log_cleanup_metrics_file"]
     if seconds != 300:
         found["-t"] = f"{seconds}s"
-    if int(inventory["wa_log_cleanup_keep"]) != 30:
-        found["-k"] = inventory["wa_log_cleanup_keep"]
     if metrics:
         found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
-    if inventory["wa_log_cleanup_command"] != "/opt/whatsapp/bin/cleanup.sh":
-        found["-c"] = inventory["wa_log_cleanup_command"]
-    if folders != ["/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd"]:
-        found["-d"] = ":".join(folders)
     if inventory.given("wa_images") is not None:
-        images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
-        found["-i"] = " ".join(images[kind] for kind in sorted(images))
+        found["-i"] = json.dumps(images(inventory), sort_keys=True, separators=(",", ":"))
     if inventory.given("wa_docker_host") is not None:
         found["-H"] = inventory.given("wa_docker_host")
     return found
@@ -492,7 +544,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "files",
             "kept_files",
             "container_names",
-            "replace_unmanaged",
         )
         place = deployment(inventory)
         called = {
@@ -510,38 +561,99 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
                 "env_format": inventory.given("wa_env_format"),
                 "identity": identity(inventory),
                 "identity_file": place["identity_file"],
+                "restarts_file": place["restarts_file"],
             }
         )
+    if "client" in found and deployment(inventory)["is_leader"]:
+        found["health"] = health(inventory)
     states = {inventory[f"wa_{name}_state"] for name in ("client", "message_gc")}
     wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
     if wanted and deployment(inventory)["is_leader"]:
         found["automatic_gc"] = automatic_gc(inventory)
-    if any(inventory[f"{role}_state"] == "absent" for role in (*PROVISIONED, "wa_trial_database")):
+    if any(inventory[f"{role}_state"] == "absent" for role in PROVISIONED):
         found["removal"] = removal_for_comparison(inventory)
+    # The members of a cluster use one database together.
+    asked = (
+        "client" in found
+        and "db_env" in found
+        and str(found["db_env"]["check_connection"]).lower() not in ("false", "no")
+    )
+    if asked and (inventory.given("wa_topology") or "single") == "single":
+        found["database"] = {**database_users(inventory), "look": True}
     if "log_cleanup" in found:
         script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
         script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found
 
 
-def automatic_gc(inventory: Inventory) -> State:
-    """Returns the desired automatic message GC, and the options for the client's API at the leader."""
-    place = deployment(inventory)
-    ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
+def asked_api(inventory: Inventory) -> State:
+    """Returns the options with which a comparison asks the client's API at the leader."""
     password = inventory.given("wa_client_api_new_password")
-    checked = inventory.given("wa_api_validate_certs")
     return _present(
         {
-            "automatic": inventory["wa_message_gc_automatic"],
-            "api_url": url or topology.local_api_url(inventory["wa_client_web_port"]),
-            "api_username": inventory.given("wa_api_username"),
-            "api_password": inventory.given("wa_api_password") if password is None else password,
-            "api_ca_path": ca_path,
-            # On a loopback connection the client's self-signed certificate needs no CA.
-            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
+            **api(inventory),
+            **({} if password is None else {"api_password": password, "first_login": True}),
             "api_timeout": "10s",
-            "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
-            "refused_login_file": place["refused_login_file"],
+            "refused_login_file": deployment(inventory)["refused_login_file"],
+        }
+    )
+
+
+def automatic_gc(inventory: Inventory) -> State:
+    """Returns the desired automatic message GC."""
+    place = deployment(inventory)
+    reached = inventory.variables.get("ansible_play_hosts", place["members"])
+    return {
+        **asked_api(inventory),
+        "automatic": inventory["wa_message_gc_automatic"],
+        "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
+        "members": place["members"],
+        "absent": [one for one in place["members"] if one not in reached],
+    }
+
+
+def health(inventory: Inventory) -> State:
+    """Returns how the client is asked whether it serves, and as what."""
+    services = [name for those in layout_of(inventory).values() for name in those]
+    nodes = sum(not name.startswith("web") for name in services)
+    return _present(
+        {
+            **docker(inventory),
+            **asked_api(inventory),
+            # The Webapp waits 10 seconds for each node that does not answer (domain: health).
+            "api_timeout": f"{5 + 10 * max(nodes, 1)}s",
+            "project": deployment(inventory)["project"],
+            "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+            "topology": inventory.given("wa_topology"),
+            "shards": inventory.given("wa_shards"),
+        }
+    )
+
+
+def api_host(inventory: Inventory) -> str:
+    """Returns the member whose Webapp is asked: each has the state of the complete client, and `wa_api_url` is the leader's address."""
+    place = deployment(inventory)
+    ours = inventory.given("wa_api_url") is None and "web" in layout_of(inventory)[inventory.host]
+    return inventory.host if place["is_leader"] or ours else str(place["leader"])
+
+
+def api(inventory: Inventory) -> State:
+    """Returns the options of the modules that call the client's API, on `api_host`."""
+    ca_path, url, host = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url"), api_host(inventory)
+    checked, theirs = inventory.given("wa_api_validate_certs"), inventory.variables["hostvars"][host]
+    published = [
+        inventory[name] if host == inventory.host else theirs.get(name, inventory[name])
+        for name in ("wa_client_web_port", "wa_client_web_bind_address")
+    ]
+    return _present(
+        {
+            "api_url": topology.local_api_url(*published) if url is None else url,
+            "api_username": inventory.given("wa_api_username"),
+            "api_key": inventory.given("wa_api_key"),
+            "api_password": inventory.given("wa_api_password"),
+            "api_ca_path": ca_path,
+            # A connection that never leaves the host needs no CA for the client's self-signed certificate.
+            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
         }
     )
 
@@ -559,23 +671,19 @@ def removal(inventory: Inventory) -> State:
     """Returns what the roles with state `absent` take away: their `files`, and the host's `folders` if these are empty then."""
     place = deployment(inventory)
     env_file, compose_file = place["env_file"], place["compose_file"]
-    trial = f"{place['project_dir']}/trial-database"
     parts = {
         "wa_client_state": [
             *(compose_file, f"{compose_file}.previous"),
-            interpolation_file(inventory),
+            *(interpolation_file(inventory), place["restarts_file"]),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],
         "wa_log_cleanup_state": [
             *(f"{CRON_FOLDER}/{place['cron_file']}", place["log_cleanup_status_file"]),
-            f"{place['state_dir']}/log-cleanup-live-{place['project']}.json",
         ],
-        "wa_trial_database_state": [f"{trial}/compose.yml", f"{trial}/database.env"],
     }
     # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that
     # was created with it.
-    folders = [trial] if inventory["wa_trial_database_state"] == "absent" else []
-    folders += [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
+    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     if inventory.given("wa_project_dir") is None:
         folders.append(posixpath.dirname(place["project_dir"]))
     return {
@@ -600,12 +708,50 @@ def removal_for_comparison(inventory: Inventory) -> State:
     )
 
 
+def neighbours(inventory: Inventory) -> list[str]:
+    """Returns the Compose projects of the other deployments on the host's machine."""
+    return machines.neighbours(*inventory.all_hosts)
+
+
+def unmanaged(inventory: Inventory) -> State:
+    """Returns the options of `_client.unmanaged.sort`."""
+    found = client(inventory)
+    return {
+        "project": found["project"],
+        "neighbours": neighbours(inventory),
+        "database": found["database"],
+        "ports": [port["outside"] for one in found["services"] for port in one["ports"]],
+        "known": machines.databases_of_others(*inventory.all_hosts),
+        "names": found["compose_container_names"],
+        "accepted": "unknown_clients" in skipped(inventory),
+    }
+
+
+def guard(inventory: Inventory) -> State:
+    """Returns the facts of the inventory for `_client.guard.check`."""
+    return {
+        "unmanaged": unmanaged(inventory),
+        "adopt": command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, inventory.host),
+        "single": (inventory.given("wa_topology") or "single") == "single",
+        "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+    }
+
+
 # What roles can look up.
-TERMS = {
+TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
+    "deployment": deployment,
+    "images": images,
+    "layout": layout_of,
+    "neighbours": neighbours,
+    "guard": guard,
+    "refused_values": refused_values,
+    "restart_allowed": restart_allowed,
+    "api": api,
     "compose": compose,
     "project": project,
     "checked_compose": checked_compose,
     "identity": identity_facts,
     "removal": removal,
+    "hold": hold,
 }

@@ -19,7 +19,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.template import trust_as_template
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -28,10 +28,25 @@ PROVISIONED = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_c
 # What several roles and the playbooks read; docs/variables.md describes them.
 SHARED = frozenset(
     {
-        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password", "wa_api_ca_path", "wa_api_password"),
-        *("wa_api_url", "wa_api_username", "wa_api_validate_certs", "wa_become", "wa_confirm_identity"),
+        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password", "wa_api_ca_path", "wa_api_key"),
+        *(
+            "wa_api_password",
+            "wa_api_url",
+            "wa_api_username",
+            "wa_api_validate_certs",
+            "wa_become",
+            "wa_confirm_identity",
+        ),
         *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
-        *("wa_db_login_port", "wa_deployment", "wa_docker_host", "wa_env_file", "wa_env_format", "wa_hosts"),
+        *(
+            "wa_db_login_port",
+            "wa_db_shared_origins",
+            "wa_deployment",
+            "wa_docker_host",
+            "wa_env_file",
+            "wa_env_format",
+            "wa_hosts",
+        ),
         *("wa_images", "wa_leader", "wa_pipelining", "wa_project", "wa_project_dir", "wa_provision_full"),
         *("wa_registry", "wa_secure_logging", "wa_shards", "wa_state_dir", "wa_topology", "wa_version"),
     }
@@ -39,7 +54,7 @@ SHARED = frozenset(
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
 # What roles and playbooks set for each other and for the operator.
 _RESULTS = re.compile(
-    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|trial_database_pending|upgrade_(leaders|waves)|\w+_result)"
+    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)"
 )
 _ALIKE = 0.6  # difflib's own bound for a close match
 Template = t.Callable[[t.Any], t.Any]
@@ -89,7 +104,7 @@ def known() -> frozenset[str]:
 
 def warm() -> None:
     """Fills the caches before workers are forked."""
-    for read in (defaults, main_specs, known):
+    for read in (defaults, main_specs, known, job_script.script):
         read()
 
 
@@ -101,6 +116,17 @@ class Inventory:
         self.variables = variables
         self._template = template
         self._read: dict[str, t.Any] = {}
+
+    @classmethod
+    def of_host(
+        cls,
+        host: str,
+        hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+        groups: t.Mapping[str, t.Sequence[str]],
+        template: Template,
+    ) -> Inventory:
+        """Returns the variables of any host of the inventory."""
+        return cls({**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}, template)
 
     def given(self, name: str) -> t.Any:
         """Returns the inventory's value; None if it is not set or is `omit`."""
@@ -142,22 +168,27 @@ def unknown(names: t.Iterable[str]) -> list[str]:
     return found
 
 
+def refused_values(inventory: Inventory) -> list[str]:
+    """Returns a message for each variable of the host with a value that argument specs cannot detect as invalid."""
+    return values.refusals({name: inventory.given(name) for name in values.checked(inventory.variables)})
+
+
 def refusals(inventory: Inventory) -> list[str]:
     """Returns the errors that the roles of `PROVISIONED` would report for the host's variables."""
     options = {name: one for each in main_specs().values() for name, one in each.items()}
     mappings = sorted({*SHARED_MAPPINGS, *(name for name, one in options.items() if one["type"] == "dict")})
     # Argument specs accept texts such as a=b or JSON (from -e NAME=...) as dict; the roles do not.
-    wrong = [
-        name
-        for name in mappings
-        if inventory.given(name) is not None and not isinstance(inventory.given(name), t.Mapping)
-    ]
+    wrong = {name: inventory.given(name) for name in mappings}
+    wrong = {name: value for name, value in wrong.items() if value is not None and not isinstance(value, t.Mapping)}
     if wrong:
+        kinds = {
+            name: "text" if isinstance(value, str) else f"a {type(value).__name__}" for name, value in wrong.items()
+        }
+        found = [f"{name} is {kind}, but must be a mapping" for name, kind in kinds.items()]
         cure = 'On the command line give all of it as JSON: -e \'{"wa_db_env_extra": {"NAME": "value"}}\''
-        return [str(WaError(", ".join(wrong), "no mapping", "one", cure))]
+        return [f"{'; '.join(found)}. {cure}"]
     given = {name: inventory.given(name) for name in options if inventory.given(name) is not None}
     found = list(ArgumentSpecValidator(options).validate(given, validate_role_argument_spec=True).error_messages)
     if not found:
-        named = values.checked(name for name in inventory.variables if name.startswith("wa_"))
-        found = values.refusals({name: inventory.given(name) for name in named})
+        found = refused_values(inventory)
     return list(dict.fromkeys(found))

@@ -13,15 +13,16 @@ import typing as t
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
+_CREDENTIALS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []
+_sharing: dict[tuple[str, ...], list[tuple[str, str]]] = {}  # host and deployment by the database's place
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
@@ -32,6 +33,9 @@ def read(hostvars: HostVars, groups: Groups) -> None:
     ):
         _placed.setdefault(place, []).append(one)
     _databases[:] = _each(groups, lambda host: topology.database_of(hostvars, host))
+    _sharing.clear()
+    for where, host, name in _each(groups, lambda host: _sharer(hostvars, host)):
+        _sharing.setdefault(where, []).append((host, name))
 
 
 _T = t.TypeVar("_T")
@@ -55,28 +59,39 @@ def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
     return topology.neighbours(topology.placed(hostvars, host, groups), others)
 
 
+def _sharer(hostvars: HostVars, host: str) -> tuple[tuple[str, ...], str, str]:
+    return topology.database_place(hostvars, host), host, topology.database_of(hostvars, host)[0]
+
+
+def sharing_database(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
+    """Returns the hosts of other deployments whose database has the same server name, port and prefix: a suspicion, no proof."""
+    if not _sharing:
+        read(hostvars, groups)
+    place, _host, own = _sharer(hostvars, host)
+    return [name for name, other in _sharing.get(place, ()) if place and other != own]
+
+
+def is_first_unasked(hostvars: HostVars, host: str, groups: Groups, hosts: t.Iterable[str]) -> bool:
+    """Returns whether `host` is the first leader of `hosts` whose client nobody can ask, so that it is displayed once in a run."""
+
+    def asked(one: str) -> bool:
+        values = hostvars[one]
+        client = values.get("wa_client_state", "present") == "present"
+        return any(values.get(name) for name in _CREDENTIALS) or not (
+            client and topology.described(hostvars, one, groups)["is_leader"]
+        )
+
+    if asked(host):
+        return False
+    for one in hosts:
+        with contextlib.suppress(AnsibleError, WaError):  # as in `_each`
+            if not asked(one):
+                return one == host
+    return True
+
+
 def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[list[str]]:
     """Returns project and database of each deployment of the inventory other than that of `host`."""
     known = _databases or _each(groups, lambda one: topology.database_of(hostvars, one))
     own = topology.database_of(hostvars, host)[0]
     return [[project, database] for name, project, database in known if name != own and database]
-
-
-def sort_unmanaged(
-    containers: t.Iterable[t.Mapping[str, t.Any]],
-    desired: t.Mapping[str, t.Any],
-    hostvars: HostVars,
-    host: str,
-    groups: Groups,
-) -> dict[str, t.Any]:
-    """Returns the result of `_client.unmanaged.sort` for the containers of `host`; `desired` is the client's desired state."""
-    return unmanaged.sort(
-        containers,
-        desired["project"],
-        neighbours(hostvars, host, groups),
-        desired["database"],
-        [port["outside"] for one in desired["services"] for port in one["ports"]],
-        databases_of_others(hostvars, host, groups),
-        desired["compose_container_names"],
-        desired["accept_unknown"],
-    )

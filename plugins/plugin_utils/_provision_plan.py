@@ -9,19 +9,27 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
-ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
+ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
+# What a hold lets wait: each of these findings is about the state of containers.
+_HELD = ("containers", "restarts")
+_UNASKED = ("automatic_gc", "health")
+CLIENT = ("media_volume", "db_env", "client")
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
-    "trial_database": ("trial_database",),
-    "media_volume": ("media_volume", "db_env", "client"),
+    "media_volume": CLIENT,
     "db_env": ("db_env", "client"),
+    "database": (),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
     "removal": ("removal",),
+    "health": (),
     "automatic_gc": ("automatic_gc",),
 }
+
+# A client that does not serve may do so when its role has run.
+_HEALED_BY = {"health": "client"}
 
 
 def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
@@ -29,8 +37,34 @@ def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
     return bool(
         finding["state"] in ("drifted", "unknown")
         or finding.get("changes")
+        or finding.get("containers")
         or (finding.get("restarts") and restart != "report")
     )
+
+
+def held(found: Concerns) -> Concerns:
+    """Returns the findings of a client whose containers are held: what starts, stops or restarts one waits.
+
+    How its containers are is no reason to fail a run, and a client that may be stopped is not asked.
+    """
+    waiting = {}
+    for name, finding in found.items():
+        if name in _UNASKED:
+            continue
+        waits = [text for key in _HELD for text in finding.get(key) or ()]
+        one = {key: value for key, value in finding.items() if key not in _HELD}
+        if waits:
+            one["pending"] = [*waits, *finding.get("pending", ())]
+        if finding["state"] == "drifted" and not finding.get("changes"):
+            one["state"] = "restart_pending"
+        waiting[name] = one
+    return waiting
+
+
+def _findings(result: t.Mapping[str, t.Any]) -> Concerns:
+    """Returns the findings of a result of `wa_drift_info`, as a hold leaves them."""
+    found: Concerns = result.get("concerns") or {}
+    return held(found) if result.get("held") else found
 
 
 def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -40,23 +74,36 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     changes keep their order. If a member was not compared, all concerns run, as with `full`.
     """
     found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
+    waits = any(one.get("held") for one in results.values())  # a member's hold is the deployment's
     for result in results.values():
-        found.update(["trial_database"] if result.get("trial_database") else [])  # is not compared
-        for name, finding in (result.get("concerns") or {}).items():
-            if differs(finding, result["restart"]):
+        compared = result.get("concerns") or {}
+        for name, finding in (held(compared) if waits else compared).items():
+            if differs(finding, result["restart"]) and not (name == "automatic_gc" and _unasked(compared)):
                 found.update(_AFFECTED[name])
+    if "client" in found and any(_unasked(one.get("concerns") or {}) for one in results.values()):
+        found.add("automatic_gc")
     if split_volume(results):
         found.add("media_volume")
     return [name for name in ALL if name in found]
 
 
+def _unasked(found: Concerns) -> bool:
+    """Returns whether the setting of automatic GC is not known because the client does not serve."""
+    return bool(found.get("automatic_gc", {}).get("error") and found.get("health", {}).get("alarms"))
+
+
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
-    """Returns the hosts of all deployments with something to correct; members are corrected together."""
+    """Returns the hosts of all deployments with something to correct; members are corrected together.
+
+    A host with an alarm is among them, alone: the run compares it again and fails it.
+    """
     found: dict[str, None] = {}
-    for result in results.values():
+    for host, result in results.items():
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
         if concerns(members, full):
             found.update(dict.fromkeys(members))
+        elif alarms(_findings(result)):
+            found[host] = None
     return list(found)
 
 
@@ -83,14 +130,14 @@ def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference, without restarts that have to wait.
 
-    That a client which is down cannot be asked is no difference of its own.
+    A client that is down, or does not serve, is one difference, not two.
     """
     texts = []
-    down = bool(found.get("client", {}).get("changes"))
     for name, finding in found.items():
-        if name == "automatic_gc" and finding.get("error") and down:
+        down = finding.get("error") and found.get("client", {}).get("containers")
+        if name == "automatic_gc" and (down or _unasked(found)):
             continue
-        texts += [f"{name}: {text}" for text in finding.get("changes") or ()]
+        texts += [f"{name}: {text}" for key in ("changes", "containers") for text in finding.get(key) or ()]
         if restart == NOW:
             texts += [f"{name}: {text} (needs a restart)" for text in finding.get("restarts") or ()]
         texts += [f"{name}: not known: {finding['error']}"] if finding.get("error") else []
@@ -114,11 +161,26 @@ def warnings(found: Concerns) -> list[str]:
     return list(dict.fromkeys(text for finding in found.values() for text in finding.get("warnings") or ()))
 
 
+def alarms(found: Concerns, plan: t.Container[str] = (), skip_tags: t.Container[str] = ()) -> list[str]:
+    """Returns a line, without a full stop, for what fails the run although no role corrects it.
+
+    Not what the roles of `plan` may correct when they run, nor that of concerns in `skip_tags`.
+    """
+    return [
+        text.rstrip(".")
+        for name, finding in found.items()
+        if name not in skip_tags and _HEALED_BY.get(name) not in plan
+        for text in finding.get("alarms") or ()
+    ]
+
+
 def remaining(found: Concerns, restart: str = NOW) -> list[str]:
     """Returns a line for each difference that remains after the roles have run, without restarts that have to wait."""
     texts = []
-    keys = ("changes", "restarts") if restart == NOW else ("changes",)
+    keys = ("changes", "containers", *(("restarts",) if restart == NOW else ()))
     for name, finding in found.items():
+        if name == "automatic_gc" and _unasked(found):
+            continue
         if finding["state"] == "drifted":
             texts += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]
         elif finding["state"] == "unknown":

@@ -31,6 +31,11 @@ def _window(_name: str, value: t.Any) -> tuple[int, int]:
     return units.parse_window(str(value))
 
 
+def _reason(name: str, value: t.Any) -> None:
+    if not isinstance(value, str):
+        raise WaError(name, f"{value!r}", "the reason as text; an empty one is no hold", "Quote it in YAML")
+
+
 def _hour(name: str, value: t.Any) -> str:
     return units.clock_field(name, value, 23)
 
@@ -47,6 +52,7 @@ def _optional(rule: Rule) -> Rule:
 RULES: dict[str, Rule] = {
     "wa_client_container_names": _text_list,
     "wa_client_core_port": units.parse_port,
+    "wa_client_hold": _reason,
     "wa_client_health_timeout": units.whole_seconds,
     "wa_client_log_max_file": units.whole_number,
     "wa_client_log_max_size": _size,
@@ -56,8 +62,6 @@ RULES: dict[str, Rule] = {
     "wa_client_web_port": units.parse_port,
     "wa_db_env_connect_timeout": units.parse_duration,
     "wa_log_cleanup_hour": _hour,
-    "wa_log_cleanup_keep": _count,
-    "wa_log_cleanup_log_paths": _text_list,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_log_cleanup_minute": _minute,
     "wa_log_cleanup_timeout": units.whole_seconds,
@@ -66,6 +70,7 @@ RULES: dict[str, Rule] = {
     "wa_upgrade_drain_timeout": units.whole_seconds,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_health_timeout": units.whole_seconds,
+    "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_max_messages": _count,
     "wa_upgrade_migration_timeout": units.whole_seconds,
     "wa_upgrade_min_free": units.parse_size,

@@ -21,6 +21,8 @@ import typing as t
 import commands
 import compare
 
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 NAME = "bench-provision"
@@ -118,7 +120,8 @@ def main() -> None:
         folder = ROOT / ".lab" / NAME / "peers"
         folder.mkdir(exist_ok=True)
         for source in PEERS.iterdir():
-            (folder / source.name).write_text(source.read_text().replace("../../../roles", str(ROOT / "roles")))
+            (folder / source.name).write_text(source.read_text())
+        (folder / "wa-log-cleanup").write_text(job_script.script())
         peers_compose_file()
         (ROOT / ".lab" / NAME / "compose.yml.j2").rename(folder / "compose.yml.j2")
         compare.title("nothing to change, 1 host")

@@ -81,14 +81,13 @@ def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds:
     """The two comparisons."""
 
     def task(project: str) -> dict[str, t.Any]:
-        options = {"project": project, "workers": COUNT, "state_file": str(folder / "live.json")}
-        return {"waba.onprem.wa_log_cleanup": options}
+        return {"waba.onprem.wa_log_cleanup": {"project": project}}
 
     loop = {
         "community.docker.docker_container_exec": {"container": "{{ item }}", "argv": [CLEANUP]},
         "loop": list(names),
     }
-    compare.title(f"wa_log_cleanup: {COUNT} containers whose cleanup takes a second, workers {COUNT}")
+    compare.title(f"wa_log_cleanup: {COUNT} containers whose cleanup takes a second")
     sides = compare.measure(
         {
             "docker_container_exec in a loop": Play(folder, "loop", loop),

@@ -18,8 +18,9 @@ from clients import MOUNT_PATH, Clients
 from compare import measure, tell, title
 from plays import measure_tasks
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute_all
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober
 
 COUNT = 16

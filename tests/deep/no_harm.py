@@ -29,6 +29,7 @@ RUN_SPECIFIC = {
     "ID": r"\b[0-9a-f]{12,64}\b",
     "ADDRESS": r"\b\d{1,3}(\.\d{1,3}){3}\b",
     "-i INVENTORY": r"-i \S+",
+    "TIME": r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC",
 }
 
 # Objects of another client and of other programs on the same host and server: no run may change them.
@@ -48,7 +49,7 @@ class Case:
     """A fault, the playbook that runs with it, and the expected result.
 
     `happens`: `nothing is touched`, `the client is not touched` (containers, volumes, databases), `is taken back` (files restored,
-    containers recreated from them, healthy), or `is repaired` (the run succeeds).
+    containers recreated from them, healthy), `the new files stay`, or `is repaired` (the run succeeds).
     """
 
     fault: str
@@ -65,6 +66,25 @@ class Case:
 
 SERVICE = "{environment: {WA_DB_NAME_PREFIX: x_}}"
 OTHER_PREFIX = f"echo 'services: {{wacore: {SERVICE}, waweb: {SERVICE}}}' >/root/more.yml"
+ENV_TOO = {"wa_db_env_extra": {"WA_PLANTED": "1"}}  # what is due in db.env, too, is not written either
+
+
+def set_password(new: str, now: str = "") -> str:
+    """A script by which the client's user changes its own password; an empty one is that of the healthy client."""
+    return f"""
+[ -e /root/db.env ] || cp -p /opt/waba/h1/db.env /root/db.env
+python3 - {new!r} {now!r} <<'END'
+import sys, pymysql
+env = dict(line.rstrip("\\n").split("=", 1) for line in open("/root/db.env") if line[:1].isalpha())
+new, now = (given or env["WA_DB_PASSWORD"] for given in sys.argv[1:])
+login = dict(host=env["WA_DB_HOSTNAME"], user=env["WA_DB_USERNAME"], password=now)
+with pymysql.connect(**login) as session:
+    session.cursor().execute("SET PASSWORD = PASSWORD(%s)", (new,))
+END
+{"" if new else "rm -f /root/db.env"}
+"""
+
+
 CASES: dict[str, Case] = {
     "password": Case(
         "a wrong database password",
@@ -110,13 +130,13 @@ CASES: dict[str, Case] = {
     "version": Case(
         "another version in the inventory",
         ("runs 2.51.2", "wa_version is 2.53.4"),
-        variables={"wa_version": "2.53.4"},
+        variables={"wa_version": "2.53.4", **ENV_TOO},
     ),
     "down": Case(
         "another version in the inventory, after docker compose down",
         ("in version 2.51.2", "no container is left"),
         before="docker compose --project-name wa-h1 --file /opt/waba/h1/compose.yml down",
-        variables={"wa_version": "2.53.4"},
+        variables={"wa_version": "2.53.4", **ENV_TOO},
         again="is repaired",
     ),
     "copy": Case(
@@ -154,6 +174,19 @@ CASES: dict[str, Case] = {
         happens="is taken back",
         variables={"wa_db_env_extra": {"SIM_FAULTS": "unregistered"}, "wa_client_health_timeout": 20},
     ),
+    "password-changed": Case(
+        "a change with which the client does not become healthy, after the server has another password",
+        ("The new files stay", "Access denied"),
+        happens="the new files stay",
+        before=set_password("Next9pass-Canary"),
+        after=set_password("", "Next9pass-Canary"),
+        variables={
+            "wa_db_env_password": "Next9pass-Canary",
+            "wa_db_env_extra": {"SIM_FAULTS": "unregistered"},
+            "wa_client_health_timeout": 20,
+        },
+        again="is repaired",
+    ),
     "port": Case(
         "a change with which a container does not start: the port of another program",
         ("put back, and the client is healthy again",),
@@ -168,39 +201,14 @@ CASES: dict[str, Case] = {
         variables={"wa_client_restart": "report"},
     ),
     "foreign": Case(
-        "an unmanaged Webapp on another media volume, to be replaced",
-        ("media_volume",),
-        before="""docker rm --force wa-h1-waweb-1
-image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
-docker volume create planted
-docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 \
-    --volume planted:/usr/local/wamedia "$image"
-""",
-        after="docker rm --force web-by-hand; docker volume rm planted",
-        variables={"wa_client_replace_unmanaged": True},
-        again="is repaired",
-    ),
-    "layer": Case(
-        "an unmanaged Webapp without a media volume that has received media, to be replaced",
-        ("web-by-hand holds /usr/local/wamedia/outgoing/planted in its own writable layer", "docker cp"),
+        "a Webapp of the client outside Compose",
+        ("web-by-hand", "containers of this client outside the Compose project wa-h1", "by five commands"),
         before="""docker rm --force wa-h1-waweb-1
 image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
 docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
-docker exec web-by-hand sh -c 'mkdir -p /usr/local/wamedia/outgoing; echo x >/usr/local/wamedia/outgoing/planted'
 """,
         after="docker rm --force web-by-hand",
-        variables={"wa_client_replace_unmanaged": True},
         again="is repaired",
-    ),
-    "layer-empty": Case(
-        "an unmanaged Webapp without a media volume that has received no media, to be replaced",
-        (),
-        happens="is repaired",
-        before="""docker rm --force wa-h1-waweb-1
-image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
-docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
-""",
-        variables={"wa_client_replace_unmanaged": True},
     ),
     "state": Case(
         "another folder for lock, journal and states",
@@ -236,8 +244,28 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
     ),
     "text": Case(
         "a text for a mapping",
-        ("wa_images: no mapping",),
+        ("wa_images is text, but must be a mapping",),
         variables={"wa_images": "acme"},
+    ),
+    "held": Case(
+        "a stopped Coreapp of a client that is held",
+        (
+            "by /var/lib/waba/h1.hold on h1: moving, Ann. No container of the client is started",
+            "To end it: sudo rm /var/lib/waba/h1.hold",
+            "h1 | held: wa-h1-wacore-1 has exited",
+        ),
+        code=0,
+        before="docker stop wa-h1-wacore-1; echo moving, Ann >/var/lib/waba/h1.hold",
+        after="rm --force /var/lib/waba/h1.hold",
+        again="is repaired",
+    ),
+    "held-upgrade": Case(
+        "an upgrade of a client that is held",
+        ("by /var/lib/waba/h1.hold on h1: moving, Ann", "To end it: sudo rm /var/lib/waba/h1.hold"),
+        playbook="upgrade",
+        before="echo moving, Ann >/var/lib/waba/h1.hold",
+        after="rm --force /var/lib/waba/h1.hold",
+        variables={"wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]},
     ),
 }
 

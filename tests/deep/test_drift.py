@@ -60,8 +60,24 @@ DRIFTS = {
     ),
     "a removed network": Drift(
         f"for name in {WEB} {CORE}; do docker network disconnect {PROJECT}_default $name; done; docker network rm {PROJECT}_default",
-        tuple(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
+        (
+            "alarm: the client does not serve: ...",
+            *(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
+        ),
         (WEB, CORE, "network"),
+    ),
+    "a Coreapp that was taken off its network and put back": Drift(
+        f"docker network disconnect {PROJECT}_default {CORE}; docker network connect {PROJECT}_default {CORE}",
+        (
+            "alarm: the client does not serve: ...",
+            f"client: {CORE} is on the network {PROJECT}_default without its name wacore (needs a restart)",
+        ),
+        (CORE,),
+    ),
+    "a memory limit": Drift(
+        f"docker update --memory 600m --memory-swap -1 {CORE}",
+        (f"client: {CORE} has the memory limit 600.0 MiB, expected none (needs a restart)",),
+        (CORE,),
     ),
     "log caps that somebody applied with Compose": Drift(
         f"cd {FOLDER}; cp -p compose.yml kept; sed -i 's/max-size: .*/max-size: 1g/' compose.yml;"
@@ -130,7 +146,7 @@ def check(lab: Lab) -> list[str]:
     argv += ["-e", json.dumps(VARIABLES)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return re.findall(r"(?m)^h1 \| (.*)$", done.stdout)
+    return re.findall(r"(?m)^h1 \| (?!note)(.*)$", done.stdout)
 
 
 @pytest.mark.parametrize("kind", DRIFTS)
@@ -213,6 +229,31 @@ def test_a_host_that_is_lost_during_a_correction_ends_the_run(lab: Lab) -> None:
     assert_in_sync(lab, synced)
 
 
+def test_a_wrong_api_password_fails_the_run_after_all_else(lab: Lab) -> None:
+    synced = lab.snapshot()
+    lab.host(f"rm /etc/cron.d/{PROJECT}-log-cleanup")
+    wrong = {**VARIABLES, "wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw"}
+    for text in ("HTTP 401", "this password was refused at"):
+        done = lab.play("provision", wrong)
+        assert done.code == 2, done.output
+        assert "it is not known whether the client serves: " in done.message
+        assert text in done.message
+        assert changes(without_ids(synced), without_ids(lab.snapshot())) == [], "all else is repaired"
+    assert_in_sync(lab, synced)
+
+
+def test_a_host_that_froze_with_an_open_connection_costs_half_a_minute(lab: Lab) -> None:
+    synced = lab.snapshot()
+    assert_in_sync(lab, synced)
+    commands.docker("pause", f"walab-{NAME}-h1")
+    try:
+        output = start(lab).communicate(timeout=120)[0]
+    finally:
+        commands.docker("unpause", f"walab-{NAME}-h1")
+    assert "UNREACHABLE" in output
+    assert_in_sync(lab, synced)
+
+
 def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
     """The client locks it after repeated wrong logins (domain: login)."""
     automatic = {**VARIABLES, "wa_message_gc_automatic": True}
@@ -223,3 +264,37 @@ def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
         assert "Canary-66-Pw" not in done.output
     done = lab.play("provision", automatic)
     assert done.code == 0, done.output
+
+
+HOLD = "/var/lib/waba/h1.hold"
+HELD = f"by {HOLD} on h1: stopped by Ann, the number moves. No container of the client is started, restarted or stopped. To end it: "
+
+
+def test_a_held_client_is_left_as_it_is(lab: Lab) -> None:
+    """Files and cron are corrected; no container is started, restarted or stopped, until the hold ends."""
+    synced = lab.snapshot()
+    other = {**VARIABLES, "wa_client_log_max_size": "30m"}
+    lab.host(
+        f"docker stop {CORE}; echo 'stopped by Ann, the number moves' >{HOLD}; rm /etc/cron.d/{PROJECT}-log-cleanup"
+    )
+    containers = [line for line in lab.snapshot() if line.startswith("container ")]
+    for attempt, extra in enumerate(({}, {}, {"wa_client_hold": "for the audit"})):
+        done = lab.play("provision", {**other, **extra})
+        assert (done.code, done.changed > 0) == (0, attempt == 0), done.output
+        assert f"h1 | held: {CORE} has exited" in done.output
+        assert ("held by wa_client_hold in the inventory: for the audit." if extra else HELD) in done.output
+        assert [line for line in lab.snapshot() if line.startswith("container ")] == containers
+    assert lab.host(f"grep -c 30m {FOLDER}/compose.yml; ls /etc/cron.d/{PROJECT}-log-cleanup").split()[0] == "3"
+    before = lab.snapshot()
+    refused = lab.play("upgrade", {**other, "wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]})
+    assert (refused.code, changes(before, lab.snapshot())) == (2, []), refused.output
+    assert HELD in refused.message
+    skipped = lab.play("gc", {**other, "wa_message_gc_policy": "always", "wa_message_gc_window": ""})
+    assert (skipped.code, skipped.changed) == (0, 0), skipped.output
+    assert "no message GC: the client is held since" in skipped.output
+    lab.host(f"touch --date '8 days ago' {HOLD}")
+    old = lab.play("provision", other)
+    assert (old.code, old.changed) == (0, 0), old.output
+    assert "h1 | warning: held since " in old.output
+    lab.host(f"rm -f {HOLD} /var/lib/waba/gc-h1.* /var/lib/waba/api-login-h1.*")  # of the GC that was not called
+    assert_in_sync(lab, synced)

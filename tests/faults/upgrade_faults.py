@@ -498,7 +498,7 @@ def bad_inputs(at: str, runs: str, new: str) -> dict[str, Bad]:
         ),
         "bad-same": Bad(("nothing to upgrade",), {**good, "wa_upgrade_version": f" vv{runs} "}, code=0),
         "bad-hook": Bad(
-            ("ansible.builtin.pause (task", "would end the upgrade in the middle"),
+            ("ansible.builtin.pause would end the upgrade in the middle",),
             {**good, "wa_upgrade_before_outage": str(HOOKS / "pause.yml")},
         ),
         "bad-compose-file": Bad(

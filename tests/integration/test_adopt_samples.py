@@ -13,7 +13,8 @@ from clients import Clients
 from real_compose import Runner
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 

@@ -18,7 +18,7 @@ import pytest
 from commands import docker
 
 SECRET = "Canary-Look-1"
-CONCERNS = ["automatic_gc", "client", "db_env", "host", "log_cleanup", "media_volume"]
+CONCERNS = ["automatic_gc", "client", "db_env", "health", "host", "log_cleanup", "media_volume"]
 PLAY = [
     {
         "hosts": "all",

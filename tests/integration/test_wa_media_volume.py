@@ -279,7 +279,7 @@ def test_a_volume_name_without_the_project_prefix_is_refused(ansible: t.Any, cli
     clients.add("wacore", volume=prefixed)
     message = failure(ansible, options(clients, "wm"))
     assert f"media_volume {prefixed} ({clients.project}-wacore-1) would become wm" in message
-    assert f"Lost from sight: all media in {prefixed}" in message
+    assert f"All media in {prefixed} would not be used" in message
     assert clients.engine.volume("wm") is None
 
 

@@ -1,11 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins and roles: antsibull-docs accepts it, each module has samples and states its attributes."""
+"""The documentation of plugins and roles: antsibull-docs accepts it; public modules have samples and state their attributes."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import pathlib
@@ -13,13 +12,14 @@ import subprocess
 import typing as t
 
 import pytest
-
-from ansible_collections.waba.onprem.plugins.filter import wa
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / ".lab/collections/ansible_collections/waba/onprem"
-MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/wa_*.py"))
-FILTERS = sorted(wa.FilterModule().filters())
+PUBLIC = [
+    *("wa_db_dump", "wa_db_env", "wa_drift_info", "wa_info", "wa_log_cleanup", "wa_media_volume", "wa_message_gc"),
+]
+INTERNAL = sorted({path.stem for path in ROOT.glob("plugins/modules/wa_*.py")} - {*PUBLIC})
 PYTHON_TYPES = {
     "str": str,
     "path": str,
@@ -47,7 +47,7 @@ def documented(kind: str, names: list[str]) -> dict[str, t.Any]:
 
 @pytest.fixture(scope="session")
 def docs() -> dict[str, t.Any]:
-    return {**documented("module", MODULES), **documented("filter", FILTERS)}
+    return documented("module", [*PUBLIC, *INTERNAL])
 
 
 def problems(entries: dict[str, t.Any], samples: t.Any = None, at: str = "") -> t.Iterator[str]:
@@ -71,7 +71,7 @@ def problems(entries: dict[str, t.Any], samples: t.Any = None, at: str = "") -> 
             yield f"{at}{name}: no sample"
 
 
-@pytest.mark.parametrize("plugin", MODULES + FILTERS)
+@pytest.mark.parametrize("plugin", PUBLIC)
 def test_every_return_value_has_a_sample(docs: dict[str, t.Any], plugin: str) -> None:
     assert list(problems(docs[plugin]["return"])) == []
 
@@ -91,7 +91,7 @@ def test_a_missing_or_wrong_sample_is_found(entry: dict[str, t.Any], problem: st
     assert list(problems({"a": entry})) == [problem]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", PUBLIC)
 def test_every_module_states_its_attributes(docs: dict[str, t.Any], module: str) -> None:
     attributes = docs[module]["doc"]["attributes"]
     assert {"check_mode", "diff_mode", "idempotent"} <= {*attributes}
@@ -100,14 +100,19 @@ def test_every_module_states_its_attributes(docs: dict[str, t.Any], module: str)
         assert attribute["support"] != "partial" or attribute["details"], name
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_has_the_documented_parameters(docs: dict[str, t.Any], name: str) -> None:
-    doc = docs[name]["doc"]
-    given = list(inspect.signature(wa.FilterModule().filters()[name]).parameters.values())[1:]
-    assert ", ".join(one.name for one in given) == doc.get("positional", "")
-    assert {one.name: one.default is one.empty for one in given} == {
-        option: entry.get("required", False) for option, entry in doc["options"].items() if option != "_input"
-    }
+@pytest.mark.parametrize("module", INTERNAL)
+def test_an_internal_module_is_marked(docs: dict[str, t.Any], module: str) -> None:
+    assert docs[module]["doc"]["description"] == ["Internal to the roles and playbooks of the collection."]
+
+
+def test_the_action_group_has_public_modules_only() -> None:
+    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["wa"]
+    assert [name for name in group if name not in PUBLIC] == []
+
+
+def test_no_filter_is_public() -> None:
+    output = run("ansible-doc", "-t", "filter", "--list", "--json", "waba.onprem")
+    assert {*json.loads(output).values()} == {"Internal to the roles and playbooks of the collection"}
 
 
 def test_antsibull_docs_accepts_the_collection() -> None:

@@ -26,6 +26,15 @@ settings.register_profile("deep", settings.get_profile("ci"), max_examples=2000)
 settings.load_profile(os.environ.get("WA_TEST_PROFILE", "ci"))
 
 
+@pytest.fixture(autouse=True)
+def umask() -> t.Iterator[None]:
+    """Modules that run in this process set a mask, which would remain for the tests after them."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> t.Iterator[FakeDocker]:
     """A running fake Docker Engine."""

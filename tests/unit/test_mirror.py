@@ -31,6 +31,7 @@ WITHOUT = {
     "module_utils/_docker/options",
     "module_utils/_env/options",
     "modules/wa_adopt",
+    "modules/wa_guard",
     "modules/wa_upgrade_step",
 }
 

@@ -381,7 +381,8 @@ def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
     assert (unlimited, commands > 0) == ([], True)
 
 
-STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")
+# `linear` by its short name: otherwise ansible.posix.jsonl, which compares with it, fails at a skipped meta task, with a warning.
+STRATEGIES = ("linear", "ansible.builtin.host_pinned")
 
 
 def test_every_play_sets_its_strategy() -> None:
@@ -404,7 +405,7 @@ def test_compose_variables_of_roots_environment_have_no_effect() -> None:
         if "community.docker.docker_compose_v2" in task
         or re.search(r"compose_command|migration_command|compose\.command", str(task.get("ansible.builtin.command")))
     ]
-    assert len(calls) == 10
+    assert len(calls) == 7
     ours = r"""\{\{ (\w+_compose|(item|\w+_member)\.compose|lookup\('waba\.onprem\.desired', 'compose'\))\.environment \}\}"""
     assert [name for name, environment in calls if not re.fullmatch(ours, str(environment))] == []
 

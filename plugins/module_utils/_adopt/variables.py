@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER, MOVE_GUIDE
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
@@ -74,7 +74,8 @@ def _api(members: t.Sequence[Client]) -> tuple[str, str]:
             found = Described()
             _web_port(client, found)
             port = found.variables.get("wa_client_web_port", deployment_topology.WEB_PORT)
-            return client.name, found.variables.get("wa_api_url", deployment_topology.local_api_url(port))
+            address = found.variables.get("wa_client_web_bind_address", "")
+            return client.name, deployment_topology.local_api_url(port, address)
     return "", ""
 
 
@@ -312,9 +313,6 @@ def _web_port(client: Client, found: Described) -> None:
         found.variables["wa_client_web_port"] = port
     if address not in ("", "0.0.0.0"):
         found.variables["wa_client_web_bind_address"] = address
-    if address not in _LOCAL:
-        found.variables["wa_api_url"] = f"https://{address}:{port}"
-        found.variables["wa_api_validate_certs"] = False
 
 
 def _core_port(client: Client, variables: dict[str, t.Any]) -> None:
@@ -428,15 +426,12 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     """What provision.yml adds around the client, what it starts, what an upgrade does, and what stays."""
     folder = names["project_dir"]
     found.changes.append(f"creates the folders {folder} and {names['state_dir']} where they are missing")
-    refused = client.survey.get("docker_refusal", "")
-    if refused:
-        found.actions.append(Action(("provision.yml refuses this host",), (refused,)))
+    if client.survey["docker"]:
+        found.actions.append(Action(("provision.yml refuses this host",), (client.survey["docker"],)))
     if found.registration:
         found.upgrade.insert(0, "is refused until the registration is out of the container")
     found.changes += [f"starts {name}, also at boot: it {reason}" for name, reason in client.survey["services"].items()]
-    for name, reason in client.survey["missing"].items():
-        if not (refused and name.startswith("docker_")):
-            found.changes.append(f"installs {name}: {reason}")
+    found.changes += [f"installs {name}: {reason}" for name, reason in client.survey["missing"].items()]
     if client.project:
         theirs = compose_files.newest(client.containers)["operators_files"]
         found.changes.append(
@@ -469,9 +464,8 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     else:
         found.upgrade += [
             "is refused as long as the containers are outside Compose",
-            f"to move them into the Compose project {deployment_topology.names(client.deployment)['project']}, with an outage of "
-            "seconds: remove wa_project from the inventory, and run provision.yml -e wa_client_replace_unmanaged=true; the Compose "
-            "file for it is at the end of report.md",
+            f"five commands move them into the Compose project {deployment_topology.names(client.deployment)['project']} "
+            f"({MOVE_GUIDE}); its Compose file is at the end of report.md",
         ]
     found.changes.append(
         f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"

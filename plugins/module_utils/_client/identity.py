@@ -122,13 +122,9 @@ def _rank(one: Container) -> tuple[bool, bool]:
     return one["state"] not in _ALIVE, one["role"] == "web"
 
 
-def services(
-    containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
-) -> list[Container]:
-    """Returns the containers that identify the client: the project's; without any, those that it would `replace`."""
-    candidates = [one for one in service_containers(containers) if one["identity"]]
-    ours = [one for one in candidates if one["project"] == project]
-    return ours or [one for one in candidates if replace and one["project"] not in neighbours]
+def services(containers: t.Iterable[Container], project: str) -> list[Container]:
+    """Returns the containers that identify the client: those of its services in the project."""
+    return [one for one in service_containers(containers) if one["identity"] and one["project"] == project]
 
 
 def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_FOLDER) -> list[Found]:
@@ -197,8 +193,10 @@ def _confirmed(confirmed: t.Any) -> dict[str, str]:
     if not isinstance(confirmed, t.Mapping):
         raise WaError(CONFIRM, f"{confirmed!r} is no mapping", expected, f"With -e: -e '{{\"{CONFIRM}\": {{...}}}}'")
     for attribute in confirmed:
-        if attribute not in ATTRIBUTES:
-            raise WaError(CONFIRM, f"{attribute!r} cannot be confirmed", "one of: " + ", ".join(ATTRIBUTES))
+        if attribute not in (*ATTRIBUTES, "version"):  # the version is confirmed by `start_guard`
+            raise WaError(
+                CONFIRM, f"{attribute!r} cannot be confirmed", "one of: " + ", ".join((*ATTRIBUTES, "version"))
+            )
     return {str(name): normalise(str(name), value) for name, value in confirmed.items()}
 
 
@@ -219,7 +217,7 @@ def _lost(attribute: str, found: Found, current: Current) -> str:
         has = {name: current[name][0].value if current.get(name) else "?" for name in DATABASE}
         prefix = f"with the prefix {has['name_prefix']!r}" if has["name_prefix"] else "without a prefix"
         where = f"{has['engine']} {has['hostname']}:{has['port']}"
-        return f"registration, settings and messages in the databases {prefix} on {where}"
+        return f"the present registration, settings and messages in the databases {prefix} on {where}"
     return {
         "project": f"containers and networks of the Compose project {found.value or '(outside Compose)'}",
         "media_volume": f"all media in {found.value}",
@@ -241,13 +239,15 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
         f"{one.attribute} {one.found or '(empty)'} ({one.where}) would become {one.wanted or '(empty)'}"
         for one in found
     )
-    lost = "; ".join(dict.fromkeys(one.lost for one in found))
+    lost = ", and ".join(dict.fromkeys(one.lost for one in found))
+    if {*DATABASE} & {one.attribute for one in found}:
+        lost = f"this would start an empty client; {lost}"
     other = "leader" if {one.attribute for one in found} == {"leader"} else "client"
     values = json.dumps({one.attribute: one.wanted for one in found})
     leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
     raise WaError(
         subject,
-        f"another {other} than the one that is there: {changes}. Lost from sight: {lost}",
+        f"another {other} than the one that is there: {changes}. {lost[0].upper()}{lost[1:]} would not be used",
         "the values of the client that is there",
         f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",
@@ -303,20 +303,10 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     """Returns all differences of one host. `facts` are gathered by the role `wa_host`:
 
     `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (results of `wa_info` by member of this run),
-    `neighbours` (other Compose projects of the machine), `replace` (whether unmanaged containers are replaced),
     `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
     """
     host, project, inspections = facts["host"], facts["deployment"]["project"], facts["looks"]
-    known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory
-
-    def own(inspection: t.Mapping[str, t.Any]) -> list[Container]:
-        found = inspection.get("containers") or []
-        return [one for one in found if one["project"] == project or (one["project"], one.get("database")) not in known]
-
-    clients = {
-        name: services(own(inspection), project, facts["neighbours"], facts["replace"])
-        for name, inspection in inspections.items()
-    }
+    clients = {name: services(inspection.get("containers") or [], project) for name, inspection in inspections.items()}
     records = {name: _record(inspection.get("identity") or {}, project) for name, inspection in inspections.items()}
     files = {name: (inspection.get("identity") or {}).get("db_env") or {} for name, inspection in inspections.items()}
     everywhere = [one for those in clients.values() for one in those]
@@ -335,8 +325,9 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     current["media_volume"] = by_containers(
         clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
     ) or kept(records, "media_volume", [host], "as recorded on")
-    # If unmanaged containers are replaced, a client may move into another project.
-    current["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
+    # A client outside Compose may move into a project: `unmanaged.sort` finds its containers as long as they are there.
+    moves = not records.get(host, {}).get("project")
+    current["project"] = [] if moves or clients.get(host) else kept(records, "project", [host], "as recorded on")
     current["shards"] = kept(records, "shards", inspections, "as recorded on")
     for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
         current[attribute] = kept(records, attribute, [host], "as recorded on")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
@@ -54,7 +55,47 @@ def record(path: str) -> dict[str, str]:
     )
 
 
-HASHES = "hashes"  # key of the record: Compose's hash of each service when provision.yml last found the client healthy
+# Keys of the record that tell of the last healthy end of a run, beside the identity: Compose's hash of each service.
+HASHES = "hashes"
+# The client's version at that moment, when it was written, and a digest of the tables' definitions by version.
+VERSION, RECORDED, SCHEMAS = "version", "recorded", "schemas"
+_SCHEMAS_KEPT = 4
+NOT_COMPARED = (HASHES, RECORDED, SCHEMAS)
+
+
+def next_record(
+    recorded: t.Mapping[str, str], wanted: t.Mapping[str, str], hashes: t.Mapping[str, str], definitions: str
+) -> dict[str, str]:
+    """Returns the record of a run that has ended well; `wanted` is the identity with the version.
+
+    Hashes and definitions that are not known stay as they are recorded.
+    """
+    known = schemas(recorded)
+    if definitions:
+        known[wanted[VERSION]] = definitions
+    kept = sorted(known.items())[-_SCHEMAS_KEPT:]
+    more = {
+        HASHES: hashes_text(hashes) or recorded.get(HASHES, ""),
+        SCHEMAS: " ".join(f"{version}={digest}" for version, digest in kept),
+    }
+    found = {**wanted, **{name: text for name, text in more.items() if text}}
+    if found == {name: value for name, value in recorded.items() if name != RECORDED}:
+        return dict(recorded)
+    return {**found, RECORDED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def compared(recorded: t.Mapping[str, str]) -> dict[str, str]:
+    """Returns what of a record is compared with the inventory."""
+    return {name: value for name, value in recorded.items() if name not in NOT_COMPARED}
+
+
+def schemas(*records: t.Mapping[str, str]) -> dict[str, str]:
+    """Returns the digests of definitions by version in records, of which later ones count."""
+    return {
+        version: digest
+        for one in records
+        for version, digest in (pair.split("=", 1) for pair in one.get(SCHEMAS, "").split() if "=" in pair)
+    }
 
 
 def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, str]:

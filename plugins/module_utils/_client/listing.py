@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -31,10 +32,11 @@ def database(environment: t.Mapping[str, str]) -> str:
     return f"{host.lower()}:{port}/{prefix}" if host else ""
 
 
-def api_port(record: dict[str, t.Any]) -> int:
-    """Returns the host port of a container's port 443; 0 if it is not published."""
+def api_url(record: dict[str, t.Any]) -> str:
+    """Returns the address at which the host reaches a container's port 443; empty if it is not published."""
     bindings = ((record.get("HostConfig") or {}).get("PortBindings") or {}).get("443/tcp") or []
-    return next((int(one["HostPort"]) for one in bindings if one.get("HostPort", "").isdecimal()), 0)
+    published = ((one["HostPort"], one.get("HostIp")) for one in bindings if one.get("HostPort", "").isdecimal())
+    return next((topology.local_api_url(*one) for one in published), "")
 
 
 def ports(record: t.Mapping[str, t.Any]) -> list[int]:
@@ -59,8 +61,8 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "exit_code": record["State"].get("ExitCode", 0),
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
-        "api_port": api_port(record) if container.role == "web" else 0,
-        "one_shot": container.one_shot,
+        "api_url": api_url(record) if container.role == "web" else "",
+        "one_shot": container.one_shot or container.service == compose_document.MIGRATION,
         "database": database(environment),
         "ports": ports(record),
         "env_keys": sorted(environment),
@@ -69,7 +71,6 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "hash": container.labels.get("com.docker.compose.config-hash", ""),
         "own": compose_document.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
-        "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),
         "configuration_mount": env_state.configuration_mount(
             container.role, environment, [(mount.name, mount.destination) for mount in container.mounts]
         ),

@@ -9,17 +9,18 @@ import json
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing, replacement
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, recreation
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `_client.listing` reads them
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
-    docker_engine.ARGUMENT_SPEC,
+    docker_options.ARGUMENT_SPEC,
     project={"type": "str", "required": True},
     project_dir={"type": "path", "required": True},
     content={"type": "str", "no_log": True},
@@ -120,8 +121,8 @@ def _losses(
         for one in containers
         if one["name"] in leaving
     ]
-    inside = replacement.lost_with_layers(found).rstrip(".")
-    return [*([inside] if inside else []), *replacement.lost_by_compose_files(project.resolved, found)]
+    inside = recreation.lost_with_layers(found).rstrip(".")
+    return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]
 
 
 def _left_out(
@@ -130,7 +131,7 @@ def _left_out(
     """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
     leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
     found = [one for one in containers if one["name"] in leaving and not one["own"]]
-    return replacement.left_out_mounts(project.resolved, found, media_path)
+    return recreation.left_out_mounts(project.resolved, found, media_path)
 
 
 def _another_client(

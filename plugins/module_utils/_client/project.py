@@ -12,7 +12,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
-_WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
+_WITHOUT = "put that right, or leave it out with --limit"
+_UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
+_WAITS = "made from another Compose file: until upgrade.yml"
 
 
 def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:
@@ -30,21 +32,24 @@ def decide(
     desired: t.Mapping[str, t.Any],
     restart_allowed: bool = True,
     env_result: t.Mapping[str, t.Any] | None = None,
+    held: str = "",
+    hold: str = "",
 ) -> dict[str, t.Any]:
     """Returns the state of the project and what may be done with its containers.
 
-    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run. The keys:
+    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run, `held` why containers stay as they
+    are, `hold` why none is restarted, of `members`. The keys:
 
     - `services`: the containers of the client's services; `others`: those outside the project
     - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
       of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
-    - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`. Those that another Compose
-      file made are recreated by an upgrade, or where unmanaged containers are to be replaced; `waits` says so.
+    - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
+      Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
       recorded names
-    - `nodes`: the ids of Coreapps and masters; `api_ports`: the published ports of Webapps
+    - `nodes`: the ids of Coreapps and masters; `api_urls`: where the host reaches its Webapps
     """
     project = desired["project"]
     found = services(containers, project)
@@ -54,8 +59,8 @@ def decide(
         not one["own"] and one["service"] in wanted for one in found
     )
     # The first start of a container is not a restart and does not wait for the window.
-    waits = _WAITS if foreign and not desired["replace_unmanaged"] else ""
-    acts = not found or (restart_allowed and not waits)
+    waits = held or (_WAITS if foreign else "") or hold
+    acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
     names = [one["name"] for one in found]
     return {
@@ -64,19 +69,23 @@ def decide(
         "removable": [one for one in found if one["own"] and one["service"] not in wanted],
         "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
-        "in_force": not waits
+        "in_force": not foreign
         and any(one["state"] == "running" for one in found)
         and not any(one["health"] == "unhealthy" for one in found),
         "acts": acts,
         "waits": waits,
-        "recreate": "auto" if acts else "later",
+        "recreate": "auto" if acts else "never" if held else "later",
         "env_changes": _env_changes(found, env_result or {}),
-        # A container left from a replacement has the same image, so only recorded ones are started.
-        "starts": [one["name"] for one in found if one["state"] in (*_STOPPED, "paused") and one["name"] in recorded],
+        # A container that somebody has set aside has the same image, so only recorded ones are started.
+        "starts": [
+            one["name"]
+            for one in found
+            if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
+        ],
         "missing": [name for name in recorded if name not in names],
         "unrecorded": starts.unrecorded(found, recorded),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
-        "api_ports": [one["api_port"] for one in containers if one["project"] == project and one["api_port"]],
+        "api_urls": [one["api_url"] for one in containers if one["project"] == project and one["api_url"]],
     }
 
 
@@ -92,14 +101,16 @@ def members(
     deployment: t.Mapping[str, t.Any],
     host: str,
     renamed: bool = False,
-    replaceable: Containers = (),
+    lost: t.Sequence[str] = (),
+    measured: bool = True,
 ) -> dict[str, t.Any]:
     """Returns what the members of a run have in common, from the `containers` of each.
 
-    `rolling`, whether they are changed one by one, because the client runs on one of several; `moving`, the services that
+    `rolling`, whether they are changed one by one, because the client runs on one of several; `hold`, why none is then restarted:
+    one of them is among the `lost` hosts, or the client's health cannot be `measured`; `moving`, the services that
     still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
     host of tasks that run once: the leader, or the first member of a limited run; `versions`, those that the database of `host` may
-    be of: of its containers, and of those to be replaced; if it has none, of the others' that run, or of all.
+    be of: of its containers; if it has none, of the others' that run, or of all.
     """
     present = [one for one in deployment["members"] if one in containers]
     ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
@@ -108,24 +119,26 @@ def members(
     elsewhere = service_containers(others)
     running = [one for one in elsewhere if one["state"] == "running"]
     clients = services(containers.get(host, ()), deployment["project"]) or running or elsewhere
-    # One with the tag `latest`, or by digest, is replaced all the same.
-    replaced = [one["version"] for one in replaceable if one["version"][:1].isdigit()]
+    rolling = serving and len(deployment["members"]) > 1
+    gone = [one for one in deployment["members"] if one in lost]
+    hold = f"{', '.join(gone)} of the same deployment failed or cannot be reached; {_WITHOUT}" if gone else ""
     return {
-        "rolling": serving and len(deployment["members"]) > 1,
+        "rolling": rolling,
+        "hold": (hold or ("" if measured else _UNMEASURED)) if rolling else "",
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
         "first": deployment["leader"] if deployment["leader"] in present else present[0],
-        "versions": sorted({*(one["version"] for one in clients), *replaced}),
+        "versions": sorted({one["version"] for one in clients}),
     }
 
 
-def change_due(
-    plan: t.Mapping[str, t.Any], recreate: str, replaceable: Containers, unproven: t.Sequence[str], check_mode: bool
-) -> bool:
+def change_due(plan: t.Mapping[str, t.Any], recreate: str, unproven: t.Sequence[str], check_mode: bool) -> bool:
     """Returns whether a container changes, or files in force are not proven yet because a run was interrupted.
 
     `plan` is the result of `wa_project_info`, `unproven` of `wa_client_files`.
     """
-    return bool(plan["changes"] or replaceable or (unproven and recreate == "auto" and not check_mode))
+    if recreate == "never":
+        return False
+    return bool(plan["changes"] or (unproven and recreate == "auto" and not check_mode))
 
 
 def kept_files(results: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:

@@ -33,15 +33,17 @@ class Container(compose_plan.Found):
     health: str = ""
     restart: str = "unless-stopped"
     stale: bool = False  # created with another db.env, which explains a different hash
+    altered: tuple[str, ...] = ()  # what was changed in it after Compose made it
 
 
 @dataclass
 class Differences:
-    """Lines for the operator: changes without a restart, restarts, changes that wait for an upgrade."""
+    """Lines for the operator: changes without a restart, restarts, changes that wait for an upgrade, and what is not corrected."""
 
     changes: list[str] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     kept: bool = False  # whether only an upgrade recreates containers
 
 
@@ -63,6 +65,7 @@ def compare(
         compose_plan.LATER if kept else compose_plan.AUTO,
         differences={name: compose_plan.Difference(definition=text) for name, text in different.items() if text},
         undeclared=(),
+        altered={one.name: one.altered for one in containers},
     )
     found = Differences(kept=kept)
     for step in steps:

@@ -15,15 +15,15 @@ Containers = t.Sequence[t.Mapping[str, t.Any]]
 ACTIVE = ("running", "restarting", "paused")
 
 
-def restart_allowed(mode: str, window: str, now: t.Mapping[str, t.Any]) -> bool:
+def restart_allowed(mode: str, window: str, zone: str, now: float) -> bool:
     """Returns whether containers may be restarted now: `mode` and `window` are `wa_client_restart` and its window.
 
-    `now` has `hour` and `minute` of the host's clock, or is empty if it was not read: then a window is taken as closed. The
-    window may pass midnight.
+    `zone` is the host's time zone, such as `+0200`, or empty if it was not read: then a window is taken as closed. `now` is in
+    seconds since 1970. The window may pass midnight.
     """
-    if mode != "window" or not now:
+    if mode != "window" or not zone:
         return mode == "now"
-    clock = datetime.strptime(f"{now['hour']}:{now['minute']}", "%H:%M")
+    clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
     return units.until_window(units.parse_window(window), clock) == 0
 
 
@@ -32,17 +32,14 @@ def second_coreapp(
     project: str,
     starts: t.Sequence[str] | None = None,
     database: str = "",
-    replaced: Containers = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
     `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None stands for
-    `docker compose up` of `project`. `database` is the client's database if no container has it. `replaced` are stopped
-    before the start. Only for topology `single`: the others run several Coreapps.
+    `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology `single`:
+    the others run several Coreapps.
     """
-    stopped = {one["id"] for one in replaced}
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
-    cores = [one for one in cores if not stopped or one["id"] not in stopped]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     cores = [one for one in cores if one["project"] == project or one["database"] in databases]
     active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]
@@ -69,6 +66,20 @@ def second_coreapp(
 def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
     """Returns the stopped containers outside Compose that are not in the recorded `names`."""
     return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
+
+
+def active(containers: Containers) -> list[str]:
+    """Returns the names of the client's services that run, or that Docker is about to start."""
+    return [str(one["name"]) for one in containers if not one["one_shot"] and one["state"] in ACTIVE]
+
+
+def started_at_boot(containers: Containers) -> list[str]:
+    """Returns the names of the client's services that Docker starts when the host comes back, though they were stopped.
+
+    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
+    """
+    services = [one for one in containers if not one["one_shot"]]
+    return [str(one["name"]) for one in services if one["restart"] in ("always", "on-failure")]
 
 
 def not_healthy(containers: Containers) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sorts unmanaged client containers: which may be replaced, which belong to another number. Pure rules.
+"""Sorts unmanaged client containers: which belong to this deployment's number, which to another. Pure rules.
 
 A container belongs to this deployment's number if it has the same database (server and prefix), or a name that only
 Compose gives to this deployment's containers.
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
 
@@ -57,16 +59,16 @@ def sort(
 ) -> dict[str, t.Any]:
     """Returns the containers of `wa_info` that are not in `project`, sorted into groups.
 
-    `replaceable` belong to this deployment's number. `others` belong to another number and are kept. `unknown` belong to a
+    `own` belong to this deployment's number. `others` belong to another number and are kept. `unknown` belong to a
     client that the inventory does not describe, while `project` has no container: the running client was not adopted, or
-    the inventory is wrong; with `accepted` they count as `others`. `refusal` is a message about containers whose owner is
-    unknown, or that have a name or port that the deployment needs; empty for none. `neighbours` are the projects of the
+    the inventory is wrong; with `accepted` they count as `others`. `refused` are messages about containers whose owner is
+    unknown, or that have a name or port that the deployment needs. `neighbours` are the projects of the
     machine's other deployments, `known` pairs of project and database of all other deployments of the inventory, `database`
     is the deployment's own, `ports` are its published ports, `names` its containers' names.
     """
     containers = list(containers)
     new = not any(one["project"] == project and not one["one_shot"] for one in containers)
-    replaceable: list[Container] = []
+    own: list[Container] = []
     others: list[Container] = []
     unknown: list[Container] = []
     refused: list[str] = []
@@ -82,7 +84,7 @@ def sort(
                 f"Rename it (docker rename {one['name']} NEW) or remove it"
             )
         elif same or (one["name"] in names and not listed):
-            replaceable.append(one)
+            own.append(one)
         elif new and not listed and not (accepted and same is False):
             unknown.append(one)
         elif same is None:
@@ -99,7 +101,43 @@ def sort(
             )
         elif not listed:
             others.append(one)
-    return {"replaceable": replaceable, "others": others, "unknown": unknown, "refusal": ". ".join(refused)}
+    return {"own": own, "others": others, "unknown": unknown, "refused": refused}
+
+
+def refusal(found: t.Mapping[str, t.Any], project: str, adopt: str) -> str:
+    """Returns why containers sorted by `sort` forbid a start, with what to do; empty if none does. `adopt` runs adopt.yml."""
+    texts = list(found["refused"])
+    if found["own"]:
+        texts.append(
+            f"{_lines(found['own'])}: containers of this client outside {_named(project)}; expected none, because two clients of "
+            f"one number disconnect each other. Have adopt.yml take the client as it is ({adopt}), or move it into a Compose "
+            f"project by five commands ({MOVE_GUIDE})"
+        )
+    if found["unknown"]:
+        databases = dict.fromkeys(str(one["database"] or "no database") for one in found["unknown"])
+        texts.append(
+            f"{_lines(found['unknown'])}: a client that no deployment of the inventory describes, connected to "
+            f"{', '.join(databases)}; expected a container of {_named(project)}. Adopt what runs ({adopt}) and use the "
+            "inventory that it writes; or, if it is another number's and is to stay as it is, set "
+            "wa_client_skip: [unknown_clients]"
+        )
+    return ". ".join(texts)
+
+
+def kept(found: t.Mapping[str, t.Any], database: str) -> str:
+    """Returns a message about the containers of another number, which are kept; empty for none. `database` is the deployment's."""
+    if not found["others"]:
+        return ""
+    databases = dict.fromkeys(str(one["database"]) for one in found["others"])
+    return f"left as they are, another number's, connected to {', '.join(databases)} and not to {database}: {_lines(found['others'])}"
+
+
+def _named(project: str) -> str:
+    return f"the Compose project {project}" if project else "this deployment"
+
+
+def _lines(containers: t.Iterable[Container]) -> str:
+    return "; ".join(map(_line, containers))
 
 
 def _line(one: Container) -> str:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-AUTO, LATER = "auto", "later"  # recreate or report containers that differ
+# What is done with containers that differ: they are recreated; reported, and stopped ones are started; reported.
+AUTO, LATER, NEVER = "auto", "later", "never"
 COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
@@ -116,13 +117,15 @@ def plan(
     moving: t.Container[str] = (),
     undeclared: t.Collection[str] | None = None,
     proven: t.Mapping[str, str] | None = None,
+    altered: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[Step]:
     """Returns one step for each container, by services; then for those of the client whose service this host no longer has.
 
     By container: `differences` of its hash, and `env_changes`, the keys of a db.env that is not written yet. `moving` services still
     run on another host. A container that differs only in `undeclared` keys of db.env, or in what another version of the collection
     or of Compose writes, is not recreated; with None every difference recreates. One whose hash is not that of its service in
-    `proven`, the last applied file, was created from a file that was changed manually.
+    `proven`, the last applied file, was created from a file that was changed manually. `altered` are, by container,
+    `_compose.alteration.alterations`.
     """
     services = [*services]
     by_key = {network.key: network for network in networks}
@@ -133,7 +136,7 @@ def plan(
             reasons, waits = _reasons(
                 service, one, by_key, version, differences or {}, env_changes or {}, undeclared, proven
             )
-            detached = _detached(service, one, by_key)
+            detached = [*_detached(service, one, by_key), *(altered or {}).get(one.name, ())]
             step = _step(service, one, reasons + detached, by_key, recreate, version)
             if step.action == "recreate" and not reasons:
                 step = replace(step, forced=True)
@@ -151,7 +154,14 @@ def plan(
     names = {service.name for service in services}
     leaving = [one for one in found if one.service not in names and (one.own or one.client)]
     steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
+    if recreate == NEVER:
+        return [replace(step, action="none", reasons=[], pending=_waiting(step)) for step in steps]
     return _deferred(steps, moving) if recreate == LATER else steps
+
+
+def _waiting(step: Step) -> list[str]:
+    """Returns why a container would be touched; nothing is for what only Compose can tell."""
+    return step.pending if step.action == "unknown" else [*step.reasons, *step.pending]
 
 
 def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
@@ -175,7 +185,7 @@ def _step(
 ) -> Step:
     running = one.state == "running"
     state = [] if one.state in ("running", "restarting") else [_STATES.get(one.state, one.state)]
-    pending = reasons if recreate == LATER else []
+    pending = [] if recreate == AUTO else reasons
     if reasons and recreate == AUTO:
         return Step(one.name, service.name, "recreate", reasons + state, running=running)
     renewed = _renewed(service, networks, version)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, call, messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
@@ -258,9 +258,23 @@ class Project:
             self.moving,
             self.undeclared,
             self.proven,
+            self._altered(),
         )
         others = {service.name for service in services} - {*self.selected} if self.selected else ()
         return compose_plan.keep_others(steps, others, self._completed)
+
+    def _altered(self) -> dict[str, list[str]]:
+        """Returns what was changed in each container after Compose made it, see `_compose.alteration`."""
+        names = {network.key: network for network in self.networks}
+        found = {}
+        for service in self.services:
+            body = self.resolved["services"][service.name]
+            networks = {names[key].id: names[key].name for key in service.networks if key in names}
+            for one in self.found:
+                record = self.engine.inspect_id(one.id) if one.service == service.name else None
+                if record is not None:
+                    found[one.name] = alteration.alterations(service.name, body, networks, record)
+        return found
 
     @property
     def _completed(self) -> set[str]:
@@ -283,20 +297,21 @@ class Project:
             for one in compose_plan.calls(steps, surplus, self.recreate)
         ]
 
-    def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, str]]:
-        """Returns the kept containers of the rendered file whose restart policy differs, with the desired one.
+    def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, t.Any]]:
+        """Returns the kept containers of the client whose restart policy differs, with the desired one.
 
         `docker update` changes it without a recreation.
         """
         found = []
-        for step in steps:
+        for step in steps if self.recreate != compose_plan.NEVER else ():
             record = self.engine.inspect_id(step.container) if step.action in ("none", "start", "unpause") else None
             body = self.resolved["services"].get(step.service)
-            if record is None or body is None or OWN_LABEL not in (record["Config"].get("Labels") or {}):
+            own = record is not None and OWN_LABEL in (record["Config"].get("Labels") or {})
+            if record is None or body is None or not (own or step.service in self.selected):
                 continue
-            wanted = str(body.get("restart") or "no")
-            if wanted != (((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"):
-                found.append({"name": step.container, "policy": wanted})
+            wanted, retries = alteration.restart_policy(body)
+            if wanted != alteration.actual_policy(record):
+                found.append({"name": step.container, "policy": wanted, "retries": retries})
         return found
 
     def lost_networks(self) -> list[WaError]:

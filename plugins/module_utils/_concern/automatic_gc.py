@@ -9,29 +9,32 @@ import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, client
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
+from ansible_collections.waba.onprem.plugins.module_utils._concern.health import API_SPEC, Session
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 
 SPEC: dict[str, dict[str, t.Any]] = {
-    **client.ARGUMENT_SPEC,
+    **API_SPEC,
     "automatic": {"type": "bool", "required": True},
     "restart_marker": {"type": "path", "required": True},
-    "refused_login_file": {"type": "path", "required": True},
+    # Of the deployment, and those among them that this run does not reach.
+    "members": {"type": "list", "elements": "str", "default": []},
+    "absent": {"type": "list", "elements": "str", "default": []},
 }
 
 
-def observe(params: t.Mapping[str, t.Any]) -> Finding:
-    """Returns how the setting differs. A refused login is retried after a day, or when the password has changed."""
+def observe(params: t.Mapping[str, t.Any], session: Session) -> Finding:
+    """Returns how the setting differs."""
     found = Finding()
     if os.path.lexists(params["restart_marker"]):
-        found.restarts.append("the Coreapps have not been restarted since the automatic GC was set")
+        restarted = files.read_lines(params["restart_marker"])
+        left = [one for one in params["members"] if one not in restarted]
+        later = bool(left) and not {*left} - {*params["absent"]}
+        text = f"the Coreapps of {', '.join(left)} have not been restarted since the automatic GC was set"
+        (found.pending if later else found.restarts).append(text)
     if not (params["api_password"] or params["api_token"]):
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
-    webapp = client.Webapp(params, retry_time=0.0)
-    refused = RefusedLogin(params["refused_login_file"])
-    refused.check(webapp, params["api_password"], "Correct wa_api_password")
-    with refused.session(webapp, params["api_password"]):
-        enabled = answers.automatic_gc(webapp.application())
+    enabled = answers.automatic_gc(session.log_in(params).application())
     if enabled != params["automatic"]:
         states = ("off", "on")
         found.changes.append(
@@ -40,8 +43,13 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
     return found
 
 
-def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool) -> str:
-    """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`."""
+def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool, held: str = "") -> str:
+    """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`.
+
+    `held` is why containers stay as they are: the setting may need a restart, and the client may be stopped.
+    """
+    if held:
+        return f"the client is {held}."
     if found["upgrade"].get("blocking"):
         return str(found["upgrade"]["message"])
     running = [one for one in found["containers"] if not one["one_shot"] and one["state"] == "running"]

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
@@ -47,13 +48,13 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     "kept_files": {"type": "list", "elements": "path", "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
-    "replace_unmanaged": {"type": "bool", "default": False},
     "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
     "env_file": {"type": "path", "required": True},
     "env_format": {"type": "str", "default": "portable"},
     "identity": {"type": "dict", "required": True},
     "identity_file": {"type": "path", "required": True},
+    "restarts_file": {"type": "path"},  # see `recurrence`
 }
 
 
@@ -76,21 +77,18 @@ def observe(
         secret = one["mode"] == "0600"
         shown = concern_files.diff(one) if diff and not secret else None
         found.diff += [shown] if shown else []
-    db_env = client_inspection.db_env(params["env_file"], params["env_format"])
-    wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
-    if recorded is not None and wanted != {
-        name: value for name, value in recorded.items() if name != client_inspection.HASHES
-    }:
+    if recorded is not None and identity(params) != client_inspection.compared(recorded):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
     operators = params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
     if not params["project"]:
         differences = compare_recorded(engine, params)
+        found.warnings += differences.warnings
     elif params["compose"] and run is not None and (operators or os.path.exists(params["compose"]["files"][0])):
         differences = compare_files(engine, params, run, stale, kept=not operators and waits(engine, params))
-        found.warnings += _log_warnings(engine, params) if operators else []
     else:
         differences = compare_project(engine, params, recorded, stale)
+    found.warnings += _log_warnings(engine, params) if operators or not params["project"] else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
     unproven = [
         f"{path} was changed and not proven since"
@@ -98,17 +96,24 @@ def observe(
         if os.path.lexists(Store(path).previous)
     ]
     found.kept = differences.kept
-    found.changes += differences.changes
+    found.containers += differences.changes
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
     return found
+
+
+def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the identity that the inventory describes, with the version, as it is recorded."""
+    db_env = client_inspection.db_env(params["env_file"], params["env_format"])
+    wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
+    return {**wanted, client_inspection.VERSION: params["version"]}
 
 
 def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether containers of the project that another Compose file made are kept until an upgrade."""
     there = compose_project.containers(engine, params["project"])
     ours = {one["name"] for one in params["services"]} | {*(params["compose"] or {"services": ()})["services"]}
-    return not params["replace_unmanaged"] and any(not one.own and one.service in ours for one in there)
+    return any(not one.own and one.service in ours for one in there)
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
@@ -125,8 +130,11 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
         found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
-        caps = "" if _log_capped(record) else "; Docker keeps its log without a limit"
-        found.pending.append(f"{name} is kept as it was created, until wa_client_replace_unmanaged: true{caps}")
+        policy = alteration.actual_policy(record)
+        if policy != "unless-stopped":
+            found.warnings.append(
+                f"{name} has the restart policy {policy}, expected unless-stopped: docker update --restart unless-stopped {name}"
+            )
     if not params["container_names"] and not there:
         found.changes.append("there is no container of the client outside Compose")
     return found
@@ -152,9 +160,11 @@ def compare_project(
         for one in params["services"]
     ]
     records = ((one, engine.inspect_id(one.id)) for one in there)
-    containers = [_container(one, record, stale) for one, record in records if record is not None]
+    networks = _networks(engine, services)
+    names = {one.id: one.name for one in networks if one.id}
+    containers = [_container(one, record, stale, names) for one, record in records if record is not None]
     kept = waits(engine, params)
-    return service_drift.compare(params["project"], services, containers, _networks(engine, services), kept)
+    return service_drift.compare(params["project"], services, containers, networks, kept)
 
 
 def compare_files(
@@ -181,7 +191,12 @@ def compare_files(
         recreate=compose_plan.LATER if kept else compose_plan.AUTO,
     )
     found = service_drift.Differences(kept=kept)
-    for step in project.plan():
+    steps = project.plan()
+    found.changes += [
+        f"{one['name']} has another restart policy than {one['policy']}, which the Compose file has"
+        for one in project.restart_policies(steps)
+    ]
+    for step in steps:
         if step.action not in ("none", "unknown"):  # nothing is recreated for what only Compose can tell
             lines = found.restarts if step.running else found.changes
             lines += [f"{step.container}: {reason}" for reason in step.reasons]
@@ -198,11 +213,18 @@ def _own(params: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
-    """Returns a line for each container whose log grows without a limit, as its Compose file has it."""
-    there = compose_project.containers(engine, params["project"])
-    records = [(one.name, engine.inspect_id(one.id)) for one in there if one.service in params["compose"]["services"]]
+    """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
+    if params["project"]:
+        cure, wanted = "give its service logging options in the Compose file", params["compose"]["services"]
+        there = [
+            (one.name, one.id) for one in compose_project.containers(engine, params["project"]) if one.service in wanted
+        ]
+    else:
+        cure = "create it again with --log-opt max-size=50m"
+        there = [(one.name, one.id) for one in engine.client_containers("") if one.name in params["container_names"]]
+    records = [(name, engine.inspect_id(number)) for name, number in there]
     return [
-        f"Docker keeps the log of {name} without a limit: give its service logging options in the Compose file"
+        f"Docker keeps the log of {name} without a limit: {cure}"
         for name, record in records
         if record is not None and not _log_capped(record)
     ]
@@ -221,13 +243,14 @@ def _hashes(containers: t.Iterable[compose_plan.Found]) -> dict[str, str]:
 
 
 def _container(
-    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str]
+    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str], networks: t.Mapping[str, str]
 ) -> service_drift.Container:
     return service_drift.Container(
         **vars(one),
         health=health(record),
-        restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        restart=alteration.actual_policy(record),
         stale=one.name in stale,
+        altered=tuple(alteration.alterations(one.service, {}, networks, record)),
     )
 
 

@@ -5,26 +5,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import traceback
 import typing as t
+from datetime import datetime, timezone
 
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     automatic_gc,
     client,
+    database,
     db_env,
+    health,
     host,
     log_cleanup,
     media_volume,
+    recurrence,
     removal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
@@ -37,7 +45,9 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "media_volume": media_volume.SPEC,
     "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
+    "database": {**FILE_COMMON_ARGUMENTS, **database.SPEC},
     "log_cleanup": log_cleanup.SPEC,
+    "health": health.SPEC,
     "automatic_gc": automatic_gc.SPEC,
     "removal": removal.SPEC,
 }
@@ -92,17 +102,31 @@ class ConcernModule:
 class HostComparison:
     """One comparison of a host. With `probe` containers check the media volume, with `write` by writing probe files.
 
-    With `compare_record` the record of the last complete run is compared, too.
+    With `compare_record` the record of the last complete run is compared, too. `restarted` are the reasons for which the run has
+    restarted containers, to be recorded where they are gone.
     """
 
-    def __init__(self, module: AnsibleModule, probe: bool, write: bool, compare_record: bool = True) -> None:
+    def __init__(
+        self,
+        module: AnsibleModule,
+        probe: bool,
+        write: bool,
+        compare_record: bool = True,
+        restarted: t.Sequence[str] = (),
+    ) -> None:
+        self.restarted = restarted
         self.module, self.probe, self.write, self.compare_record = module, probe, write, compare_record
         self.engine: Docker | None = None
         self.engine_error = ""
         self.redact = redact.Redactor()
         self.unmanaged: list[dict[str, t.Any]] = []
+        self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
+        self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
+        self.record: dict[str, str] = {}
+        self.session = health.Session(write)
         self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
@@ -138,10 +162,29 @@ class HostComparison:
                 )
             finding.warnings += concern.warnings
             found[name] = finding
+        if self.record:
+            definitions = self.database.get("definitions", "")
+            self.record = client_inspection.next_record(self.recorded, self.record, self.hashes, definitions)
+        self.session.close()
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
+        client_module = concerns.get("client")
+        if isinstance(client_module, ConcernModule) and client_module.params["restarts_file"]:
+            self._compare_restarts(found, client_module.params["restarts_file"])
         return found
+
+    def _compare_restarts(self, found: t.Mapping[str, Finding], path: str) -> None:
+        """Names restarts that keep coming back, and records those of this run."""
+        due = [one for name, one in found.items() if name in ("client", "db_env")]
+        today = datetime.now(timezone.utc).date()
+        left = {reason for one in due for reason in one.restarts}
+        gone = [reason for reason in self.restarted if reason not in left]
+        if gone and self.write:
+            with contextlib.suppress(OSError):  # a host without the folder has no client
+                recurrence.note(path, gone, today)
+        for one in due:
+            recurrence.name_recurring(one, path, today)
 
     def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
         """Returns the module with one concern's options, or a finding with the reason why they are invalid."""
@@ -160,6 +203,8 @@ class HostComparison:
         return self.engine
 
     def _host(self, concern: t.Any) -> Finding:
+        if concern.params["lock_file"]:
+            self.hold = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
         return host.observe(concern, self.engine_error)
 
     def _media_volume(self, concern: t.Any) -> Finding:
@@ -211,7 +256,19 @@ class HostComparison:
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         self.hashes = client.hashes(engine, concern.params["project"])
         run = self.module.run_command
-        return client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
+        finding = client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
+        self.recorded = client_inspection.record(concern.params["identity_file"])
+        self.record = client.identity(concern.params)
+        return finding
+
+    def _database(self, concern: t.Any) -> Finding:
+        # What the tables are is recorded at the end of a run, and read again before a start.
+        concern.params["content"] = not concern.params["look"] or not self.compare_record
+        if concern.params["look"]:
+            finding, self.database = database.observe(concern, self._docker(), self.redact)
+            return finding
+        self.database = database.read(concern, self._docker(), self.redact)
+        return Finding()
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
         return log_cleanup.observe(concern.params)
@@ -220,4 +277,9 @@ class HostComparison:
         return removal.observe(self._docker, concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
-        return automatic_gc.observe(concern.params)
+        return automatic_gc.observe(concern.params, self.session)
+
+    def _health(self, concern: t.Any) -> Finding:
+        if self.engine is None:
+            return Finding()  # the concern `host` reports the reason
+        return health.observe(self.engine, concern.params, self.session)

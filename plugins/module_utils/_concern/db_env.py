@@ -121,6 +121,7 @@ def check_containers(
     stale = [entry for entry in found if entry["stale_keys"]]
     result.values.update(
         stale_containers=stale,
+        stale=[f"{entry['name']} ({', '.join(entry['stale_keys'])})" for entry in stale],
         overridden_containers=overridden,
         undeclared_containers=[entry for entry in found if entry["undeclared_keys"]],
     )
@@ -169,6 +170,7 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         undeclared_keys=[],
         undeclared_containers=[],
         stale_containers=[],
+        stale=[],
         overridden_containers=[],
         server={},
         previous_kept=False,

@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:
 SPEC: dict[str, dict[str, t.Any]] = {
     **docker_options.ARGUMENT_SPEC,
     "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
+    "packages": {"type": "dict", "default": {}},
+    "cron": {"type": "bool", "default": True},  # whether the host has a job of ours
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     # Of the deployment. A host that is to be adopted has none yet.
     "lock_file": {"type": "path"},
@@ -37,19 +39,27 @@ SPEC: dict[str, dict[str, t.Any]] = {
 def observe(module: AnsibleModule, engine_error: str) -> Finding:
     """Returns how the host differs. `engine_error` is the reason why the Docker Engine does not answer, or empty."""
     params = module.params
-    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
+    missing = requirements.missing(module)
     services, warnings = requirements.services(module)
-    refusal = requirements.refusal(module, missing)
-    read: dict[str, t.Any] = {"missing": dict(sorted(missing.items())), "services": services, "docker_refusal": refusal}
-    found = Finding(requirements=read, warnings=warnings)
+    docker = engine_error or requirements.compose_problem(module)
+    family = distribution.family(distribution.read_release())
+    install, without_package = requirements.packages(missing, family, module.params["packages"])
+    read: dict[str, t.Any] = {
+        "docker": docker,
+        "missing": dict(sorted(missing.items())),
+        "install": install,
+        "without_package": without_package,
+        "services": services,
+    }
+    found = Finding(requirements=read, warnings=warnings, error=docker)
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
     found.changes += [f"{name} {reason}" for name, reason in services.items()]
     try:
         found.changes += compare_files(params)
     except WaError as error:  # the role reads the requirements all the same
-        found.error = str(error)
+        found.error = docker or str(error)
     except OSError as error:
-        found.error = str(WaError(error.filename or "host", error.strerror or str(error)))
+        found.error = docker or str(WaError(error.filename or "host", error.strerror or str(error)))
     return found
 
 

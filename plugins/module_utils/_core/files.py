@@ -50,6 +50,14 @@ def read_text(path: str, most: int = LARGEST) -> str:
     return read_bytes(path, most).decode("utf-8")
 
 
+def read_lines(path: str) -> list[str]:
+    """Returns the lines of a file; none if it does not exist. Raises OSError and UnicodeDecodeError."""
+    try:
+        return read_text(path).splitlines()
+    except FileNotFoundError:
+        return []
+
+
 def refuse_links_of_others(path: str) -> None:
     """Raises WaError if a symbolic link in `path` belongs to another user, who could redirect root's access."""
     here, left, links = "/", [part for part in path.split("/") if part], 0

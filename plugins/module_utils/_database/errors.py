@@ -75,7 +75,7 @@ _PGSQL_TEXTS = (
     (r"ssl|certificate|tls", "tls"),
     (r"could not translate host name|name or service", "unknown_host"),
     (r"permission denied", "denied"),
-    (r"refused|timeout|timed out|unreachable|no route", "unreachable"),
+    (r"refused|timeout|timed out|unreachable|no route|invalid argument", "unreachable"),
 )
 
 

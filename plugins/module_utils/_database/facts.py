@@ -142,6 +142,11 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
     }
 
 
+def sessions(session: Session) -> list[dict[str, t.Any]]:
+    """Returns the other sessions of the client's user: `id`, `from` (origin), `database`, `seconds` in its `state`."""
+    return _mysql_sessions(session) if session.engine == connection.MYSQL else _pgsql_sessions(session)
+
+
 # MySQL and MariaDB
 
 
@@ -167,6 +172,11 @@ def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
     return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
 
 
+def mysql_origin(host: str) -> str:
+    """Returns an entry of the process list's column `host` without its port: an address, or a host name."""
+    return host.rpartition(":")[0] or host
+
+
 def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
     rows = processlist.rows(
         session,
@@ -177,7 +187,7 @@ def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
     return [
         {
             "id": int(number),
-            "from": host.rpartition(":")[0] or host,
+            "from": mysql_origin(host),
             "database": database,
             "seconds": int(seconds or 0),
             "state": f"{command}: {state}" if state else str(command),

@@ -195,6 +195,20 @@ def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, stric
     return own(prefix, found, wanted, lambda name: has_rows(session, name))
 
 
+def certain(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Returns the client's databases with `messages`, and all that are certainly its own, without the doubtful ones.
+
+    A client that has no `messages` yet may be making them: then those that begin with its prefix. Raises WaError if two
+    clients' `messages` match.
+    """
+    found = inspect(session, prefix, wanted)
+    holding = anchors(prefix, found, wanted, lambda name: has_rows(session, name))
+    if not holding:
+        return [], sorted(found) if prefix else []
+    signs = {name: _signs(prefix, name, found, holding) for name, traits in found.items() if not traits.messages}
+    return holding, sorted([*holding, *(name for name, number in signs.items() if number >= _ENOUGH)])
+
+
 def inspect(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> dict[str, Traits]:
     """Returns the databases that begin with `prefix`, and those `wanted`, with their traits."""
     names = connection.databases(session, prefix)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import typing as t
@@ -74,6 +75,8 @@ def network_error(config: Settings, error: OSError | UnicodeError) -> DatabaseEr
         return DatabaseError(config.subject, f"the name does not resolve: {one_line(error)}", "unknown_host")
     if isinstance(error, (TimeoutError, socket.timeout)):
         found = f"no answer within {config.connect_timeout:g} s"
+    elif error.errno == errno.EINVAL:  # a blackhole route, or an address that is reserved
+        found = f"no route leads to this address ({error.strerror})"
     else:
         found = error.strerror or one_line(error)
     return DatabaseError(config.subject, f"not reachable: {found}", "unreachable")

@@ -42,6 +42,8 @@ _TLS_FILES = {
     "client_key": (OPTIONS["ssl_key"], "login_client_key"),
 }
 Values = t.Mapping[str, str]
+Warn = t.Callable[[str], None]
+Check = t.Callable[[Settings, Values, "dict[str, t.Any]", Warn, "Warn | None"], None]
 
 
 def variants(
@@ -64,19 +66,21 @@ def variants(
 
 
 class Clients:
-    """The client's containers; `doubt` is the reason why the engine cannot be queried."""
+    """The client's containers: those that run, else all (`found`); `doubt` is the reason why the engine cannot be queried."""
 
-    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, params: t.Mapping[str, t.Any], engine: Docker | None = None) -> None:
         self.docker: Docker | None = None
         self.running: list[Container] = []
+        self.found: list[Container] = []
         self.records: list[dict[str, t.Any]] = []
         self.doubt = ""
         self.project = bool(params["project"])
         try:
-            self.docker = Docker(params)
-            found = self.docker.client_containers(params["project"])
-            self.running = [one for one in found if one.running]
-            inspected = [self.docker.inspect(one) for one in self.running or found]
+            self.docker = engine or Docker(params)
+            self.found = self.docker.client_containers(params["project"])
+            self.running = [one for one in self.found if one.running]
+            self.found = self.running or self.found
+            inspected = [self.docker.inspect(one) for one in self.found]
             self.records = [record for record in inspected if record]
         except WaError as error:  # a module that is used alone may run without an engine
             self.doubt = str(error)
@@ -198,11 +202,19 @@ def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settin
 class LoginCheck:
     """A login check with a module's options; `found` receives facts about the server."""
 
-    def __init__(self, params: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        params: t.Mapping[str, t.Any],
+        warn: Warn,
+        check: Check | None = None,
+        untouched: str = _UNTOUCHED,
+        engine: Docker | None = None,
+    ) -> None:
+        """`check` fills `found` in the client's session, by default with what `_database.check` finds; `untouched` is part of the message where there is none."""
         self.params = dict(params, login_user=None, login_password=None)
         self.thorough = params["check_connection"] == "always"
-        self.warn = warn
-        self.clients = Clients(params)
+        self.warn, self.check, self.untouched = warn, check, untouched
+        self.clients = Clients(params, engine)
         self.found: dict[str, t.Any] = {}
 
     def __call__(self, values: Values) -> None:
@@ -218,8 +230,9 @@ class LoginCheck:
         except WaError as error:
             at = f" ({way})" if way else ""
             found = error.found if error.subject == config.subject else f"{error.subject}: {error.found}"
-            cure = ". ".join(part for part in (_UNTOUCHED, error.cure, SKIP) if part)
-            raise WaError(subject + at, found, error.expected, cure) from None
+            cure = ". ".join(part for part in (self.untouched, error.cure, SKIP) if part)
+            kind = error.kind if isinstance(error, DatabaseError) else "other"
+            raise DatabaseError(subject + at, found, kind, error.expected, cure) from None
 
     def _log_in(self, config: Settings, values: Values) -> None:
         """Logs in; retries while the server is starting."""
@@ -233,10 +246,13 @@ class LoginCheck:
                     raise
             time.sleep(0.5)  # a server reports this for a moment after its start
 
+    def _look(self, config: Settings, values: Values, doubt: Warn | None) -> None:
+        (self.check or database_check.check)(config, values, self.found, self.warn, doubt)
+
     def _check(self, config: Settings, values: Values) -> None:
         doubt = self.warn if self.thorough else None
         try:
-            database_check.check(config, values, self.found, self.warn, doubt)
+            self._look(config, values, doubt)
         except DatabaseError as error:
             if not config.plain or config.engine != database.MYSQL or error.kind not in ("login", "tls", "driver"):
                 raise
@@ -247,7 +263,7 @@ class LoginCheck:
         secure = replace(config, plain=False)
         if error.kind == "driver":  # only this host's driver is incomplete; the password is correct
             try:
-                database_check.check(secure, values, self.found, self.warn, self.warn if self.thorough else None)
+                self._look(secure, values, self.warn if self.thorough else None)
             except DatabaseError as other:
                 raise (error if other.kind == "driver" else other) from None
             return

@@ -1,12 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detects the client's containers, for all modules, roles and the nightly script. Pure rules.
+"""Detects the client's containers, for all modules, roles and the nightly log cleanup. Pure rules.
 
 A container is the client's if its image is from a configured repository (`wa_images`); or if its command starts the
 vendor's program; or if its image has the name of a client image and the container has another sign of the client. A name
-such as `web` alone is not sufficient. `roles/wa_log_cleanup/files/wa-log-cleanup` has the same rule in shell; a test
-compares the two.
+such as `web` alone is not sufficient.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 KINDS = ("web", "coreapp")  # the last components of the vendor's two repositories
 MEDIA_FOLDER = "/usr/local/wamedia"
+# How a client outside Compose is moved into a project.
+MOVE_GUIDE = "docs/guides/adopt.md, Move a client into a Compose project"
 DATA_FOLDER = "/usr/local/waent"
 # Commands that start the client, with any image name. A sidecar that runs cleanup.sh by `docker exec` does not match.
 _LAUNCH = re.compile(r"^/opt/whatsapp/|/opt/whatsapp/bin/(?:launch|wait_on)_|launch_within_docker\.sh")

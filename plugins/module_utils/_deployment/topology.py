@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
+from ansible_collections.waba.onprem.plugins.module_utils._core.machine import is_loopback
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
@@ -23,6 +24,7 @@ CORE_PORT = 6250  # messages; contacts, control and health check are the next th
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SSH_PORT = 22
 _LONGEST_SLUG = 100  # characters; it is part of names of files, volumes and containers
 
 
@@ -84,7 +86,9 @@ def places(
         "gc_state_file": f"{state}/gc-{part}.json",
         "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
+        "restarts_file": f"{state}/restarts-{part}.json",
         "lock_file": f"{state}/{part}.lock",
+        "hold_file": hold_file(f"{state}/{part}.lock"),
     }
     if env in found.values():
         raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
@@ -95,6 +99,11 @@ def refused_login_file(gc_state_file: str) -> str:
     """Returns the path of the record of refused logins, which is shared by all modules that log in by themselves."""
     folder, name = os.path.split(gc_state_file)
     return os.path.join(folder, f"api-login-{name[3:] if name.startswith('gc-') else name}")
+
+
+def hold_file(lock_file: str) -> str:
+    """Returns the path of the file that holds a deployment's containers as they are; an operator writes it."""
+    return f"{os.path.splitext(lock_file)[0]}.hold"
 
 
 def deployment(
@@ -157,17 +166,20 @@ def _name(subject: str, value: t.Any) -> str:
     return str(value)
 
 
-def local_api_url(web_port: t.Any) -> str:
-    """Returns the address of a host's Webapp for the host itself."""
-    return f"https://127.0.0.1:{web_port}"
+def local_api_url(web_port: t.Any, bind_address: t.Any = "") -> str:
+    """Returns the address of a host's Webapp for the host itself; `bind_address` is the one that its port is published at."""
+    plain = str(bind_address or "").strip("[]")
+    address = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(plain, plain)
+    return f"https://[{address}]:{web_port}" if ":" in address else f"https://{address}:{web_port}"
 
 
 Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describes it
 
 
 def machine(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str]:
-    """Returns the machine of an inventory host: address and port."""
-    return str(hostvars[host].get("ansible_host", host)), str(hostvars[host].get("ansible_port", ""))
+    """Returns the machine of an inventory host: address and port, without one SSH's own."""
+    values = hostvars[host]
+    return str(values.get("ansible_host") or host).lower(), str(values.get("ansible_port") or _SSH_PORT)
 
 
 def placed(
@@ -179,6 +191,7 @@ def placed(
         "host": host,
         "web_port": port_of(hostvars, host, "wa_client_web_port", WEB_PORT),
         "core_port": port_of(hostvars, host, "wa_client_core_port", CORE_PORT),
+        "database": database_of(hostvars, host)[2],
     }
 
 
@@ -191,8 +204,8 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
     projects = []
     for theirs in others:
         pair = f"hosts {ours['host']} and {theirs['host']}"
-        for name in ("project", "slug", "project_dir", "env_file"):
-            if theirs[name] == ours[name]:
+        for name in ("project", "slug", "project_dir", "env_file", "database"):
+            if theirs[name] == ours[name] and (ours[name] or name != "database"):
                 raise WaError(pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure)
         if theirs["web_port"] == ours["web_port"]:
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
@@ -222,7 +235,7 @@ def projects_at(
 def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str, str]:
     """Returns deployment, project and database (in the format of `wa_info`, empty for none) of a host."""
     values = hostvars[host]
-    name = values.get("wa_deployment") or host
+    name = _name(f"host {host}: wa_deployment", values.get("wa_deployment")) or host
     project = names(name, values.get("wa_project"))["project"]
     if not values.get("wa_db_env_hostname"):
         return name, project, ""
@@ -232,6 +245,17 @@ def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t
         project,
         f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}",
     )
+
+
+def database_place(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, ...]:
+    """Returns the database of a host as far as its name tells which one it is; empty for none.
+
+    A name without a dot and a loopback address mean another server on each machine.
+    """
+    found = database_of(hostvars, host)[2]
+    server = found.rpartition("/")[0].rpartition(":")[0]
+    own = "." not in server.strip(".") and ":" not in server
+    return (found, *(machine(hostvars, host) if own or is_loopback(server) else ())) if found else ()
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:

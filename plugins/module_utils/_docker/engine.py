@@ -17,10 +17,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers as deployment_client_containers,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._docker import options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Transport
 
-ARGUMENT_SPEC = options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"

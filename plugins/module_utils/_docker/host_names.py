@@ -54,6 +54,14 @@ def names(record: Record, network: str) -> set[str]:
     return {form for one in own for form in (one.casefold(), f"{one}.{network}".casefold())}
 
 
+def origins(record: Record) -> set[str]:
+    """Returns the addresses and names by which a server may show the sessions of a container."""
+    found = {record["Name"].lstrip("/")}
+    for network, known in networks(record).items():
+        found |= {str(known.get(key) or "") for key in ("IPAddress", "GlobalIPv6Address")} | names(record, network)
+    return found - {""}
+
+
 def on_host_network(record: Record) -> bool:
     """Returns whether a container uses the host's network, so that names and loopback addresses are the host's."""
     return bool((record.get("HostConfig") or {}).get("NetworkMode") == "host")

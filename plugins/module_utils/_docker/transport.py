@@ -22,6 +22,11 @@ from urllib.parse import urlencode, urlsplit
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 
+INSTALL = (
+    "install Docker Engine with the Compose plugin: the distribution's packages, Docker's packages, or a role made for it such as "
+    "geerlingguy.docker, run before this collection"
+)
+
 
 class NotFound(WaError):
     """The requested object does not exist in Docker."""
@@ -141,7 +146,7 @@ class Transport:
         found = f"no answer: {error or type(error).__name__}"
         if self.path and not os.path.exists(self.path):
             found = f"the socket {self.path} does not exist"
-            cure = "Start the Docker Engine, set docker_host, or install one where there is none (role wa_host)"
+            cure = f"Start the Docker Engine, set docker_host, or {INSTALL}"
         elif self.path and not os.access(self.path, os.R_OK | os.W_OK):
             found = f"no permission on the socket {self.path}"
             cure = "Use become, or add the user to the group docker"

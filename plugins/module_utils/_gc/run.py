@@ -35,6 +35,7 @@ _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffi
 _REFUSED_CURE = (
     "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run"
 )
+_STOPPED = ("unreachable", "lost", "coreapp")  # kinds of errors of a client whose Webapp or Coreapp is stopped
 _UNSET = ("messages_before", "messages_after", "unnoticed_rate", "skip_reason", "next_due", "run_id", "progress")
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 
@@ -217,7 +218,10 @@ class GcRun:
                 self._take_answer(run, answer)
         except WaError as error:
             run.round = run.round if known else 0  # no GC has begun
-            raise self._fail(run, error) from None
+            failure = self._fail(run, error)
+            if self.params["held"] and not known and isinstance(error, ApiError) and error.kind in _STOPPED:
+                return f"the client is {self.params['held']}", None
+            raise failure from None
         run.looked = moment()  # the call may have been repeated
         self.result.record_change(f"called message GC (round {run.round}): {because}")
         self._save(run)

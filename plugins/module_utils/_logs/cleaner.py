@@ -1,36 +1,24 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cleans the logs of many containers: the lock, the cleanup in one container, the state between runs."""
+"""Cleans the logs of many containers: the lock, and the cleanup in one container. The nightly job runs it without Ansible."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import json
 import os
 import secrets
-import shlex
 import time
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact
-from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Outcome, execute
 from ansible_collections.waba.onprem.plugins.module_utils._logs import measurement as measuring
 from ansible_collections.waba.onprem.plugins.module_utils._logs import proc_root
 from ansible_collections.waba.onprem.plugins.module_utils._logs import retention as rules
-
-if t.TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from ansible.module_utils.basic import AnsibleModule
-
-    from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
 LOCK_DIR = "/run"
 _MEASURE_TIMEOUT = 60.0
@@ -41,44 +29,32 @@ _REASON_WIDTH = 200
 _SETTLE_CHECKS = 4  # checks, half a second apart, because a container that stops or restarts has transient states
 
 
-def project_of(containers: t.Iterable[Container]) -> str:
-    """Returns the name in the lock and state files; a Compose project's name cannot begin with `_`."""
-    return "+".join(sorted({container.project or "_" for container in containers}))
-
-
-def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, result: Result) -> None:
-    """Holds the lock of each project until the stack is closed; the cron job uses the same locks."""
-    for project in sorted({container.project or "_" for container in containers}):
-        path = f"{LOCK_DIR}/wa-log-cleanup-{project}.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            result.warn(f"{path} cannot be locked ({error.strerror}): the cron job may clean at the same time")
-            continue
-        stack.callback(os.close, descriptor)
+@contextlib.contextmanager
+def lock(project: str, wait: float) -> t.Iterator[None]:
+    """Holds the lock of a project's log cleanup: the module and the nightly job never clean at once. Raises WaError, OSError."""
+    path = f"{LOCK_DIR}/wa-log-cleanup-{project or '_'}.lock"  # a Compose project's name cannot begin with `_`
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         with contextlib.suppress(PermissionError):
             os.fchmod(descriptor, 0o600)  # a user who can open the file could hold the lock
         if not files.acquire(descriptor, wait):
             raise WaError(
                 f"log cleanup of project {project}",
-                f"another one holds {path} for more than {wait:.0f} s",
+                f"another one has held {path} for {wait:.0f} s",
                 "one at a time",
-                "Wait for it (fuser shows who it is), or raise timeout",
+                "Wait for it (fuser shows its process), or raise the timeout",
             )
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Cleaner:
-    """Cleans or measures a container; thread-safe."""
+    """Cleans or measures a container; thread-safe. `timeout` is the time of one cleanup, as text."""
 
-    def __init__(self, docker: Docker, params: dict[str, t.Any], check: bool, remembered: dict[str, list[str]]) -> None:
-        self.docker, self.params, self.check, self.remembered = docker, params, check, remembered
-        self.timeout = parse_duration("timeout", params["timeout"])
-        self.limits = rules.Limits(
-            params["keep"],
-            parse_size("web_max_size", params["web_max_size"]),
-            parse_size("core_max_size", params["core_max_size"]),
-        )
-        self.log_max = parse_size("docker_log_max", params["docker_log_max"]) if params["docker_log_max"] else None
+    def __init__(self, docker: Docker, timeout: str, check: bool = False) -> None:
+        self.docker, self.check, self.limit = docker, check, timeout
+        self.timeout = parse_duration("timeout", timeout)
 
     def __call__(self, container: Container) -> dict[str, t.Any]:
         """Returns the container's part of the result; keys that begin with `_` are internal."""
@@ -89,23 +65,13 @@ class Cleaner:
             "image": container.image,
             "role": "core",
             "status": "failed",
-            "_container": container,
             "_violations": [],
-            "_large": [],
-            "_secrets": [],
         }
         record = None
         try:
             record = self.docker.inspect(container)
             if record and record["State"]["Status"] == "running":
-                report["role"] = container.role if container.client else "core"
-                report["_secrets"] = [
-                    value
-                    for key, value in (container.environment or {}).items()
-                    if redact.is_secret(key)
-                    or "KEY" in key  # also values that look like secrets: a script may print anything
-                ]
-                report["_docker_log"] = self.docker_log(record)
+                report["role"] = container.role
                 self.clean(container, report, record["State"].get("Pid", 0))
             else:
                 self.idle(report, record)
@@ -117,9 +83,7 @@ class Cleaner:
     def idle(self, report: dict[str, t.Any], record: dict[str, t.Any] | None, when: str = "") -> None:
         """Reports a container in which commands cannot be executed."""
         state = record["State"]["Status"] if record else "gone"
-        stopped = state in ("exited", "created", "dead", "removing")
-        skipped = (stopped and self.params["ignore_stopped"]) or (record is None and not self.params["containers"])
-        report["status"] = "skipped" if skipped else "failed"
+        report["status"] = "skipped" if state in ("exited", "created", "dead", "removing", "gone") else "failed"
         report["reason"] = f"is {state}{when}"
 
     def interrupted(
@@ -144,7 +108,7 @@ class Cleaner:
     def run(self, container: Container, script: str, arguments: t.Sequence[str], timeout: float) -> tuple[Outcome, str]:
         """Runs one of the scripts. Returns its result and the token that marks its lines."""
         token = "wa" + secrets.token_hex(12)
-        argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(self.params["log_paths"]), *arguments]
+        argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(rules.FOLDERS), *arguments]
         return execute(self.docker, container, argv, timeout=timeout), token
 
     def clean(self, container: Container, report: dict[str, t.Any], pid: int) -> None:
@@ -153,33 +117,33 @@ class Cleaner:
             self.figures(report, self.measure(container, pid), None)
             report["status"] = "measured"
             return
-        outcome, token = self.run(container, measuring.RUN_SCRIPT, shlex.split(self.params["command"]), self.timeout)
-        # Masked also by names of variables, since not every secret is in the container's environment.
-        lines = [redact.mask(line) for line in outcome.stderr.splitlines() if line.strip()]
-        report["output"] = [line[:_OUTPUT_WIDTH] for line in lines[-_OUTPUT_LINES:]]
-        late = f"took more than {self.params['timeout']} and " + (
-            "cannot be ended" if outcome.rc is None else "was ended"
-        )
+        outcome, token = self.run(container, measuring.RUN_SCRIPT, rules.COMMAND, self.timeout)
+        # A script may print anything: the values of variables that look like secrets, and what looks like one by its name.
+        hidden = [
+            value for key, value in (container.environment or {}).items() if redact.is_secret(key) or "KEY" in key
+        ]
+        lines = [line for line in redact.hide(outcome.stderr, hidden).splitlines() if line.strip()]
+        report["output"] = [redact.mask(line)[:_OUTPUT_WIDTH] for line in lines[-_OUTPUT_LINES:]]
+        late = f"took more than {self.limit} and " + ("cannot be ended" if outcome.rc is None else "was ended")
         try:
             before, report["rc"], after = measuring.parse_run(outcome.stdout, token)
         except WaError as error:
             raise WaError(container.name, f"the measuring {late}") if outcome.timed_out else error from None
         report.update(bytes_before=before.bytes, files_before=before.count)
         self.figures(report, before, after or self.measure(container))
-        command = self.params["command"]
         if outcome.timed_out:
             report["reason"] = f"the cleanup {late}"
         elif report["rc"] is None:
             raise WaError(container.name, f"the cleanup was cut short (exit code {outcome.rc})")
         elif report["rc"] > 125:
-            ended = f"{command} cannot be run" if report["rc"] in (126, 127) else "the cleanup was killed"
+            ended = f"{rules.COMMAND[0]} cannot be run" if report["rc"] in (126, 127) else "the cleanup was killed"
             report["reason"] = f"{ended} (exit code {report['rc']}): {_last_lines(report['output'])}"
         elif report["rc"] and (report["_violations"] or before.files is None or (after and after.files is None)):
             broken = "; ".join(one["message"] for one in report["_violations"]) or "what it left cannot be measured"
             output = _last_lines(report["output"])
             report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {output}"
-        elif before.blind:
-            report["reason"] = "nothing can be measured: the image has neither ls nor du"
+        elif before.files is None:
+            report["reason"] = "nothing can be measured: the image has no ls"
         else:
             report["status"] = "cleaned"
             if report["rc"]:
@@ -193,7 +157,7 @@ class Cleaner:
         """Measures only: from outside if possible, else with a process in the container."""
         if self.docker.local and pid:
             with contextlib.suppress(proc_root.NotHere):
-                return proc_root.walk(pid, container.id, self.params["log_paths"])
+                return proc_root.walk(pid, container.id, rules.FOLDERS)
         outcome, token = self.run(container, measuring.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)
         if outcome.timed_out:
             raise WaError(container.name, f"the measuring took more than {_MEASURE_TIMEOUT:.0f} s")
@@ -203,10 +167,9 @@ class Cleaner:
         self, report: dict[str, t.Any], before: measuring.Measurement, after: measuring.Measurement | None
     ) -> None:
         """Adds the measurements and their evaluation to the report."""
-        last = after or before
-        report.update(bytes_before=before.bytes, files_before=before.count, free_bytes=last.free_bytes)
+        report.update(bytes_before=before.bytes, files_before=before.count)
         if after is None:
-            plan = rules.predict(report["role"], before, self.limits)
+            plan = rules.predict(report["role"], before)
             for key in ("rotate", "archive", "remove"):
                 report[key] = [file.path for file in getattr(plan, key)]
             report.update(freed_bytes=plan.free_bytes, compress_bytes=plan.compress_bytes, _changed=plan.changed)
@@ -220,24 +183,7 @@ class Cleaner:
         report["_changed"] = difference.changed
         report["_before"] = [_line(file) for file in difference.gone + [was for was, _now in difference.shrunk]]
         report["_after"] = [_line(file) for file in difference.came + [now for _was, now in difference.shrunk]]
-        known = self.remembered.get(report["id"], [])
-        report["_violations"] = rules.violations(report["role"], before, after, self.limits, known)
-        report["_large"] = [file.path for file in rules.oversized(report["role"], after, self.limits)]
-
-    def docker_log(self, record: dict[str, t.Any]) -> dict[str, t.Any] | None:
-        """Returns the problem with Docker's log of a container; empty for none."""
-        if self.log_max is None:
-            return None
-        config, path = record["HostConfig"]["LogConfig"], record.get("LogPath") or ""
-        size = None
-        if path and self.docker.local:
-            files = [path, *glob.glob(glob.escape(path) + ".*")]
-            try:
-                size = sum(os.stat(file).st_blocks * 512 for file in files)
-            except OSError:
-                size = None  # not readable, or a path of another machine
-        problem = rules.docker_log_problem(config["Type"], config.get("Config") or {}, size, self.log_max)
-        return {"driver": config["Type"], "size": size, "problem": problem} if problem else None
+        report["_violations"] = rules.violations(report["role"], before, after)
 
 
 def _last_lines(output: t.Sequence[str]) -> str:
@@ -246,53 +192,3 @@ def _last_lines(output: t.Sequence[str]) -> str:
 
 def _line(file: measuring.LogFile) -> str:
     return f"{file.path} {file.size} bytes"
-
-
-def remember(
-    path: str,
-    reports: t.Sequence[dict[str, t.Any]],
-    remembered: t.Mapping[str, list[str]],
-    module: AnsibleModule,
-    result: Result,
-) -> None:
-    """Saves the live logs that are too large, for comparison in the next run.
-
-    The `remembered` logs of a container that was not measured are kept, unless the container is gone.
-    """
-    large = {report["id"]: report["_large"] for report in reports}
-    for key, paths in remembered.items():
-        unmeasured = key in large and not any(report["id"] == key and "files_after" in report for report in reports)
-        if unmeasured or (key not in large and module.params["containers"]):
-            large[key] = paths
-    large = {key: paths for key, paths in large.items() if paths}
-    if not large and not os.path.exists(path):
-        return
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
-        files.write_json(path, large)
-    except OSError as error:
-        result.warn(f"{path} cannot be written ({error.strerror}): a log that is never rotated stays unseen")
-
-
-def recall(path: str) -> dict[str, list[str]]:
-    """Returns the live logs that the last run left too large; none if the file cannot be read."""
-    try:
-        found = json.loads(core_files.read_text(path))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {key: [str(item) for item in paths] for key, paths in found.items() if isinstance(paths, list)}
-
-
-def clean_all(
-    docker: Docker,
-    params: dict[str, t.Any],
-    containers: t.Sequence[Container],
-    check: bool,
-    remembered: dict[str, list[str]],
-) -> list[dict[str, t.Any]]:
-    """Returns the reports of all containers in order; processes at most `workers` in parallel."""
-    cleaner = Cleaner(docker, params, check, remembered)
-    with ThreadPoolExecutor(max(1, min(params["workers"], len(containers)))) as pool:
-        return list(pool.map(cleaner, containers))

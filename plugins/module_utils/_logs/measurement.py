@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 ARCHIVE = "archive"
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 
-# Lists all log folders, one process each. It needs a POSIX shell and ls or du; df is optional. `-q` keeps a name with a
+# Lists all log folders, one process each. It needs a POSIX shell and ls. `-q` keeps a name with a
 # newline on one line, `--full-time` prints the time as a number; BusyBox supports only the latter, others neither.
 # Variables: T is a token that no file name contains, P the folders, one per line.
 _MEASURE = r"""
@@ -37,10 +37,8 @@ measure() (
     elif ! cd -P "$p" 2>/dev/null; then echo "$T closed $p"
     else
       echo "$T folder $PWD"
-      if [ "$o" ]; then ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"
-      elif d=$(du -sk . 2>/dev/null); then echo "$T used ${d%%[!0-9]*}"
-      else echo "$T blind $p"; fi
-      df -Pk . 2>/dev/null | { read -r d && read -r d d d d x && echo "$T free $d"; }
+      if ! [ "$o" ]; then echo "$T blind $p"
+      else ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"; fi
     fi
     IFS=$n
   done
@@ -133,22 +131,17 @@ class LogFile:
 
 @dataclass
 class Measurement:
-    """The content of one container's log folders. `files` is None if only `du` is available; `blind` if nothing is."""
+    """The content of one container's log folders. `files` is None if the image has no `ls`."""
 
     files: list[LogFile] | None = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    du_bytes: int = 0
-    blind: bool = False
-    free_bytes: int | None = None
 
     @property
     def bytes(self) -> int | None:
         """Returns the bytes on disk of all files, None if unknown."""
-        if self.files is not None:
-            return sum(file.used for file in self.files)
-        return None if self.blind else self.du_bytes
+        return None if self.files is None else sum(file.used for file in self.files)
 
     @property
     def count(self) -> int | None:
@@ -194,13 +187,7 @@ def _mark(found: Measurement, mark: str, value: str) -> bool:
     elif mark == "closed":
         found.unreadable.append(value)
     elif mark == "blind":
-        found.files, found.blind = None, True
-    elif mark == "used":
         found.files = None
-        found.du_bytes += int(value) * 1024
-    elif mark == "free":
-        free = int(value) * 1024
-        found.free_bytes = free if found.free_bytes is None else min(found.free_bytes, free)
     return mark == "end"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import LogFile, Measurement
 
@@ -24,7 +25,7 @@ class NotHere(Exception):
     """The container's files cannot be read from outside."""
 
 
-def walk(pid: int, container_id: str, paths: list[str], proc: str = "/proc") -> Measurement:
+def walk(pid: int, container_id: str, paths: t.Sequence[str], proc: str = "/proc") -> Measurement:
     """Returns the content of the folders `paths` of a container; `pid` is its main process. Raises NotHere.
 
     Symbolic links are not followed, since they could leave the container.
@@ -76,9 +77,6 @@ def _take(found: Measurement, root: int, path: str) -> None:
         return
     try:
         found.folders.append(path)
-        room = os.fstatvfs(folder)
-        free = room.f_bavail * room.f_frsize
-        found.free_bytes = free if found.free_bytes is None else min(found.free_bytes, free)
         known = {(file.path, file.inode) for file in found.files or []}
         for top, _folders, names, here in os.fwalk(".", dir_fd=folder, onerror=_raise):
             below = posixpath.normpath(posixpath.join(path, _shown(top)))

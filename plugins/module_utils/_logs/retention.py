@@ -14,7 +14,6 @@ import posixpath
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import (
     ARCHIVE,
     COMPRESSED,
@@ -22,21 +21,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement impo
     Measurement,
 )
 
+COMMAND = ("/opt/whatsapp/bin/cleanup.sh",)
+FOLDERS = ("/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd")
+KEEP = 30  # archives; of each log in a Webapp, of all logs in a Coreapp
+MAX_SIZE = {"web": 20 << 20, "core": 15 << 20, "master": 15 << 20}  # bytes, above which a live log is rotated
 _SHOWN = 10  # maximum of paths in a violation
 _LIGHTTPD = "/var/log/lighttpd"  # domain: folder of the Webapp's error log, whose rotation depends on the image
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The number of archives to keep, and the size in bytes above which a live log is rotated."""
-
-    keep: int = 30
-    web_max_size: int = 20 << 20
-    core_max_size: int = 15 << 20
-
-    def max_size(self, role: str) -> int:
-        """Returns the size in bytes above which a container of this role rotates a log."""
-        return self.web_max_size if role == "web" else self.core_max_size
 
 
 @dataclass
@@ -79,9 +69,9 @@ def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> di
     return found
 
 
-def oversized(role: str, found: Measurement, limits: Limits) -> list[LogFile]:
-    """Returns the live logs above their rotation size."""
-    return [file for file in found.files or [] if file.live and file.size > limits.max_size(role)]
+def oversized(role: str, found: Measurement, times: int = 1) -> list[LogFile]:
+    """Returns the live logs above `times` their rotation size."""
+    return [file for file in found.files or [] if file.live and file.size > times * MAX_SIZE[role]]
 
 
 def old_core_files(role: str, found: Measurement) -> list[LogFile]:
@@ -99,7 +89,7 @@ def live_core_files(role: str, found: Measurement) -> list[LogFile]:
     return [] if role == "web" else newest
 
 
-def lost_core_files(role: str, before: Measurement, after: Measurement, limits: Limits) -> list[LogFile]:
+def lost_core_files(role: str, before: Measurement, after: Measurement) -> list[LogFile]:
     """Returns the live logs of `before` that were removed or truncated although they are not above their rotation size.
 
     A log is no longer live after the Coreapp has opened a newer one.
@@ -113,14 +103,14 @@ def lost_core_files(role: str, before: Measurement, after: Measurement, limits: 
     for file in live_core_files(role, before):
         now = files.get((file.path, file.inode))
         intact = now is not None and now.size >= file.size
-        if not intact and file.size <= limits.max_size(role) and (file.folder, file.log_name) not in fresh:
+        if not intact and file.size <= MAX_SIZE[role] and (file.folder, file.log_name) not in fresh:
             lost.append(file)
     return lost
 
 
-def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
+def predict(role: str, found: Measurement) -> Prediction:
     """Returns the predicted cleanup of a container of this role (`web`, or `core` and `master` with equal rules)."""
-    plan = Prediction(rotate=oversized(role, found, limits))
+    plan = Prediction(rotate=oversized(role, found))
     plan.rotate = [file for file in plan.rotate if file not in old_core_files(role, found)]
     plan.archive = old_core_files(role, found)
     archived = [file for file in found.files or [] if file.archived]
@@ -133,7 +123,7 @@ def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
         candidates = [file for file in archived if file.folder == folder] + incoming.get(folder, [])
         by_name = _groups(candidates, (lambda file: file.log_name) if role == "web" else (lambda file: ""))
         for group in by_name.values():
-            plan.remove += _newest_first(group)[limits.keep :]
+            plan.remove += _newest_first(group)[KEEP:]
     return plan
 
 
@@ -151,11 +141,10 @@ class Difference:
 def compare(before: Measurement, after: Measurement) -> Difference:
     """Returns the changes of a cleanup between two measurements.
 
-    Growing and new live logs are the client's writes. Without a list of files only the bytes are compared.
+    Growing and new live logs are the client's writes.
     """
     if before.files is None or after.files is None:
-        freed = (before.bytes or 0) - (after.bytes or 0)
-        return Difference(freed_bytes=freed, changed=freed > 0)
+        return Difference()
     old = {(file.path, file.inode): file for file in before.files if not file.hidden}
     new = {(file.path, file.inode): file for file in after.files if not file.hidden}
     found = Difference(
@@ -172,12 +161,10 @@ def compare(before: Measurement, after: Measurement) -> Difference:
     return found
 
 
-def violations(
-    role: str, before: Measurement, after: Measurement, limits: Limits, large_before: t.Container[str] = ()
-) -> list[dict[str, t.Any]]:
-    """Returns the violations of the rules after a cleanup. `large_before` are the live logs that the last run left too large.
+def violations(role: str, before: Measurement, after: Measurement) -> list[dict[str, t.Any]]:
+    """Returns the violations of the rules after a cleanup.
 
-    The client continues to write: a Coreapp log that became old after `before`, and a new log that is already too large,
+    The client continues to write: a Coreapp log that became old after `before`, and a live log that is just above its size,
     are not violations. Each violation has `rule`, `paths` (the first few), `count` and `message`.
     """
     files = after.files or []
@@ -194,7 +181,7 @@ def violations(
     per_name = role == "web"
     for group in _groups(archived, lambda file: (file.folder, file.log_name if per_name else "")).values():
         where = f"of {group[0].log_name} in {group[0].folder}" if per_name else f"in {group[0].folder}"
-        add("too_many", _newest_first(group)[limits.keep :], f"more than the {limits.keep} archives to keep {where}")
+        add("too_many", _newest_first(group)[KEEP:], f"more than the {KEEP} archives to keep {where}")
     add("not_compressed", [file for file in archived if not file.name.endswith(COMPRESSED)], "archives not compressed")
     own = [file for file in files if not f"{file.folder}/".startswith(f"{_LIGHTTPD}/")]
     outside = [file for file in own if file.rotated and not file.archived]
@@ -202,13 +189,12 @@ def violations(
     known = {file.path for file in old_core_files(role, before)}
     old = [file for file in old_core_files(role, after) if file.path in known]
     add("old_core_files", old, "old Coreapp logs neither archived nor removed")
-    lost = lost_core_files(role, before, after, limits)
+    lost = lost_core_files(role, before, after)
     add("live_removed", lost, "live Coreapp logs removed or cut: the Coreapp writes on to what nobody can read or free")
-    still = {
-        (file.path, file.inode): file.size for file in oversized(role, before, limits) if file.path in large_before
-    }
-    large = [file for file in oversized(role, after, limits) if 0 < still.get((file.path, file.inode), 0) <= file.size]
-    add("live_too_large", large, "live logs above their size after two runs running")
+    # One that is rotated is another file, or smaller.
+    large = {(file.path, file.inode): file.size for file in oversized(role, before, times=2)}
+    still = [file for file in oversized(role, after, times=2) if 0 < large.get((file.path, file.inode), 0) <= file.size]
+    add("live_too_large", still, "live logs above twice their size, which the cleanup has not rotated")
     if after.missing and not after.folders:
         message = "none of the log folders exists: " + ", ".join(after.missing)
         found.append({"rule": "no_folder", "count": len(after.missing), "paths": after.missing, "message": message})
@@ -217,20 +203,3 @@ def violations(
         message = "log folders that cannot be read completely: " + ", ".join(paths)
         found.append({"rule": "unreadable", "count": len(paths), "paths": paths, "message": message})
     return found
-
-
-def docker_log_problem(driver: str, options: t.Mapping[str, str], size: int | None, most: int) -> str:
-    """Returns why Docker's log of a container may fill the disk; empty if it may not.
-
-    `size` is its current size in bytes (None: unknown), `most` the maximum. Only two log drivers write files.
-    """
-    if driver not in ("json-file", "local"):
-        return ""
-    if size is not None and size > most:
-        return f"holds {format_size(size)}, more than {format_size(most)}"
-    cap = options.get("max-size") or ("20m" if driver == "local" else "-1")
-    if cap.startswith("-"):
-        return f"has no cap: driver {driver} without max-size"
-    files = int(options.get("max-file") or (5 if driver == "local" else 1))
-    total = parse_size("max-size", cap) * files
-    return f"may grow to {format_size(total)}, more than {format_size(most)}" if total > most else ""

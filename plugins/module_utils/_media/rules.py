@@ -72,14 +72,17 @@ def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
 def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: Options) -> list[dict[str, t.Any]]:
     """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked.
 
-    Only options and labels that are set are compared.
+    Of labels, only those that are set are compared.
     """
     found: list[dict[str, t.Any]] = []
     if actual["Driver"] not in (driver, f"{driver}:latest"):
         found.append({"what": "driver", "found": actual["Driver"], "wanted": driver})
     there = actual.get("Options") or {}
-    for name, value in sorted(options.items()):
-        if not _same(driver, name, there.get(name), value):
+    for name in sorted({*there, *options}):
+        value = options.get(name)
+        if value is None:
+            found.append({"what": f"option {name}", "found": mask_options({name: there[name]})[name], "wanted": None})
+        elif not _same(driver, name, there.get(name), value):
             before, after = _shown(name, there.get(name), value)
             found.append({"what": f"option {name}", "found": before, "wanted": after})
     there = actual.get("Labels") or {}
@@ -91,7 +94,7 @@ def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: 
 
 def drift_text(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """Returns the drift as one line."""
-    return ", ".join(f"{row['what']} is {row['found'] or 'not set'}, wanted {row['wanted']}" for row in rows)
+    return ", ".join(f"{row['what']} is {row['found'] or 'not set'}, wanted {row['wanted'] or 'none'}" for row in rows)
 
 
 # Consumers

@@ -315,15 +315,6 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     return {**left, "dump": "", "restore": [], "kept_seconds": 0, "earlier_dump": earlier}
 
 
-def running_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Returns the members on which containers of the client run, with the names of these as `running`.
-
-    `looked` are the results of `wa_info` in a loop over members; one without `containers` could not be read.
-    """
-    found = [(one["item"], Member(one.get("containers") or [])) for one in looked]
-    return [{**item, "running": member.running} for item, member in found if member.running]
-
-
 def migration_ended(result: t.Mapping[str, t.Any]) -> bool:
     """Returns whether nothing more is to be waited for, by a result of `wa_upgrade_journal`; false for a leader that was not reached."""
     journal = result.get("journal") or {}

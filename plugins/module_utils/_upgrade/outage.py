@@ -14,15 +14,12 @@ _STEPS = (("stopping", "stop"), ("migrating", "migration"), ("starting", "start"
 def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns `down`, `database_copy` and `steps` of the outage in seconds; empty while it is not known.
 
-    It lasts from the API's last answer to the first healthy one, as the leader has measured them, or by the journal from the stop to
-    when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is not part of `down`. `steps` are pairs of a
+    By the journal it lasts from the stop to when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is not part of `down`. `steps` are pairs of a
     name and seconds that add up to `down`; there are none where stages of several stops are mixed.
     """
     notes = journal.get("notes") or {}
     copy = float(notes.get("kept_seconds") or 0)
-    begin, end = float(notes.get("last_response_at") or 0), float(notes.get("healthy_at") or 0)
-    if not begin or not end or end - begin <= copy:
-        begin, end = float(notes.get("down_at") or 0), float(notes.get("up_at") or 0)
+    begin, end = float(notes.get("down_at") or 0), float(notes.get("up_at") or 0)
     if not begin or not end:
         return {}
     marks = [begin, *(_began(journal, stage) for stage, _step in _STEPS[1:]), end]

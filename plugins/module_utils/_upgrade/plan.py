@@ -78,21 +78,6 @@ def waves(asked: t.Any) -> list[int | str]:
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
 
 
-def restarting_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.
-
-    `looked` are the results of `wa_info` in a loop over members. That is what the policies `always` and `on-failure` mean (Docker's
-    documentation of restart policies).
-    """
-    found = []
-    for one in looked:
-        restarting = [each for each in one["containers"] if each["restart"] in ("always", "on-failure")]
-        names = [each["name"] for each in restarting if not each["one_shot"]]
-        if names:
-            found.append({**one["item"], "names": names})
-    return found
-
-
 def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """The version that a migration without a journal has brought, or may have brought, a stopped client's database to, or "".
 
@@ -114,6 +99,14 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
         if key and oldest and key > oldest:
             return str(one["version"])
     return ""
+
+
+def orphan_migrations(containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """The result of `orphan_migration` by Compose project, where there is one. `containers` are those of a host."""
+    found = list(containers)
+    projects = sorted({one["project"] for one in found if one["project"]})
+    versions = {name: orphan_migration(one for one in found if one["project"] == name) for name in projects}
+    return {name: version for name, version in versions.items() if version}
 
 
 def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:

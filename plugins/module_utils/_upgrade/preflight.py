@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
@@ -24,6 +25,7 @@ VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
 TARGET, VALUES = "the target is a version", "the values of variables are valid"
 READ, DATABASE = "the host can be read", "the database can be read"
 PROJECT = "the containers belong to a Compose project"
+HELD = "the client is not held"
 REFUSED = "an upgrade would be refused"  # what is reported where a target version is not given
 _HEALTH = ("expiry", "health")
 Facts = t.Mapping[str, t.Any]
@@ -92,7 +94,7 @@ NOTHING = Skip("nothing to upgrade", lambda now: now.target_given and not now.ne
 MIGRATED = Skip("the database is migrated", lambda now: now.migrated)
 TAKE_OVER = Skip("`wa_upgrade_take_over`", lambda now: bool(now.facts["take_over"]))
 CHECK_ONLY = Skip("`wa_upgrade_check_only`", lambda now: bool(now.facts["check_only"]))
-NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"] and not now.facts["missing_hooks"])
+NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"])
 RENDERED = Skip("the migration is in the role's Compose file", lambda now: not now.compose.get("migration"))
 NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
 NO_DUMP = Skip("no `wa_upgrade_dump`", lambda now: not now.facts["dump"])
@@ -198,15 +200,6 @@ def _backup_password(now: Observed) -> Problem:
     )
 
 
-def _missing_hooks(now: Observed) -> Problem:
-    if not now.facts["missing_hooks"]:
-        return None
-    return (
-        f"no file of tasks on the controller: {', '.join(now.facts['missing_hooks'])}.",
-        "Set wa_upgrade_before_outage and wa_upgrade_after_outage to files that are there, or to none.",
-    )
-
-
 def _hooks(now: Observed) -> Problem:
     return " ".join(text for text in now.facts["hooks"].values() if text)
 
@@ -224,6 +217,10 @@ def _locked(now: Observed) -> Problem:
     ):
         return None
     return f"{now.name} is {lock['message']} (on {now.host}).", f"To take it over: {now.facts['commands']['take_over']}"
+
+
+def _held(now: Observed) -> Problem:
+    return f"{now.facts['hold']}." if now.facts["hold"] else None
 
 
 def _uncompleted(now: Observed) -> Problem:
@@ -254,8 +251,7 @@ def _outside_compose(now: Observed) -> Problem:
         return None
     return (
         "its containers were adopted outside Compose (wa_project is empty).",
-        "Move them into a project first, with an outage of seconds: remove wa_project from the inventory and run "
-        f"{now.facts['commands']['replace']}",
+        f"Move them into a project first, by five commands: {MOVE_GUIDE}.",
     )
 
 
@@ -486,16 +482,8 @@ CHECKS = (
         alone=True,
     ),
     Check(
-        "the hook files exist",
-        "files of tasks on the controller",
-        _missing_hooks,
-        leader=True,
-        skip=(NO_HOOKS,),
-        alone=True,
-    ),
-    Check(
-        "the hooks cannot end the play",
-        "tasks that Ansible can load and that end no play",
+        "the hooks can be run",
+        "files on the controller that Ansible can load, without `meta` tasks",
         _hooks,
         leader=True,
         skip=(NO_HOOKS,),
@@ -511,6 +499,13 @@ CHECKS = (
         subject="",
     ),
     Check("no other upgrade is in progress", "no lock of another run", _locked, HOST, skip=(TAKE_OVER,), subject=""),
+    Check(
+        HELD,
+        "no `wa_client_hold`, and no file that holds the client",
+        _held,
+        HOST,
+        subject="deployment",
+    ),
     Check(
         "an unfinished upgrade is completed",
         "its target",
@@ -535,7 +530,7 @@ CHECKS = (
         "every container of the client running, and of a service in the inventory",
         _not_running,
         HOST,
-        after=(PROJECT,),
+        after=(PROJECT, HELD),
         skip=(UNFINISHED,),
     ),
     # What Compose files of the operator's mount is known after they are read.
@@ -710,12 +705,13 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
-    `hooks` (refusals by path), `missing_hooks`, `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
-    `replace`), `secrets`, `today` (YYYY-MM-DD).
+    `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
+    `take_over`), `secrets`, `today` (YYYY-MM-DD).
 
-    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
-    `everywhere` (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the
-    same database server), `identity` and `loss` (refusals).
+    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `hold` (why its containers stay as they are, or
+    empty), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers), `everywhere`
+    (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the same database
+    server), `identity` and `loss` (refusals).
 
     Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
     member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
@@ -797,8 +793,8 @@ def _unsupported(now: Observed) -> str:
     if not why or NOTHING.applies(now):
         return ""
     return (
-        f"{why}. Clients run on it all the same, or not: upgrade one with a copy of the database first, and have a dump or a "
-        "snapshot taken (wa_upgrade_dump, wa_upgrade_snapshot_command)."
+        f"{why}. Upgrade one client with a copy of the database first, and take a dump or a snapshot (wa_upgrade_dump, "
+        "wa_upgrade_snapshot_command)."
     )
 
 

@@ -50,6 +50,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "api_username": {"type": "str", "default": "admin"},
     "api_password": {"type": "str", "no_log": True},
     "api_token": {"type": "str", "no_log": True},
+    "api_key": {"type": "str", "no_log": True},
     "api_ca_path": {"type": "path"},
     "api_validate_certs": {"type": "bool", "default": True},
     "api_timeout": {"type": "str", "default": "30s"},
@@ -97,6 +98,7 @@ class Webapp:
         self.token: str | None = params["api_token"]  # a secret
         self._logged_in = False  # whether this object has requested the token
         self._password: str | None = params["api_password"]
+        self._key: str | None = params.get("api_key")
         self._ca_path: str | None = params["api_ca_path"]
         self._validate: bool = params["api_validate_certs"]
         self._timeout = parse_duration("api_timeout", params["api_timeout"])
@@ -282,15 +284,19 @@ class Webapp:
     def health(self, again: bool = True) -> tuple[dict[str, t.Any], str]:
         """Returns the `health` part of `/v1/health` and the client's version.
 
-        A Webapp waits 10 seconds and more for each node that does not answer (domain 10): after a time-out the next request
+        With `api_key` without a login. A Webapp waits 10 seconds and more for each node that does not answer (domain 10): after a time-out the next request
         gets twice the time, up to four times `api_timeout`.
         """
 
         def once() -> Answer:
-            self._have_token()
+            if not self._key:
+                self._have_token()
+            headers = {"Authorization": f"Apikey {self._key}"} if self._key else self._bearer()
             try:
-                return self._send("GET", "/v1/health", None, self._bearer(), self._health_timeout)
+                return self._send("GET", "/v1/health", None, headers, self._health_timeout)
             except ApiError as error:
+                if self._key and error.kind == "token":
+                    raise ApiError(error.subject, error.found, "key", status=error.status, code=error.code) from None
                 if error.found.startswith("no answer"):
                     self._health_timeout = min(self._health_timeout * 2, self._timeout * _MOST_TIMES)
                 raise

@@ -42,6 +42,7 @@ _CURES = {
     "coreapp": "Start the Coreapp and let the Webapp reach it",
     "busy": "Try again when there is less traffic",
     "database": "See whether the client's database is up and has connections left",
+    "key": "Correct api_key: it is the WA_API_KEY of the Webapp",
     "token": "Give api_password for a new login, or a token that is still valid",
     "other": "",
 }
@@ -79,7 +80,7 @@ class ApiError(WaError):
     @property
     def retryable(self) -> bool:
         """Returns whether a retry may succeed, by the client's table of codes."""
-        if self.kind in ("expired", "denied", "login", "locked", "first_login", "media", "lost"):
+        if self.kind in ("expired", "denied", "login", "locked", "first_login", "key", "media", "lost"):
             return False
         # "Communication failure" is not included: the Coreapp may have accepted the call.
         unreached = re.search(r"time[d -]*out|connection refused|getaddrinfo failed", self.found, re.IGNORECASE)

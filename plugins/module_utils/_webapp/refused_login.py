@@ -20,12 +20,16 @@ SECONDS = 86400.0  # seconds after which the same password is tried again
 
 
 class RefusedLogin:
-    """The file with the refused login of one deployment. The password cannot be derived from its content."""
+    """The file with the refused login of one deployment. The password cannot be derived from its content.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    Without `write` it is only read. With `may_be_new` the password may be one that a new client gets at its first login, which
+    is tried in spite of what is recorded then.
+    """
 
-    def check(self, webapp: Webapp, password: str | None, cure: str) -> None:
+    def __init__(self, path: str, write: bool = True, may_be_new: bool = False) -> None:
+        self.path, self.write, self.may_be_new = path, write, may_be_new
+
+    def check(self, webapp: Webapp, password: str | None, cure: str, first_login: bool = False) -> None:
         """Raises WaError if there is no credential to try: none is set, or the same login was refused less than a day ago."""
         if webapp.token:
             return
@@ -34,6 +38,7 @@ class RefusedLogin:
         try:
             held = json.loads(files.read_text(self.path))
             same, at = (held["user"], held["tag"]) == (webapp.username, _tag(password)), float(held["at"])
+            same = same and not (first_login and held.get("may_be_new"))
         except (OSError, ValueError, KeyError, TypeError):
             return
         if same and 0 <= time.time() - at < SECONDS:
@@ -64,12 +69,15 @@ class RefusedLogin:
 
     def note(self, user: str, password: str) -> None:
         """Records that this login was refused now. Raises OSError."""
-        files.write_json(self.path, {"user": user, "tag": _tag(password), "at": int(time.time())})
+        if self.write:
+            new = {"may_be_new": True} if self.may_be_new else {}
+            files.write_json(self.path, {"user": user, "tag": _tag(password), "at": int(time.time()), **new})
 
     def clear(self) -> None:
         """Removes the record after a successful login."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if self.write:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
 
 
 def _tag(password: str) -> str:

@@ -35,8 +35,8 @@ from .shell import Interrupted, LabError, Shell
 from .yard import LAB_LABEL, Yard
 
 EPILOG = f"""
-hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1,h2:bare@sid,h3:ready@postgres
-        flavours: host (Docker and cron, no Python libraries), bare (SSH and Python only), ready (everything)
+hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1,h2:ready@sid,h3:ready@postgres
+        flavours: host (Docker, neither cron nor Python libraries), ready (everything)
         releases: {", ".join(RELEASES)}
         versions of Compose: {", ".join(COMPOSES)}
 """
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="debian, bare, host, ready, registry, control, store, a host of another release such as ready-bookworm, a database "
+        help="debian, host, ready, registry, control, store, a host of another release such as ready-bookworm, a database "
         "server such as mysql-9.7, or a client such as whatsapp/web:v2.51.2 (default: all that an ordinary lab needs)",
     )
 

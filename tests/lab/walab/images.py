@@ -118,9 +118,9 @@ def hosts_of(release: str, apt: Image) -> dict[str, Image]:
     if release == "bullseye":
         apt = Image("base-bullseye", (apt,), HERE / "images/bullseye")
     hosts: dict[str, Image] = {}
-    for flavour in ("bare", "host", "ready"):
+    for flavour in ("host", "ready"):
         name = flavour if release == SUITE else f"{flavour}-{release}"
-        arguments = (("DOCKER", "docker.io"),) if release in WITHOUT_PLUGIN and flavour != "bare" else ()
+        arguments = (("DOCKER", "docker.io"),) if release in WITHOUT_PLUGIN else ()
         hosts[flavour] = Image(name, (apt, *list(hosts.values())[-1:]), HERE / "images/host", flavour, arguments)
     return hosts
 
@@ -179,7 +179,7 @@ class Catalogue:
     def _with_compose(self, host: Host) -> Image:
         image = self.hosts[host.release][host.flavour]
         compose = host.compose
-        if not compose and host.release in WITHOUT_PLUGIN and host.flavour != "bare":
+        if not compose and host.release in WITHOUT_PLUGIN:
             compose = next(version for version, release in COMPOSES.items() if release == SUITE)
         if not compose or COMPOSES[compose] == host.release:
             return image

@@ -27,7 +27,7 @@ HOME = ROOT / ".lab"
 # Folders in .lab that other programs use.
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-FLAVOURS = ("host", "bare", "ready")
+FLAVOURS = ("host", "ready")
 # Debian releases of hosts. The first is the default, also of all images without a release.
 RELEASES = ("trixie", "bookworm", "bullseye", "sid")
 SUITE = RELEASES[0]
@@ -80,7 +80,7 @@ class Host:
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
-                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT], such as h1, h2:bare, "
+                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT], such as h1, h2:ready, "
                 "h3@bookworm or h4:ready@sid@postgres@compose-2.40"
             )
         name, flavour, words = match[1], match[2] or "host", match[3].split("@")[1:]
@@ -123,7 +123,7 @@ def parse_engines(text: str) -> list[str]:
 
 
 def parse_hosts(text: str) -> list[Host]:
-    """Parse `3` (h1, h2, h3) or a list such as `h1,old:bare@bullseye`."""
+    """Parse `3` (h1, h2, h3) or a list such as `h1,old:ready@bullseye`."""
     if text.isdigit():
         hosts = [Host(f"h{number}") for number in range(1, int(text) + 1)]
     else:

@@ -187,8 +187,7 @@ class Site:
             self._until(part.name, partial(ready.answers, f"http://127.0.0.1:{outside}/faults"))
         else:
             self._until(part.name, partial(ready.has_ssh_banner, outside))
-            if self.lab.host(part.name).flavour != "bare":
-                self._until(part.name, partial(self._engine_answers, part.name))
+            self._until(part.name, partial(self._engine_answers, part.name))
 
     def _engine_answers(self, name: str) -> bool:
         command = "for i in 1 2 3 4 5 6 7 8 9; do docker version >/dev/null 2>&1 && exit 0; sleep 0.3; done; exit 1"

@@ -119,11 +119,6 @@ def test_database_images_use_the_debian_release_with_their_version() -> None:
         ("h1", ["host", "apt", "debian"]),
         ("h1@compose-2.26", ["host", "apt", "debian"]),
         ("h1@compose-2.40", ["host-compose-2.40", "host", "apt", "debian"]),
-        ("h1:bare@bookworm", ["bare-bookworm", "apt-bookworm", "debian-bookworm"]),
-        (
-            "h1:bare@bookworm@compose-2.26",
-            ["bare-bookworm-compose-2.26", "bare-bookworm", "apt-bookworm", "debian-bookworm"],
-        ),
         ("h1@bookworm", ["host-bookworm-compose-2.26", "host-bookworm", "apt-bookworm", "debian-bookworm"]),
         (
             "h1:ready@compose-2.40@bullseye",
@@ -151,7 +146,7 @@ def test_a_host_image_has_its_debian_release_and_compose_version(host: str, chai
 
 def test_host_images_of_other_releases_have_a_name() -> None:
     named = Catalogue(VERSIONS).by_name()
-    for name in ("bare-sid", "host-bookworm", "ready-bullseye"):
+    for name in ("host-sid", "host-bookworm", "ready-bullseye"):
         flavour, _sign, release = name.partition("-")
         assert named[name] == Catalogue(VERSIONS).host(Host("h1", flavour, release=release))
 

@@ -36,11 +36,11 @@ def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
         ("1", [Host("h1")]),
         ("3", [Host("h1"), Host("h2"), Host("h3")]),
         ("web", [Host("web")]),
-        ("h1,h2:bare", [Host("h1"), Host("h2", "bare")]),
+        ("h1,h2:ready", [Host("h1"), Host("h2", "ready")]),
         ("h3:ready@postgres", [Host("h3", "ready", "postgres")]),
         ("h3@mariadb", [Host("h3", "host", "mariadb")]),
         ("h1@bookworm", [Host("h1", release="bookworm")]),
-        ("h1:bare@sid", [Host("h1", "bare", release="sid")]),
+        ("h1:ready@sid", [Host("h1", "ready", release="sid")]),
         (
             "h1@bullseye@mysql-9.7,h2:ready@sid@postgres",
             [Host("h1", "host", "mysql-9.7", "bullseye"), Host("h2", "ready", "postgres", "sid")],
@@ -73,18 +73,18 @@ def test_hosts_are_normalised(text: str, kept: str) -> None:
         ("H1", "is no host"),
         ("h1:", "is no host"),
         ("2,b", "is no host"),
-        ("h1:fat", "none of host, bare, ready"),
+        ("h1:fat", "none of host, ready"),
         (
             "h1@oracle",
             "'oracle' is none of what may follow @ .release: trixie, .*sid; database: mariadb, .*; Compose: compose-2.26, compose-2.40",
         ),
         ("h1@sid@jessie", "'jessie' is none of what may follow @"),
         ("h1@", "is no host"),
-        ("h1@sid:bare", "is no host"),
+        ("h1@sid:ready", "is no host"),
         ("h1@sid@bookworm", "host h1 is given sid and bookworm: name one of them"),
         ("h1@postgres@sid@postgres", "host h1 is given postgres and postgres: name one of them"),
         ("registry", "uses that name itself"),
-        ("h1,h1:bare", "given twice"),
+        ("h1,h1:ready", "given twice"),
     ],
 )
 def test_invalid_hosts_are_refused(text: str, message: str) -> None:
@@ -219,5 +219,5 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 def test_the_state_is_json(lab: Lab) -> None:
     lab.save()
     kept = json.loads(lab.state_path.read_text(encoding="utf-8"))
-    assert kept["options"]["hosts"] == ["h1", "h2:bare@postgres"]
+    assert kept["options"]["hosts"] == ["h1", "h2:ready@postgres"]
     assert "Canary" not in lab.state_path.read_text(encoding="utf-8")

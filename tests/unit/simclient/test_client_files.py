@@ -16,10 +16,9 @@ from simclient.logs import CORE_LIMIT, CoreLogFile, LogFile, Noise
 from simclient_deployment import Control
 from waiting import until
 
-from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import Limits
+from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import MAX_SIZE
 
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
-LIMITS = Limits()  # The limits that the modules assume, so that both agree
 
 
 def test_a_log_file_follows_a_rename(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def sparse(path: Path, size: int) -> None:
         stream.truncate(size)
 
 
-@pytest.mark.parametrize(("size", "rotated"), [(LIMITS.web_max_size, False), (LIMITS.web_max_size + 1, True)])
+@pytest.mark.parametrize(("size", "rotated"), [(MAX_SIZE["web"], False), (MAX_SIZE["web"] + 1, True)])
 def test_web_logs_rotate_only_above_20_mb(tmp_path: Path, size: int, rotated: bool) -> None:
     box = Box(tmp_path, "web")
     sparse(box.logs / "access.log", size)
@@ -114,7 +113,7 @@ def test_web_logs_rotate_only_above_20_mb(tmp_path: Path, size: int, rotated: bo
 
 
 def test_modules_assume_the_core_limit_of_the_client() -> None:
-    assert LIMITS.core_max_size == CORE_LIMIT
+    assert MAX_SIZE["core"] == CORE_LIMIT
 
 
 def test_cleanup_keeps_the_newest_30_archives_of_each_log(tmp_path: Path) -> None:
@@ -143,10 +142,10 @@ def test_cleanup_archives_core_logs_except_the_current_one(tmp_path: Path) -> No
     assert [path.name for path in box.core.iterdir()] == ["wa-service-39.log"]
     left = sorted(path.name for path in box.archive.glob("wa-service*"))
     assert left == [f"wa-service-{number:02d}.log.gz" for number in range(9, 39)]
-    sparse(box.core / "wa-service-39.log", LIMITS.core_max_size)
+    sparse(box.core / "wa-service-39.log", MAX_SIZE["core"])
     assert box.cleanup().returncode == 0
     assert [path.name for path in box.core.iterdir()] == ["wa-service-39.log"]
-    sparse(box.core / "wa-service-39.log", LIMITS.core_max_size + 1)
+    sparse(box.core / "wa-service-39.log", MAX_SIZE["core"] + 1)
     assert box.cleanup().returncode == 0
     assert not list(box.core.iterdir())
 

@@ -85,6 +85,7 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
         "files": [file],
         "plans": {},
         "missing": {},
+        "docker": "",
         "services": {},
         **changes,
     }

@@ -308,7 +308,12 @@ class FakeDocker:
         if one.get("Health"):
             state["Health"] = {"Status": one["Health"], "FailingStreak": one.get("FailingStreak", 0)}
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))
-        return 200, dict(one, Name="/" + one["Name"], State=state, Config=config)
+        service = one["Labels"].get("com.docker.compose.service", "")
+        networks = {
+            key: {"NetworkID": key, "Aliases": one.get("Aliases", [service])} for key in one.get("Networks", ())
+        }
+        more = {"Config": config, "NetworkSettings": {"Networks": networks, **one.get("NetworkSettings", {})}}
+        return 200, dict(one, Name="/" + one["Name"], State=state, **more)
 
     def _changes(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
         one = self.find(key)

@@ -20,7 +20,7 @@ def sample(folder: Path) -> Lab:
     """A lab of two hosts and both databases that was never started. The path of its folder contains a space."""
     made = Lab("t1", home=folder / "home with a blank")
     made.options = Options(
-        hosts=[Host("h1"), Host("h2", "bare", "postgres")], engines=["mariadb", "postgres"], versions=list(VERSIONS)
+        hosts=[Host("h1"), Host("h2", "ready", "postgres")], engines=["mariadb", "postgres"], versions=list(VERSIONS)
     )
     made.choose_ports(up=())
     return made

@@ -71,6 +71,7 @@ class ObservedHost:
         facts = {**self.desired["client"]["identity"], "file": {}}
         self.hashes = {name: f"hash-of-{name}" for name in ("wacore", "waweb")}
         recorded = {**identity.wanted_identity(facts), inspection.HASHES: inspection.hashes_text(self.hashes)}
+        recorded[inspection.VERSION] = self.desired["client"]["version"]
         self.write(self.record, json.dumps(recorded), 0o640)
         engine.images.update({CORE: {}, WEB: {}})
         engine.networks[NETWORK] = {"Id": "n1"}

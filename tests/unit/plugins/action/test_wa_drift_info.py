@@ -24,15 +24,31 @@ GIVEN: dict[str, t.Any] = {
     "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
     "wa_client_compose_environment": {"API_TOKEN": SERVICE_KEY},
 }
-SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
+SYNCED = {name: {"state": "in_sync"} for name in (*desired.CONCERNS, "database")}
+
+
+class Connection:
+    """A connection with its options."""
+
+    def __init__(self, transport: str = "ssh", **options: str) -> None:
+        self.transport = transport
+        self.options = {"ssh_extra_args": "", "control_path_dir": "~/.ansible/cp", **options}
+
+    def get_option(self, name: str) -> str:
+        return self.options[name]
+
+    def set_option(self, name: str, value: str) -> None:
+        self.options[name] = value
 
 
 class Driver:
     """The action plugin with a module that returns one given result."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
+        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None, "hold": {}}
+        self.answer.update(record={"version": "2.53.4"}, record_changed=True)
         self.calls: list[dict[str, t.Any]] = []
+        self.check_mode = False
         self.lines: list[str] = []
         self.warnings: list[str] = []
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
@@ -41,9 +57,11 @@ class Driver:
         machines._placed.clear()
 
     def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
-        variables = inventory(**given).variables
+        variables = inventory(**{"wa_api_password": PASSWORD, **given}).variables
         action = object.__new__(wa_drift_info.ActionModule)
-        action._task = type("Task", (), {"args": arguments or {}})
+        action._task = type("Task", (), {"args": arguments or {}, "check_mode": self.check_mode})
+        action._loader = DataLoader()
+        action._connection = Connection("local")
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
         found: dict[str, t.Any] = action.run(None, {**variables})
@@ -70,18 +88,13 @@ def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
     assert (call["restart"], call["probe"]) == ("now", False)
     assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
     assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
-    expected = desired.for_comparison(inventory(**GIVEN), [])
+    expected = desired.for_comparison(inventory(wa_api_password=PASSWORD, **GIVEN), [])
     assert merged(call["desired"], call["secrets"]) == expected
 
 
 def test_a_host_in_sync_displays_no_line(driver: Driver) -> None:
     found = driver()
-    assert (found["drift"], found["trial_database"], found["restart"], found["members"]) == (
-        [],
-        False,
-        "now",
-        ["support"],
-    )
+    assert (found["drift"], found["restart"], found["members"]) == ([], "now", ["support"])
     assert (driver.lines, driver.warnings) == ([], [])
 
 
@@ -91,9 +104,9 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
         client={"state": "restart_pending", "pending": ["waweb waits"]},
     )
-    found = driver(wa_client_restart="window", wa_trial_database_image="mariadb:11")
+    found = driver(wa_client_restart="window")
     assert found["drift"] == ["host: cron does not run"]
-    assert (found["restart"], found["trial_database"]) == ("window", True)
+    assert found["restart"] == "window"
     assert driver.lines == [
         "support | host: cron does not run",
         "support | restart pending: wacore was created with another WA_DB_PORT",
@@ -101,6 +114,54 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         "support | warning: odd",
     ]
     assert driver.warnings == []
+
+
+HOLD = {"path": "/var/lib/waba/support.hold", "reason": "why", "since": "X", "old": False}
+BY_FILE = (
+    "held since X{} by /var/lib/waba/support.hold on support: why. No container of the client is started, restarted or stopped. "
+    "To end it: sudo rm /var/lib/waba/support.hold"
+)
+BY_INVENTORY = (
+    "held by wa_client_hold in the inventory: why. No container of the client is started, restarted or stopped. To end it: "
+    "remove wa_client_hold"
+)
+
+
+@pytest.mark.parametrize(
+    ("hold", "given", "line", "text"),
+    [
+        (HOLD, {}, BY_FILE.format(""), BY_FILE.format("")),
+        (
+            {**HOLD, "old": True},
+            {},
+            "warning: " + BY_FILE.format(" (for more than a week)"),
+            BY_FILE.format(" (for more than a week)"),
+        ),
+        ({}, {"wa_client_hold": "why"}, BY_INVENTORY, BY_INVENTORY),
+    ],
+)
+def test_a_hold_is_displayed_and_what_it_holds(
+    driver: Driver, hold: dict[str, t.Any], given: dict[str, t.Any], line: str, text: str
+) -> None:
+    driver.answer["hold"] = hold
+    driver.set_concerns(
+        client={"state": "drifted", "changes": ["F has another content"], "containers": ["wacore has exited"]}
+    )
+    found = driver(**given)
+    assert (found["held"], found["drift"]) == (text, ["client: F has another content"])
+    assert driver.lines == [
+        f"support | {line}",
+        "support | client: F has another content",
+        "support | held: wacore has exited",
+    ]
+
+
+def test_what_a_hold_holds_is_no_remaining_drift(driver: Driver) -> None:
+    driver.set_concerns(client={"state": "drifted", "containers": ["wacore has exited"]})
+    arguments = {"fail_on_drift": True}
+    assert driver(arguments)["drift"] == ["client: wacore has exited"]
+    assert "failed" not in driver(arguments, wa_client_hold="why")
+    assert "failed" not in driver(arguments, wa_drift={"hold": HOLD})  # as the first comparison has read it
 
 
 RESTART = "wacore was created with another WA_DB_PORT"
@@ -144,7 +205,7 @@ def test_an_unknown_variable_is_a_warning(driver: Driver) -> None:
         ),
         (
             {"wa_db_env_extra": "A=1"},
-            "support: wa_db_env_extra: no mapping; expected one. On the command line give all of ",
+            "support: wa_db_env_extra is text, but must be a mapping. On the command line give all of ",
         ),
         ({"wa_log_cleanup_hour": 24}, "support: wa_log_cleanup_hour: "),
         ({"wa_version": "latest"}, "support: version: 'latest' is no version of the client; expected "),
@@ -189,7 +250,84 @@ def test_fail_on_drift_fails_with_all_remaining_drifts(driver: Driver) -> None:
         "failed": True,
         "msg": "support: not as the inventory wants it: host: cron does not run. client: not known: Docker Engine: no answer.",
         "drift": left,
+        "alarms": [],
     }
+
+
+def test_the_reasons_of_the_restarts_that_were_due_are_given_to_be_recorded(driver: Driver) -> None:
+    first = {
+        **SYNCED,
+        "db_env": {"state": "drifted", "restarts": ["a"]},
+        "client": {"state": "drifted", "restarts": ["b"]},
+    }
+    driver({"fail_on_drift": True}, wa_drift={"concerns": first})
+    driver(wa_drift={"concerns": first})
+    assert [one.get("restarted") for one in driver.calls] == [["b", "a"], None]
+
+
+# Alarms: what no role corrects
+
+DEAD = {"state": "in_sync", "alarms": ["the client does not serve: not registered: coreapp."]}
+ALARM = "the client does not serve: not registered: coreapp"
+
+
+def test_an_alarm_is_displayed_and_is_no_drift(driver: Driver) -> None:
+    driver.set_concerns(health=DEAD)
+    assert driver()["drift"] == []
+    assert driver.lines == [f"support | alarm: {ALARM}"]
+
+
+def test_a_client_that_nobody_can_ask_is_named(driver: Driver) -> None:
+    driver.set_concerns(health={"state": "in_sync"})
+    driver(wa_api_password=None)
+    assert driver.lines == [
+        "support | not asked whether the client serves, here and where else neither wa_api_key nor wa_api_password is set. Set one"
+    ]
+    driver.lines.clear()
+    driver(wa_api_password=None, wa_api_key="k")
+    driver(wa_api_password=None, wa_client_api_new_password="p")
+    assert driver.lines == []
+
+
+@pytest.mark.parametrize(
+    ("skip_tags", "run_tags", "alarms"),
+    [([], ["all"], [ALARM]), ([], ["db_env"], [ALARM]), (["health"], ["all"], []), (["db_env"], ["all"], [ALARM])],
+)
+def test_an_alarm_that_is_left_is_returned(
+    driver: Driver, skip_tags: list[str], run_tags: list[str], alarms: list[str]
+) -> None:
+    driver.set_concerns(health=DEAD)
+    found = driver({"fail_on_drift": True}, ansible_run_tags=run_tags, ansible_skip_tags=skip_tags)
+    assert (found["alarms"], "failed" in found) == (alarms, False)
+
+
+def test_a_failure_names_the_alarms_too(driver: Driver) -> None:
+    driver.set_concerns(health=DEAD, host={"state": "drifted", "changes": ["cron does not run"]})
+    found = driver({"fail_on_drift": True})
+    assert found["msg"] == f"support: not as the inventory wants it: host: cron does not run. {ALARM}."
+
+
+@pytest.mark.parametrize(("plan", "alarms"), [([], [ALARM]), (["log_cleanup"], [ALARM]), (["db_env", "client"], [])])
+def test_check_mode_predicts_the_alarms_from_the_first_comparison(
+    driver: Driver, plan: list[str], alarms: list[str]
+) -> None:
+    driver.check_mode = True
+    found = driver({"fail_on_drift": True}, wa_drift={"concerns": {**SYNCED, "health": DEAD}}, __wa_plan=plan)
+    assert found == {"changed": False, "alarms": alarms}
+    assert driver.calls == []
+
+
+@pytest.mark.parametrize(
+    ("concern", "recorded"),
+    [("log_cleanup", True), ("automatic_gc", True), ("host", True), ("client", False), ("db_env", False)],
+)
+def test_only_a_failure_of_the_client_keeps_its_identity_from_being_recorded(
+    driver: Driver, concern: str, recorded: bool
+) -> None:
+    driver.set_concerns(**{concern: {"state": "drifted", "changes": ["the last log cleanup failed"]}})
+    found = driver({"fail_on_drift": True})
+    assert found["failed"]
+    assert found.get("record") == (driver.answer["record"] if recorded else None)
 
 
 # Unmanaged client containers
@@ -242,3 +380,28 @@ def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
     found = driver()
     assert found["concerns"]["host"]["state"] == "unknown"
     assert len(found["drift"]) == 2
+
+
+# SSH keep-alives
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "variables", "expected"),
+    [
+        ("ssh", "", {}, (f" {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp/waba")),
+        (
+            "ssh",
+            "-o ServerAliveInterval=60",
+            {"ansible_control_path_dir": "~/.ansible/cp"},
+            (f"-o ServerAliveInterval=60 {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp"),
+        ),
+        ("ssh", wa_drift_info.KEEP_ALIVE, {}, (wa_drift_info.KEEP_ALIVE, "~/.ansible/cp")),  # a task has set them
+        ("local", "", {}, ("", "~/.ansible/cp")),
+    ],
+)
+def test_a_lost_host_fails_soon(
+    transport: str, given: str, variables: dict[str, str], expected: tuple[str, str]
+) -> None:
+    connection = Connection(transport, ssh_extra_args=given)
+    wa_drift_info.keep_alive(connection, variables)
+    assert (connection.options["ssh_extra_args"], connection.options["control_path_dir"]) == expected

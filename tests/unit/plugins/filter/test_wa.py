@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.inventory.manager import InventoryManager
@@ -132,32 +133,6 @@ def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], ex
     assert wa.unfinished(result, "leader") == expected
 
 
-@pytest.mark.parametrize(
-    ("filter_name", "beside"),
-    [("replacement_refusal", "c has its configuration, registration included, on wadata,"), ("layer_refusal", "")],
-)
-def test_a_refusal_names_the_container_that_loses_its_registration(filter_name: str, beside: str) -> None:
-    kept, lost, mounted = (
-        {
-            "name": name,
-            "keeps_configuration": name != "b",
-            "configuration_mount": "wadata" if name == "c" else "",
-            "layer_media": "",
-        }
-        for name in "abc"
-    )
-    refusal = wa.FilterModule().filters()[filter_name]
-    assert refusal([kept]) == ""
-    assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
-    assert refusal([kept, mounted]).startswith(beside)
-    assert bool(refusal([mounted])) == bool(beside)
-
-
-def test_stale_line_names_container_and_keys() -> None:
-    line = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
-    assert line == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
-
-
 def test_failure_messages_contain_no_secret() -> None:
     message = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
     results = [
@@ -176,7 +151,7 @@ def test_failure_messages_contain_no_secret() -> None:
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
 DRIFTED = {"concerns": {"log_cleanup": {"state": "drifted", "changes": ["a"]}}, "restart": "now", "always": []}
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
 
 
 @pytest.mark.parametrize(
@@ -252,17 +227,22 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
     members = wa.FilterModule().filters()["client_members"]
     assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
         "rolling": True,
+        "hold": "",
         "moving": ["wacore"],
         "first": "h1",
         "versions": ["2.53.4"],
     }
-    assert members(hostvars, deployment, ["h3"], "h3", {}, [{"version": "2.49.1"}])["versions"] == ["2.49.1", "2.51.2"]
     assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
         "rolling": False,
+        "hold": "",
         "moving": [],
         "first": "h2",
         "versions": ["2.51.2"],
     }
+    lost = members(hostvars, deployment, ["h1"], "h1", {}, lost=["h2", "other"])
+    assert lost["hold"].startswith("h2 of the same deployment failed or cannot be reached; ")
+    hostvars["h2"]["__wa_host_found"] = found("running", "2.55.1")
+    assert members(hostvars, deployment, ["h2"], "h2", {}, result="__wa_host_found")["versions"] == ["2.55.1"]
 
 
 HOSTS = ["h1", "h2"]
@@ -276,21 +256,20 @@ IDENTITY: dict[str, t.Any] = {
     "file": {},
     "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
     "confirmed": None,
-    "replace": False,
     "mount_path": "/usr/local/wamedia",
     "folder": "",
 }
 
 
 def test_another_client_is_refused_from_the_results_of_all_members() -> None:
-    facts, hosts, groups = IDENTITY, HOSTS, GROUPS
+    facts, hosts = IDENTITY, HOSTS
     recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
     hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
     refusal = wa.FilterModule().filters()["client_identity_refusal"]
-    refused = refusal(facts, hostvars, groups, hosts, ["leader"])
+    refused = refusal(facts, hostvars, hosts, ["leader"])
     assert "leader h2 (as recorded on h2) would become h1" in refused
     # A member that is not in this run does not count.
-    assert refusal(facts, hostvars, groups, ["h1"], ["leader"]) == ""
+    assert refusal(facts, hostvars, ["h1"], ["leader"]) == ""
 
 
 def upgrade_verdict(
@@ -298,20 +277,30 @@ def upgrade_verdict(
 ) -> dict[str, t.Any]:
     kept = {"keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
     clients = [{**one, **kept} for one in CLIENTS]
-    facts = {**GOOD, "deployment": IDENTITY["deployment"], "identity": IDENTITY, "clients": clients, **changes}
+    facts = {
+        **GOOD,
+        "hooks": [],
+        "deployment": IDENTITY["deployment"],
+        "identity": IDENTITY,
+        "clients": clients,
+        **changes,
+    }
     found = wa.FilterModule().filters()["upgrade_verdict"](facts, hostvars, GROUPS, HOSTS, inspected)
     return t.cast("dict[str, t.Any]", found)
 
 
-def test_the_verdict_of_a_host_has_what_other_features_refuse() -> None:
+def test_the_verdict_of_a_host_has_what_other_features_refuse(tmp_path: Path) -> None:
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    assert upgrade_verdict(hostvars, hooks={"/srv/a.yml": ""})["failed"] == []
+    hook = tmp_path / "hook.yml"
+    hook.write_text("- debug:\n")
+    assert upgrade_verdict(hostvars, hooks=[str(hook)])["failed"] == []
+    hook.write_text("- meta: end_play\n")
     recorded = {"host": "h2", "leader": "h2", "project": "wa-a"}
     hostvars["h2"]["__wa_upgrade_host"] = {"identity": {"recorded": recorded}}
     loss = [{**CLIENTS[0], "keeps_configuration": False, "configuration_mount": "", "layer_media": ""}]
-    failed = upgrade_verdict(hostvars, hooks={"/srv/a.yml": "a: b"}, clients=loss)["failed"]
+    failed = upgrade_verdict(hostvars, hooks=[str(hook)], clients=loss)["failed"]
     assert [text.partition(" ")[0] for text in failed] == ["h1:"] * 3
-    assert "/srv/a.yml: no list of tasks." in failed[0]
+    assert f"{hook}: ansible.builtin.meta would end the upgrade" in failed[0]
     assert "leader h2 (as recorded on h2) would become h1" in failed[1]
     assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
 

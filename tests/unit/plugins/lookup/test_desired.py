@@ -17,10 +17,10 @@ from ansible_collections.waba.onprem.plugins.lookup.desired import LookupModule
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 
 
-def look_up(*terms: str, **given: t.Any) -> list[dict[str, t.Any]]:
+def look_up(*terms: str, **given: t.Any) -> list[t.Any]:
     ours = inventory(**given)
     lookup = LookupModule(loader=DataLoader(), templar=Templar(loader=DataLoader(), variables=ours.variables))
-    found: list[dict[str, t.Any]] = lookup.run([*terms], {**ours.variables})
+    found: list[t.Any] = lookup.run([*terms], {**ours.variables})
     return found
 
 
@@ -36,8 +36,8 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
         (
             "dbenv",
             {},
-            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, compose, project, checked_compose, "
-            "identity, removal",
+            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, layout, neighbours, "
+            "guard, refused_values, restart_allowed, api, compose, project, checked_compose, identity, removal, hold",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),
@@ -48,3 +48,40 @@ def test_an_error_names_the_wrong_variable(term: str, given: dict[str, t.Any], m
     with pytest.raises(AnsibleError) as error:
         look_up(term, **given)
     assert str(error.value).startswith(message)
+
+
+def test_the_deployment_of_another_host_is_returned() -> None:
+    ours = inventory()
+    hostvars = {**ours.variables["hostvars"], "other": {"wa_project_dir": "/srv/other"}}
+    given = {**ours.variables, "hostvars": hostvars, "groups": {"all": [*hostvars]}}
+    lookup = LookupModule(loader=DataLoader(), templar=Templar(loader=DataLoader(), variables=given))
+    (found,) = lookup.run(["deployment"], given, host="other")
+    assert (found["name"], found["project_dir"]) == ("other", "/srv/other")
+
+
+@pytest.mark.parametrize(
+    ("restart", "facts", "allowed"),
+    [
+        ("now", {}, True),
+        ("report", {}, False),
+        ("window", {}, False),
+        ("window", {"date_time": {"tz_offset": "+0000"}}, True),
+        ("window", {"date_time": {"tz_offset": "+0900"}}, False),
+    ],
+)
+def test_restarts_are_allowed_by_the_inventory_and_the_clock(
+    monkeypatch: pytest.MonkeyPatch, restart: str, facts: dict[str, t.Any], allowed: bool
+) -> None:
+    monkeypatch.setattr(desired.time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
+    assert look_up("restart_allowed", wa_client_restart=restart, ansible_facts=facts) == [allowed]
+
+
+def test_invalid_values_are_refused_by_name() -> None:
+    assert look_up("refused_values") == [[]]
+    ((one,),) = look_up("refused_values", wa_client_web_port=0)
+    assert one.startswith("wa_client_web_port: ")
+
+
+def test_the_images_and_services_of_the_client() -> None:
+    assert look_up("images") == [{"coreapp": "r.example.com/wa/coreapp", "web": "r.example.com/wa/web"}]
+    assert look_up("layout") == [{"support": ["web", "core1"]}]

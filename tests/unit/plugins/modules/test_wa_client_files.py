@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
 import typing as t
 from pathlib import Path
@@ -184,6 +185,12 @@ def settle(record: Path, hashes: t.Any, **options: t.Any) -> dict[str, t.Any]:
     return {"operation": "settle", "identity_file": str(record), "hashes": hashes, **options}
 
 
+def stamped(found: dict[str, str]) -> dict[str, str]:
+    """A record without its time stamp."""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["recorded"])
+    return {name: value for name, value in found.items() if name != "recorded"}
+
+
 @pytest.mark.parametrize(
     ("hashes", "text"),
     [
@@ -200,9 +207,10 @@ def test_the_hashes_of_the_containers_are_recorded_as_provision_does(
     record.write_text(inspection.record_text(before))
     record.chmod(mode)
     done = run_module(MODULE, settle(record, hashes))
-    assert (done["changed"], done["actions"]) == (False, [f"recorded the containers in {record}"])
-    assert record.read_text() == f"{to_nice_json({**before, 'hashes': text}, sort_keys=True)}\n"
-    assert inspection.record(str(record)) == {**before, "hashes": text}
+    assert (done["changed"], done["actions"]) == (False, [f"recorded the containers and their version in {record}"])
+    found = inspection.record(str(record))
+    assert record.read_text() == f"{to_nice_json(found, sort_keys=True)}\n"
+    assert stamped(found) == {**before, "hashes": text}
     assert inspection.proven_hashes(inspection.record(str(record))) == hashes
     assert stat.S_IMODE(record.stat().st_mode) == 0o640
     assert os.listdir(record.parent) == [record.name]
@@ -210,7 +218,9 @@ def test_the_hashes_of_the_containers_are_recorded_as_provision_does(
 
 def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -> None:
     hashes = {"waweb": "h2", "wacore": "h1"}
-    assert run_module(MODULE, settle(record, hashes))["actions"] == [f"recorded the containers in {record}"]
+    assert run_module(MODULE, settle(record, hashes))["actions"] == [
+        f"recorded the containers and their version in {record}"
+    ]
     before = as_it_is(record)
     for check in (True, False):
         done = run_module(MODULE, settle(record, hashes), check=check)
@@ -218,7 +228,11 @@ def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -
 
 
 @pytest.mark.parametrize(
-    "text", ['{"hashes": "wacore=h1", "a": "1"}', '{\n  "a": "1",\n  "hashes": "wacore=h1"\n}\n\n']
+    "text",
+    [
+        '{"hashes": "wacore=h1", "a": "1", "recorded": "then"}',
+        '{\n  "a": "1",\n  "hashes": "wacore=h1"\n}\n\n',
+    ],
 )
 def test_a_record_that_has_the_hashes_is_left_as_it_is(run_module: Run, record: Path, text: str) -> None:
     record.write_text(text)
@@ -232,11 +246,22 @@ def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run
     before = as_it_is(record)
     given = settle(record, {"wacore": "h1"}, files=[str(env)])
     predicted = run_module(MODULE, given, check=True)
-    assert predicted["actions"] == [f"removed {previous(env)}", f"recorded the containers in {record}"]
+    assert predicted["actions"] == [
+        f"removed {previous(env)}",
+        f"recorded the containers and their version in {record}",
+    ]
     assert (as_it_is(record), predicted["unproven"]) == (before, [str(env)])
     done = run_module(MODULE, given)
     assert (done["actions"], done["unproven"]) == (predicted["actions"], [])
-    assert inspection.record(str(record)) == {**RECORDED, "hashes": "wacore=h1"}
+    assert stamped(inspection.record(str(record))) == {**RECORDED, "hashes": "wacore=h1"}
+
+
+def test_the_version_is_recorded_with_the_definitions_of_its_tables(run_module: Run, record: Path) -> None:
+    for version, digest in (("2.51.2", "d51"), ("2.53.4", "d53")):
+        run_module(MODULE, settle(record, {"wacore": "h1"}, version=version, definitions=digest))
+    found = inspection.record(str(record))
+    assert (found["version"], found["schemas"]) == ("2.53.4", "2.51.2=d51 2.53.4=d53")
+    assert inspection.schemas(found) == {"2.51.2": "d51", "2.53.4": "d53"}
 
 
 @pytest.mark.parametrize("check", [False, True])

@@ -17,11 +17,11 @@ from fake_docker import FakeDocker, image_id
 from fake_probes import FakeProbes
 from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, ObservedHost
 
-from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
+from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 MODULE = "wa_drift_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -32,11 +32,9 @@ CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 
 @pytest.fixture
 def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObservedHost:
-    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
+    monkeypatch.setattr(requirements, "compose_problem", lambda _module: "")
     monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
-    monkeypatch.setattr(
-        requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
-    )
+    monkeypatch.setattr(requirements, "missing", lambda _module: {})
     monkeypatch.setattr(log_cleanup, "legacy_lines", lambda _places: [])
     return ObservedHost(engine, tmp_path)
 
@@ -68,12 +66,22 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "changed": False,
         "actions": [],
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
-        "requirements": {"missing": {}, "services": {}, "docker_refusal": ""},
+        "requirements": {"docker": "", "missing": {}, "install": [], "without_package": [], "services": {}},
         "unmanaged": [],
         "marker": "",
-        "hashes": "wacore=hash-of-wacore waweb=hash-of-waweb",
+        "database": {},
+        "record": {},
+        "record_changed": False,
+        "hold": {},
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
+
+
+def test_the_hold_in_the_file_beside_the_lock_is_read(host: ObservedHost, look: Look) -> None:
+    file = Path(host.desired["host"]["lock_file"]).with_suffix(".hold")
+    file.write_text("stopped by Ann\n", encoding="utf-8")
+    hold = look()["hold"]
+    assert (hold["path"], hold["reason"], hold["old"]) == (str(file), "stopped by Ann", False)
 
 
 def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> None:
@@ -104,6 +112,10 @@ def test_without_a_probe_only_get_requests_are_sent(host: ObservedHost, look: Lo
 
 def changes(*lines: str) -> dict[str, t.Any]:
     return {"state": "drifted", "changes": list(lines)}
+
+
+def containers(*lines: str) -> dict[str, t.Any]:
+    return {"state": "drifted", "containers": list(lines)}
 
 
 def restarts(*lines: str) -> dict[str, t.Any]:
@@ -175,12 +187,12 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
             "wa-a-waweb-1. Declare it in wa_db_env_extra, or remove the line"
         ),
     ),
-    ("client", lambda host: host.core.update(State="paused"), changes("wa-a-wacore-1 is paused")),
-    ("client", lambda host: host.core.update(State="exited"), changes("wa-a-wacore-1 has exited")),
+    ("client", lambda host: host.core.update(State="paused"), containers("wa-a-wacore-1 is paused")),
+    ("client", lambda host: host.core.update(State="exited"), containers("wa-a-wacore-1 has exited")),
     (
         "client",
         lambda host: host.engine.containers.pop(host.web["Id"]),
-        changes("wa-a-waweb-1 is missing"),
+        containers("wa-a-waweb-1 is missing"),
     ),
     (
         "client",
@@ -220,10 +232,12 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.record.unlink(),
-        changes(
-            "{}/state/client-a.json does not record the client that the inventory describes",
-            *(f"wa-a-{name}-1 is not recorded as created from the Compose file" for name in ("wacore", "waweb")),
-        ),
+        {
+            **changes("{}/state/client-a.json does not record the client that the inventory describes"),
+            **containers(
+                *(f"wa-a-{name}-1 is not recorded as created from the Compose file" for name in ("wacore", "waweb"))
+            ),
+        },
     ),
     (
         "client",
@@ -258,7 +272,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.web["HostConfig"]["RestartPolicy"].update(Name="no"),
-        changes("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
+        containers("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
     ),
     (
         "client",
@@ -268,7 +282,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.web.update(Health="unhealthy", FailingStreak=3),
-        changes("wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"),
+        containers("wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"),
     ),
     (
         "log_cleanup",
@@ -319,37 +333,26 @@ def test_a_client_of_another_compose_file_has_a_pending_recreation(host: Observe
     host.web["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
     assert look()["concerns"] == {**dict.fromkeys(CONCERNS, SYNCED), "client": pending(*OF_ANOTHER_FILE)}
     host.web["State"] = "exited"
-    finding = {**changes("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
+    finding = {**containers("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
     assert look()["concerns"]["client"] == finding
 
 
-@pytest.mark.parametrize("restart", ["now", "window", "report"])
-def test_a_client_of_another_compose_file_is_recreated_where_it_is_to_be_replaced(
-    host: ObservedHost, look: Look, restart: str
-) -> None:
+def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(host: ObservedHost, look: Look) -> None:
     from_another_file(host)
-    host.desired["client"]["replace_unmanaged"] = True
-    state = "drifted" if restart == "now" else "restart_pending"
-    found = look(restart=restart)["concerns"]
-    assert found == {**dict.fromkeys(CONCERNS, SYNCED), "client": {"state": state, "restarts": OF_ANOTHER_FILE}}
-
-
-@pytest.mark.parametrize("replace_unmanaged", [False, True])
-def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(
-    host: ObservedHost, look: Look, replace_unmanaged: bool
-) -> None:
-    from_another_file(host)
-    host.desired["client"]["replace_unmanaged"] = replace_unmanaged
     created_with(host.core, WA_DB_PORT="3307")
     line = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
-    assert look()["concerns"]["db_env"] == (restarts(line) if replace_unmanaged else pending(line))
+    assert look()["concerns"]["db_env"] == pending(line)
 
 
 def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, look: Look) -> None:
     host.record.unlink()
     done = look(fail_on_drift=True)
     assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
-    assert done["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
+    assert done["record_changed"]
+    assert done["record"]["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
+    host.write(host.record, json.dumps(done["record"]), 0o640)
+    again = look(fail_on_drift=True)
+    assert (again["record"], again["record_changed"]) == ({}, False)
 
 
 def test_drifts_of_all_concerns_are_reported_together(host: ObservedHost, look: Look) -> None:
@@ -360,7 +363,7 @@ def test_drifts_of_all_concerns_are_reported_together(host: ObservedHost, look: 
     write_env(host, WA_DB_PORT="3307")
     found = look(check=True)["concerns"]
     assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(CONCERNS, "drifted")
-    assert [one["changes"] for one in found.values()] == [
+    assert [one.get("changes") or one["containers"] for one in found.values()] == [
         [f"{host.project} has the mode 0755, expected 0750"],
         found["media_volume"]["changes"],
         ["set WA_DB_PORT"],
@@ -394,10 +397,9 @@ def test_an_unreachable_engine_does_not_hide_other_concerns(host: ObservedHost, 
             options["docker_host"] = address
     host.cron.chmod(0o666)
     found = look()["concerns"]
-    assert [one["state"] for one in found.values()] == ["drifted", "unknown", "unknown", "unknown", "drifted"]
-    (missing,) = found["host"]["changes"]
+    assert [one["state"] for one in found.values()] == ["unknown", "unknown", "unknown", "unknown", "drifted"]
     reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
-    assert missing.startswith(f"docker_engine is missing: {reason}")
+    assert found["host"]["error"].startswith(f"{reason}; expected an engine that answers. Start the Docker Engine")
     for name in ("media_volume", "db_env", "client"):
         assert found[name]["error"] == "Docker Engine: does not answer."  # the reason is in the finding of `host`
     assert found["log_cleanup"] == changes(f"{host.cron} has the mode 0666, expected 0644")

@@ -15,7 +15,6 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
-from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 MODULE = "wa_info"
@@ -135,21 +134,13 @@ def test_environment_keys_are_returned_without_values(engine: FakeDocker, run_mo
     assert "Canary" not in str(found)
 
 
-def test_a_host_without_any_container_engine_has_no_container(
-    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces())
-    options = {"gather": ["containers", "identity"], "docker_host": f"unix://{tmp_path}/none.sock"}
-    assert run_module(MODULE, options)["containers"] == []
-
-
-def test_an_engine_that_does_not_answer_is_an_error(
-    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces(("docker.io",)))
-    failed = run_module(MODULE, {"docker_host": f"unix://{tmp_path}/none.sock"})
-    assert "does not exist" in failed["msg"]
-    assert "role wa_host" in failed["msg"]
+@pytest.mark.parametrize("gather", ["containers", "images", "environment", "autostart"])
+def test_an_engine_that_does_not_answer_is_an_error(run_module: Run, tmp_path: Path, gather: str) -> None:
+    failed = run_module(MODULE, {"gather": [gather, "identity"], "docker_host": f"unix://{tmp_path}/none.sock"})
+    assert failed["msg"].startswith(
+        f"Docker Engine at unix://{tmp_path}/none.sock: the socket {tmp_path}/none.sock does not exist; "
+    )
+    assert "containers" not in failed
 
 
 def test_an_upgrade_that_holds_the_lock_is_reported(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
@@ -237,6 +228,32 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
         "identity_file": f"{tmp_path}/none",
     }
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}, "others": []}
+
+
+def test_what_forbids_a_start_is_reported(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("core-by-hand", "r/coreapp:v2.53.4", "", "", environment={**IDENTITY, "WA_DB_NAME_PREFIX": ""})
+    guard = {
+        "unmanaged": {"project": "a", "neighbours": [], "database": "", "names": ["core-by-hand"]},
+        "adopt": "ADOPT",
+        "single": True,
+        "starts": [],
+    }
+    found = run_module(MODULE, {"docker_host": engine.host, "guard": guard})["guard"]
+    assert (
+        "core-by-hand (r/coreapp:v2.53.4, outside Compose, running): containers of this client outside"
+        in found["refusal"]
+    )
+    assert (found["kept"], found["coreapps"]) == ("", [])
+    assert "guard" not in run_module(MODULE, {"docker_host": engine.host})
+
+
+def test_a_migration_without_a_client_that_runs_is_reported_by_project(engine: FakeDocker, run_module: Run) -> None:
+    for project, version in (("a", "v2.53.4"), ("b", "v2.51.2")):
+        engine.container(f"{project}-core", "r/coreapp:v2.51.2", project, "wacore", "exited", environment=IDENTITY)
+        engine.container(
+            f"{project}-upgrade", f"r/coreapp:{version}", project, "dbupgrade", "exited", environment=IDENTITY
+        )
+    assert run_module(MODULE, {"docker_host": engine.host})["orphan_migrations"] == {"a": "2.53.4"}
 
 
 def test_a_container_of_the_collection_is_recognised_by_its_label(engine: FakeDocker, run_module: Run) -> None:

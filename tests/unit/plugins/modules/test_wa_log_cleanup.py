@@ -5,37 +5,37 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
+import threading
 import typing as t
 from pathlib import Path
 
 import pytest
+from fake_docker import FakeExec, run_here
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker import exec as docker_exec
-from ansible_collections.waba.onprem.plugins.module_utils._logs import cleaner, measurement
+from ansible_collections.waba.onprem.plugins.module_utils._logs import cleaner, retention
 
 MODULE = "wa_log_cleanup"
-SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
 
 
 @pytest.fixture
-def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
-    """Options for the fake engine, which runs commands on this host. Logs, lock and state file are in the test's folder."""
-    monkeypatch.setattr(cleaner, "LOCK_DIR", str(tmp_path))
-    archive = tmp_path / "logs" / "archive"
-    archive.mkdir(parents=True)
+def archive(tmp_path: Path) -> Path:
+    """A folder of four archives."""
+    folder = tmp_path / "logs" / "archive"
+    folder.mkdir(parents=True)
     for number in range(4):
-        (archive / f"wa-service-{number}.log.gz").write_text("x" * number)
-    return {
-        "docker_host": engine.host,
-        "project": "biz",
-        "log_paths": [str(tmp_path / "logs")],
-        "command": f"rm -f {archive}/wa-service-0.log.gz",
-        "keep": 3,
-        "state_file": str(tmp_path / "live.json"),
-    }
+        (folder / f"wa-service-{number}.log.gz").write_text("x" * number)
+    return folder
+
+
+@pytest.fixture
+def options(engine: t.Any, tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
+    """Options for the fake engine, which runs commands on this host. Logs and lock are in the test's folder."""
+    monkeypatch.setattr(cleaner, "LOCK_DIR", str(tmp_path))
+    monkeypatch.setattr(retention, "FOLDERS", (str(tmp_path / "logs"),))
+    monkeypatch.setattr(retention, "KEEP", 3)
+    monkeypatch.setattr(retention, "COMMAND", ("rm", "-f", f"{archive}/wa-service-0.log.gz"))
+    return {"docker_host": engine.host, "project": "biz"}
 
 
 def requests(engine: t.Any) -> list[str]:
@@ -61,19 +61,6 @@ def test_each_container_costs_one_inspect_and_one_exec(
     assert requests(engine) == sorted(expected)
 
 
-def test_a_named_container_costs_no_list_request(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """A container given by name needs no list request."""
-    engine.container("biz-wacore-1")
-    run_module(MODULE, dict(options, containers=["biz-wacore-1"]), check=True)
-    assert requests(engine) == [
-        "GET /containers/biz-wacore-1/json",
-        "GET /containers/json",
-        "GET /exec/json",
-        "POST /containers/exec",
-        "POST /exec/start",
-    ]
-
-
 def test_a_cleanup_is_predicted_done_and_then_unchanged(
     engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
 ) -> None:
@@ -88,7 +75,6 @@ def test_a_cleanup_is_predicted_done_and_then_unchanged(
     assert done["changed"]
     assert not run_module(MODULE, options)["changed"]
     assert not run_module(MODULE, options, check=True)["changed"]
-    assert not (tmp_path / "live.json").exists()
 
 
 def test_only_running_containers_are_cleaned(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
@@ -129,79 +115,42 @@ def test_an_error_of_the_engine_is_in_the_message(engine: t.Any, run_module: t.A
     assert "out of memory" in result["msg"]
 
 
-def test_an_invalid_state_file_is_replaced(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
+def test_many_containers_are_cleaned_at_the_same_time(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any]
 ) -> None:
-    """An unreadable state file counts as empty and is written again."""
-    engine.container("biz-wacore-1")
-    (tmp_path / "live.json").write_text("[[[")
+    """Each cleanup waits until all have begun."""
+    together = threading.Barrier(5, timeout=20)
+    for number in range(5):
+        engine.container(f"biz-wacore-{number}")
+
+    def run(command: FakeExec) -> int:
+        together.wait()
+        return run_here(command)
+
+    engine.on_exec = run
     assert not run_module(MODULE, options).get("failed")
-    assert json.loads((tmp_path / "live.json").read_text()) == {}
 
 
-def test_a_partial_run_keeps_the_state_of_other_containers(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
-) -> None:
-    """The state of a container that is not measured now is kept; that of a removed container is dropped."""
-    engine.container("biz-wacore-1")
-    other = engine.container("biz-wacore-2", state="paused")["Id"]
-    state = tmp_path / "live.json"
-    state.write_text(json.dumps({other: ["/a.log"], "gone": ["/b.log"], "odd": 7}))
-    assert not run_module(MODULE, dict(options, containers=["biz-wacore-1"])).get("failed")
-    assert json.loads(state.read_text()) == {other: ["/a.log"], "gone": ["/b.log"]}
-    run_module(MODULE, options)
-    assert json.loads(state.read_text()) == {other: ["/a.log"]}
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("live")) == ["live.json"]
-
-
-def test_a_state_file_that_cannot_be_written_is_a_warning(
+def test_a_lock_that_cannot_be_made_is_a_warning(
     engine: t.Any,
     run_module: t.Any,
     options: dict[str, t.Any],
     tmp_path: Path,
-    warned: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    warned: list[str],
 ) -> None:
-    """The cleanup itself was done. The temporary file of a killed run does not interfere, and none is left."""
     engine.container("biz-wacore-1")
-    (tmp_path / "logs" / "web.log").write_text("x" * 2000)
-    small = dict(options, core_max_size=1000)
-    assert not run_module(MODULE, small).get("failed")
-    assert warned == []
-    known = (tmp_path / "live.json").read_text()
-    assert list(json.loads(known).values()) == [[f"{tmp_path}/logs/web.log"]]
-
-    def full(*_given: t.Any, **_more: t.Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    assert not run_module(MODULE, small).get("failed")
-    assert len([text for text in warned if "live.json cannot be written (No space left on device)" in text]) == 1
-    assert (tmp_path / "live.json").read_text() == known
-    assert [path.name for path in tmp_path.iterdir() if "live.json" in path.name] == ["live.json"]
-
-
-def test_unknown_free_space_is_a_warning(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, warned: list[str]
-) -> None:
-    """Without df in the image, min_free cannot be checked, and a warning reports it."""
-    engine.container("biz-wacore-1")
-    script = measurement.MEASURE_SCRIPT
-    monkeypatch.setattr(measurement, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
-    result = run_module(MODULE, dict(options, min_free="1K"), check=True)
-    assert not result.get("failed"), result
-    assert warned == ["it is unknown whether 1K are free, because df is missing: biz-wacore-1"]
+    monkeypatch.setattr(cleaner, "LOCK_DIR", f"{tmp_path}/none")
+    assert not run_module(MODULE, options).get("failed")
+    path = f"{tmp_path}/none/wa-log-cleanup-biz.lock"
+    assert warned == [f"{path} cannot be locked (No such file or directory): the cron job may clean at the same time"]
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"log_paths": ["logs"]}, "absolute paths"),
-        ({"command": "a 'b"}, "a command line"),
-        ({"workers": 0}, "at least 1"),
         ({"timeout": "soon"}, "no duration"),
-        ({"keep": -1}, "at least 1 and 0"),
-        ({"web_max_size": "big"}, "no size"),
+        ({"timeout": "0"}, "at least a second"),
         ({"docker_host": "unix:///nowhere.sock"}, "does not exist"),
     ],
 )
@@ -217,36 +166,30 @@ def test_invalid_options_fail_before_anything_is_cleaned(
 
 
 def test_a_nonzero_exit_code_alone_is_a_warning(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], warned: list[str]
+    engine: t.Any,
+    run_module: t.Any,
+    options: dict[str, t.Any],
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    warned: list[str],
 ) -> None:
     """If all rules hold, the logs are clean whatever the vendor's script returns. Its last lines are reported either way."""
     engine.container("biz-wacore-1", environment={"WA_DB_PASSWORD": "canary-Pa55"})
     script = "echo one; echo; echo as canary-Pa55; exit 3"
-    command = options["command"]
-    done = run_module(MODULE, dict(options, command=f"sh -c '{command}; {script}'"))
+    monkeypatch.setattr(retention, "COMMAND", ("sh", "-c", f"rm {archive}/wa-service-0.log.gz; {script}"))
+    done = run_module(MODULE, options)
     assert not done.get("failed"), done
     assert [(one["status"], one["rc"]) for one in done["containers"]] == [("cleaned", 3)]
     assert warned == [
         "biz-wacore-1: the cleanup ended with exit code 3, but all rotation rules hold: one | as <hidden>"
     ]
-    refused = run_module(MODULE, dict(options, keep=1, command=f"sh -c '{script}'"))
+    monkeypatch.setattr(retention, "COMMAND", ("sh", "-c", script))
+    monkeypatch.setattr(retention, "KEEP", 1)
+    refused = run_module(MODULE, options)
     assert refused["failures"] == [
-        "biz-wacore-1: the cleanup failed (exit code 3), "
-        f"2 more than the 1 archives to keep in {options['log_paths'][0]}/archive: one | as <hidden>"
+        f"biz-wacore-1: the cleanup failed (exit code 3), 2 more than the 1 archives to keep in {archive}: one | as <hidden>"
     ]
     assert "canary" not in json.dumps(refused)
-    missing = run_module(MODULE, dict(options, command="/nowhere/cleanup.sh"))
+    monkeypatch.setattr(retention, "COMMAND", ("/nowhere/cleanup.sh",))
+    missing = run_module(MODULE, options)
     assert missing["failures"][0].startswith("biz-wacore-1: /nowhere/cleanup.sh cannot be run (exit code 127): ")
-
-
-def test_the_cron_job_and_the_module_share_one_supervisor() -> None:
-    """The cron job's script contains the same supervisor, character for character."""
-    text = SCRIPT.read_text()
-    assert text.partition("supervisor='\n")[2].partition("\n'\n")[0] == docker_exec._SUPERVISOR.strip("\n")
-
-
-def test_the_cron_job_needs_no_temporary_file() -> None:
-    """A shell may write a here-document to a temporary file, which fails on a full disk."""
-    text = SCRIPT.read_text()
-    assert "<<" not in text
-    assert "/tmp" not in text

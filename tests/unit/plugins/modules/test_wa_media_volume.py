@@ -113,7 +113,10 @@ def test_no_empty_volume_is_created_beside_the_mounted_one(
     engine.container("biz-wacore-1", volume="biz_media", state=state)
     failed = run_module(MODULE, options(engine, probe=probe), check=check)
     assert failed["failed"]
-    assert "media_volume biz_media (biz-wacore-1) would become biz_m. Lost from sight: all media" in failed["msg"]
+    assert (
+        "media_volume biz_media (biz-wacore-1) would become biz_m. All media in biz_media would not be used; "
+        in failed["msg"]
+    )
     assert 'confirm_identity: {"media_volume": "biz_m"}' in failed["msg"]
     assert "recreate" not in failed["msg"]
     assert sorted(engine.volumes) == ["biz_media"]

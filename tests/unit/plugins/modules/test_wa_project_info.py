@@ -292,8 +292,8 @@ def test_a_service_that_waits_while_another_is_recreated_is_no_other_service(eng
 
 
 def test_an_unknown_way_to_recreate_is_refused(run_module: Run) -> None:
-    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}", "recreate": "never"}
-    assert run_module(MODULE, given)["msg"] == "value of recreate must be one of: auto, later, got: never"
+    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}", "recreate": "always"}
+    assert run_module(MODULE, given)["msg"] == "value of recreate must be one of: auto, later, never, got: always"
 
 
 def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info: Run) -> None:
@@ -639,6 +639,6 @@ def test_a_manually_changed_restart_policy_is_corrected(
     one = add_container(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
     one["HostConfig"] = {"RestartPolicy": {"Name": policy}}
     found = info({"core": body})
-    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted} for wanted in expected]
+    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted, "retries": 0} for wanted in expected]
     lines = [f"update wa-a-core-1 (restart policy {wanted})" for wanted in expected]
     assert found["changes"] == (["start wa-a-core-1 (has exited)"] if one["State"] == "exited" else []) + lines

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
@@ -21,6 +23,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 HOSTS = ("a.example.com", "b.example.com", "c.example.com")
 SHARED: dict[str, t.Any] = {
@@ -46,7 +50,6 @@ RICH: dict[str, t.Any] = {
     "wa_media_volume_min_free": "5G",
     "wa_media_volume_require_mountpoint": True,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
-    "wa_client_replace_unmanaged": True,
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
     "wa_api_password": PASSWORD,
@@ -70,6 +73,7 @@ def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t
 def test_the_host_of_a_single_client() -> None:
     assert desired.host(inventory()) == {
         "database_engine": "MYSQL",
+        "cron": True,
         "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
         "lock_file": "/var/lib/waba/support.lock",
         "compose_file": "/opt/waba/support/compose.yml",
@@ -79,6 +83,7 @@ def test_the_host_of_a_single_client() -> None:
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
     assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
+    assert not desired.host(inventory(wa_log_cleanup_state="absent"))["cron"]  # no job of ours
 
 
 def test_the_db_env_of_a_single_client() -> None:
@@ -137,19 +142,10 @@ def test_the_client_of_a_single_host() -> None:
         "media_folder": "",
         "container_names": [],
         "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-        "replace_unmanaged": False,
-        "accept_unknown": False,
     }
     assert {key: found[key] for key in expected} == expected
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
     assert {"secret_files", "keep_adopted"} & {*found} == set()
-
-
-@pytest.mark.parametrize(("value", "expected"), [("yes", True), (True, True), ("false", False), (False, False)])
-def test_whether_containers_of_another_compose_file_are_replaced(value: t.Any, expected: bool) -> None:
-    given: dict[str, t.Any] = {"wa_client_replace_unmanaged": value}
-    assert desired.client(inventory(**given))["replace_unmanaged"] is expected
-    assert for_comparison(**given)["client"]["replace_unmanaged"] is expected
 
 
 def test_the_comparison_gets_services_and_neighbours() -> None:
@@ -157,7 +153,6 @@ def test_the_comparison_gets_services_and_neighbours() -> None:
     assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
-    assert found["replace_unmanaged"] is False
     assert {"document", "keep_adopted", "database", "project_dir"} & {*found} == set()
     assert {key for one in found["services"] for key in one} == {
         *("name", "image", "definition", "count", "restart", "networks")
@@ -191,13 +186,12 @@ def test_the_facts_by_which_a_client_is_recognised() -> None:
     assert desired.identity_facts(inventory()) == {
         **desired.identity(inventory()),
         "confirmed": None,
-        "replace": False,
         "mount_path": "/usr/local/wamedia",
         "folder": "",
     }
-    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}, "wa_client_replace_unmanaged": "yes"}
+    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}}
     found = desired.identity_facts(inventory(**given))
-    assert (found["confirmed"], found["replace"]) == ({"port": 1}, True)
+    assert found["confirmed"] == {"port": 1}
 
 
 @pytest.mark.parametrize(
@@ -219,22 +213,20 @@ def test_what_the_removal_takes_away() -> None:
         "files": [],
         "folders": ["/opt/waba/support", "/var/lib/waba", "/opt/waba"],
     }
-    roles = ("client", "db_env", "log_cleanup", "trial_database")
+    roles = ("client", "db_env", "log_cleanup")
     found = desired.removal(inventory(wa_project_dir="/srv/wa", **{f"wa_{name}_state": "absent" for name in roles}))
     assert found == {
         "files": [
             "/srv/wa/compose.yml",
             "/srv/wa/compose.yml.previous",
             "/srv/wa/compose.env",
+            "/var/lib/waba/restarts-support.json",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
             "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
-            "/var/lib/waba/log-cleanup-live-wa-support.json",
-            "/srv/wa/trial-database/compose.yml",
-            "/srv/wa/trial-database/database.env",
         ],
-        "folders": ["/srv/wa/trial-database", "/srv/wa", "/var/lib/waba"],
+        "folders": ["/srv/wa", "/var/lib/waba"],
     }
 
 
@@ -242,6 +234,20 @@ def test_a_client_outside_compose_has_no_files() -> None:
     found = desired.client(inventory(wa_project="", wa_client_container_names=["biz_core"]))
     assert (found["project"], found["files"], found["kept_files"]) == ("", [], [])
     assert found["container_names"] == ["biz_core"]
+
+
+def test_a_hold_of_any_member_is_the_deployments() -> None:
+    file = {"path": "/var/lib/waba/support.hold", "reason": "why", "since": "X", "old": False}
+    members = ("h1", "h2", "h3")
+    ours = inventory("h1", members)
+    assert (desired.hold(ours), desired.hold(ours, {})) == ("", "")
+    ours.variables["hostvars"]["h3"]["wa_client_result"] = {"hold": file}
+    assert desired.hold(ours).startswith("held since X by /var/lib/waba/support.hold on h3: why. ")
+    assert desired.hold(ours, {}) == ""  # the first comparison knows its own host only
+    assert desired.hold(ours, file).startswith("held since X by /var/lib/waba/support.hold on h1: why. ")
+    ours.variables["hostvars"]["h2"]["wa_client_hold"] = "audit"
+    assert desired.hold(ours, file).startswith("held by wa_client_hold in the inventory: audit. ")
+    assert desired.hold(inventory("h1", members, wa_client_hold=" ")) == ""
 
 
 def test_three_hosts_are_one_client() -> None:
@@ -272,9 +278,13 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
             "api_validate_certs": False,
             "api_timeout": "10s",
             "restart_marker": "/var/lib/waba/gc-support.restart",
+            "members": [*HOSTS],
+            "absent": [],
             "refused_login_file": "/var/lib/waba/api-login-support.json",
         },
     }
+    limited = inventory("b.example.com", HOSTS, **given, ansible_play_hosts=["a.example.com", "b.example.com"])
+    assert desired.automatic_gc(limited)["absent"] == ["c.example.com"]
     assert "automatic_gc" not in for_comparison()
     for state in ("wa_client_state", "wa_message_gc_state"):
         assert "automatic_gc" not in for_comparison("b.example.com", HOSTS, **given, **{state: "absent"})
@@ -286,11 +296,62 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
     }
 
 
+def test_only_the_leader_asks_whether_the_client_serves() -> None:
+    given = {**SHARED, "wa_api_password": PASSWORD, "wa_api_key": "k"}
+    found = {name: for_comparison(name, HOSTS, **given).get("health") for name in HOSTS}
+    assert found == {
+        "a.example.com": None,
+        "c.example.com": None,
+        "b.example.com": {
+            "project": "wa-support",
+            "container_names": [],
+            "topology": "high_availability",
+            "api_url": "https://127.0.0.1:9090",
+            "api_key": "k",
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "api_timeout": "55s",  # three Coreapps and two masters
+            "refused_login_file": "/var/lib/waba/api-login-support.json",
+        },
+    }
+    single = for_comparison(wa_client_api_new_password="New-Pw")["health"]
+    assert (single["api_timeout"], single["first_login"], "shards" in single) == ("15s", True, False)
+    assert "health" not in for_comparison(wa_client_state="absent")
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "api_host", "url"),
+    [
+        ("b.example.com", {}, "b.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_port": 9190}, "a.example.com", "https://127.0.0.1:9190"),
+        ("a.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "a.example.com", "https://192.0.2.7:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "0.0.0.0"}, "a.example.com", "https://127.0.0.1:9090"),
+        ("a.example.com", {"wa_client_web_bind_address": "::"}, "a.example.com", "https://[::1]:9090"),
+        (
+            "a.example.com",
+            {"wa_client_web_bind_address": "[2001:db8::7]"},
+            "a.example.com",
+            "https://[2001:db8::7]:9090",
+        ),
+        ("a.example.com", {"wa_api_url": "https://lb"}, "b.example.com", "https://lb"),
+        # Without a Webapp of its own: the leader's, at the leader's address.
+        ("c.example.com", {"wa_client_web_bind_address": "192.0.2.7"}, "b.example.com", "https://192.0.2.7:9090"),
+    ],
+)
+def test_the_address_of_the_api(host: str, given: dict[str, t.Any], api_host: str, url: str) -> None:
+    ours = inventory(host, HOSTS, **SHARED, **given)
+    for name, services in zip(HOSTS, (["web", "core1"], ["web", "core2", "master1"], ["core3", "master2"])):
+        ours.variables["hostvars"][name]["wa_client_services"] = services
+    assert (desired.api_host(ours), desired.api(ours)["api_url"]) == (api_host, url)
+    assert desired.api(ours)["api_validate_certs"] is ("wa_api_url" in given)
+
+
 def test_the_log_cleanup() -> None:
     found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
     script, cron = found["files"]
     assert (script["path"], script["mode"], script["owner"]) == ("/usr/local/sbin/wa-log-cleanup", "0755", "root")
-    assert script["content"].startswith("#!")
+    assert script["content"] == job_script.script()
     assert cron == {
         "path": "/etc/cron.d/wa-support-log-cleanup",
         "content": "#Ansible: waba.onprem log cleanup of wa-support\n"
@@ -309,13 +370,10 @@ def test_the_log_cleanup() -> None:
 @pytest.mark.parametrize(
     ("given", "options"),
     [
-        ({"wa_log_cleanup_timeout": "5m", "wa_log_cleanup_keep": "30"}, {}),
+        ({"wa_log_cleanup_timeout": "5m"}, {}),
         ({"wa_log_cleanup_timeout": 600}, {"-t": "600s"}),
-        ({"wa_log_cleanup_keep": 7}, {"-k": 7}),
         ({"wa_log_cleanup_metrics_file": "/var//m.prom"}, {"-m": "/var/m.prom"}),
-        ({"wa_log_cleanup_command": "/bin/true"}, {"-c": "/bin/true"}),
-        ({"wa_log_cleanup_log_paths": "/a,/b"}, {"-d": "/a:/b"}),
-        ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": "m/core m/web"}),
+        ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": '{"coreapp":"m/core","web":"m/web"}'}),
         ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
     ],
 )
@@ -327,8 +385,8 @@ def test_only_options_that_differ_from_the_scripts_defaults_are_written(
 
 
 def test_special_characters_of_cron_and_shell_are_quoted() -> None:
-    line = desired.cron_text(inventory(wa_log_cleanup_command="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
-    assert " -c '/opt/a b/\\%m' " in line
+    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
+    assert " -m '/opt/a b/\\%m' " in line
     assert line.splitlines()[1].startswith("1,2 3 * * * root ")
     with pytest.raises(WaError) as error:
         desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
@@ -350,7 +408,14 @@ def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], data
 
 @pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
 def test_of_an_absent_concern_only_what_is_left_is_compared(absent: str) -> None:
-    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS, "removal"} - {absent}
+    # Without a client nobody asks for its health, and without a db.env nobody asks its database.
+    gone = {"client": {"client", "health", "database"}, "db_env": {"db_env", "database"}}.get(absent, {absent})
+    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {
+        *desired.CONCERNS,
+        "health",
+        "database",
+        "removal",
+    } - gone
 
 
 def test_what_is_compared_of_absent_concerns() -> None:
@@ -358,7 +423,6 @@ def test_what_is_compared_of_absent_concerns() -> None:
         "files": [
             "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
-            "/var/lib/waba/log-cleanup-live-wa-support.json",
         ],
         "folders": [],
         "project": "wa-support",
@@ -729,3 +793,26 @@ def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
     found = desired.checked_compose(inventory(wa_topology="ring"))
     assert found["compose"] == {}
     assert found["refusal"].startswith("deployment support: wa_topology: 'ring' is unknown; expected one of: single")
+
+
+def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory() -> None:
+    ours = inventory(wa_client_skip=["unknown_clients"], wa_client_container_names="x,y")
+    here = {**ours.variables["hostvars"]["support"], "ansible_host": "m"}
+    other = {**here, "wa_client_web_port": 9191, "wa_db_env_name_prefix": "c_"}
+    hostvars = {"support": here, "c": other, "d": {**other, "ansible_host": "n"}}
+    variables = {**ours.variables, **here, "hostvars": hostvars, "groups": {"all": [*hostvars]}}
+    found = desired.guard(Inventory(variables, Templar(loader=DataLoader(), variables=variables).template))
+    assert found == {
+        "unmanaged": {
+            "project": "wa-support",
+            "neighbours": ["wa-c"],
+            "database": "db.example.com:3306/",
+            "ports": [9090],
+            "known": [["wa-c", "db.example.com:3306/c_"], ["wa-d", "db.example.com:3306/c_"]],
+            "names": ["wa-support-wacore-1", "wa-support-waweb-1"],
+            "accepted": True,
+        },
+        "adopt": "ansible-playbook --limit support waba.onprem.adopt -e wa_adopt_dir=./adopted",
+        "single": True,
+        "starts": ["x", "y"],
+    }

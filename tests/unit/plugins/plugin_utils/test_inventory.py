@@ -122,12 +122,12 @@ def test_unknown_names_are_reported_in_order() -> None:
     [
         ({}, []),
         ({"wa_db_env_extra": {"A": "1"}, "wa_images": {"web": "r/web"}}, []),
-        ({"wa_db_env_extra": "A=1"}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
-        ({"wa_db_env_extra": '{"A": 1}'}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
-        ({"wa_db_env_extra": ["A"]}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
+        ({"wa_db_env_extra": "A=1"}, [f"wa_db_env_extra is text, but must be a mapping. {JSON}"]),
+        ({"wa_db_env_extra": '{"A": 1}'}, [f"wa_db_env_extra is text, but must be a mapping. {JSON}"]),
+        ({"wa_db_env_extra": ["A"]}, [f"wa_db_env_extra is a list, but must be a mapping. {JSON}"]),
         (
             {"wa_images": "r/web", "wa_confirm_identity": "port=1", "wa_log_cleanup_hour": 24},
-            [f"wa_confirm_identity, wa_images: no mapping; expected one. {JSON}"],
+            [f"wa_confirm_identity is text, but must be a mapping; wa_images is text, but must be a mapping. {JSON}"],
         ),
         ({"wa_db_env_extra": OMIT}, []),
         (
@@ -147,7 +147,7 @@ def test_unknown_names_are_reported_in_order() -> None:
                 "wa_log_cleanup_hour: 24; expected a number from 0 to 23, or what cron takes for several. Such as 3, or 2,14"
             ],
         ),
-        ({"wa_client_web_port": "9090", "wa_log_cleanup_keep": "7"}, []),
+        ({"wa_client_web_port": "9090", "wa_upgrade_max_messages": "7"}, []),
         (
             {"wa_upgrade_drain_timeout": "soon"},
             ["wa_upgrade_drain_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],

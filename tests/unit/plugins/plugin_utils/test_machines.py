@@ -25,10 +25,10 @@ GROUPS = {"all": list(HOSTVARS)}
 
 @pytest.fixture(autouse=True)
 def forget() -> t.Iterator[None]:
-    for kept in (machines._placed, machines._databases):
+    for kept in (machines._placed, machines._databases, machines._sharing):
         kept.clear()
     yield
-    for kept in (machines._placed, machines._databases):
+    for kept in (machines._placed, machines._databases, machines._sharing):
         kept.clear()
 
 
@@ -103,27 +103,27 @@ def test_databases_of_other_deployments_are_listed(read: bool) -> None:
     assert machines.databases_of_others(hostvars, "c", groups) == [["wa-a", "db:3307/a_"]]
 
 
-def test_containers_outside_the_project_are_sorted_with_the_facts_of_the_inventory() -> None:
-    hostvars: dict[str, dict[str, t.Any]] = {
-        "a": {"wa_db_env_hostname": "db"},
-        "b": {
-            "wa_db_env_hostname": "db",
-            "wa_db_env_name_prefix": "b_",
-            "ansible_host": "a",
-            "wa_client_web_port": 9091,
-        },
-    }
-    groups = {"all": list(hostvars)}
-    desired = {
-        "project": "wa-a",
-        "database": "db:3306/",
-        "services": [{"ports": [{"outside": 9090}]}],
-        "compose_container_names": ["wa-a-waweb-1"],
-        "accept_unknown": False,
-    }
-    common = {"one_shot": False, "state": "running", "role": "core", "image": "core", "ports": []}
-    own = {"name": "core", "project": "", "database": "db:3306/", **common}
-    other = {"name": "theirs", "project": "wa-b", "database": "db:3306/b_", **common}
-    unknown = {"name": "third", "project": "x", "database": "other:3306/", **common}
-    found = machines.sort_unmanaged([own, other, unknown], desired, hostvars, "a", groups)
-    assert found == {"replaceable": [own], "others": [], "unknown": [unknown], "refusal": ""}
+@pytest.mark.parametrize("port", [22, "22"])
+def test_ssh_s_own_port_is_no_other_machine(port: int | str) -> None:
+    hostvars = {"a": {"ansible_host": "H.example.com"}, "b": {"ansible_host": "h.example.com", "ansible_port": port}}
+    with pytest.raises(WaError, match="hosts a and b: one machine and the same API port 9090"):
+        machines.neighbours(hostvars, "a", {"all": ["a", "b"]})
+
+
+def test_two_deployments_of_a_machine_have_a_database_each() -> None:
+    server = {"ansible_host": "192.0.2.1", "wa_db_env_hostname": "db"}
+    hostvars: dict[str, dict[str, t.Any]] = {"a": server, "b": {**server, "wa_client_web_port": 9091}}
+    with pytest.raises(WaError, match="hosts a and b: one machine and the same database db:3306/"):
+        machines.neighbours(hostvars, "a", {"all": ["a", "b"]})
+    hostvars["b"]["wa_db_env_name_prefix"] = "b_"
+    assert machines.neighbours(hostvars, "a", {"all": ["a", "b"]}) == ["wa-b"]
+
+
+@pytest.mark.parametrize("name", [12, ["x"], {"a": 1}, True])
+def test_a_deployment_that_is_no_text_is_the_error_of_its_host(name: t.Any) -> None:
+    hostvars = {"a": {"wa_db_env_hostname": "db"}, "b": {"wa_deployment": name, "wa_db_env_hostname": "db"}}
+    machines.read(hostvars, {"all": ["a", "b"]})
+    assert machines.sharing_database(hostvars, "a", {"all": ["a", "b"]}) == []
+    assert machines.databases_of_others(hostvars, "a", {"all": ["a", "b"]}) == (
+        [["wa-12", "db:3306/"]] if name == 12 else []
+    )

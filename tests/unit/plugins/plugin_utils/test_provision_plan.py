@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
-SYNCED = {name: {"state": "in_sync"} for name in ALL if name not in ("trial_database", "removal")}
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+SYNCED = {name: {"state": "in_sync"} for name in ALL if name != "removal"}
 CHANGED = {"state": "drifted", "changes": ["a"]}
 UNKNOWN = {"state": "unknown", "error": "a"}
 RESTART_NOW = {"state": "drifted", "restarts": ["a"]}
@@ -20,9 +20,9 @@ RESTART_LATER = {"state": "restart_pending", "restarts": ["a"]}
 UPGRADE = {"state": "restart_pending", "pending": ["a"]}
 
 
-def result(restart: str = "now", trial_database: bool = False, **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def result(restart: str = "now", **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The comparison result of one member."""
-    return {"concerns": {**SYNCED, **concerns}, "restart": restart, "trial_database": trial_database}
+    return {"concerns": {**SYNCED, **concerns}, "restart": restart}
 
 
 def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
@@ -35,6 +35,46 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
     assert provision_plan.hosts_to_correct(results) == ["h1", "h2", "lost", "odd"]  # `lost` was not compared
     assert provision_plan.hosts_to_correct({"alone": results["alone"]}) == []
     assert provision_plan.hosts_to_correct({"alone": results["alone"]}, full=True) == ["alone"]
+
+
+def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
+    dead = {"state": "in_sync", "alarms": ["a"]}
+    results = {
+        "h1": {**result(health=dead), "members": ["h1", "h2"]},
+        "h2": {**result(), "members": ["h1", "h2"]},
+    }
+    assert provision_plan.concerns(results) == []
+    assert provision_plan.hosts_to_correct(results) == ["h1"]
+    results["h2"] = {**result(log_cleanup=CHANGED), "members": ["h1", "h2"]}
+    assert provision_plan.hosts_to_correct(results) == ["h1", "h2"]
+
+
+def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_its_own() -> None:
+    dead = {"state": "in_sync", "alarms": ["the client does not serve: a"]}
+    found = result(health=dead, automatic_gc=UNKNOWN)
+    assert provision_plan.concerns({"h1": found}) == []
+    assert provision_plan.lines(found["concerns"]) == provision_plan.remaining(found["concerns"]) == []
+    # Containers are recreated, after which the client may serve.
+    assert provision_plan.concerns({"h1": found, "h2": result(client=CHANGED)}) == ["db_env", "client", "automatic_gc"]
+    assert provision_plan.concerns({"h1": result(health=dead, automatic_gc=RESTART_NOW)}) == ["automatic_gc"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "skip_tags", "left"),
+    [
+        ((), (), ["dead", "unknown session"]),
+        (("log_cleanup",), (), ["dead", "unknown session"]),
+        (("db_env", "client"), (), ["unknown session"]),  # no role ends another's session
+        ((), ("health",), ["unknown session"]),
+    ],
+)
+def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...], left: list[str]) -> None:
+    found: dict[str, dict[str, t.Any]] = {
+        "host": {"state": "in_sync"},
+        "health": {"state": "in_sync", "alarms": ["dead."]},
+        "database": {"state": "in_sync", "alarms": ["unknown session"]},
+    }
+    assert provision_plan.alarms(found, plan, skip_tags) == left
 
 
 @pytest.mark.parametrize(
@@ -73,7 +113,6 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
         ([result(automatic_gc=CHANGED)], ["automatic_gc"]),
         ([result(automatic_gc=RESTART_NOW)], ["automatic_gc"]),
         ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["log_cleanup", "automatic_gc"]),
-        ([result(trial_database=True)], ["trial_database"]),
         ([result(removal=CHANGED)], ["removal"]),
         ([result(removal={"state": "in_sync"})], []),
         ([result(), result(removal=CHANGED, client=CHANGED)], ["db_env", "client", "removal"]),
@@ -161,9 +200,47 @@ def test_a_pending_restart_is_no_remaining_drift() -> None:
     assert provision_plan.remaining({"client": UPGRADE}) == []
 
 
+DOWN = {"state": "drifted", "containers": ["wacore has exited"]}
+
+
+def test_a_hold_lets_everything_wait_that_is_about_containers() -> None:
+    found: dict[str, dict[str, t.Any]] = {
+        "db_env": {"state": "drifted", "changes": ["set A"], "restarts": ["r1"]},
+        "client": {**DOWN, "restarts": ["r2"], "pending": ["p1"], "warnings": ["w1"]},
+        "log_cleanup": UNKNOWN,
+        "automatic_gc": UNKNOWN,
+    }
+    held = provision_plan.held(found)
+    assert held == {
+        "db_env": {"state": "drifted", "changes": ["set A"], "pending": ["r1"]},
+        "client": {"state": "restart_pending", "pending": ["wacore has exited", "r2", "p1"], "warnings": ["w1"]},
+        "log_cleanup": UNKNOWN,
+    }
+    assert provision_plan.lines(held) == ["db_env: set A", "log_cleanup: not known: a"]
+    assert provision_plan.pending(held) == ["r1", "wacore has exited", "r2", "p1"]
+    assert provision_plan.remaining({"client": held["client"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([result(client=DOWN)], ["db_env", "client"]),
+        ([{**result(client=DOWN), "held": "why"}], []),
+        ([{**result(client=DOWN), "held": "why"}, result(client=DOWN)], []),  # a member's hold is the deployment's
+        ([{**result(client={**DOWN, "changes": ["a"]}), "held": "why"}], ["db_env", "client"]),
+        ([{**result(log_cleanup=CHANGED, automatic_gc=CHANGED), "held": "why"}], ["log_cleanup"]),
+        ([{**result(client=RESTART_NOW), "held": "why"}, {}], ALL),
+    ],
+)
+def test_a_held_deployment_runs_only_the_roles_with_files_to_correct(
+    results: list[dict[str, t.Any]], expected: list[str]
+) -> None:
+    assert provision_plan.concerns({f"h{number}": one for number, one in enumerate(results)}) == expected
+
+
 def test_a_missing_client_is_reported_once() -> None:
     gc = {"state": "unknown", "error": "API: not reachable."}
-    down = {"state": "drifted", "changes": ["wa-a-waweb-1 is missing"]}
+    down = {"state": "drifted", "containers": ["wa-a-waweb-1 is missing"]}
     assert provision_plan.lines({"client": down, "automatic_gc": gc}) == ["client: wa-a-waweb-1 is missing"]
     assert provision_plan.lines({"client": {"state": "in_sync"}, "automatic_gc": gc}) == [
         "automatic_gc: not known: API: not reachable."

@@ -24,14 +24,13 @@ REFUSED: dict[str, dict[t.Any, str]] = {
         "0m": "above nothing",
         **dict.fromkeys(("-1", "10 M", "1d", "", None, "banana", "\u0665m"), "no size"),
     },
+    "wa_client_hold": {True: "the reason as text", 4711: "the reason as text"},
     "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
     "wa_client_skip": {True: "True is no list"},
     "wa_client_stop_grace_period": {-1: "no duration"},
     "wa_client_web_port": {65536: "no port"},
     "wa_db_env_connect_timeout": {"soon": "no duration", None: "no duration"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
-    "wa_log_cleanup_keep": {-1: "at least 0", "all": "at least 0"},
-    "wa_log_cleanup_log_paths": {5: "no list"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
     "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
@@ -40,7 +39,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
-        for name in ("drain", "dump", "health", "migration", "statement")
+        for name in ("drain", "dump", "health", "hook", "migration", "statement")
     },
     "wa_upgrade_min_free": {"much": "no size"},
     "wa_upgrade_min_free_logs": {"": "no size"},
@@ -49,10 +48,10 @@ REFUSED: dict[str, dict[t.Any, str]] = {
 ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_container_names": [None, "a,b", ["a"]],
     "wa_client_core_port": ["6250"],
+    "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart_window": ["22:00-04:30"],
     "wa_db_env_connect_timeout": [5, "1m"],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
-    "wa_log_cleanup_keep": [0],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_media_volume_min_free": [None, "", "5G", 0],
     "wa_upgrade_max_messages": [0],

@@ -113,11 +113,10 @@ def test_of_docker_run_the_compose_file_is_that_of_the_project_to_move_into() ->
     assert (variables(adoption)["wa_project"], "wa_client_restart" in variables(adoption)) == ("", False)
     assert (made["name"], made["networks"]) == ("wa-h1", {"default": {"name": "wa-h1_default"}})
     assert left_out(adoption) == ["wacore: container_name: wacore", "waweb: container_name: waweb"]
-    move = "- to move them into the Compose project wa-h1, with an outage of seconds: remove wa_project from the inventory, and run "
     assert (
-        f"{move}provision.yml -e wa_client_replace_unmanaged=true; the Compose file for it is at the end of report.md\n"
-        in text(adoption)
-    )
+        "- five commands move them into the Compose project wa-h1 (docs/guides/adopt.md, Move a client into a Compose project); its "
+        "Compose file is at the end of report.md\n"
+    ) in text(adoption)
 
 
 def test_no_secret_is_in_what_is_written_in_clear() -> None:
@@ -202,8 +201,6 @@ def test_two_projects_of_one_machine_are_two_names() -> None:
             {
                 "wa_client_web_port": 8443,
                 "wa_client_web_bind_address": "[2001:db8::7]",
-                "wa_api_url": "https://[2001:db8::7]:8443",
-                "wa_api_validate_certs": False,
             },
         ),
         ({"network_mode": "host", "ports": None}, {"wa_client_web_port": 443}),

@@ -60,8 +60,6 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
         "topology": "single",
         "shards": 1,
         "looks": {host: result},
-        "neighbours": [],
-        "replace": False,
         "mount_path": "/usr/local/wamedia",
         "folder": "",
         "confirmed": {},
@@ -206,17 +204,14 @@ def test_without_containers_and_files_the_record_decides() -> None:
 def test_another_project_name_differs_from_the_recorded_one() -> None:
     assert found(facts(recorded=record(), project="other"))["project"] == ("wa-h1", "other")
     assert "project" not in found(facts(project="other")), "wa_client refuses containers that nobody has recorded"
-    moved = facts(recorded=record(project=""), containers=[container(project="")], replace=True)
-    assert found(moved) == {}, "a client outside Compose moves into a project with wa_client_replace_unmanaged"
+    for there in ([], [container(project="")]):
+        moved = facts(recorded=record(project=""), containers=there)
+        assert found(moved) == {}, "a client outside Compose may move into a project; wa_client refuses its containers"
 
 
-def test_containers_to_be_replaced_count() -> None:
+def test_containers_outside_the_project_do_not_count() -> None:
     others = [container("wacore", project="biz", volume="biz_media", files=["/srv/biz/compose.yml"])]
     assert found(facts(containers=others)) == {}, "wa_client refuses them"
-    assert found(facts(containers=others, replace=True)) == {"media_volume": ("biz_media", "wa-h1_whatsappMedia")}
-    assert found(facts(containers=others, replace=True, neighbours=["biz"])) == {}
-    named = facts(containers=others, replace=True, media_volume="biz_media", db_env={"name_prefix": "x_"})
-    assert found(named) == {"name_prefix": ("a_", "x_")}
 
 
 def test_containers_that_are_no_service_do_not_count() -> None:
@@ -357,8 +352,8 @@ def test_the_refusal_names_present_and_future_values_and_what_is_lost() -> None:
         client_identity.refusal(facts(db_env={"name_prefix": "x_"}, media_volume="other"))
     assert str(error.value) == (
         "h1: another client than the one that is there: name_prefix a_ (wa-h1-wacore-1) would become x_, media_volume "
-        "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. Lost from sight: registration, settings and messages in "
-        "the databases with the prefix 'a_' on MYSQL db.lab:3306; all media in wa-h1_whatsappMedia; expected the values of "
+        "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. This would start an empty client; the present registration, settings and messages in "
+        "the databases with the prefix 'a_' on MYSQL db.lab:3306, and all media in wa-h1_whatsappMedia would not be used; expected the values of "
         "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
         'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
     )

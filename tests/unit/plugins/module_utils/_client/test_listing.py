@@ -45,21 +45,24 @@ def test_the_database_is_named_without_its_user(environment: dict[str, str], dat
 
 
 @pytest.mark.parametrize(
-    ("bindings", "port"),
+    ("bindings", "url"),
     [
-        ({"443/tcp": [{"HostPort": "9090"}]}, 9090),
-        ({"443/tcp": [{"HostPort": ""}, {"HostPort": "9091"}]}, 9091),
-        ({"443/tcp": [{"HostPort": "9000-9010"}]}, 0),
-        ({"443/tcp": [{}]}, 0),
-        ({"443/tcp": None}, 0),
-        ({"443/udp": [{"HostPort": "1"}], "6250/tcp": [{"HostPort": "2"}]}, 0),
-        ({}, 0),
-        (None, 0),
+        ({"443/tcp": [{"HostPort": "9090"}]}, "https://127.0.0.1:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "0.0.0.0"}]}, "https://127.0.0.1:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "192.0.2.7"}]}, "https://192.0.2.7:9090"),
+        ({"443/tcp": [{"HostPort": "9090", "HostIp": "2001:db8::7"}]}, "https://[2001:db8::7]:9090"),
+        ({"443/tcp": [{"HostPort": ""}, {"HostPort": "9091"}]}, "https://127.0.0.1:9091"),
+        ({"443/tcp": [{"HostPort": "9000-9010"}]}, ""),
+        ({"443/tcp": [{}]}, ""),
+        ({"443/tcp": None}, ""),
+        ({"443/udp": [{"HostPort": "1"}], "6250/tcp": [{"HostPort": "2"}]}, ""),
+        ({}, ""),
+        (None, ""),
     ],
 )
-def test_the_api_port_is_read_from_the_bindings(bindings: t.Any, port: int) -> None:
-    assert listing.api_port({"HostConfig": {"PortBindings": bindings}}) == port
-    assert listing.api_port({}) == 0
+def test_the_address_of_the_api_is_read_from_the_bindings(bindings: t.Any, url: str) -> None:
+    assert listing.api_url({"HostConfig": {"PortBindings": bindings}}) == url
+    assert listing.api_url({}) == ""
 
 
 def test_each_published_port_is_listed_once() -> None:
@@ -84,7 +87,6 @@ RECORD = {
     "HostConfig": {
         "PortBindings": {"443/tcp": [{"HostPort": "9090"}]},
         "RestartPolicy": {"Name": "always"},
-        "AutoRemove": True,
     },
     "NetworkSettings": {"Ports": {"443/tcp": [{"HostPort": "9090"}]}},
 }
@@ -117,7 +119,7 @@ def test_a_container_is_described_without_a_secret() -> None:
         "exit_code": 3,
         "started_at": 1704164645.0,
         "restart": "always",
-        "api_port": 9090,
+        "api_url": "https://127.0.0.1:9090",
         "one_shot": False,
         "database": "db.lab:3306/x_",
         "ports": [9090],
@@ -130,20 +132,19 @@ def test_a_container_is_described_without_a_secret() -> None:
         "hash": "h1",
         "own": True,
         "mounts": [{"kind": "volume", "name": "media", "destination": "/usr/local/wamedia", "writable": True}],
-        "auto_remove": True,
         "configuration_mount": "",
         "keeps_configuration": True,
     }
 
 
-def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
+def test_a_coreapp_has_a_configuration_mount_and_no_api_address() -> None:
     one = container()
     one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "conf", "/usr/local/waent/data", True)]
     described = listing.describe(one, RECORD)
-    values = {key: described[key] for key in ("role", "api_port", "configuration_mount", "keeps_configuration", "own")}
+    values = {key: described[key] for key in ("role", "api_url", "configuration_mount", "keeps_configuration", "own")}
     assert values == {
         "role": "core",
-        "api_port": 0,
+        "api_url": "",
         "configuration_mount": "conf",
         "keeps_configuration": True,
         "own": False,
@@ -156,18 +157,22 @@ def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
 def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    values = {
-        key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "auto_remove", "ports")
-    }
+    values = {key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "ports")}
     assert values == {
         "health": "",
         "hash": "",
         "exit_code": 0,
         "started_at": 0.0,
         "restart": "no",
-        "auto_remove": False,
         "ports": [],
     }
+
+
+@pytest.mark.parametrize(("service", "one_shot"), [("dbupgrade", True), ("wacore", False)])
+def test_a_migration_is_no_service_of_the_client(service: str, one_shot: bool) -> None:
+    one = container()
+    one.labels = {"com.docker.compose.service": service}
+    assert listing.describe(one, RECORD)["one_shot"] is one_shot
 
 
 def test_containers_of_one_or_all_projects_are_listed(engine: FakeDocker) -> None:

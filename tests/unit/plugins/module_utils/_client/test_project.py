@@ -15,7 +15,6 @@ DESIRED: dict[str, t.Any] = {
     "project": "wa-a",
     "services": [{"name": "wacore"}, {"name": "waweb"}],
     "container_names": [],
-    "replace_unmanaged": False,
     "compose": {"repositories": {}},
 }
 
@@ -33,7 +32,7 @@ def container(service: str, state: str = "running", role: str = "core", **other:
         "own": True,
         "one_shot": False,
         "version": "2.53.4",
-        "api_port": 9090 if role == "web" else 0,
+        "api_url": "https://192.0.2.7:9090" if role == "web" else "",
         **other,
     }
 
@@ -42,7 +41,7 @@ CORE, WEB = container("wacore"), container("waweb", role="web")
 SURPLUS = container("wacore2")
 FOREIGN = container("wacore", own=False)
 BESIDE = container("spare", own=False)
-WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
+WAITS = "made from another Compose file: until upgrade.yml"
 MIGRATION = container("dbupgrade", "exited", one_shot=True)
 LEFT_MIGRATION = container("dbupgrade", "exited")
 STRANGER = container("wacore", project="other", name="other-wacore-1", version="2.51.2")
@@ -68,7 +67,7 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "missing": [],
         "unrecorded": [],
         "nodes": ["id-wacore"],
-        "api_ports": [9090],
+        "api_urls": ["https://192.0.2.7:9090"],
     }
 
 
@@ -89,47 +88,60 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
 
 
 @pytest.mark.parametrize(
-    ("containers", "replace_unmanaged", "expected"),
+    ("containers", "expected"),
     [
-        ([CORE, WEB], False, MAY),
-        ([CORE, WEB], True, MAY),
-        ([FOREIGN, WEB], False, MUST_WAIT),
-        ([FOREIGN, WEB], True, MAY),
-        ([FOREIGN, {**WEB, "own": False}], False, MUST_WAIT),
-        ([FOREIGN, {**WEB, "health": "unhealthy"}], True, {**MAY, "in_force": False}),
-        ([{**FOREIGN, "state": "exited"}], False, MUST_WAIT),
-        ([{**FOREIGN, "state": "exited"}], True, {**MAY, "in_force": False}),
+        ([CORE, WEB], MAY),
+        ([FOREIGN, WEB], MUST_WAIT),
+        ([FOREIGN, {**WEB, "own": False}], MUST_WAIT),
+        ([{**FOREIGN, "state": "exited"}], MUST_WAIT),
         # One beside the client is not what it waits for.
-        ([CORE, WEB, BESIDE], False, {**MAY, "removable": [], "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"]}),
-        ([CORE, {**BESIDE, "role": "other"}], False, {**MAY, "removable": []}),
-        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], False, {**MAY, "removable": []}),
-        ([FOREIGN, BESIDE], False, {**MUST_WAIT, "removable": []}),
+        ([CORE, WEB, BESIDE], {**MAY, "removable": [], "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"]}),
+        ([CORE, {**BESIDE, "role": "other"}], {**MAY, "removable": []}),
+        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], {**MAY, "removable": []}),
+        ([FOREIGN, BESIDE], {**MUST_WAIT, "removable": []}),
         # What is not a service of the client says nothing about its Compose file.
-        ([CORE, {**STRANGER, "own": False}], False, MAY),
-        ([CORE, {**MIGRATION, "own": False}], False, MAY),
-        ([CORE, container("run", own=False, one_shot=True)], False, MAY),
-        ([{**STRANGER, "own": False}], False, {**MAY, "in_force": False}),
-        ([], False, {**MAY, "in_force": False, "services": []}),
+        ([CORE, {**STRANGER, "own": False}], MAY),
+        ([CORE, {**MIGRATION, "own": False}], MAY),
+        ([CORE, container("run", own=False, one_shot=True)], MAY),
+        ([{**STRANGER, "own": False}], {**MAY, "in_force": False}),
+        ([], {**MAY, "in_force": False, "services": []}),
         # A service of the operator is not removed.
-        ([FOREIGN, SURPLUS], False, {**MUST_WAIT, "removable": [SURPLUS]}),
-        ([CORE, SURPLUS], False, {**MAY, "removable": [SURPLUS]}),
-        ([CORE, {**SURPLUS, "own": False}], True, {**MAY, "removable": [], "leaving": ["wa-a-wacore-1"]}),
+        ([FOREIGN, SURPLUS], {**MUST_WAIT, "removable": [SURPLUS]}),
+        ([CORE, SURPLUS], {**MAY, "removable": [SURPLUS]}),
+        ([CORE, {**SURPLUS, "own": False}], {**MAY, "removable": [], "leaving": ["wa-a-wacore-1"]}),
     ],
 )
-def test_containers_of_another_compose_file_wait_unless_they_are_to_be_replaced(
-    containers: list[dict[str, t.Any]], replace_unmanaged: bool, expected: dict[str, t.Any]
+def test_containers_of_another_compose_file_wait(
+    containers: list[dict[str, t.Any]], expected: dict[str, t.Any]
 ) -> None:
-    found = decide(containers, replace_unmanaged=replace_unmanaged)
+    found = decide(containers)
     assert {key: found[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize("replace_unmanaged", [False, True])
+@pytest.mark.parametrize(
+    ("containers", "in_force"), [([CORE, WEB], True), ([], False), ([FOREIGN, WEB], False), ([STRANGER], False)]
+)
+def test_nothing_is_done_with_held_containers(containers: list[dict[str, t.Any]], in_force: bool) -> None:
+    found = project.decide(containers, DESIRED, held="held by X")
+    expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force, "starts": []}
+    assert {key: found[key] for key in expected} == expected
+    plan = {"changes": ["start a (has exited)"]}
+    assert not project.change_due(plan, found["recreate"], ["compose.yml"], False)
+
+
+def test_recorded_containers_are_not_started_while_held() -> None:
+    outside = [{**one, "project": "", "state": "exited"} for one in (CORE, WEB)]
+    desired = {**DESIRED, "project": "", "container_names": ["wa-a-wacore-1"]}
+    found = [project.decide(outside, desired, held=held)["starts"] for held in ("", "held by X")]
+    assert found == [["wa-a-wacore-1"], []]
+
+
 @pytest.mark.parametrize("containers", [[FOREIGN, WEB], [FOREIGN, {**WEB, "own": False}]])
 def test_an_operators_own_files_may_describe_containers_without_the_label(
-    containers: list[dict[str, t.Any]], replace_unmanaged: bool
+    containers: list[dict[str, t.Any]],
 ) -> None:
     compose = {"repositories": {"wacore": "r/coreapp"}}
-    found = decide(containers, replace_unmanaged=replace_unmanaged, compose=compose)
+    found = decide(containers, compose=compose)
     assert {key: found[key] for key in MAY} == MAY
 
 
@@ -150,28 +162,20 @@ def test_files_are_in_force_in_a_client_that_runs_and_is_not_unhealthy(
 
 
 @pytest.mark.parametrize(
-    ("containers", "allowed", "replace_unmanaged", "acts", "recreate", "waits"),
+    ("containers", "allowed", "acts", "recreate", "waits"),
     [
-        ([CORE], True, False, True, "auto", ""),
-        ([CORE], False, False, False, "later", ""),
-        ([CORE], False, True, False, "later", ""),
-        ([FOREIGN], True, False, False, "later", WAITS),
-        ([FOREIGN], False, False, False, "later", WAITS),
-        ([FOREIGN], True, True, True, "auto", ""),
-        ([FOREIGN], False, True, False, "later", ""),
-        ([], False, False, True, "auto", ""),  # the first start is no restart
-        ([STRANGER, MIGRATION], False, False, True, "auto", ""),
+        ([CORE], True, True, "auto", ""),
+        ([CORE], False, False, "later", ""),
+        ([FOREIGN], True, False, "later", WAITS),
+        ([FOREIGN], False, False, "later", WAITS),
+        ([], False, True, "auto", ""),  # the first start is no restart
+        ([STRANGER, MIGRATION], False, True, "auto", ""),
     ],
 )
 def test_a_restart_waits_and_the_first_start_does_not(
-    containers: list[dict[str, t.Any]],
-    allowed: bool,
-    replace_unmanaged: bool,
-    acts: bool,
-    recreate: str,
-    waits: str,
+    containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str, waits: str
 ) -> None:
-    found = project.decide(containers, {**DESIRED, "replace_unmanaged": replace_unmanaged}, allowed)
+    found = project.decide(containers, DESIRED, allowed)
     assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, waits)
 
 
@@ -240,49 +244,80 @@ def test_the_members_of_a_run(
     assert {key: found[key] for key in expected} == expected
 
 
+GONE = "h3 of the same deployment failed or cannot be reached; put that right, or leave it out with --limit"
+UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
+
+
 @pytest.mark.parametrize(
-    ("containers", "replaceable", "expected"),
+    ("deployment", "containers", "lost", "measured", "hold"),
     [
-        ({"h1": [OLD_CORE], "h2": [CORE], "h3": []}, [], ["2.51.2"]),
-        ({"h1": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION], "h2": [CORE]}, [], ["2.51.2"]),
-        ({"h1": [OLD_CORE, WEB], "h2": []}, [], ["2.51.2", "2.53.4"]),
-        ({"h1": [], "h2": [CORE], "h3": [{**OLD_CORE, "state": "exited"}]}, [], ["2.53.4"]),
-        ({"h1": [STRANGER], "h2": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION]}, [], ["2.51.2"]),
-        ({"h1": [], "h2": [STRANGER]}, [], []),
-        ({"h1": []}, [STRANGER], ["2.51.2"]),
-        ({"h1": []}, [{**STRANGER, "version": "latest"}, {**STRANGER, "version": ""}], []),
-        ({"h1": [CORE]}, [STRANGER], ["2.51.2", "2.53.4"]),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, [], True, ""),
+        (THREE, {"h1": [CORE], "h2": []}, ["h3", "other"], True, GONE),
+        (THREE, {"h1": [CORE], "h2": []}, ["other"], True, ""),
+        (THREE, {"h1": [CORE], "h2": []}, ["h3"], False, GONE),
+        (THREE, {"h1": [CORE], "h2": [], "h3": []}, [], False, UNMEASURED),
+        # Nothing runs that a restart would interrupt.
+        (THREE, {"h1": [{**CORE, "state": "exited"}], "h2": []}, ["h3"], False, ""),
+        (ALONE, {"h1": [CORE]}, ["h3"], False, ""),
+    ],
+)
+def test_a_lost_member_keeps_restarts_back(
+    deployment: dict[str, t.Any],
+    containers: dict[str, list[dict[str, t.Any]]],
+    lost: list[str],
+    measured: bool,
+    hold: str,
+) -> None:
+    assert project.members(containers, deployment, "h1", lost=lost, measured=measured)["hold"] == hold
+
+
+@pytest.mark.parametrize(
+    ("containers", "acts", "recreate"),
+    [
+        ([CORE, WEB], False, "later"),
+        ([{**CORE, "state": "exited"}, WEB], False, "later"),  # what is stopped is started then, see _compose.plan
+        ([], True, "auto"),  # a first start is no restart
+    ],
+)
+def test_nothing_that_runs_is_restarted_on_hold(containers: list[dict[str, t.Any]], acts: bool, recreate: str) -> None:
+    found = project.decide(containers, DESIRED, hold=GONE)
+    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, GONE)
+    assert found["in_force"] is bool(containers)
+
+
+@pytest.mark.parametrize(
+    ("containers", "expected"),
+    [
+        ({"h1": [OLD_CORE], "h2": [CORE], "h3": []}, ["2.51.2"]),
+        ({"h1": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION], "h2": [CORE]}, ["2.51.2"]),
+        ({"h1": [OLD_CORE, WEB], "h2": []}, ["2.51.2", "2.53.4"]),
+        ({"h1": [], "h2": [CORE], "h3": [{**OLD_CORE, "state": "exited"}]}, ["2.53.4"]),
+        ({"h1": [STRANGER], "h2": [{**OLD_CORE, "state": "exited"}, NEXT_MIGRATION]}, ["2.51.2"]),
+        ({"h1": [], "h2": [STRANGER]}, []),
     ],
 )
 def test_the_versions_that_the_database_of_a_host_may_be_of(
-    containers: dict[str, list[dict[str, t.Any]]], replaceable: list[dict[str, t.Any]], expected: list[str]
+    containers: dict[str, list[dict[str, t.Any]]], expected: list[str]
 ) -> None:
-    assert project.members(containers, THREE, "h1", False, replaceable)["versions"] == expected
+    assert project.members(containers, THREE, "h1")["versions"] == expected
 
 
 @pytest.mark.parametrize(
-    ("changes", "recreate", "replaceable", "unproven", "check_mode", "due"),
+    ("changes", "recreate", "unproven", "check_mode", "due"),
     [
-        ([], "auto", [], [], False, False),
-        (["recreates wa-a-wacore-1"], "auto", [], [], False, True),
-        (["starts wa-a-wacore-1"], "later", [], [], True, True),
-        (["starts wa-a-wacore-1"], "later", [], ["/a"], False, True),
-        ([], "auto", [STRANGER], [], True, True),
-        ([], "auto", [], ["/a"], False, True),
-        ([], "auto", [], ["/a"], True, False),
-        ([], "later", [], ["/a"], False, False),
-        ([], "later", [STRANGER], ["/a"], False, True),
+        ([], "auto", [], False, False),
+        (["recreates wa-a-wacore-1"], "auto", [], False, True),
+        (["starts wa-a-wacore-1"], "later", [], True, True),
+        (["starts wa-a-wacore-1"], "later", ["/a"], False, True),
+        ([], "auto", ["/a"], False, True),
+        ([], "auto", ["/a"], True, False),
+        ([], "later", ["/a"], False, False),
     ],
 )
 def test_when_containers_change(
-    changes: list[str],
-    recreate: str,
-    replaceable: list[dict[str, t.Any]],
-    unproven: list[str],
-    check_mode: bool,
-    due: bool,
+    changes: list[str], recreate: str, unproven: list[str], check_mode: bool, due: bool
 ) -> None:
-    assert project.change_due({"changes": changes}, recreate, replaceable, unproven, check_mode) is due
+    assert project.change_due({"changes": changes}, recreate, unproven, check_mode) is due
 
 
 def test_files_that_a_run_has_kept() -> None:

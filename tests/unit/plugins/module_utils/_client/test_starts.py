@@ -10,8 +10,10 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.starts import (
+    active,
     restart_allowed,
     second_coreapp,
+    started_at_boot,
     unrecorded,
 )
 
@@ -106,26 +108,36 @@ def test_unrecorded_stopped_containers_are_named() -> None:
     assert unrecorded(containers, ["a"]) == ["b", "d"]
 
 
-def test_a_replaced_coreapp_is_stopped_before_the_start() -> None:
-    other = core("other", project="wa-two")
-    assert second_coreapp([NORMAL, other], "wa-h1", None, OURS, [other]) == ""
-    assert "other" in second_coreapp([NORMAL, other], "wa-h1", None, OURS, [core("third")])
-
-
 @pytest.mark.parametrize(
-    ("mode", "window", "now", "allowed"),
+    ("mode", "window", "zone", "now", "allowed"),
     [
-        ("now", "01:00-05:00", {}, True),
-        ("report", "01:00-05:00", {"hour": "02", "minute": "30"}, False),
-        ("window", "01:00-05:00", {"hour": "02", "minute": "30"}, True),
-        ("window", "01:00-05:00", {"hour": "01", "minute": "00"}, True),
-        ("window", "01:00-05:00", {"hour": "05", "minute": "00"}, False),
-        ("window", "01:00-05:00", {"hour": "00", "minute": "59"}, False),
-        ("window", "23:00-05:00", {"hour": "23", "minute": "10"}, True),
-        ("window", "23:00-05:00", {"hour": "04", "minute": "59"}, True),
-        ("window", "23:00-05:00", {"hour": "12", "minute": "00"}, False),
-        ("window", "01:00-05:00", {}, False),  # the clock was not read
+        ("now", "01:00-05:00", "", "02:30", True),
+        ("report", "01:00-05:00", "+0000", "02:30", False),
+        ("window", "01:00-05:00", "+0000", "02:30", True),
+        ("window", "01:00-05:00", "+0000", "01:00", True),
+        ("window", "01:00-05:00", "+0000", "05:00", False),
+        ("window", "01:00-05:00", "+0000", "00:59", False),
+        ("window", "23:00-05:00", "+0000", "23:10", True),
+        ("window", "23:00-05:00", "+0000", "04:59", True),
+        ("window", "23:00-05:00", "+0000", "12:00", False),
+        ("window", "01:00-05:00", "+0530", "23:00", True),  # 04:30 on the host
+        ("window", "01:00-05:00", "-0300", "02:30", False),  # 23:30
+        ("window", "01:00-05:00", "", "02:30", False),  # the host was not asked
     ],
 )
-def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, now: dict[str, str], allowed: bool) -> None:
-    assert restart_allowed(mode, window, now) is allowed
+def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, zone: str, now: str, allowed: bool) -> None:
+    hour, minute = now.split(":")
+    assert restart_allowed(mode, window, zone, 20000 * 86400 + int(hour) * 3600 + int(minute) * 60) is allowed
+
+
+def test_services_that_run_and_that_a_reboot_would_start_are_named() -> None:
+    containers = [
+        core("a", restart="always"),
+        core("b", "exited", restart="on-failure"),
+        core("c", "restarting"),
+        core("d", "paused", restart="no"),
+        core("e", "created"),
+        core("run", restart="always", one_shot=True),
+    ]
+    assert active(containers) == ["a", "c", "d"]
+    assert started_at_boot(containers) == ["a", "b"]

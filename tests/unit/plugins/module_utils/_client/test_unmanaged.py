@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Only a container with the same database may be replaced. Those of another client stay."""
+"""Only a container with the same database is this client's. Those of another client stay."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
 
 
 def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], str]:
-    """How `sort` classifies a container beside one of the deployment: replaceable, others, refusal."""
+    """How `sort` classifies a container beside one of the deployment: own, others, refused."""
     own = container(name="wa-a-wacore-1", project="wa-a")
     found = unmanaged.sort([own, one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
     assert found["unknown"] == []
-    classified = [[each["name"] for each in found[key]] for key in ("replaceable", "others")]
-    return classified[0], classified[1], found["refusal"]
+    classified = [[each["name"] for each in found[key]] for key in ("own", "others")]
+    return classified[0], classified[1], ". ".join(found["refused"])
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_the_same_database_identifies_the_same_client(found: str, own: str, same
     assert unmanaged.same_client(found, own) is same
 
 
-def test_a_container_with_the_same_database_is_replaceable() -> None:
+def test_a_container_with_the_same_database_is_of_this_client() -> None:
     assert names(container()) == (["biz-wacore-1"], [], "")
     assert names(container(project="")) == (["biz-wacore-1"], [], "")
 
 
-def test_a_container_with_a_name_that_compose_would_give_is_replaceable() -> None:
+def test_a_container_with_a_name_that_compose_would_give_is_of_this_client() -> None:
     one = container("db.lab:3307/", name="wa-a-waweb-1", project="")
     assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], [], "")
     assert names(one, names=["wa-a-wacore-1"]) == ([], ["wa-a-waweb-1"], "")
@@ -75,7 +75,7 @@ def test_an_unadopted_client_is_unknown_to_a_deployment_without_containers(datab
     one = container(database, ports=[9090])
     for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
         found = unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
-        assert found == {"replaceable": [], "others": [], "unknown": [one], "refusal": ""}
+        assert found == {"own": [], "others": [], "unknown": [one], "refused": []}
 
 
 def test_another_client_can_be_accepted() -> None:
@@ -84,7 +84,7 @@ def test_another_client_can_be_accepted() -> None:
     unclear = container("10.0.0.1:3306/")
     assert unmanaged.sort([unclear], "wa-a", [], OWN, accepted=True)["unknown"] == [unclear]
     known = unmanaged.sort([one], "wa-a", [], OWN, known=[("biz", "db.lab:3306/x_")])
-    assert (known["unknown"], known["refusal"]) == ([], "")
+    assert (known["unknown"], known["refused"]) == ([], [])
 
 
 def test_a_client_with_another_database_is_kept() -> None:
@@ -100,9 +100,9 @@ def test_a_client_with_another_database_is_kept() -> None:
         ({"role": "other", "database": ""}, "is no container of the client and has the name of one"),
     ],
 )
-def test_a_conflicting_container_is_refused_and_never_replaceable(more: dict[str, t.Any], message: str) -> None:
-    replaceable, others, refusal = names(container(**more), ports=[9090])
-    assert (replaceable, others) == ([], [])
+def test_a_conflicting_container_is_refused(more: dict[str, t.Any], message: str) -> None:
+    own_ones, others, refusal = names(container(**more), ports=[9090])
+    assert (own_ones, others) == ([], [])
     assert message in refusal
 
 
@@ -120,7 +120,46 @@ def test_containers_of_the_deployment_and_its_neighbours_are_ignored() -> None:
     own=st.sampled_from(["", OWN]),
     ports=st.sampled_from([[], [9090]]),
 )
-def test_nothing_is_replaceable_without_the_same_database(database: str, role: str, own: str, ports: list[int]) -> None:
-    replaceable, others, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
-    assert bool(replaceable) + bool(others) + bool(refusal) == 1
-    assert not replaceable or (database == own == OWN and role != "other")
+def test_nothing_is_of_this_client_without_the_same_database(
+    database: str, role: str, own: str, ports: list[int]
+) -> None:
+    own_ones, others, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
+    assert bool(own_ones) + bool(others) + bool(refusal) == 1
+    assert not own_ones or (database == own == OWN and role != "other")
+
+
+CORE = "wacore (r.lab/coreapp:v2.53.4, outside Compose, running)"
+OTHER = "biz-wacore-1 (r.lab/coreapp:v2.53.4, project biz, running)"
+
+
+@pytest.mark.parametrize(
+    ("groups", "project", "message"),
+    [
+        ({}, "wa-a", ""),
+        ({"others": [container()]}, "wa-a", ""),
+        (
+            {"own": [container(name="wacore", project=""), container()]},
+            "wa-a",
+            f"{CORE}; {OTHER}: containers of this client outside the Compose project wa-a; expected none, because two clients of one "
+            "number disconnect each other. Have adopt.yml take the client as it is (ADOPT), or move it into a Compose project by "
+            "five commands (docs/guides/adopt.md, Move a client into a Compose project)",
+        ),
+        (
+            {"unknown": [container("x:3306/"), container(""), container("")], "refused": ["refused"]},
+            "",
+            f"refused. {OTHER}; {OTHER}; {OTHER}: a client that no deployment of the inventory describes, connected to x:3306/, no "
+            "database; expected a container of this deployment. Adopt what runs (ADOPT) and use the inventory that it writes; or, if "
+            "it is another number's and is to stay as it is, set wa_client_skip: [unknown_clients]",
+        ),
+    ],
+)
+def test_the_refusal_names_the_containers_and_what_to_do(groups: dict[str, t.Any], project: str, message: str) -> None:
+    found = {"own": [], "others": [], "unknown": [], "refused": [], **groups}
+    assert unmanaged.refusal(found, project, "ADOPT") == message
+
+
+def test_the_containers_of_another_number_are_named() -> None:
+    assert unmanaged.kept({"others": []}, OWN) == ""
+    assert unmanaged.kept({"others": [container("x:3306/")]}, OWN) == (
+        f"left as they are, another number's, connected to x:3306/ and not to {OWN}: {OTHER}"
+    )

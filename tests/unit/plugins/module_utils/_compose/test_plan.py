@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import plan a
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
     AUTO,
     LATER,
+    NEVER,
     Difference,
     Found,
     Network,
@@ -188,6 +189,17 @@ MORE, GONE = ["is more than the 1 that the service has"], ["belongs to a service
         ([replace(FOREIGN, state="exited")], AUTO, {RUNS.name: ("recreate", [*DIFFERS, "has exited"], [])}),
         ([replace(FOREIGN, state="paused")], LATER, {RUNS.name: ("unpause", ["is paused"], DIFFERS)}),
         ([], LATER, {RUNS.name: ("create", ["is missing"], [])}),
+        ([], NEVER, {RUNS.name: ("none", [], ["is missing"])}),
+        ([RUNS], NEVER, {RUNS.name: SAME}),
+        ([replace(RUNS, state="exited")], NEVER, {RUNS.name: ("none", [], ["has exited"])}),
+        ([replace(FOREIGN, state="exited")], NEVER, {RUNS.name: ("none", [], ["has exited", *DIFFERS])}),
+        ([FOREIGN], NEVER, {RUNS.name: ("none", [], DIFFERS)}),
+        (
+            [replace(RUNS, state="paused"), replace(RUNS, **MASTER)],
+            NEVER,
+            {RUNS.name: ("none", [], ["is paused"]), "wa-h1-master-1": ("none", [], GONE)},
+        ),
+        ([RUNS, replace(FOREIGN, **SECOND)], NEVER, {RUNS.name: SAME, "wa-h1-wacore-2": ("none", [], MORE)}),
         (
             [replace(FOREIGN, **MASTER)],
             LATER,

@@ -720,9 +720,9 @@ def test_a_service_with_a_profile_has_a_hash(
 @pytest.mark.parametrize(
     ("has", "labels", "expected"),
     [
-        ("always", {OWN_LABEL: "a"}, [{"name": "wa-a-core-1", "policy": "unless-stopped"}]),
+        ("always", {OWN_LABEL: "a"}, [{"name": "wa-a-core-1", "policy": "unless-stopped", "retries": 0}]),
         ("unless-stopped", {OWN_LABEL: "a"}, []),
-        ("always", {}, []),
+        ("always", {}, [{"name": "wa-a-core-1", "policy": "unless-stopped", "retries": 0}]),
     ],
 )
 def test_the_restart_policy_is_that_of_the_resolved_files(
@@ -731,7 +731,7 @@ def test_the_restart_policy_is_that_of_the_resolved_files(
     tmp_path: Path,
     has: str,
     labels: dict[str, str],
-    expected: list[dict[str, str]],
+    expected: list[dict[str, t.Any]],
 ) -> None:
     (tmp_path / ".env").write_text("POLICY=unless-stopped\n")
     made = add_container(engine, "core", {**CLIENT, "restart": "unless-stopped"}, labels=labels)

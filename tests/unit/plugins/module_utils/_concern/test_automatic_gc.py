@@ -12,6 +12,8 @@ import pytest
 from fake_webapp import META, FakeWebapp
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._concern.health import Session
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 SETTINGS = ("GET", "/v1/settings/application")
@@ -29,6 +31,15 @@ def params(fake: FakeWebapp, tmp_path: Path) -> dict[str, t.Any]:
         "restart_marker": str(tmp_path / "gc-a.restart"),
         "refused_login_file": str(tmp_path / "api-login-a.json"),
     }
+
+
+def observe(params: dict[str, t.Any]) -> Finding:
+    """One comparison, with a session of its own."""
+    session = Session(write=True)
+    try:
+        return automatic_gc.observe(params, session)
+    finally:
+        session.close()
 
 
 def set_settings(fake: FakeWebapp, **settings: t.Any) -> None:
@@ -50,7 +61,7 @@ def test_a_different_setting_is_a_change(
     fake: FakeWebapp, params: dict[str, t.Any], settings: dict[str, t.Any], automatic: bool, changes: list[str]
 ) -> None:
     set_settings(fake, **settings)
-    found = automatic_gc.observe({**params, "automatic": automatic})
+    found = observe({**params, "automatic": automatic})
     assert (found.changes, found.restarts, found.warnings) == (changes, [], [])
     assert [line for line in fake.paths() if not line.startswith("GET ")] == [
         "POST /v1/users/login",
@@ -58,17 +69,40 @@ def test_a_different_setting_is_a_change(
     ]
 
 
-def test_a_pending_restart_is_reported(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+@pytest.mark.parametrize(
+    ("restarted", "absent", "state", "kind", "named"),
+    [
+        ([], [], "drifted", "restarts", "h1, h2"),
+        (["h1"], [], "drifted", "restarts", "h2"),
+        ([], ["h2"], "drifted", "restarts", "h1, h2"),
+        (["h1"], ["h2"], "restart_pending", "pending", "h2"),  # nothing that this run can do
+    ],
+)
+def test_a_pending_restart_is_reported(
+    fake: FakeWebapp,
+    params: dict[str, t.Any],
+    restarted: list[str],
+    absent: list[str],
+    state: str,
+    kind: str,
+    named: str,
+) -> None:
     set_settings(fake, db_garbagecollector_enable=True)
-    Path(params["restart_marker"]).touch()
-    assert automatic_gc.observe(params).shown("now") == {
-        "state": "drifted",
-        "restarts": ["the Coreapps have not been restarted since the automatic GC was set"],
+    Path(params["restart_marker"]).write_text("".join(f"{one}\n" for one in restarted))
+    assert observe({**params, "members": ["h1", "h2"], "absent": absent}).shown("now") == {
+        "state": state,
+        kind: [f"the Coreapps of {named} have not been restarted since the automatic GC was set"],
     }
 
 
+def test_a_marker_of_which_all_is_done_is_removed_by_the_role(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    set_settings(fake, db_garbagecollector_enable=True)
+    Path(params["restart_marker"]).write_text("h1\n")
+    assert observe({**params, "members": ["h1"]}).state("now") == "drifted"
+
+
 def test_without_a_password_the_api_is_not_called(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
-    assert automatic_gc.observe({**params, "api_password": None}).shown("now") == {
+    assert observe({**params, "api_password": None}).shown("now") == {
         "state": "in_sync",
         "warnings": ["the automatic GC cannot be compared without wa_api_password. Set it"],
     }
@@ -79,20 +113,20 @@ def test_a_refused_login_is_not_repeated_with_the_same_password(fake: FakeWebapp
     set_settings(fake, db_garbagecollector_enable=True)
     wrong = {**params, "api_password": "Wrong-1234"}
     with pytest.raises(WaError) as error:
-        automatic_gc.observe(wrong)
+        observe(wrong)
     assert "Wrong-1234" not in str(error.value)
     count = len(fake.requests)
     with pytest.raises(WaError, match=r"API user admin at .*: this password was refused at "):
-        automatic_gc.observe(wrong)
+        observe(wrong)
     assert len(fake.requests) == count
-    assert automatic_gc.observe(params).state() == "in_sync"  # another password is a new login
+    assert observe(params).state() == "in_sync"  # another password is a new login
     assert not Path(params["refused_login_file"]).exists()
 
 
 def test_a_client_without_the_setting_is_an_error(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
     set_settings(fake, other=1)
     with pytest.raises(WaError) as error:
-        automatic_gc.observe(params)
+        observe(params)
     assert str(error.value).startswith("application settings: neither garbagecollector_enable nor ")
 
 

@@ -23,7 +23,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
-KEPT = "is kept as it was created, until wa_client_replace_unmanaged: true"
 OTHERS = "was created from another Compose file"
 
 
@@ -95,8 +94,6 @@ def test_a_container_beside_the_client_does_not_count(
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.container-number": "2"})
     more = ["wa-a-wacore-2 is more than the 1 that the service has"]
     assert client.compare_project(docker, params, record) == Differences(pending=more, kept=True)
-    params["replace_unmanaged"] = True
-    assert client.compare_project(docker, params, record) == Differences(restarts=more)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +119,16 @@ def test_only_services_of_the_client_make_its_changes_wait(
     called: bool,
 ) -> None:
     host.engine.container(f"wa-a-{service}-2", CORE, "wa-a", service, "exited", labels=labels)
-    params["replace_unmanaged"] = False
     if called:
         params.update(services=[], compose={"services": ["wacore", "waweb"]})
     assert client.waits(docker, params) is waits
-    assert client.waits(docker, {**params, "replace_unmanaged": True}) is False
+
+
+def biz_core(host: ObservedHost, image: str = CORE) -> dict[str, t.Any]:
+    """Add a container outside Compose."""
+    made = host.engine.container("biz_core", image, project="", volume="m")
+    made["HostConfig"] = {"RestartPolicy": {"Name": "unless-stopped"}}
+    return made
 
 
 def from_another_file(container: dict[str, t.Any]) -> None:
@@ -135,14 +137,11 @@ def from_another_file(container: dict[str, t.Any]) -> None:
         del container["Labels"][label]
 
 
-@pytest.mark.parametrize(
-    ("foreign", "replace_unmanaged", "kept"),
-    [(False, False, False), (False, True, False), (True, False, True), (True, True, False)],
-)
+@pytest.mark.parametrize("foreign", [False, True])
 def test_containers_of_another_compose_file_and_unproven_files_wait_for_an_upgrade(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], foreign: bool, replace_unmanaged: bool, kept: bool
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], foreign: bool
 ) -> None:
-    params.update(kept_files=[str(host.db_env)], replace_unmanaged=replace_unmanaged)
+    params.update(kept_files=[str(host.db_env)])
     host.db_env.with_name("db.env.previous").write_text("")
     host.web["Config"]["Image"] = "r/web:v2.51.2"
     if foreign:
@@ -153,8 +152,8 @@ def test_containers_of_another_compose_file_and_unproven_files_wait_for_an_upgra
         f"{host.db_env} was changed and not proven since",
     )
     lines = [image, *([f"wa-a-waweb-1 {OTHERS}"] if foreign else []), unproven]
-    assert (found.kept, found.changes) == (kept, [])
-    assert (found.restarts, found.pending) == (([], lines) if kept else (lines, []))
+    assert (found.kept, found.changes) == (foreign, [])
+    assert (found.restarts, found.pending) == (([], lines) if foreign else (lines, []))
 
 
 @pytest.mark.parametrize(
@@ -179,31 +178,6 @@ def test_a_container_of_another_compose_file_has_to_work(
     assert client.compare_project(docker, params, record) == Differences(
         changes=changes, pending=[f"wa-a-waweb-1 {OTHERS}"], kept=True
     )
-
-
-@pytest.mark.parametrize(
-    ("state", "changes", "restarts"),
-    [
-        ("running", [], [f"wa-a-waweb-1 {OTHERS}"]),
-        ("exited", [f"wa-a-waweb-1 {OTHERS}", "wa-a-waweb-1 has exited"], []),
-        ("paused", [f"wa-a-waweb-1 {OTHERS}", "wa-a-waweb-1 is paused"], []),
-    ],
-)
-@pytest.mark.parametrize("recorded", [True, False])
-def test_a_container_of_another_compose_file_to_be_replaced_is_recreated(
-    host: ObservedHost,
-    docker: Docker,
-    params: dict[str, t.Any],
-    state: str,
-    changes: list[str],
-    restarts: list[str],
-    recorded: bool,
-) -> None:
-    from_another_file(host.web)
-    host.web["State"] = state
-    params["replace_unmanaged"] = True
-    record = client_inspection.record(params["identity_file"]) if recorded else None
-    assert client.compare_project(docker, params, record) == Differences(changes=changes, restarts=restarts)
 
 
 def test_a_missing_container_beside_one_of_another_compose_file_is_a_change(
@@ -242,10 +216,11 @@ def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
 def test_a_recorded_container_without_a_log_limit_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
 ) -> None:
-    host.engine.container("biz_core", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": log}
-    outside = {**params, "project": "", "container_names": ["biz_core"]}
-    more = "" if capped else "; Docker keeps its log without a limit"
-    assert client.compare_recorded(docker, outside) == Differences(kept=True, pending=[f"biz_core {KEPT}{more}"])
+    biz_core(host)["HostConfig"]["LogConfig"] = log
+    host.engine.container("other", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": {}}
+    outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
+    line = "Docker keeps the log of biz_core without a limit: create it again with --log-opt max-size=50m"
+    assert client.observe(docker, outside, False).warnings == ([] if capped else [line])
 
 
 def test_the_environment_of_a_container_is_not_shown(
@@ -262,31 +237,40 @@ def test_the_environment_of_a_container_is_not_shown(
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        ({}, Differences(kept=True, pending=[f"biz_core {KEPT}"])),
-        ({"State": "exited"}, Differences(kept=True, changes=["biz_core is exited"], pending=[f"biz_core {KEPT}"])),
-        ({"State": "paused"}, Differences(kept=True, changes=["biz_core is paused"], pending=[f"biz_core {KEPT}"])),
+        ({}, Differences(kept=True)),
+        ({"State": "exited"}, Differences(kept=True, changes=["biz_core is exited"])),
+        ({"State": "paused"}, Differences(kept=True, changes=["biz_core is paused"])),
         ({"Name": "other"}, Differences(kept=True, changes=["biz_core is missing"])),
     ],
 )
 def test_outside_compose_the_recorded_containers_are_compared(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
 ) -> None:
-    host.engine.container("biz_core", CORE, project="", volume="m").update(plant)
+    biz_core(host).update(plant)
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == expected
     finding = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
-    assert (finding.changes, finding.pending) == (expected.changes, expected.pending)
+    assert (finding.containers, finding.pending) == (expected.changes, expected.pending)
+
+
+def test_a_container_outside_compose_has_to_come_back_after_a_restart(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    biz_core(host)["HostConfig"]["RestartPolicy"] = {"Name": "no"}
+    outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
+    assert client.observe(docker, outside, False).warnings == [
+        "biz_core has the restart policy no, expected unless-stopped: docker update --restart unless-stopped biz_core"
+    ]
 
 
 def test_a_container_outside_compose_must_have_the_version(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
-    host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
+    biz_core(host, "r/coreapp:v2.51.2")
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == Differences(
         kept=True,
         restarts=[f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"],
-        pending=[f"biz_core {KEPT}"],
     )
 
 
@@ -294,7 +278,7 @@ def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Dock
     outside = {**params, "project": "", "container_names": []}
     changes = ["there is no container of the client outside Compose"]
     assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=changes)
-    host.engine.container("biz_core", CORE, project="", volume="m")
+    biz_core(host)
     assert client.compare_recorded(docker, outside) == Differences(kept=True)
 
 
@@ -310,7 +294,7 @@ def test_the_hash_of_a_service_requires_equal_containers(host: ObservedHost, doc
 
 def test_unmanaged_clients_are_returned(host: ObservedHost, docker: Docker) -> None:
     host.engine.container("b-core", CORE, project="wa-b", volume="m")
-    host.engine.container("biz_core", CORE, project="", volume="m")
+    biz_core(host)
     host.engine.container("web", "nginx:1", project="")
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", [])] == ["b-core", "biz_core"]
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b"])] == ["biz_core"]
@@ -365,6 +349,7 @@ class Operators:
         host.web["Labels"][HASH] = digest({**self.bodies["waweb"], "image": WEB})
         for one in (host.core, host.web):
             one["Config"]["Env"] = []
+            one["HostConfig"]["RestartPolicy"] = {"Name": "no"}
         self.db, self.queue = self.add("db"), self.add("queue")
 
     def write(self) -> None:
@@ -437,6 +422,19 @@ def test_a_missing_container_of_an_operators_files_is_reported(operators: Operat
     for one in (operators.host.web, operators.db, operators.queue):
         del operators.engine.containers[one["Id"]]
     assert operators.compare(docker) == Differences(changes=["wa-a-waweb-1: is missing", "wa-a-db-1: is missing"])
+
+
+def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(
+    operators: Operators, docker: Docker
+) -> None:
+    operators.host.web["HostConfig"]["RestartPolicy"] = {"Name": "always"}
+    operators.host.core["HostConfig"]["NanoCpus"] = 500_000_000
+    operators.db["HostConfig"] = {"RestartPolicy": {"Name": "always"}, "Memory": 1 << 26}
+    assert operators.compare(docker) == Differences(
+        changes=["wa-a-waweb-1 has another restart policy than no, which the Compose file has"],
+        restarts=["wa-a-wacore-1: has the CPU limit 0.5, expected none"],
+        pending=["wa-a-db-1: has the memory limit 64.0 MiB, expected none"],  # is the operator's to recreate
+    )
 
 
 def test_another_version_is_a_restart(operators: Operators, docker: Docker) -> None:
@@ -601,7 +599,7 @@ def beside(operators: Operators) -> Operators:
 def observe(operators: Operators, docker: Docker) -> dict[str, t.Any]:
     found = client.observe(docker, operators.params, False, run=operators.compose)
     assert bool(operators.compose.commands)
-    shown = {name: getattr(found, name) for name in ("kept", "changes", "restarts", "pending")}
+    shown = {name: getattr(found, name) for name in ("kept", "changes", "containers", "restarts", "pending")}
     return {name: value for name, value in shown.items() if value}
 
 
@@ -628,10 +626,7 @@ def observe(operators: Operators, docker: Docker) -> dict[str, t.Any]:
         ),
     ],
 )
-@pytest.mark.parametrize(
-    ("foreign", "replace_unmanaged", "kept"),
-    [(False, False, False), (False, True, False), (True, False, True), (True, True, False)],
-)
+@pytest.mark.parametrize("foreign", [False, True])
 def test_containers_of_another_compose_file_than_the_rendered_one_wait(
     beside: Operators,
     docker: Docker,
@@ -640,10 +635,7 @@ def test_containers_of_another_compose_file_than_the_rendered_one_wait(
     changes: list[str],
     waits: list[str],
     foreign: bool,
-    replace_unmanaged: bool,
-    kept: bool,
 ) -> None:
-    beside.params["replace_unmanaged"] = replace_unmanaged
     if foreign:
         from_another_file(beside.host.core)
     containers = {"waweb": beside.host.web, "db": beside.db, "queue": beside.queue}
@@ -651,7 +643,7 @@ def test_containers_of_another_compose_file_than_the_rendered_one_wait(
     beside.bodies[service].update(plant.pop("body", {}))
     beside.write()
     containers[service].update(plant)
-    expected = {"kept": kept, "changes": changes, "pending" if kept else "restarts": waits}
+    expected = {"kept": foreign, "containers": changes, "pending" if foreign else "restarts": waits}
     assert observe(beside, docker) == {name: value for name, value in expected.items() if value}
 
 
@@ -664,14 +656,10 @@ def test_a_missing_container_is_a_change_also_where_others_wait(
     del beside.engine.containers[beside.host.web["Id"]]
     found = observe(beside, docker)
     assert found.pop("kept", False) == foreign
-    assert found == {"changes": ["wa-a-waweb-1: is missing"]}
+    assert found == {"containers": ["wa-a-waweb-1: is missing"]}
 
 
-@pytest.mark.parametrize("replace_unmanaged", [False, True])
-def test_an_operators_own_files_may_describe_containers_without_the_label(
-    operators: Operators, docker: Docker, replace_unmanaged: bool
-) -> None:
-    operators.params["replace_unmanaged"] = replace_unmanaged
+def test_an_operators_own_files_may_describe_containers_without_the_label(operators: Operators, docker: Docker) -> None:
     for one in (operators.host.core, operators.host.web):
         from_another_file(one)
     operators.bodies["wacore"]["init"] = True
@@ -701,7 +689,7 @@ def test_the_finding_has_what_differs_from_an_operators_files(operators: Operato
     found = client.observe(docker, operators.params, False, run=operators.compose)
     assert found.shown("now") == {
         "state": "drifted",
-        "changes": ["wa-a-waweb-1: has exited"],
+        "containers": ["wa-a-waweb-1: has exited"],
         "restarts": [
             "wa-a-wacore-1: the definition in the Compose files changed",
             f"{operators.host.db_env} was changed and not proven since",

@@ -17,9 +17,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
     [
         ({}, "in_sync", "in_sync"),
         ({"warnings": ["a"]}, "in_sync", "in_sync"),
+        ({"alarms": ["a"]}, "in_sync", "in_sync"),
         ({"diff": [{"before": "a", "after": "b"}]}, "in_sync", "in_sync"),
         ({"changes": ["a"]}, "drifted", "drifted"),
         ({"restarts": ["a"]}, "drifted", "restart_pending"),
+        ({"containers": ["a"]}, "drifted", "drifted"),
         ({"changes": ["a"], "restarts": ["b"]}, "drifted", "drifted"),
         ({"pending": ["a"]}, "restart_pending", "restart_pending"),
         ({"restarts": ["a"], "pending": ["b"]}, "drifted", "restart_pending"),

@@ -14,11 +14,13 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 
 DOWN = "Docker Engine at unix:///run/docker.sock: nothing listens; expected an engine. Start it."
+COMPLETE = {"docker": "", "missing": {}, "install": [], "without_package": [], "services": {}}
 
 
 class Module:
@@ -28,6 +30,7 @@ class Module:
         one = {"owner": None, "group": None, "content": None, "sha256": None, "state": "directory", "mode": "0750"}
         self.params: dict[str, t.Any] = {
             "database_engine": "MYSQL",
+            "packages": {},
             "docker_host": None,
             "files": [{**one, "path": str(folder / name)} for name in ("project", "state")],
             "lock_file": str(folder / "state" / "a.lock"),
@@ -42,11 +45,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
     for name in ("project", "state"):
         (tmp_path / name).mkdir(mode=0o750)
     (tmp_path / "project" / "compose.yml").write_text(f"{HEADER}\nservices: {{}}\n")
-    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
+    monkeypatch.setattr(requirements, "compose_problem", lambda _module: "")
     monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
-    monkeypatch.setattr(
-        requirements, "missing", lambda _module, error, compose: {"docker_engine": error} if error else {}
-    )
+    monkeypatch.setattr(requirements, "missing", lambda _module: {})
     return Module(tmp_path)
 
 
@@ -62,32 +63,43 @@ def test_a_host_that_meets_all_requirements_is_in_sync(module: Module) -> None:
 
 
 def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, bool]] = []
-
-    def missing(_module: t.Any, error: str, compose: bool) -> dict[str, str]:
-        calls.append((error, compose))
-        return {"python_mysql": "the Python library pymysql cannot be imported", "docker_engine": error}
-
-    monkeypatch.setattr(requirements, "missing", missing)
-    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: False)
+    lacks = {"python_mysql": "the Python library pymysql cannot be imported", "cron": "no cron daemon is installed"}
+    monkeypatch.setattr(requirements, "missing", lambda _module: lacks)
+    monkeypatch.setattr(requirements, "packages", lambda *lacks: ([str(lacks)], ["cron"]))
+    monkeypatch.setattr(distribution, "read_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(requirements, "services", lambda _module: ({"cron": "does not run"}, []))
-    monkeypatch.setattr(requirements, "refusal", lambda _module, reasons: f"refused for {', '.join(reasons)}")
+    module.params["packages"] = {"cron": "dcron"}
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()
-    found = host.observe(module, DOWN)
+    found = host.observe(module, "")
     assert found.requirements == {
-        "missing": {"docker_engine": DOWN, "python_mysql": "the Python library pymysql cannot be imported"},
+        "docker": "",
+        "missing": lacks,
+        "install": [str((lacks, "Debian", {"cron": "dcron"}))],
+        "without_package": ["cron"],
         "services": {"cron": "does not run"},
-        "docker_refusal": "refused for python_mysql, docker_engine",
     }
     assert found.changes == [
-        f"docker_engine is missing: {DOWN}",
+        "cron is missing: no cron daemon is installed",
         "python_mysql is missing: the Python library pymysql cannot be imported",
         "cron does not run",
         f"{tmp_path}/project has the mode 0755, expected 0750",
         f"{tmp_path}/state is missing",
     ]
-    assert calls == [(DOWN, False)]
+
+
+@pytest.mark.parametrize("compose", ["", "docker compose: not a docker command."])
+@pytest.mark.parametrize("link", [False, True])
+def test_docker_that_does_not_answer_is_the_error(
+    module: Module, monkeypatch: pytest.MonkeyPatch, compose: str, link: bool
+) -> None:
+    monkeypatch.setattr(requirements, "compose_problem", lambda _module: compose)
+    if link:  # another error
+        Path(module.params["compose_file"]).write_text("services: {}\n")
+    for engine, expected in ((DOWN, DOWN), ("", compose)):
+        found = host.observe(module, engine)
+        assert found.requirements == {**COMPLETE, "docker": expected}
+        assert found.error == expected or (link and not expected)
 
 
 def test_a_compose_file_of_another_tool_is_an_error(module: Module, tmp_path: Path) -> None:
@@ -95,7 +107,7 @@ def test_a_compose_file_of_another_tool_is_an_error(module: Module, tmp_path: Pa
     path.write_text("services: {}\n")
     found = host.observe(module, "")
     assert found.error.startswith(f"{path}: a Compose file that is not this collection's; expected none, or one that ")
-    assert found.requirements == {"missing": {}, "services": {}, "docker_refusal": ""}  # the role reads them
+    assert found.requirements == COMPLETE  # the role reads them
     path.unlink()
     assert host.observe(module, "").changes == []
 
@@ -160,4 +172,4 @@ def test_a_host_without_a_deployment_is_compared_with_its_requirements(module: M
     module.params.update(files=[], lock_file=None, compose_file=None, identity_file=None, database_engine=None)
     found = host.observe(module, "")
     assert found.shown("now") == {"state": "in_sync"}
-    assert found.requirements == {"missing": {}, "services": {}, "docker_refusal": ""}
+    assert found.requirements == COMPLETE

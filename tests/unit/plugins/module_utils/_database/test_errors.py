@@ -102,6 +102,7 @@ def test_sqlstates_of_postgresql(code: str, kind: str) -> None:
         ("connection to server failed: Connection refused", "unreachable"),
         ("connection to server failed: Connection timed out", "unreachable"),
         ("connection to server failed: No route to host", "unreachable"),
+        ("connection to server failed: Invalid argument", "unreachable"),
         ("something else", "lost"),
         ("", "lost"),
     ],

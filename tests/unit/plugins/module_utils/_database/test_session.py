@@ -195,6 +195,11 @@ def test_the_message_of_an_error_is_one_line(error: Exception, text: str) -> Non
         (socket.timeout("timed out"), "not reachable: no answer within 10 s", "unreachable"),
         (ConnectionRefusedError(111, "Connection refused"), "not reachable: Connection refused", "unreachable"),
         (OSError("odd"), "not reachable: odd", "unreachable"),
+        (
+            OSError(22, "Invalid argument"),
+            "not reachable: no route leads to this address (Invalid argument)",
+            "unreachable",
+        ),
     ],
 )
 def test_network_errors_are_explained(error: OSError, found: str, kind: str) -> None:

@@ -37,6 +37,16 @@ def test_gc_that_does_not_start_is_due_again(client: Client, answer: t.Any, mess
     assert client.run(policy="daily")["changed"]
 
 
+def test_a_held_client_that_does_not_answer_is_not_asked(client: Client) -> None:
+    client.answer(error(500, 1014, "Internal error", "Could not connect to the coreapp"))
+    for _attempt in range(2):
+        held = client.run(held="held by X")
+        assert (held["skip_reason"], held["changed"], held["running"]) == ("the client is held by X", False, False)
+        assert client.state()["over"]
+    client.answer(client.collects())
+    assert client.run(held="held by X")["messages_after"] == 1_800  # one that runs is asked as ever
+
+
 UNKNOWN = "the table shows whether GC has begun"
 RUNS = error(500, 1000, "Generic error", "Message GC is already running")
 

@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker is installed only on a host without traces of an engine. The refusal names the traces and the vendor's fix."""
+"""What a host lacks is named, with the packages for it; that Docker does not answer, in its own words."""
 
 from __future__ import annotations
 
-import os
+import sys
 import typing as t
 from pathlib import Path
 
@@ -13,202 +13,86 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
-from ansible_collections.waba.onprem.plugins.module_utils._host.requirements import Traces, docker_refusal
 
 DEBIAN = {"ID": "debian", "VERSION_ID": "13"}
-BOOKWORM = {"ID": "debian", "VERSION_ID": "12"}
-UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"}
-ROCKY = {"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "9.4"}
-SUSE = {"ID": "opensuse-leap", "ID_LIKE": "suse opensuse", "VERSION_ID": "15.6"}
-AMAZON = {"ID": "amzn", "ID_LIKE": "fedora", "VERSION_ID": "2023"}
-NO_SOCKET = (
-    "Docker Engine at unix:///run/docker.sock: the socket /run/docker.sock does not exist; expected an engine. Start it"
-)
-NO_PERMISSION = (
-    "Docker Engine at unix:///run/docker.sock: no permission on the socket /run/docker.sock; expected an engine. Use x"
-)
-RunModule = t.Callable[..., "dict[str, t.Any]"]
 
 
-def test_a_complete_or_empty_host_is_not_refused() -> None:
-    assert docker_refusal("", True, Traces(packages=("docker-ce",)), DEBIAN) == ""
-    assert docker_refusal(NO_SOCKET, False, Traces(), DEBIAN) == ""
-
-
-@pytest.mark.parametrize(
-    ("traces", "release", "fix"),
-    [
-        (Traces(("docker-ce", "containerd.io")), DEBIAN, "apt-get install docker-compose-plugin"),
-        (Traces(("docker-ce",)), UBUNTU, "apt-get install docker-compose-plugin"),
-        (Traces(("docker-ce",)), ROCKY, "dnf install docker-compose-plugin"),
-        (Traces(("docker.io", "docker-cli", "containerd")), DEBIAN, "apt-get install docker-compose"),
-        (Traces(("docker.io",)), BOOKWORM, "into /usr/local/lib/docker/cli-plugins, executable"),
-        (Traces(("docker.io",)), UBUNTU, "apt-get install docker-compose-v2"),
-        (Traces(("moby-engine",)), UBUNTU, "apt-get install moby-compose"),
-        (Traces(("moby-engine",)), ROCKY, "dnf install docker-compose"),
-        (Traces(("docker",)), SUSE, "zypper install docker-compose"),
-        (Traces(("docker",)), AMAZON, "into /usr/local/lib/docker/cli-plugins, executable"),
-        (Traces(snap=True), UBUNTU, "and move the client to one of them"),
-        (Traces(("podman-docker",)), ROCKY, "use another host"),
-        (Traces(others=("/usr/local/bin/dockerd",)), DEBIAN, "into /usr/local/lib/docker/cli-plugins, executable"),
-        (Traces(), {}, "into /usr/local/lib/docker/cli-plugins, executable"),
-    ],
-)
-def test_an_engine_without_compose_gets_the_plugin_of_its_vendor(
-    traces: Traces, release: dict[str, str], fix: str
-) -> None:
-    refusal = docker_refusal("", False, traces, release)
-    assert refusal.startswith("docker compose does not run, and an engine is there: ")
-    assert refusal.endswith(fix)
-    assert all(one in refusal for one in traces.listed())
-    assert "wa_host_install_docker" not in refusal
-
-
-@pytest.mark.parametrize(
-    "traces",
-    [
-        Traces(("docker-ce",)),
-        Traces(("podman-docker",)),
-        Traces(("containerd.io",)),
-        Traces(snap=True),
-        Traces(others=("/usr/bin/docker",)),
-        Traces(others=("unit docker.service",)),
-        Traces(others=("socket /run/docker.sock",)),
-        Traces(others=("data in /var/lib/docker",)),
-    ],
-)
-@pytest.mark.parametrize("compose_runs", [True, False])
-@pytest.mark.parametrize(("error", "fix"), [(NO_SOCKET, "Start it"), (NO_PERMISSION, "Let it be asked (become")])
-def test_an_engine_that_does_not_answer_is_not_installed_again(
-    traces: Traces, compose_runs: bool, error: str, fix: str
-) -> None:
-    refusal = docker_refusal(error, compose_runs, traces, DEBIAN)
-    assert refusal.startswith(error.partition(";")[0])
-    assert f"there is something of an engine on the host: {traces.listed()[0]}. Nothing is installed" in refusal
-    assert (fix in refusal) is (traces.vendor() != "podman")  # podman has no service to start
-    assert "wa_host_install_docker" not in refusal
-
-
-def test_podman_is_refused() -> None:
-    error = (
-        "Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman, which speaks like Docker. Use x"
-    )
-    refusal = docker_refusal(error, True, Traces(others=("socket /run/podman/podman.sock",)), ROCKY)
-    assert refusal.startswith("Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman")
-    assert refusal.endswith("The collection needs Docker itself: use another host")
-
-
-def test_containerd_alone_is_no_docker_vendor() -> None:
-    assert Traces(("containerd.io",)).vendor() == ""
-    assert Traces(("containerd.io", "docker.io")).vendor() == "distribution"
+PROGRAM = Path(sys.executable).read_bytes()
 
 
 class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
-        self.folder, self.params = folder, {"docker_host": docker_host}
+        self.folder, self.params = folder, {"docker_host": docker_host, "cron": True}
 
-    def program(self, name: str, prints: str = "") -> None:
+    def program(self, name: str) -> None:
         path = self.folder / name
-        path.write_text(f"#!/bin/sh\nprintf '{prints}'\n")
+        path.touch()
         path.chmod(0o755)
 
     def get_bin_path(self, name: str, **_options: t.Any) -> str | None:
         path = self.folder / name
         return str(path) if path.exists() else None
 
-    def run_command(self, argv: list[str]) -> tuple[int, str, str]:
-        with os.popen(argv[0]) as pipe:
-            return 0, pipe.read(), ""
-
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    for name in ("UNIT_FOLDERS", "SOCKETS", "DATA", "SNAPS", "INIT_SCRIPTS"):
-        monkeypatch.setattr(host_requirements, name, (str(tmp_path / name.lower()),))
-    for name in ("CONFIGURATION", "PROC"):
-        monkeypatch.setattr(host_requirements, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(host_requirements, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(host_requirements, "DEFAULT_SOCKET", str(tmp_path / "default.sock"))
-    monkeypatch.setattr(host_requirements, "PLACES", (str(tmp_path / "opt" / "*" / "{}"),))
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "plugins"),))
     return Host(tmp_path, f"unix://{tmp_path}/default.sock")
 
 
-def test_traces_of_every_vendor_are_found(host: Host, tmp_path: Path) -> None:
-    assert host_requirements.traces(host).listed() == []
-    host.program("dpkg-query", r"ii \tdocker-ce\nrc \tdocker.io\nun \tmoby-engine\niF \tcontainerd.io\n")
-    host.program("rpm", r"podman-docker\npackage docker-ce is not installed\n")
-    host.program("dockerd")
-    (tmp_path / "unit_folders").mkdir()
-    (tmp_path / "unit_folders" / "docker.socket").touch()
-    (tmp_path / "sockets").touch()
-    (tmp_path / "data" / "overlay2").mkdir(parents=True)
-    assert host_requirements.traces(host).listed() == [
-        "package docker-ce",
-        "package containerd.io",
-        "package podman-docker",
-        f"{tmp_path}/dockerd",
-        "unit docker.socket",
-        f"socket {tmp_path}/sockets",
-        f"data in {tmp_path}/data",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("path", "text", "expected_trace"),
+    ("client", "plugin", "answer", "found"),
     [
-        ("opt/docker-20.10/dockerd", "", "{}"),
-        ("opt/files/docker/compose.yml", "", ""),
-        ("proc/12/comm", "dockerd\n", "process dockerd"),
-        ("proc/12/comm", "bash\n", ""),
-        ("unit_folders/docker-support.service", "", "unit docker-support.service"),
-        ("unit_folders/snap.docker.dockerd.service", "", "unit snap.docker.dockerd.service"),
-        ("unit_folders/cron.service", "", ""),
-        ("init_scripts", "", "{}"),
-        ("configuration", '{"data-root": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
-        ("configuration", '{"graph": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
-        ("configuration", '{"data-root": "FOLDER/empty", "log-driver": "local"}', ""),
-        ("configuration", '["data-root"', ""),
+        ("docker", 0o755, None, ""),  # nothing is executed if the plugin has its usual path
+        ("docker", 0o644, (0, "Docker Compose version 2.26.1\n", ""), ""),  # it is elsewhere, such as in /root/.docker
+        (
+            "docker",
+            0o644,
+            (1, "", "docker: 'compose' is not a docker command.\nSee 'docker --help'\n"),
+            "'compose' is not a docker command",
+        ),
+        ("docker", 0o644, (125, "", ""), "exit status 125"),
+        ("", 0o755, None, "the program docker is not installed"),
+        ("snap", 0o755, None, "snap/bin/docker is a snap, which cannot read files outside of home folders"),
     ],
 )
-def test_traces_outside_package_managers_are_found(
-    host: Host, tmp_path: Path, path: str, text: str, expected_trace: str
+def test_compose_that_does_not_answer_is_reported_in_its_own_words(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client: str,
+    plugin: int,
+    answer: tuple[int, str, str] | None,
+    found: str,
 ) -> None:
-    (tmp_path / "elsewhere" / "overlay2").mkdir(parents=True)
-    (tmp_path / "empty").mkdir()
-    planted = tmp_path / path
-    planted.parent.mkdir(parents=True, exist_ok=True)
-    planted.write_text(text.replace("FOLDER", str(tmp_path)))
-    expected = expected_trace.format(planted).replace("FOLDER", str(tmp_path))
-    assert host_requirements.traces(host).listed() == [expected] * bool(expected_trace)
+    calls: list[list[str]] = []
 
+    def run(command: list[str]) -> tuple[int, str, str]:
+        calls.append(command)
+        assert answer is not None
+        return answer
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.7:2376", "unix:///srv/own/docker.sock", "ssh://there"])
-def test_another_docker_host_prevents_the_installation(host: Host, address: str) -> None:
-    host.params["docker_host"] = address
-    found = host_requirements.traces(host).listed()
-    assert found == [f"the address {address}, at which no engine of the distribution listens"]
-
-
-def test_the_socket_of_docker_host_is_a_trace(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "own.sock").touch()
-    host.params["docker_host"] = f"unix://{tmp_path}/own.sock"
-    assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]
-
-
-@pytest.mark.parametrize("path", ["snap/bin/docker", "usr/bin/docker"])
-def test_a_docker_client_of_a_snap_does_not_count(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    """Whether PATH finds it in the folder of snaps, or as a link to the program that starts them."""
-    (tmp_path / "usr/bin").mkdir(parents=True)
-    (tmp_path / "snap/bin").mkdir(parents=True)
-    (tmp_path / "usr/bin/snap").touch()
-    (tmp_path / path).symlink_to(tmp_path / "usr/bin/snap")
-    monkeypatch.setattr(host, "get_bin_path", lambda _name: str(tmp_path / path))
-    assert not host_requirements.compose_runs(host, "")
-    assert host_requirements.is_snap("/snap/bin/docker")
-    assert not host_requirements.is_snap(str(tmp_path / "usr/bin/docker-ce"))
+    monkeypatch.setattr(host, "run_command", run, raising=False)
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "docker-compose").write_bytes(PROGRAM)
+    (tmp_path / "plugins" / "docker-compose").chmod(plugin)
+    if client == "docker":
+        host.program("docker")
+    if client == "snap":
+        (tmp_path / "snap/bin").mkdir(parents=True)
+        host.program("snap/bin/snap")
+        (tmp_path / "docker").symlink_to(tmp_path / "snap/bin/snap")
+        found = f"{tmp_path}/docker{found[len('snap/bin/docker') :]}"
+    expected = (
+        f"docker compose: {found}; expected the Compose plugin. Install Docker Engine with the Compose plugin: the distribution's "
+        "packages, Docker's packages, or a role made for it such as geerlingguy.docker, run before this collection"
+    )
+    assert host_requirements.compose_problem(host) == (expected if found else "")
+    assert calls == ([[f"{tmp_path}/docker", "compose", "version"]] if answer else [])
 
 
 BUSYBOX = "the cron daemon of busybox reads no file in /etc/cron.d"
@@ -274,55 +158,48 @@ def test_the_service_of_a_cron_daemon(
     assert host_requirements.stopped_services(host) == []  # missing, not stopped
 
 
-def test_an_empty_data_folder_is_no_trace(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    assert host_requirements.traces(host) == Traces()
-
-
 @pytest.mark.parametrize(
-    ("programs", "error", "runs"),
+    ("plugin", "mode", "found"),
     [
-        ((), "nothing answers", False),
-        (("docker",), "", True),
-        (("docker-compose",), "nothing answers", True),
-        (("docker-compose",), "", False),  # the client would not come with an engine that exists
+        (PROGRAM, 0o755, True),  # nothing is executed
+        (PROGRAM, 0o644, False),
+        (b"", 0o755, False),
+        (b"<html>404</html>" * 10, 0o755, False),
+        (PROGRAM[:40], 0o755, False),
+        (PROGRAM[:100], 0o755, False),
+        (PROGRAM[: len(PROGRAM) // 2], 0o755, False),
+        (PROGRAM[:4] + b"\1" + PROGRAM[5:], 0o755, False),  # of 32 bits
+        (PROGRAM[:18] + b"\0\0" + PROGRAM[20:], 0o755, False),  # for another machine
     ],
 )
-def test_a_plugin_runs_before_its_engine(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], error: str, runs: bool
+def test_a_plugin_is_started_unless_it_is_a_complete_program(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bytes, mode: int, found: bool
 ) -> None:
-    monkeypatch.setattr(host_requirements, "PLUGIN", str(tmp_path / "docker-compose"))
-    for name in programs:
-        host.program(name, "2.26.1")
-    assert host_requirements.compose_runs(host, error) is runs
+    calls: list[list[str]] = []
 
+    def run(command: list[str]) -> tuple[int, str, str]:
+        calls.append(command)
+        return 1, "", ""
 
-@pytest.mark.parametrize(
-    ("plugin", "client", "found", "tried"),
-    [
-        (True, True, True, False),  # nothing is executed if the plugin has its usual path
-        (True, False, False, True),
-        (False, True, False, True),
-    ],
-)
-def test_compose_is_recognised_by_the_path_of_its_plugin(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bool, client: bool, found: bool, tried: bool
-) -> None:
-    errors: list[str] = []
-
-    def runs(_module: t.Any, error: str) -> bool:
-        errors.append(error)
-        return False
-
-    monkeypatch.setattr(host_requirements, "compose_runs", runs)
+    monkeypatch.setattr(host, "run_command", run, raising=False)
     monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "plugins")))
     (tmp_path / "plugins").mkdir()
     path = tmp_path / "plugins" / "docker-compose"
-    path.touch(mode=0o755 if plugin else 0o644)  # without the execute permission it does not count
-    if client:
-        host.program("docker")
-    assert host_requirements.has_compose(host, "no engine") is found
-    assert errors == ["no engine"] * tried
+    path.write_bytes(plugin)
+    path.chmod(mode)
+    host.program("docker")
+    assert bool(host_requirements.compose_problem(host)) is not found
+    assert len(calls) == (0 if found else 1)
+
+
+def test_a_plugin_hides_those_in_later_folders(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "run_command", lambda _command: (1, "", ""), raising=False)
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "own"), str(tmp_path / "plugins")))
+    host.program("docker")
+    for folder in ("plugins", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "docker-compose").symlink_to(sys.executable if folder == "plugins" else "gone")
+        assert bool(host_requirements.compose_problem(host)) is (folder == "own")
 
 
 @pytest.mark.parametrize(
@@ -337,6 +214,10 @@ def test_compose_is_recognised_by_the_path_of_its_plugin(
         ({12: "crontab"}, None, False),
         ({12: "cron"}, "none", True),
         ({}, "12", False),
+        # In a container: the kernel lists its PID in each namespace.
+        ({12: "cron\nNSpid:\t12\t7"}, None, False),
+        ({12: "cron\nNSpid:\t12\t7"}, "12", False),
+        ({12: "cron\nNSpid:\t12\t7", 13: "cron\nNSpid:\t13"}, None, True),
     ],
 )
 def test_a_running_cron_daemon_is_recognised(
@@ -344,7 +225,7 @@ def test_a_running_cron_daemon_is_recognised(
 ) -> None:
     for number, name in processes.items():
         (tmp_path / "proc" / str(number)).mkdir(parents=True)
-        (tmp_path / "proc" / str(number) / "comm").write_text(f"{name}\n")
+        (tmp_path / "proc" / str(number) / "status").write_text(f"Name:\t{name}\n")
     if pid_file is not None:
         (tmp_path / "cron.pid").write_text(pid_file)
     assert host_requirements.cron_runs([str(tmp_path / "none.pid"), str(tmp_path / "cron.pid")]) is runs
@@ -396,16 +277,63 @@ UnitFileState=masked
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (SHOWN, ["docker", "cron"]),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=enabled"), []),
-        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=static"), []),
-        (SHOWN.replace("LoadState=loaded", "LoadState=masked"), []),
-        ("", []),
-        ("Failed to connect to bus: No such file or directory\n", []),
+        (SHOWN, {"docker": "disabled", "cron": "disabled", "docker.socket": "enabled", "ssh.socket": "masked"}),
+        ("Id=cron.service\nLoadState=loaded\nUnitFileState=static\n", {"cron": "static"}),
+        ("Id=cron.service\nLoadState=masked\nUnitFileState=masked\n", {"cron": "masked"}),
+        ("", {}),
+        ("Failed to connect to bus: No such file or directory\n", {}),
     ],
 )
-def test_services_that_systemd_does_not_start_at_boot_are_named(text: str, expected: list[str]) -> None:
-    assert host_requirements.disabled(text) == expected
+def test_the_state_of_services_at_boot_is_read(text: str, expected: dict[str, str]) -> None:
+    assert host_requirements.boot_states(text) == expected
+
+
+MASKED = SHOWN.replace("loaded\nUnitFileState=disabled\n\nId=crond", "masked\nUnitFileState=masked\n\nId=crond")
+NO_CLEANUP = "cron is masked, and so no log cleanup runs: systemctl unmask cron"
+
+
+@pytest.mark.parametrize(
+    ("needed", "shown", "runs", "found", "warnings"),
+    [
+        (True, SHOWN, True, {"cron": "is not started at boot"}, []),
+        (True, SHOWN, False, {"cron": "does not run"}, []),
+        (True, MASKED, True, {}, []),
+        (True, MASKED, False, {}, [NO_CLEANUP]),  # a start of it would fail, and the client would stay down
+        (False, SHOWN, False, {}, []),
+    ],
+)
+def test_cron_is_started_where_it_is_needed_and_can_be(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needed: bool,
+    shown: str,
+    runs: bool,
+    found: dict[str, str],
+    warnings: list[str],
+) -> None:
+    monkeypatch.setattr(host_requirements, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(host_requirements, "SERVICE_PLACES", ())
+    monkeypatch.setattr(host_requirements, "cron_runs", lambda: runs)
+    monkeypatch.setattr(
+        host,
+        "run_command",
+        lambda command, **_options: (
+            0,
+            "\n\n".join(one for one in shown.split("\n\n") if one.split("\n")[0][3:] in command),
+            "",
+        ),
+        raising=False,
+    )
+    host.params.update(docker_host="", cron=needed, database_engine="")
+    host.program("cron")
+    assert host_requirements.services(host) == (found, warnings)
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_cron_is_missing_only_where_it_is_needed(host: Host, needed: bool) -> None:
+    host.params.update(cron=needed, database_engine="")
+    assert ("cron" in host_requirements.missing(host)) is needed
 
 
 @pytest.mark.parametrize(
@@ -436,7 +364,7 @@ def test_systemd_is_asked_for_the_services_of_this_host(
     monkeypatch.setattr(host_requirements, "SYSTEMD", str(tmp_path if systemd else tmp_path / "none"))
     monkeypatch.setattr(host_requirements, "SERVICE_PLACES", ())
     monkeypatch.setattr(host_requirements, "cron_runs", lambda: False)
-    monkeypatch.setattr(host, "run_command", show)
+    monkeypatch.setattr(host, "run_command", show, raising=False)
     host.params["docker_host"] = socket
     for name in programs:
         host.program(name)
@@ -448,15 +376,6 @@ def test_systemd_is_asked_for_the_services_of_this_host(
     )
 
 
-@pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])
-def test_a_known_state_of_compose_is_not_checked_again(
-    host: Host, monkeypatch: pytest.MonkeyPatch, compose: bool | None, missing: bool
-) -> None:
-    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
-    host.params["database_engine"] = ""
-    assert ("docker_compose" in host_requirements.missing(host, "", compose)) is missing
-
-
 @pytest.mark.parametrize(
     ("engine", "release", "reasons"),
     [
@@ -464,8 +383,7 @@ def test_a_known_state_of_compose_is_not_checked_again(
             "MYSQL",
             DEBIAN,
             {
-                "python_requests": "the Python library requests (package python3-requests) cannot be imported; "
-                "community.docker needs it",
+                "python_requests": "the Python library requests (package python3-requests) cannot be imported",
                 "python_mysql": "the Python library PyMySQL (package python3-pymysql) cannot be imported",
             },
         ),
@@ -473,7 +391,7 @@ def test_a_known_state_of_compose_is_not_checked_again(
             "PGSQL",
             {"ID": "arch"},
             {
-                "python_requests": "the Python library requests cannot be imported; community.docker needs it",
+                "python_requests": "the Python library requests cannot be imported",
                 "python_postgresql": "the Python library psycopg2 cannot be imported",
             },
         ),
@@ -487,13 +405,28 @@ def test_a_missing_library_is_named_with_its_package(
     monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
     monkeypatch.setattr(distribution, "read_release", lambda: release)
     host.params["database_engine"] = engine
-    assert host_requirements.missing(host, "", True) == reasons
+    assert host_requirements.missing(host) == reasons
     assert asked == ["requests", {"MYSQL": "pymysql", "PGSQL": "psycopg2"}[engine]]
 
 
-def test_the_refusal_reads_the_traces_of_this_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
-    monkeypatch.setattr(distribution, "read_release", lambda: DEBIAN)
-    refused = host_requirements.refusal(host, {"docker_compose": "docker compose does not run"})
-    assert refused.endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
-    assert host_requirements.refusal(host, {"cron": "no cron daemon is installed"}) == ""
+@pytest.mark.parametrize(
+    ("family", "overrides", "install", "without"),
+    [
+        ("Debian", {}, ["python3-requests", "python3-pymysql", "python3-psycopg2", "cron"], []),
+        ("RedHat", {}, ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cronie"], []),
+        ("Suse", {"cron": "cron"}, ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cron"], []),
+        (
+            "Debian",
+            {"cron": ["a", "b"], "python_mysql": "a c"},
+            ["python3-requests", "a", "c", "python3-psycopg2", "b"],
+            [],
+        ),
+        ("", {}, [], ["python_requests", "python_mysql", "python_postgresql", "cron"]),
+        ("", {"cron": "dcron"}, ["dcron"], ["python_requests", "python_mysql", "python_postgresql"]),
+    ],
+)
+def test_the_packages_of_each_family(
+    family: str, overrides: dict[str, t.Any], install: list[str], without: list[str]
+) -> None:
+    lacks = ["python_requests", "python_mysql", "python_postgresql", "cron"]
+    assert host_requirements.packages(lacks, family, overrides) == (install, without)

@@ -74,8 +74,6 @@ def test_all_folders_are_measured_in_one_run(logs: Path, shell: str) -> None:
     assert by_name["web.log"].inode == (logs / "web.log").stat().st_ino
     assert (found.missing, found.unreadable) == (["/nowhere"], [])
     assert found.bytes == 8192 + 4096 + 4096
-    disk = os.statvfs(logs)
-    assert found.free_bytes == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.05)
 
 
 def test_environment_variables_do_not_change_the_measurement(logs: Path) -> None:
@@ -95,17 +93,12 @@ def test_environment_variables_do_not_change_the_measurement(logs: Path) -> None
     assert parse_measurement(odd, TOKEN).files == plain.files
 
 
-def test_images_without_some_tools_are_measured(logs: Path, tmp_path: Path) -> None:
-    """ls alone suffices, du alone returns bytes, and without both the result says that nothing is known."""
+def test_an_image_needs_only_ls(logs: Path, tmp_path: Path) -> None:
+    """Without it the result says that nothing is known."""
     only_ls = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "ls", "ls")), TOKEN)
-    assert (only_ls.count, only_ls.free_bytes) == (4, None)
-    only_du = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "du", "du")), TOKEN)
-    assert only_du.files is None
-    assert only_du.bytes
-    assert only_du.bytes >= 16384
-    blind = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "none")), TOKEN)
-    assert blind.blind
-    assert (blind.bytes, blind.count) == (None, None)
+    assert only_ls.count == 4
+    without = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "none")), TOKEN)
+    assert (without.files, without.bytes, without.count) == (None, None, None)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -54,8 +54,6 @@ def test_files_are_measured_newest_first(proc: Path) -> None:
     assert [file.mtime for file in found.files or []][:3] == [1002, 1001, 1000]
     assert found.missing == ["/usr/local/waent/logs"]
     assert found.folders == [LOGS, f"{LOGS}/archive"]
-    assert found.free_bytes is not None
-    assert found.free_bytes > 0
 
 
 def test_a_sparse_file_counts_with_its_disk_usage(proc: Path) -> None:

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.waba.onprem.plugins.module_utils._logs import retention
 from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import LogFile, Measurement
 from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import (
-    Limits,
     compare,
-    docker_log_problem,
     live_core_files,
     old_core_files,
     predict,
@@ -25,7 +24,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import
 
 LOGS, CORE, ARCHIVE = "/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/whatsapp/archive"
 MB = 1 << 20
-LIMITS = Limits()
 _inodes = itertools.count(1)
 
 
@@ -82,14 +80,14 @@ def test_core_keeps_the_newest_files_of_the_archive() -> None:
     """All files count together. Old live logs are added, and the oldest files are removed."""
     archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=1000 * n) for n in range(1, 31)]
     live = [log(f"{CORE}/wa-service-{n}.log", age=n) for n in range(3)]
-    plan = predict("core", measured(*live, *archive), LIMITS)
+    plan = predict("core", measured(*live, *archive))
     assert plan.archive == live[1:]
     assert plan.rotate == []
     assert [file.path for file in plan.remove] == [f"{ARCHIVE}/wa-service-{n}.log.gz" for n in (29, 30)]
     assert (plan.free_bytes, plan.compress_bytes) == (200, 200)
     large = log(f"{CORE}/wa-service-9.log", 15 * MB + 1)
-    assert predict("master", measured(large), LIMITS).rotate == [large]
-    assert not predict("core", measured(log(f"{CORE}/wa-service-9.log", 15 * MB)), LIMITS).changed
+    assert predict("master", measured(large)).rotate == [large]
+    assert not predict("core", measured(log(f"{CORE}/wa-service-9.log", 15 * MB))).changed
 
 
 def test_web_keeps_the_newest_files_of_each_log() -> None:
@@ -100,17 +98,18 @@ def test_web_keeps_the_newest_files_of_each_log() -> None:
         for n in range(count)
     ]
     files += [log(f"{LOGS}/web.log", 20 * MB + 1), log(f"{LOGS}/access.log", 20 * MB), log(f"{LOGS}/error.log")]
-    plan = predict("web", measured(*files), LIMITS)
+    plan = predict("web", measured(*files))
     assert [file.name for file in plan.rotate] == ["web.log"]
     assert plan.archive == []
     assert {file.name for file in plan.remove} == {"web.log-029.gz", *(f"access.log-{n:03}.gz" for n in (30, 31, 32))}
 
 
-def test_without_times_the_order_of_the_listing_counts() -> None:
+def test_without_times_the_order_of_the_listing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """If ls prints no times, the order within a folder counts, and added files are newer."""
     archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=None, order=n) for n in range(3)]
     live = [log(f"{CORE}/wa-service-{n}.log", age=None, order=n) for n in range(2)]
-    plan = predict("core", measured(*archive, *live), Limits(keep=2))
+    monkeypatch.setattr(retention, "KEEP", 2)
+    plan = predict("core", measured(*archive, *live))
     assert plan.archive == live[1:]
     assert plan.remove == archive[1:]
 
@@ -125,24 +124,20 @@ ARCHIVED = st.lists(
 def test_the_prediction_satisfies_the_rules(rows: list[tuple[str, int, int]], keep: int, role: str) -> None:
     """It removes exactly as many files as the rules require, the oldest of each group first."""
     files = [log(f"{ARCHIVE}/{name}.log-{n}.gz", size, age) for n, (name, age, size) in enumerate(rows)]
-    limits = Limits(keep=keep)
-    removed = {file.path for file in predict(role, measured(*files), limits).remove}
-    left = [file for file in files if file.path not in removed]
     groups: dict[str, list[LogFile]] = {}
     for file in files:
         groups.setdefault(file.log_name if role == "web" else "", []).append(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "KEEP", keep)
+        removed = {file.path for file in predict(role, measured(*files)).remove}
+        after = measured(*(file for file in files if file.path not in removed))
+        assert not predict(role, after).changed, "a second cleanup has nothing to do"
+        assert [one for one in violations(role, after, after) if one["rule"] == "too_many"] == []
     for group in groups.values():
-        kept = [file for file in group if file.path not in removed]
-        removed_files = [file for file in group if file.path in removed]
+        kept = [t.cast("float", file.mtime) for file in group if file.path not in removed]
+        gone = [t.cast("float", file.mtime) for file in group if file.path in removed]
         assert len(kept) == min(keep, len(group))
-        assert (
-            not kept
-            or not removed_files
-            or min(t.cast("float", f.mtime) for f in kept) >= max(t.cast("float", f.mtime) for f in removed_files)
-        )
-    after = measured(*left)
-    assert not predict(role, after, limits).changed, "a second cleanup has nothing to do"
-    assert [one for one in violations(role, after, after, limits) if one["rule"] == "too_many"] == []
+        assert not kept or not gone or min(kept) >= max(gone)
     difference = compare(measured(*files), after)
     assert difference.changed == bool(removed)
     assert difference.freed_bytes == sum(file.used for file in files if file.path in removed)
@@ -174,29 +169,23 @@ def test_writing_of_the_client_is_no_change() -> None:
     assert [file.name for file in rotated.came] == ["web.log-1.gz"]
 
 
-def test_without_a_listing_only_bytes_are_compared() -> None:
-    """If only du is available, fewer bytes are a change, and nothing is predicted."""
-    before, after = Measurement(files=None, du_bytes=500), Measurement(files=None, du_bytes=300)
-    assert (compare(before, after).changed, compare(before, after).freed_bytes) == (True, 200)
-    more = Measurement(files=None, du_bytes=900)
-    assert not compare(before, more).changed
-    assert not predict("core", before, LIMITS).changed
-    assert Measurement(files=None, blind=True).bytes is None
-    assert (before.bytes, before.count) == (500, None)
+def test_without_a_listing_nothing_is_known() -> None:
+    nothing = Measurement(files=None)
+    assert not compare(nothing, nothing).changed
+    assert not predict("core", nothing).changed
+    assert (nothing.bytes, nothing.count) == (None, None)
 
 
 def test_each_broken_rule_is_a_violation() -> None:
-    """A Coreapp log that becomes old during the run is no violation. A large log is one only the second time."""
+    """A Coreapp log that becomes old during the run is no violation, nor is a live log that is just above its size."""
     clean = measured(log(f"{CORE}/wa-service-1.log"), log(f"{ARCHIVE}/wa-service-0.log.gz"))
 
-    def rules(
-        role: str, after: Measurement, before: Measurement | None = None, large: t.Container[str] = ()
-    ) -> list[str]:
-        return [one["rule"] for one in violations(role, before or after, after, LIMITS, large)]
+    def rules(role: str, after: Measurement, before: Measurement | None = None) -> list[str]:
+        return [one["rule"] for one in violations(role, before or after, after)]
 
     assert rules("core", clean) == []
     many = measured(*(log(f"{ARCHIVE}/w-{n}.log.gz") for n in range(42)))
-    assert [(one["rule"], one["count"], len(one["paths"])) for one in violations("core", many, many, LIMITS)] == [
+    assert [(one["rule"], one["count"], len(one["paths"])) for one in violations("core", many, many)] == [
         ("too_many", 12, 10)
     ]
     assert rules("core", measured(log(f"{ARCHIVE}/a.log"))) == ["not_compressed"]
@@ -205,21 +194,13 @@ def test_each_broken_rule_is_a_violation() -> None:
     assert rules("core", two) == ["old_core_files"]
     assert rules("web", two) == []
     assert rules("core", two, measured(two.files[0])) == []  # type: ignore[index]
-    large = measured(log(f"{LOGS}/web.log", 21 * MB))
-    assert rules("web", large) == []
-    named = [f"{LOGS}/web.log"]
-    assert rules("web", large, large=named) == ["live_too_large"]
+    assert rules("web", measured(log(f"{LOGS}/web.log", 40 * MB))) == []
+    large = measured(log(f"{LOGS}/web.log", 41 * MB, inode=7))
+    assert rules("web", large) == ["live_too_large"]
+    assert rules("web", measured(log(f"{LOGS}/web.log", 45 * MB, inode=7)), large) == ["live_too_large"]
     # rotated, and already too large again: the client writes fast, the cleanup works
-    assert rules("web", measured(log(f"{LOGS}/web.log", 22 * MB)), large, named) == []
-    assert (
-        rules(
-            "web",
-            measured(log(f"{LOGS}/web.log", 22 * MB, inode=7)),
-            measured(log(f"{LOGS}/web.log", 30 * MB, inode=7)),
-            named,
-        )
-        == []
-    )
+    assert rules("web", measured(log(f"{LOGS}/web.log", 45 * MB)), large) == []
+    assert rules("web", measured(log(f"{LOGS}/web.log", 41 * MB - 1, inode=7)), large) == []
     assert rules("web", Measurement(missing=["/x"])) == ["no_folder"]
     assert rules("web", Measurement(folders=["/x"], unreadable=["/x"])) == ["unreadable"]
 
@@ -240,9 +221,9 @@ def test_the_vendors_core_logs() -> None:
     assert old_core_files("core", found) == [old]
     assert live_core_files("core", found) == [new, info]
     assert live_core_files("web", found) == []
-    plan = predict("core", found, LIMITS)
+    plan = predict("core", found)
     assert (plan.archive, plan.rotate, plan.remove) == ([old], [], [])
-    assert [one["rule"] for one in violations("core", found, found, LIMITS)] == ["old_core_files"]
+    assert [one["rule"] for one in violations("core", found, found)] == ["old_core_files"]
     # with equal times, the later date in the name counts
     twins = [log(f"{CORE}/wa-service.log.{day}") for day in (20261124, 20261125)]
     assert live_core_files("core", measured(*twins)) == twins[1:]
@@ -254,7 +235,7 @@ def test_a_live_core_log_removed_by_the_cleanup_is_a_violation() -> None:
     """Removed or truncated, the Coreapp writes to a deleted file. Not if it was too large, or no longer live."""
 
     def rules(before: Measurement, after: Measurement, role: str = "core") -> list[str]:
-        return [one["rule"] for one in violations(role, before, after, LIMITS)]
+        return [one["rule"] for one in violations(role, before, after)]
 
     live = log(f"{CORE}/wa-service.log.20261125", 5000, inode=7)
     assert rules(measured(live), measured()) == ["live_removed"]
@@ -269,29 +250,6 @@ def test_a_live_core_log_removed_by_the_cleanup_is_a_violation() -> None:
 def test_lighttpd_rotates_its_own_log() -> None:
     """The log is measured, but no rule applies to it."""
     found = measured(log("/var/log/lighttpd/error.log"), log("/var/log/lighttpd/error.log.1.gz"))
-    assert violations("web", found, found, LIMITS) == []
+    assert violations("web", found, found) == []
     outside = measured(log(f"{LOGS}/error.log.1.gz"))
-    assert [one["rule"] for one in violations("web", outside, outside, LIMITS)] == ["outside_archive"]
-
-
-@pytest.mark.parametrize(
-    ("driver", "options", "size", "begins"),
-    [
-        ("json-file", {}, 0, "has no cap"),
-        ("json-file", {"max-size": "-1"}, 0, "has no cap"),
-        ("json-file", {"max-size": "50m", "max-file": "7"}, 0, "may grow to 350.0 MiB"),
-        ("json-file", {"max-size": "10m"}, 0, ""),
-        ("json-file", {"max-size": "10m"}, 200 * MB, "holds 200.0 MiB"),
-        ("local", {}, None, ""),
-        ("local", {"max-size": "30m"}, None, "may grow to 150.0 MiB"),
-        ("journald", {}, None, ""),
-        ("none", {}, None, ""),
-    ],
-)
-def test_docker_logs_without_a_sufficient_limit_are_a_problem(
-    driver: str, options: dict[str, str], size: int | None, begins: str
-) -> None:
-    """Only drivers that write files without a limit, or with one above 100 MiB, are a problem."""
-    problem = docker_log_problem(driver, options, size, 100 * MB)
-    assert problem.startswith(begins)
-    assert bool(problem) == bool(begins)
+    assert [one["rule"] for one in violations("web", outside, outside)] == ["outside_archive"]

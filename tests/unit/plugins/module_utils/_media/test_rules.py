@@ -65,7 +65,25 @@ def test_any_password_in_option_o_is_hidden(password: str) -> None:
     ("actual", "driver", "options", "labels", "expected"),
     [
         (record(), "local", {}, {}, []),
-        (record(options={"type": "nfs"}, labels={"x": "y"}), "local", {}, {}, []),
+        (record(labels={"x": "y"}), "local", {}, {}, []),
+        (
+            record(options={"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}),
+            "local",
+            {"type": "nfs", "device": ":/media"},
+            {},
+            [
+                {"what": "option device", "found": "tmpfs", "wanted": ":/media"},
+                {"what": "option o", "found": "size=1m", "wanted": None},
+                {"what": "option type", "found": "tmpfs", "wanted": "nfs"},
+            ],
+        ),
+        (
+            record("p", {"password": "x"}),
+            "p",
+            {},
+            {},
+            [{"what": "option password", "found": "<hidden>", "wanted": None}],
+        ),
         (record("nfs-plugin:latest"), "nfs-plugin", {}, {}, []),
         (record("other"), "local", {}, {}, [{"what": "driver", "found": "other", "wanted": "local"}]),
         (record(options={"o": "rw,hard"}), "local", {"o": "hard,rw"}, {}, []),

@@ -283,20 +283,6 @@ def test_the_last_rule_of_each_stage_always_applies_and_each_rule_is_used() -> N
     assert [stage for stage, _rules in itertools.groupby(next_step.RULES, lambda rule: rule.stage)] == list(STAGES)
 
 
-def test_members_with_running_containers_are_listed() -> None:
-    looked: list[dict[str, t.Any]] = [
-        {"item": {"host": "h1", "docker_host": "a"}, "containers": [*UP, migration("running")]},
-        {"item": {"host": "h2"}, "containers": DOWN},
-        {"item": {"host": "h3"}, "reached": False, "msg": "h3 cannot be reached any more"},
-        {"item": {"host": "h4"}, "containers": client("restarting")},
-    ]
-    names = ["wa-wacore-1", "wa-waweb-1"]
-    assert next_step.running_members(looked) == [
-        {"host": "h1", "docker_host": "a", "running": names},
-        {"host": "h4", "running": names},
-    ]
-
-
 MINE = {"run_id": "m/1/5", "stage": "stopping", "target": TARGET, "notes": {"down_at": STOPPED_AT}}
 LOST: dict[str, t.Any] = {"msg": "h1 cannot be reached any more", "reached": False}
 IDLE: dict[str, t.Any] = {"containers": DOWN}

@@ -133,6 +133,9 @@ def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tup
     here = [container("wacore", *client), container(MIGRATION, *migration)]
     assert upgrade_plan.orphan_migration(here) == orphan
     assert upgrade_plan.orphan_migration(here[1:]) == ""
+    elsewhere = [{**one, "project": project} for one, project in zip([*here, here[1]], ["a", "a", "b"])]
+    outside = {**here[0], "project": ""}
+    assert upgrade_plan.orphan_migrations([*elsewhere, outside]) == ({"a": orphan} if orphan else {})
 
 
 @pytest.mark.parametrize(
@@ -147,17 +150,3 @@ def test_waves_as_ansible_takes_them(asked: t.Any, sizes: list[t.Any]) -> None:
 def test_waves_that_are_none(asked: t.Any) -> None:
     with pytest.raises(WaError, match="wa_upgrade_waves"):
         upgrade_plan.waves(asked)
-
-
-def test_containers_that_a_reboot_would_start_again() -> None:
-    looked = [
-        {"name": "wacore", "restart": "always", "one_shot": False},
-        {"name": "waweb", "restart": "on-failure", "one_shot": False},
-        {"name": "other", "restart": "unless-stopped", "one_shot": False},
-        {"name": "run", "restart": "always", "one_shot": True},
-    ]
-    results = [
-        {"item": {"host": "h1", "project": "wa"}, "containers": looked},
-        {"item": {"host": "h2", "project": "wa"}, "containers": looked[2:]},
-    ]
-    assert upgrade_plan.restarting_members(results) == [{"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}]

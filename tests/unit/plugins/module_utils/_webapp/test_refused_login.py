@@ -104,3 +104,13 @@ def test_an_invalid_record_does_not_block_logins(path: Path, text: str) -> None:
 def test_a_missing_folder_is_an_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RefusedLogin(str(path.parent / "none" / path.name)).note("admin", SECRET)
+
+
+def test_a_first_login_is_tried_after_a_comparison_was_refused(path: Path) -> None:
+    RefusedLogin(str(path), may_be_new=True).note("admin", SECRET)
+    login = RefusedLogin(str(path))
+    assert REFUSED in reason(login)
+    login.check(webapp(), SECRET, "Correct it", first_login=True)
+    login.note("admin", SECRET)  # by the first login itself
+    with pytest.raises(WaError, match=REFUSED):
+        login.check(webapp(), SECRET, "Correct it", first_login=True)

@@ -1,0 +1,89 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks the client whether it serves, at the leader of its deployment. What runs may be dead all the same.
+
+No role corrects a client that does not serve, so that is an alarm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import client
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
+
+# With what a concern asks the client. Several share one session.
+API_SPEC: dict[str, dict[str, t.Any]] = {
+    **client.ARGUMENT_SPEC,
+    "refused_login_file": {"type": "path", "required": True},
+    "first_login": {"type": "bool", "default": False},  # whether the client may not have the password yet
+}
+SPEC: dict[str, dict[str, t.Any]] = {
+    **docker_options.ARGUMENT_SPEC,
+    **API_SPEC,
+    "project": {"type": "str", "default": ""},
+    "container_names": {"type": "list", "elements": "str", "default": []},  # the client's outside Compose
+    "topology": {"type": "str", "choices": list(topology.TOPOLOGIES), "default": "single"},
+    "shards": {"type": "int", "default": 1},
+}
+# Failures of the credential or the connection, which say nothing about the client.
+_UNKNOWN = ("login", "locked", "first_login", "key", "token", "tls")
+
+
+class Session:
+    """One session with the client's API for all concerns of a comparison; a failed login is not repeated."""
+
+    def __init__(self, write: bool) -> None:
+        self._write = write  # whether a refused login is recorded
+        self._opened = contextlib.ExitStack()
+        self._webapp: client.Webapp | None = None
+        self._error: WaError | None = None
+
+    def log_in(self, params: t.Mapping[str, t.Any]) -> client.Webapp:
+        """Returns the client after one login. Raises WaError; a refused login is tried again after a day, or with another password."""
+        if self._error:
+            raise self._error
+        if self._webapp is None:
+            try:
+                webapp = client.Webapp(params, retry_time=0.0)
+                refused = RefusedLogin(params["refused_login_file"], self._write, params["first_login"])
+                refused.check(webapp, params["api_password"], "Correct wa_api_password")
+                self._opened.enter_context(refused.session(webapp, params["api_password"]))
+            except WaError as error:
+                self._error = error
+                raise
+            self._webapp = webapp
+        return self._webapp
+
+    def close(self) -> None:
+        """Logs out."""
+        self._opened.close()
+
+
+def observe(engine: Docker, params: t.Mapping[str, t.Any], session: Session) -> Finding:
+    """Returns whether the client serves. It is not asked while a container of it is stopped, which is a drift, or without a credential."""
+    asks = any(params[name] for name in ("api_key", "api_password", "api_token"))
+    if not asks or not _runs(engine, params["project"], params["container_names"]):
+        return Finding()
+    try:
+        webapp = client.Webapp(params, retry_time=0.0) if params["api_key"] else session.log_in(params)
+        good, reason = topology.check_health(params["topology"], webapp.health(again=False)[0], params["shards"])
+    except WaError as error:
+        if getattr(error, "kind", "login") in _UNKNOWN:  # without a kind it is a login that was refused before
+            return Finding(alarms=[f"it is not known whether the client serves: {error}"])
+        good, reason = False, str(error)
+    return Finding(alarms=[] if good else [f"the client does not serve: {reason}"])
+
+
+def _runs(engine: Docker, project: str, names: t.Sequence[str]) -> bool:
+    """Returns whether there are containers of the client on this host, and all of them run."""
+    there = [one for one in engine.client_containers(project) if not names or one.name in names]
+    there = [one for one in there if engine.inspect(one) is not None and not one.one_shot]
+    return bool(there) and all(one.running for one in there)

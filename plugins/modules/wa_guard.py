@@ -1,0 +1,18 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_guard
+short_description: Asks the client's database whether a Coreapp may be started
+description: [Internal to the roles and playbooks of the collection.]
+options:
+  purpose: {description: 'V(others) and V(record) only read.', type: str, choices: [start, others, record], default: start}
+  content: {description: Whether to compare what the database holds with the version that is to be started., type: bool, default: true}
+author: [waba.onprem contributors (@waba)]
+"""
+
+EXAMPLES = "#"

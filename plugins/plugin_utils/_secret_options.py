@@ -1,0 +1,25 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Divides a desired state into what may be shown and its secrets, since `no_log` on a mapping hides all of it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
+
+
+def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Returns the desired states without secret options (`no_log`), and those options alone, to be sent hidden."""
+    shown: dict[str, dict[str, t.Any]] = {}
+    secrets: dict[str, dict[str, t.Any]] = {}
+    for name, options in wanted.items():
+        hidden = {key for key, spec in comparison.SPECS[name].items() if spec.get("no_log")}
+        shown[name] = {key: value for key, value in options.items() if key not in hidden}
+        secrets[name] = {key: value for key, value in options.items() if key in hidden}
+        files = options.get("files") or []
+        if any("content" in one for one in files):
+            shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]
+            secrets[name]["files"] = [{"content": one["content"]} if "content" in one else {} for one in files]
+    return shown, secrets

@@ -1,0 +1,118 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of wa_guard: what it asks, when it asks nothing, and how it refuses."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+from inventory_samples import PASSWORD, inventory
+
+from ansible_collections.waba.onprem.plugins.action import wa_guard
+
+SEEN = {
+    "identity": "a",
+    "started": 1,
+    "cluster": False,
+    "origin": "10.0.0.5",
+    "machine": "m",
+    "recorded": {},
+    "unknown": [],
+    "unreadable": "",
+    "holds": False,
+    "definitions": "",
+    "running": False,
+}
+
+
+class Driver:
+    """The action plugin with a module that returns one given answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer: dict[str, t.Any] = {"concerns": {"database": {"state": "in_sync"}}, "database": SEEN}
+        self.calls: list[dict[str, t.Any]] = []
+        self.lines: list[str] = []
+        self.extra: dict[str, t.Any] = {}
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        monkeypatch.setattr(wa_guard.display, "display", self.lines.append)
+        monkeypatch.setattr(wa_guard, "load_extra_vars", lambda _loader: self.extra)
+
+    def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
+        variables = inventory(**given).variables
+        action = object.__new__(wa_guard.ActionModule)
+        action._task = type("Task", (), {"args": arguments or {}, "check_mode": False})
+        action._templar = Templar(loader=DataLoader(), variables=variables)
+        action._loader = DataLoader()
+        action._execute_module = self.execute
+        found: dict[str, t.Any] = action.run(None, {**variables})
+        return found
+
+    def execute(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> dict[str, t.Any]:
+        assert (module_name, task_vars["inventory_hostname"]) == ("waba.onprem.wa_drift_info", "support")
+        self.calls.append(module_args)
+        return self.answer
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    return Driver(monkeypatch)
+
+
+def test_an_idle_database_allows_a_start(driver: Driver) -> None:
+    assert driver() == {"changed": False, "database": SEEN}
+    (call,) = driver.calls
+    assert call["concerns"] == ["database"]
+    assert PASSWORD not in str(call["desired"])
+    assert call["secrets"]["database"]["password"] == PASSWORD
+
+
+def test_the_others_need_no_look_of_a_single_client(driver: Driver) -> None:
+    assert driver({"purpose": "others"}) == {"changed": False, "database": {}}
+    assert driver.calls == []
+    assert driver({"purpose": "record"})["database"] == SEEN
+    assert driver.calls[0]["desired"]["database"]["wait"] == "0s"
+
+
+def test_a_login_check_that_is_off_is_said(driver: Driver) -> None:
+    assert driver(wa_db_env_check_connection=False) == {"changed": False, "database": {}}
+    assert (driver.calls, driver.lines) == (
+        [],
+        ["support | note: who uses the client's database is not known: wa_db_env_check_connection is false"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {"concerns": {"database": {"state": "unknown", "error": "login: refused."}}, "database": {}},
+            "login: refused.",
+        ),
+        ({"database": {**SEEN, "unknown": [{"from": "10.0.0.9", "seconds": 1}]}}, "1 from 10.0.0.9"),
+        ({"database": {**SEEN, "holds": True}}, "neither a container nor a record"),
+        ({"concerns": {}, "msg": "boom", "failed": True}, "boom"),
+    ],
+)
+def test_a_start_is_refused(driver: Driver, answer: dict[str, t.Any], said: str) -> None:
+    driver.answer = {**driver.answer, **answer}
+    found = driver()
+    assert found["failed"]
+    assert said in found["msg"]
+
+
+def test_a_confirmation_in_the_inventory_is_refused(driver: Driver) -> None:
+    confirmed = {"wa_confirm_identity": {"version": "2.53.4"}}
+    assert "set in the inventory" in driver(**confirmed)["msg"]
+    driver.extra = confirmed
+    assert "failed" not in driver(**confirmed)
+
+
+def test_a_note_is_displayed(driver: Driver) -> None:
+    driver.answer["database"] = {**SEEN, "unreadable": "database: no right."}
+    assert "failed" not in driver()
+    assert driver.lines == ["support | note: who uses the client's database is not known: database: no right."]

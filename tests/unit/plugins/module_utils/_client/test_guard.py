@@ -1,0 +1,79 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What forbids that a client is started, or that its Coreapps are restarted, from the containers of a host."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard
+
+OWN = "db.lab:3306/"
+
+
+def core(name: str, project: str = "wa-a", **more: t.Any) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {
+        "id": name,
+        "name": name,
+        "image": "r/coreapp:v2.53.4",
+        "project": project,
+        "service": name,
+        "state": "running",
+        "role": "core",
+        "one_shot": False,
+        "ports": [],
+        "restart": "no",
+        "env_keys": [],
+        "database": OWN,
+    }
+    return {**found, **more}
+
+
+def check(
+    containers: list[dict[str, t.Any]], single: bool = True, project: str = "wa-a", **more: t.Any
+) -> dict[str, t.Any]:
+    unmanaged = {"project": project, "neighbours": [], "database": OWN}
+    facts = {"unmanaged": unmanaged, "adopt": "ADOPT", "single": single, "starts": [], **more}
+    return guard.check(containers, facts)
+
+
+def test_nothing_forbids_the_start_of_a_client_that_is_alone() -> None:
+    nothing = {"refusal": "", "kept": "", "second_coreapp": "", "second_at_restart": ""}
+    assert check([]) == {**nothing, "coreapps": []}
+    web, stopped = core("web", role="web"), core("old", state="exited")
+    assert check([core("wacore"), web, stopped]) == {**nothing, "coreapps": ["wacore"]}
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_client_outside_the_project_and_a_second_coreapp_are_refused(single: bool) -> None:
+    found = check([core("wacore"), core("other", "biz")], single)
+    assert found["refusal"].startswith(
+        "other (r/coreapp:v2.53.4, project biz, running): containers of this client outside"
+    )
+    assert found["second_coreapp"].startswith("Coreapp of a single client: other (running, project biz)") is single
+    assert (
+        found["second_at_restart"].startswith("Coreapp of a single client: wacore (running, project wa-a), ") is single
+    )
+
+
+def test_a_restart_is_refused_beside_another_coreapp_of_the_project() -> None:
+    found = check([core("wacore"), core("run", one_shot=True)])
+    assert (bool(found["second_coreapp"]), bool(found["second_at_restart"])) == (True, True)
+    assert found["coreapps"] == ["wacore"]
+
+
+def test_the_recorded_containers_outside_compose_are_started() -> None:
+    containers = [core("a", "", state="exited"), core("b", "", state="exited")]
+    assert check(containers, project="", starts=["a"])["second_coreapp"] == ""
+    assert "a (exited, outside Compose), b" in check(containers, project="", starts=["a", "b"])["second_coreapp"]
+
+
+def test_the_containers_of_another_number_are_kept() -> None:
+    found = check([core("wacore"), core("other", "biz", database="db.lab:3306/x_")])
+    assert (found["refusal"], found["second_coreapp"]) == ("", "")
+    assert found["kept"].startswith(
+        "left as they are, another number's, connected to db.lab:3306/x_ and not to db.lab:3306/: other"
+    )

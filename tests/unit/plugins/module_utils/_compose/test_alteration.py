@@ -1,0 +1,62 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was changed in a container after Compose made it: its names on networks, its limits, its restart policy."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
+
+MIB64 = 64 << 20
+
+
+def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **host: t.Any) -> dict[str, t.Any]:
+    endpoint = {"NetworkID": network, "Aliases": aliases}
+    return {"HostConfig": host, "NetworkSettings": {"Networks": {"wa-a_default": endpoint}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "there", "expected"),
+    [
+        ({}, record(), []),
+        ({}, record(["wa-a-waweb-1", "waweb"], Memory=0, NanoCpus=0, CpuQuota=0), []),
+        ({}, record([]), ["is on the network wa-a_default without its name waweb"]),
+        ({}, record(None), ["is on the network wa-a_default without its name waweb"]),
+        ({}, record(["web"]), ["is on the network wa-a_default without its name waweb"]),
+        ({}, record([], "n2"), []),  # none of the service's networks
+        ({}, {"HostConfig": {}}, []),
+        ({}, record(Memory=MIB64), ["has the memory limit 64.0 MiB, expected none"]),
+        ({"mem_limit": str(MIB64)}, record(Memory=MIB64), []),
+        ({"mem_limit": str(MIB64)}, record(), ["has the memory limit none, expected 64.0 MiB"]),
+        ({"deploy": {"resources": {"limits": {"memory": str(MIB64)}}}}, record(Memory=MIB64), []),
+        ({}, record(NanoCpus=500_000_000), ["has the CPU limit 0.5, expected none"]),
+        ({"cpus": 0.5}, record(NanoCpus=500_000_000), []),
+        ({"deploy": {"resources": {"limits": {"cpus": "1.50"}}}}, record(NanoCpus=1_500_000_000), []),
+        ({}, record(CpuQuota=20000), ["has the CPU quota limit 20000, expected 0"]),
+        ({"cpu_quota": "20000"}, record(CpuQuota=20000), []),
+    ],
+)
+def test_what_only_a_recreation_puts_right(
+    body: dict[str, t.Any], there: dict[str, t.Any], expected: list[str]
+) -> None:
+    assert alteration.alterations("waweb", body, {"n1": "wa-a_default"}, there) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, ("no", 0)),
+        ({"restart": None}, ("no", 0)),
+        ({"restart": "unless-stopped"}, ("unless-stopped", 0)),
+        ({"restart": "on-failure:5"}, ("on-failure", 5)),
+        ({"restart": "always", "deploy": {"restart_policy": {"condition": "none"}}}, ("no", 0)),
+        ({"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 3}}}, ("on-failure", 3)),
+        ({"deploy": {"restart_policy": {"condition": "any"}}}, ("always", 0)),
+    ],
+)
+def test_the_restart_policy_of_a_service(body: dict[str, t.Any], expected: tuple[str, int]) -> None:
+    assert alteration.restart_policy(body) == expected

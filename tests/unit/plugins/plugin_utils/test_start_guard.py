@@ -1,0 +1,100 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the guard takes from the inventory and from the other hosts of the run."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from inventory_samples import inventory
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
+
+SEEN = {"identity": "a", "started": 100, "cluster": False, "origin": "10.0.0.6", "machine": "m", "running": True}
+OURS = {**SEEN, "unknown": [], "unreadable": "", "holds": False, "recorded": {}}
+
+
+@pytest.fixture(autouse=True)
+def forget() -> t.Iterator[None]:
+    machines._sharing.clear()
+    yield
+    machines._sharing.clear()
+
+
+def run(hosts: list[str] | None = None, looks: dict[str, t.Any] | None = None, **given: t.Any) -> start_guard.Run:
+    ours = inventory("support" if not hosts else hosts[0], hosts or (), **given)
+    ours.variables["ansible_play_hosts_all"] = hosts or ["support"]
+    for host, look in (looks or {}).items():
+        ours.variables["hostvars"][host][start_guard.LOOK] = {"database": look}
+    return start_guard.Run(ours)
+
+
+def test_a_single_client_needs_nobody_elses_look() -> None:
+    found = run()
+    assert (found.needs_look, found.unseen(), found.deployments()) == (False, 0, 1)
+    options = found.options()
+    assert (options["origins"], options["running"], options["shared_origins"]) == ([], False, [])
+
+
+def test_members_are_known_by_what_they_read_and_by_their_address() -> None:
+    found = run(["h1", "h2", "h3"], {"h2": SEEN, "h3": {}}, wa_db_shared_origins=["10.9.9.9"])
+    assert (found.needs_look, found.unseen(), found.deployments()) == (True, 1, 1)
+    options = found.options()
+    assert options["origins"] == ["10.0.0.6", "h2", "h3"]
+    assert (options["running"], options["shared_origins"]) == (True, ["10.9.9.9"])
+
+
+def two_deployments(look: dict[str, t.Any], **other: t.Any) -> start_guard.Run:
+    ours = inventory()
+    variables = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy", **other}
+    ours.variables["hostvars"]["copy"] = {**variables, start_guard.LOOK: {"database": look}}
+    ours.variables["groups"]["all"].append("copy")
+    ours.variables["ansible_play_hosts_all"] = ["support", "copy"]
+    return start_guard.Run(ours)
+
+
+@pytest.mark.parametrize(
+    ("look", "other", "refused"),
+    [
+        ({**SEEN, "machine": "n"}, {}, "support and copy are different deployments"),
+        ({**SEEN, "machine": "m"}, {}, "one machine and the same database"),
+        ({**SEEN, "machine": "n", "started": 900}, {}, ""),
+        ({}, {}, ""),  # not asked in this run
+        (SEEN, {"wa_db_env_name_prefix": "copy_"}, ""),
+    ],
+)
+def test_an_equal_name_is_a_suspicion_that_the_server_confirms(
+    look: dict[str, t.Any], other: dict[str, str], refused: str
+) -> None:
+    found = two_deployments(look, **other)
+    assert found.needs_look is not bool(other)
+    refusals, _notes = found.decide(OURS, True)
+    assert (refused in " ".join(refusals)) if refused else refusals == []
+
+
+@pytest.mark.parametrize(("server", "shared"), [("db", False), ("127.0.0.1", False), ("db.example.com", True)])
+def test_a_short_name_and_a_loopback_address_belong_to_their_host(server: str, shared: bool) -> None:
+    ours = inventory(wa_db_env_hostname=server)
+    ours.variables["hostvars"]["copy"] = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy"}
+    ours.variables["groups"]["all"].append("copy")
+    assert machines.sharing_database(*ours.all_hosts) == (["copy"] if shared else [])
+
+
+def test_a_confirmation_is_for_one_run() -> None:
+    given = inventory(wa_confirm_identity={"version": "2.53.4"})
+    start_guard.refused_confirmation(given, {"wa_confirm_identity": {}})
+    start_guard.refused_confirmation(inventory(), {})
+    with pytest.raises(WaError, match="set in the inventory; expected on the command line only"):
+        start_guard.refused_confirmation(given, {})
+
+
+def test_unknown_content_is_confirmed_for_the_wanted_version() -> None:
+    holding = {**OURS, "holds": True, "definitions": "d"}
+    refusals, _notes = run().decide(holding, True)
+    assert "neither a container nor a record" in refusals[0]
+    assert run(wa_confirm_identity={"version": "2.53.4"}).decide(holding, True) == ([], [])
+    assert run().decide(holding, False) == ([], [])
