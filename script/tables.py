@@ -5,6 +5,7 @@
 
 The variables of each role, and all of them in docs/variables.md, come from the argument_specs; what an upgrade checks and where it
 goes on, in the README of wa_upgrade, from its rules; the versions that were tested together, in tests/README.md, from the results of the matrix.
+What is where on a host comes from the list that retire.yml uses.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ init_plugin_loader([str(ROOT / ".lab" / "collections")])
 
 from cells import STEPS  # noqa: E402 - needs the path above
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import host_objects, topology  # noqa: E402 - needs the loader
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step, preflight  # noqa: E402 - needs the loader
 
 
@@ -114,6 +116,26 @@ def rules() -> str:
     return "\n".join(head + lines)
 
 
+def what_is_where() -> str:
+    """What the collection makes on a host as a table, with the default names of a deployment."""
+    names = {
+        **topology.names("deployment"),
+        "cron_dir": host_objects.CRON_FOLDER,
+        "log_script": host_objects.LOG_SCRIPT,
+        "metrics_file": "wa_log_cleanup_metrics_file",
+        "dump_dir": "/var/lib/waba/dumps",
+        "identity_dir": topology.STATE_DIR,
+        "projects_dir": topology.PROJECTS_DIR,
+    }
+    head = ["| What | Where | Made by | `retire.yml` |", "|---|---|---|---|"]
+    found = {(one.kind, place or one.what): (one, place) for one, place in host_objects.placed(names)}  # a folder once
+    rows = [
+        f"| {one.what} | {f'`{place}`' if place else ''} | {one.maker} | {one.retire}{f', {one.rule}' if one.rule else ''} |"
+        for one, place in found.values()
+    ]
+    return "\n".join([*head, *rows])
+
+
 def rendered(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
     """A document with its table as it has to be."""
     before, rest = text.split(begin)
@@ -124,6 +146,7 @@ def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
+    tables[ROOT / "docs" / "what-is-where.md"] = what_is_where()
     tables[ROOT / "tests" / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
         text = file.read_text()

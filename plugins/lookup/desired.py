@@ -16,8 +16,8 @@ description:
   - Options that the inventory does not give take the defaults of the roles, also where the role is not entered.
 options:
   _terms:
-    description: Names of concerns; V(identity) returns the facts by which a client is recognised,
-      V(api) the options for the client's API, V(removal) the files and folders that roles with state V(absent) take away, V(compose) how Compose is called,
+    description: Names of concerns; V(identity) returns the facts by which a client is recognised, V(api) the options for the client's API,
+      V(compose) how Compose is called,
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(hold) why the deployment's containers stay as they are, by the inventory or a file that the run has read, or an empty text,
       V(project) the options with which modules have Compose read the project before its files are written,
@@ -45,7 +45,6 @@ options:
       - compose
       - checked_compose
       - identity
-      - removal
       - project
       - hold
   host:

@@ -31,7 +31,7 @@ options:
     description: The concerns to compare; all of them when not given.
     type: list
     elements: str
-    choices: [host, media_volume, db_env, client, database, log_cleanup, health, automatic_gc, removal]
+    choices: [host, media_volume, db_env, client, database, log_cleanup, health, automatic_gc]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
@@ -82,7 +82,7 @@ RETURN = r"""
 concerns:
   description:
     - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(health),
-      C(automatic_gc), C(removal). What is empty is left out.
+      C(automatic_gc). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
       the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
       missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what

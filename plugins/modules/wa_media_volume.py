@@ -96,13 +96,6 @@ options:
     description:
       - The RV(marker) of another host, which every running container must read in its volume; part of the O(probe).
     type: str
-  leaving:
-    description:
-      - Names of containers that earlier tasks of the same run remove.
-      - In check mode they count as gone for O(state=absent). Otherwise they have gone, and the option has no effect.
-    type: list
-    elements: str
-    default: []
 notes:
   - The probe runs as the user of the client's own processes, which is the one other than root that most processes of the
     container have, and the container's configured user when all are root's. Root proves nothing on a share with

@@ -17,11 +17,6 @@ options:
     type: list
     elements: path
     default: []
-  leaving:
-    description: Paths, written as those in O(files), that earlier tasks of the same run remove.
-    type: list
-    elements: path
-    default: []
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -36,15 +31,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 
 def main() -> None:
     paths = {"type": "list", "elements": "path", "default": []}
-    module = AnsibleModule(
-        argument_spec={"files": paths, "keep": paths, "folders": paths, "leaving": paths}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec={"files": paths, "keep": paths, "folders": paths}, supports_check_mode=True)
     result = Result(module)
     result.values["kept"] = {}
     try:
         params = module.params
-        leaving = params["leaving"] if module.check_mode else []
-        found = removal.plan(params["files"], params["folders"], params["keep"], leaving)
+        found = removal.plan(params["files"], params["folders"], params["keep"])
         if not module.check_mode:
             removal.apply(found)
     except WaError as error:

@@ -204,6 +204,7 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     exists = os.path.exists(dest)
     result.diff({"backup": "an older one" if exists else None}, {"backup": "of this run"}, dest)
     if module.check_mode:
+        webapp.log_in()  # a client that does not answer makes no backup
         return
     data = webapp.backup(module.params["backup_password"])
     # Not with atomic_move, which would create a new file with the default mode of the umask.

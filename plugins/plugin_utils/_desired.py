@@ -26,6 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
+    host_objects,
     layout,
     paths,
     topology,
@@ -38,14 +39,11 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file a
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
-    PROVISIONED,
     Inventory,
     Template,
     refused_values,
 )
 
-SCRIPT = "/usr/local/sbin/wa-log-cleanup"
-CRON_FOLDER = "/etc/cron.d"
 State = dict[str, t.Any]
 
 
@@ -115,7 +113,6 @@ def host(inventory: Inventory) -> State:
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
             "packages": inventory["wa_host_packages"] or None,
-            "cron": inventory["wa_log_cleanup_state"] == "present",
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
@@ -131,7 +128,7 @@ def identity(inventory: Inventory) -> State:
     return {
         "host": inventory.host,
         "deployment": deployment(inventory),
-        "db_env": {**options, "exclusive": exclusive} if inventory["wa_db_env_state"] == "present" else None,
+        "db_env": {**options, "exclusive": exclusive},
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
@@ -157,7 +154,7 @@ def folder(path: str, user: str | None) -> State:
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
     *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_persistent", "wa_db_env_ssl_ca"),
-    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_group", "wa_db_env_state", "wa_db_env_extra_secrets"),
+    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_group", "wa_db_env_extra_secrets"),
     *("wa_db_env_exclusive", "wa_db_env_check_connection", "wa_db_env_connect_timeout", "wa_db_env_containers"),
     *("wa_db_env_backup", "wa_db_env_mode"),
 )
@@ -202,7 +199,7 @@ def database_users(inventory: Inventory) -> State:
 
 
 _MEDIA_VOLUME = (
-    *("wa_media_volume_state", "wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
+    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
     *("wa_media_volume_mount_path", "wa_media_volume_on_drift", "wa_media_volume_min_free"),
     "wa_media_volume_require_mountpoint",
 )
@@ -483,9 +480,15 @@ def media_folder(inventory: Inventory) -> str:
 def log_cleanup(inventory: Inventory) -> State:
     """Returns the nightly log cleanup: its script and cron file as `files`, and its status file."""
     place = deployment(inventory)
-    script = {"path": SCRIPT, "content": job_script.script(), "mode": "0755", "owner": "root", "group": "root"}
+    script = {
+        "path": host_objects.LOG_SCRIPT,
+        "content": job_script.script(),
+        "mode": "0755",
+        "owner": "root",
+        "group": "root",
+    }
     cron = {
-        "path": f"{CRON_FOLDER}/{place['cron_file']}",
+        "path": f"{host_objects.CRON_FOLDER}/{place['cron_file']}",
         "content": cron_text(inventory),
         "mode": "0644",  # cron silently ignores a file that others may write
         "owner": "root",
@@ -499,7 +502,10 @@ def cron_text(inventory: Inventory) -> str:
     place = deployment(inventory)
     minute = units.clock_field("wa_log_cleanup_minute", inventory["wa_log_cleanup_minute"], 59)
     hour = units.clock_field("wa_log_cleanup_hour", inventory["wa_log_cleanup_hour"], 23)
-    arguments = [SCRIPT, *(argument for pair in sorted(script_options(inventory).items()) for argument in pair)]
+    arguments = [
+        host_objects.LOG_SCRIPT,
+        *(argument for pair in sorted(script_options(inventory).items()) for argument in pair),
+    ]
     # A percent sign means a new line to cron.
     line = " ".join(shlex.quote(str(argument)) for argument in arguments).replace("%", r"\%")
     return f"#Ansible: waba.onprem log cleanup of {place['project']}\n{minute} {hour} * * * root {line}\n"
@@ -523,66 +529,53 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
 
 
 def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str, State]:
-    """Returns the desired state of all concerns with state `present`, as options of `wa_drift_info`.
+    """Returns the desired state of all concerns, as options of `wa_drift_info`.
 
     `neighbours` are the Compose projects of the other deployments on the host's machine.
     """
-    found = {
-        name: concern(inventory) for name, concern in CONCERNS.items() if inventory[f"wa_{name}_state"] == "present"
-    }
-    if "db_env" in found:
-        del found["db_env"]["keep_previous"]
-    if "client" in found:
-        options = found["client"]
-        operators = bool(options["compose"]["repositories"])  # only Compose can read what their files want
-        services = [] if operators else compose_document.wanted(options["document"])
-        kept = (
-            "docker_host",
-            "client_images",
-            "project",
-            "version",
-            "files",
-            "kept_files",
-            "container_names",
-        )
-        place = deployment(inventory)
-        called = {
-            name: value
-            for name, value in options["compose"].items()
-            if name not in ("command", "environment", "repositories", "coreapp", "migration")
-        }
-        found["client"] = _present(
-            {
-                **{name: options[name] for name in kept if name in options},
-                "compose": called if called["services"] else None,
-                "services": services,
-                "neighbours": list(neighbours),
-                "env_file": place["env_file"],
-                "env_format": inventory.given("wa_env_format"),
-                "identity": identity(inventory),
-                "identity_file": place["identity_file"],
-                "restarts_file": place["restarts_file"],
-            }
-        )
-    if "client" in found and deployment(inventory)["is_leader"]:
-        found["health"] = health(inventory)
-    states = {inventory[f"wa_{name}_state"] for name in ("client", "message_gc")}
-    wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
-    if wanted and deployment(inventory)["is_leader"]:
-        found["automatic_gc"] = automatic_gc(inventory)
-    if any(inventory[f"{role}_state"] == "absent" for role in PROVISIONED):
-        found["removal"] = removal_for_comparison(inventory)
-    # The members of a cluster use one database together.
-    asked = (
-        "client" in found
-        and "db_env" in found
-        and str(found["db_env"]["check_connection"]).lower() not in ("false", "no")
+    found = {name: concern(inventory) for name, concern in CONCERNS.items()}
+    del found["db_env"]["keep_previous"]
+    options = found["client"]
+    operators = bool(options["compose"]["repositories"])  # only Compose can read what their files want
+    services = [] if operators else compose_document.wanted(options["document"])
+    kept = (
+        "docker_host",
+        "client_images",
+        "project",
+        "version",
+        "files",
+        "kept_files",
+        "container_names",
     )
+    place = deployment(inventory)
+    called = {
+        name: value
+        for name, value in options["compose"].items()
+        if name not in ("command", "environment", "repositories", "coreapp", "migration")
+    }
+    found["client"] = _present(
+        {
+            **{name: options[name] for name in kept if name in options},
+            "compose": called if called["services"] else None,
+            "services": services,
+            "neighbours": list(neighbours),
+            "env_file": place["env_file"],
+            "env_format": inventory.given("wa_env_format"),
+            "identity": identity(inventory),
+            "identity_file": place["identity_file"],
+            "restarts_file": place["restarts_file"],
+        }
+    )
+    if place["is_leader"]:
+        found["health"] = health(inventory)
+        if inventory.given("wa_message_gc_automatic") is not None:
+            found["automatic_gc"] = automatic_gc(inventory)
+    # The members of a cluster use one database together.
+    asked = str(found["db_env"]["check_connection"]).lower() not in ("false", "no")
     if asked and (inventory.given("wa_topology") or "single") == "single":
         found["database"] = {**database_users(inventory), "look": True}
-    if "log_cleanup" in found:
-        script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
-        script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
+    script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
+    script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found
 
 
@@ -667,47 +660,6 @@ CONCERNS: dict[str, t.Callable[[Inventory], State]] = {
 }
 
 
-def removal(inventory: Inventory) -> State:
-    """Returns what the roles with state `absent` take away: their `files`, and the host's `folders` if these are empty then."""
-    place = deployment(inventory)
-    env_file, compose_file = place["env_file"], place["compose_file"]
-    parts = {
-        "wa_client_state": [
-            *(compose_file, f"{compose_file}.previous"),
-            *(interpolation_file(inventory), place["restarts_file"]),
-        ],
-        "wa_db_env_state": [env_file, f"{env_file}.previous"],
-        "wa_log_cleanup_state": [
-            *(f"{CRON_FOLDER}/{place['cron_file']}", place["log_cleanup_status_file"]),
-        ],
-    }
-    # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that
-    # was created with it.
-    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
-    if inventory.given("wa_project_dir") is None:
-        folders.append(posixpath.dirname(place["project_dir"]))
-    return {
-        "files": [path for name, paths in parts.items() if inventory[name] == "absent" for path in paths],
-        "folders": list(dict.fromkeys(folders)),
-    }
-
-
-def removal_for_comparison(inventory: Inventory) -> State:
-    """Returns what has to be absent, as options of the concern `removal`. Folders and record go with the host."""
-    found, host_absent = removal(inventory), inventory["wa_host_state"] == "absent"
-    place = deployment(inventory)
-    return _present(
-        {
-            **docker(inventory),
-            "files": found["files"],
-            "folders": found["folders"] if host_absent else [],
-            "volume": media_volume_name(inventory) if inventory["wa_media_volume_state"] == "absent" else None,
-            "project": place["project"],
-            "identity_file": place["identity_file"] if host_absent else None,
-        }
-    )
-
-
 def neighbours(inventory: Inventory) -> list[str]:
     """Returns the Compose projects of the other deployments on the host's machine."""
     return machines.neighbours(*inventory.all_hosts)
@@ -752,6 +704,5 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     "project": project,
     "checked_compose": checked_compose,
     "identity": identity_facts,
-    "removal": removal,
     "hold": hold,
 }

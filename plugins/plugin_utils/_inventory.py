@@ -48,14 +48,13 @@ SHARED = frozenset(
             "wa_hosts",
         ),
         *("wa_images", "wa_leader", "wa_pipelining", "wa_project", "wa_project_dir", "wa_provision_full"),
-        *("wa_registry", "wa_secure_logging", "wa_shards", "wa_state_dir", "wa_topology", "wa_version"),
+        *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_secure_logging", "wa_shards"),
+        *("wa_state_dir", "wa_topology", "wa_version"),
     }
 )
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
 # What roles and playbooks set for each other and for the operator.
-_RESULTS = re.compile(
-    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)"
-)
+_RESULTS = re.compile(r"wa_(drift|drift_left|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)")
 _ALIKE = 0.6  # difflib's own bound for a close match
 Template = t.Callable[[t.Any], t.Any]
 

@@ -76,9 +76,8 @@ def is_first_unasked(hostvars: HostVars, host: str, groups: Groups, hosts: t.Ite
 
     def asked(one: str) -> bool:
         values = hostvars[one]
-        client = values.get("wa_client_state", "present") == "present"
-        return any(values.get(name) for name in _CREDENTIALS) or not (
-            client and topology.described(hostvars, one, groups)["is_leader"]
+        return (
+            any(values.get(name) for name in _CREDENTIALS) or not topology.described(hostvars, one, groups)["is_leader"]
         )
 
     if asked(host):

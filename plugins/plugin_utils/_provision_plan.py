@@ -9,7 +9,7 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
-ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
+ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
 # What a hold lets wait: each of these findings is about the state of containers.
 _HELD = ("containers", "restarts")
@@ -23,7 +23,6 @@ _AFFECTED = {
     "database": (),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
-    "removal": ("removal",),
     "health": (),
     "automatic_gc": ("automatic_gc",),
 }

@@ -179,7 +179,7 @@ CASES: dict[str, Case] = {
         ("The new files stay", "Access denied"),
         happens="the new files stay",
         before=set_password("Next9pass-Canary"),
-        after=set_password("", "Next9pass-Canary"),
+        after=set_password("", "Next9pass-Canary") + "sed -i /SIM_FAULTS/d /opt/waba/h1/db.env\n",
         variables={
             "wa_db_env_password": "Next9pass-Canary",
             "wa_db_env_extra": {"SIM_FAULTS": "unregistered"},

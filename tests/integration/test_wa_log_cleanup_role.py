@@ -116,7 +116,7 @@ def test_cron_runs_the_job(host: Host, clients: t.Any) -> None:
 
 @pytest.mark.deep
 def test_deployments_on_one_host_have_their_own_jobs(host: Host, clients: t.Any) -> None:
-    """Special characters are quoted, the script is removed with the last job, and a second removal changes nothing."""
+    """Special characters are quoted."""
     one: dict[str, t.Any] = {
         "wa_log_cleanup_metrics_file": "/m x/100%",
         "wa_images": {"web": "r:5000/a/web", "coreapp": "r:5000/a/our-core"},
@@ -129,16 +129,6 @@ def test_deployments_on_one_host_have_their_own_jobs(host: Host, clients: t.Any)
     assert r" -m '/m x/100\%' " in lines
     assert "7 3 * * * root /usr/local/sbin/wa-log-cleanup -H unix:///var/run/docker.sock" in lines
     assert host.sh("ls /etc/cron.d") == "wa-one-log-cleanup\nwa-two-example-log-cleanup"
-    absent: dict[str, t.Any] = {"wa_log_cleanup_state": "absent"}
-    assert host.role({"one": one}, **absent)["one"]["changed"] == 1
-    assert (
-        host.sh("ls /etc/cron.d /usr/local/sbin")
-        == "/etc/cron.d:\nwa-two-example-log-cleanup\n\n/usr/local/sbin:\nwa-log-cleanup"
-    )
-    host.role(names)
-    assert all(figures["changed"] for figures in host.role(names, **absent).values())
-    assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
-    assert not any(figures["changed"] for figures in host.role(names, **absent).values())
 
 
 def test_a_changed_script_or_job_is_corrected(host: Host) -> None:

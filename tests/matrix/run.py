@@ -34,9 +34,6 @@ from observer import Lab  # noqa: E402
 RESULTS = HERE / "results.json"
 OLD, NEW = "2.51.2", "2.53.4"
 ROWS, LIMIT = 30000, 20000
-ABSENT: dict[str, t.Any] = dict.fromkeys(
-    (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
-)
 GC: dict[str, t.Any] = {
     "wa_message_gc_max_messages": LIMIT,
     "wa_message_gc_policy": "always",
@@ -303,8 +300,15 @@ def require_certificates(matrix: Matrix, host: str, required: bool) -> None:
 
 
 def adopt(matrix: Matrix) -> None:
-    """Remove the client without leftovers; adopt a client started by hand, which keeps its containers."""
-    matrix.play("remove", "provision", lambda number: number == 7, wa_version=NEW, **ABSENT)
+    """Retire the client; adopt a client started by hand, which keeps its containers."""
+
+    def retire(host: str) -> None:
+        options = {"wa_retire": host, "wa_upgrade_backup_dir": str(ROOT / ".lab" / matrix.name / "backups")}
+        done = matrix.labs[host].play("retire", options)
+        expect("exit code and message", (done.code, done.message), (0, ""))
+        expect("a secret in the output", "Canary-" in done.output, False)
+
+    matrix.each("remove", retire)
     folder = ROOT / ".lab" / matrix.name / "adopted"
     running: dict[str, dict[str, str]] = {}
 

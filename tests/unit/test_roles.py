@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conventions of all roles: specs and defaults agree, there is a state, no secret has a default."""
+"""Conventions of all roles: specs and defaults agree, no secret has a default."""
 
 from __future__ import annotations
 
@@ -57,13 +57,6 @@ def test_every_variable_begins_with_the_name_of_its_role(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_role_has_a_state(role: str) -> None:
-    state = options(role)[f"{role}_state"]
-    assert state["choices"] == ["present", "absent"]
-    assert state["default"] == "present"
-
-
-@pytest.mark.parametrize("role", ROLES)
 def test_no_secret_has_a_default(role: str) -> None:
     secrets = [name for name in load(role, "defaults/main.yml") or {} if SECRET.search(name)]
     values = load(role, "defaults/main.yml")
@@ -89,10 +82,7 @@ def included(role: str, entry: str) -> str:
         for task in flatten(parsed(folder / name)):
             file = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") or ""
             file = file.get("file", "") if isinstance(file, dict) else file
-            if "_state" in file:
-                parts = file.partition("{{")[0], file.rpartition("}}")[2]
-                waiting += [f"{parts[0]}{state}{parts[1]}" for state in ("present", "absent")]
-            elif file and "{{" not in file:
+            if file and "{{" not in file:
                 waiting.append(file)
     return text
 
@@ -405,7 +395,7 @@ def test_compose_variables_of_roots_environment_have_no_effect() -> None:
         if "community.docker.docker_compose_v2" in task
         or re.search(r"compose_command|migration_command|compose\.command", str(task.get("ansible.builtin.command")))
     ]
-    assert len(calls) == 7
+    assert len(calls) == 6
     ours = r"""\{\{ (\w+_compose|(item|\w+_member)\.compose|lookup\('waba\.onprem\.desired', 'compose'\))\.environment \}\}"""
     assert [name for name, environment in calls if not re.fullmatch(ours, str(environment))] == []
 

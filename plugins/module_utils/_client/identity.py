@@ -364,14 +364,14 @@ def _inside(values: Values) -> bool:
 def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Returns the identity that the inventory describes, and `host`, as written into the host's record.
 
-    `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`, None for state absent), `file` (the database
+    `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`), `file` (the database
     in db.env), `media_volume`, `topology`, `shards`. Raises WaError for an invalid value.
     """
     deployment = facts["deployment"]
     check_topology(deployment["name"], deployment["members"], facts["topology"], facts["shards"])
     check_volume_name(str(facts["media_volume"]), "wa_media_volume_name")
     found = {
-        **(wanted_database(facts["db_env"], facts["file"]) if facts["db_env"] is not None else {}),
+        **wanted_database(facts["db_env"], facts["file"]),
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},
         **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file", "state_dir")},
         "deployment": deployment["slug"],

@@ -41,8 +41,6 @@ def decide(
     are, `hold` why none is restarted, of `members`. The keys:
 
     - `services`: the containers of the client's services; `others`: those outside the project
-    - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
-      of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
       Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
@@ -66,8 +64,6 @@ def decide(
     return {
         "services": found,
         "others": [one for one in containers if one["project"] != project],
-        "removable": [one for one in found if one["own"] and one["service"] not in wanted],
-        "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
         "in_force": not foreign
         and any(one["state"] == "running" for one in found)

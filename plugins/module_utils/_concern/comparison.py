@@ -26,7 +26,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     log_cleanup,
     media_volume,
     recurrence,
-    removal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
@@ -49,7 +48,6 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "log_cleanup": log_cleanup.SPEC,
     "health": health.SPEC,
     "automatic_gc": automatic_gc.SPEC,
-    "removal": removal.SPEC,
 }
 ENGINE_TIMEOUT = "15s"  # time-out of each Docker request: an engine that hangs must not delay other hosts
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -272,9 +270,6 @@ class HostComparison:
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
         return log_cleanup.observe(concern.params)
-
-    def _removal(self, concern: t.Any) -> Finding:
-        return removal.observe(self._docker, concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
         return automatic_gc.observe(concern.params, self.session)

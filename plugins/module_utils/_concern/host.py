@@ -27,7 +27,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     **docker_options.ARGUMENT_SPEC,
     "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
     "packages": {"type": "dict", "default": {}},
-    "cron": {"type": "bool", "default": True},  # whether the host has a job of ours
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     # Of the deployment. A host that is to be adopted has none yet.
     "lock_file": {"type": "path"},

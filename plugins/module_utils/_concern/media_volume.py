@@ -44,7 +44,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "require_mountpoint": {"type": "bool"},
     "write_marker": {"type": "bool", "default": False},
     "expect_marker": {"type": "str"},
-    "leaving": {"type": "list", "elements": "str", "default": []},
     "project": {"type": "str"},
     "confirm_identity": {"type": "dict", "default": {}},
     **ARGUMENT_SPEC,
@@ -88,8 +87,7 @@ class MediaVolume:
             result.values.update(free_bytes=None, total_bytes=None)
         plan = media_rules.plan(self.params, actual)
         if actual and plan.removes:
-            leaving = self.params["leaving"] if check else []
-            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual, leaving)
+            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
         result.values["drift"] = plan.drift
         result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
         if plan.obstacle:

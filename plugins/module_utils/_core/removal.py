@@ -27,15 +27,13 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def plan(
-    files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = (), leaving: t.Iterable[str] = ()
-) -> Plan:
-    """Returns the plan of a removal after the paths `leaving` have been removed.
+def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = ()) -> Plan:
+    """Returns the plan of a removal of `files`, in which a `*` stands for any text, without those to `keep`, and of empty `folders`.
 
     Raises WaError, before any removal, if a path of a file is a folder or a process has locked a file.
     """
     found = Plan()
-    for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
+    for path in dict.fromkeys(each for given in files for each in matching(given) if each not in keep):
         mode = _mode(path)
         if mode is None:
             continue
@@ -44,12 +42,11 @@ def plan(
         if stat.S_ISREG(mode) and _is_locked(path):
             raise WaError(path, "locked by a process", "a file that nothing uses", "Wait for that run, then run again")
         found.files.append(path)
-    gone = {each for given in leaving for each in _matching(given)}
     for path in dict.fromkeys(folders):
         mode = _mode(path)
         if mode is None:
             continue
-        reason = _reason(path, mode, {*found.files, *found.folders, *gone})
+        reason = _reason(path, mode, {*found.files, *found.folders})
         if reason:
             found.kept[path] = reason
         else:
@@ -69,8 +66,8 @@ def apply(found: Plan) -> None:
             found.kept[path] = _reason(path, stat.S_IFDIR, set()) or "in use"
 
 
-def _matching(path: str) -> list[str]:
-    """Returns the paths that match `path`: a `*` in its last component matches any text."""
+def matching(path: str) -> list[str]:
+    """Returns the paths that match `path`: a `*` in its last component stands for any text. Without one it is returned as it is."""
     folder, name = os.path.split(path)
     if "*" not in name:
         return [path]

@@ -144,7 +144,7 @@ def services(module: AnsibleModule) -> tuple[dict[str, str], list[str]]:
     """
     states = service_states(module)
     off = [name for name, state in states.items() if state == "disabled"]
-    stopped = stopped_services(module) if module.params["cron"] else []
+    stopped = stopped_services(module)
     masked = [name for name in stopped if states.get(name) == "masked"]
     found = {name: "is not started at boot" for name in off if name != "docker"}
     warnings = (
@@ -155,9 +155,8 @@ def services(module: AnsibleModule) -> tuple[dict[str, str], list[str]]:
 
 
 def service_states(module: AnsibleModule) -> dict[str, str]:
-    """Returns `boot_states` of the engine's service, and of the cron daemon's if the host needs one."""
-    daemons = CRON_NAMES if module.params["cron"] else ()
-    names = [cron_service(name) for name in daemons if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
+    """Returns `boot_states` of the engine's service, and of the cron daemon's."""
+    names = [cron_service(name) for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
     names += ["docker"] if str(module.params["docker_host"]).endswith(DEFAULT_SOCKET) else []
     units = [f"{name}.service" for name in dict.fromkeys(names)]
     if not units or not os.path.isdir(SYSTEMD):
@@ -193,7 +192,7 @@ def missing(module: AnsibleModule) -> dict[str, str]:
         for key, library in libraries.items()
         if importlib.util.find_spec(library.lower()) is None
     }
-    cron = cron_problem(module) if module.params["cron"] else ""
+    cron = cron_problem(module)
     return {**reasons, **({"cron": cron} if cron else {})}
 
 

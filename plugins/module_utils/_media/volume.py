@@ -186,12 +186,10 @@ def mount_table() -> list[filesystem.MountPoint]:
     return filesystem.parse_mounts(read("/proc/self/mountinfo"))
 
 
-def why_not_remove(
-    docker: Docker, engine: Engine, actual: dict[str, t.Any], leaving: t.Collection[str] = ()
-) -> WaError | None:
-    """Returns the error that prevents a removal: a container not in `leaving` uses the volume, or it may contain files."""
+def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> WaError | None:
+    """Returns the error that prevents a removal: a container uses the volume, or it may contain files."""
     name, expected = actual["Name"], "a volume that no container uses and that holds no file"
-    using = [one for one in users(docker, actual) if one not in leaving]
+    using = users(docker, actual)
     if using:
         return WaError(
             f"volume {name}",

@@ -158,15 +158,6 @@ def _upgraded(now: Observed) -> Problem:
     )
 
 
-def _state(now: Observed) -> Problem:
-    if now.facts["state"] == "present":
-        return None
-    return (
-        f"wa_upgrade_state is {now.facts['state']}.",
-        "Remove it from the inventory to upgrade. With absent, a play that lists the role removes what upgrades have left.",
-    )
-
-
 def _version(now: Observed) -> Problem:
     try:
         topology.normalise_version(now.facts["version"])
@@ -466,7 +457,6 @@ def _reads(now: Observed) -> Problem:
 
 
 CHECKS = (
-    Check("wa_upgrade_state is present", "`present`", _state),
     Check("the run covers the deployment", "all hosts of the deployment", _left_out),
     Check("the run upgrades once", "no upgrade by an earlier play", _upgraded, skip=(CHECK_ONLY,)),
     Check(TARGET, "a version such as 2.53.4", _version, skip=(NO_TARGET,)),
@@ -701,7 +691,7 @@ GATES = {one.name for one in CHECKS if one.needs != DEPLOYMENT and not one.alone
 def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     """Returns the verdict on a host.
 
-    `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `state`, `version`, `skip`,
+    `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `version`, `skip`,
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),

@@ -339,6 +339,41 @@ class FakeDocker:
             return 404, {"message": f"network {name} not found"}
         return 200, {"Name": name, **self.networks[name]}
 
+    def _networks(self, query: dict[str, str], **_rest: t.Any) -> tuple[int, t.Any]:
+        wanted = set(json.loads(query.get("filters", "{}")).get("label", []))
+        rows = [{"Name": name, **one} for name, one in self.networks.items()]
+        return 200, [one for one in rows if wanted <= {f"{key}={value}" for key, value in one["Labels"].items()}]
+
+    def _remove_network(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        name = next((name for name, one in self.networks.items() if one["Id"] == key), None)
+        if name is None:
+            return 404, {"message": f"network {key} not found"}
+        del self.networks[name]
+        return 204, None
+
+    def _images(self, **_rest: t.Any) -> tuple[int, t.Any]:
+        return 200, [{"Id": image_id(name), "RepoTags": [name], "Labels": None} for name in self.images]
+
+    def _stop(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        one = self.find(key)
+        if one is None:
+            return 404, {"message": f"No such container: {key}"}
+        one["State"] = "exited"
+        return 204, None
+
+    def _unpause(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        self.containers[key]["State"] = "running"
+        return 204, None
+
+    def _remove(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        one = self.find(key)
+        if one is None:
+            return 404, {"message": f"No such container: {key}"}
+        if one["State"] == "running":
+            return 409, {"message": f"You cannot remove a running container {key}"}
+        del self.containers[one["Id"]]
+        return 204, None
+
     def _distribution(self, name: str, **_rest: t.Any) -> tuple[int, t.Any]:
         if name not in self.digests:
             return 403, {"message": "denied"}
@@ -392,7 +427,13 @@ _ROUTES = (
     (r"GET /containers/([^/]+)/archive", "archive"),
     (r"GET /images/(.+)/json", "image"),
     (r"GET /distribution/(.+)/json", "distribution"),
+    (r"GET /networks", "networks"),
     (r"GET /networks/([^/]+)", "network"),
+    (r"DELETE /networks/([^/]+)", "remove_network"),
+    (r"GET /images/json", "images"),
+    (r"POST /containers/([^/]+)/stop", "stop"),
+    (r"POST /containers/([^/]+)/unpause", "unpause"),
+    (r"DELETE /containers/([^/]+)", "remove"),
     (r"GET /volumes", "volumes"),
     (r"GET /volumes/([^/]+)", "volume"),
     (r"POST /volumes/create", "create_volume"),

@@ -60,7 +60,6 @@ GOOD: dict[str, t.Any] = {
     "deployment": DEPLOYMENT,
     "run_hosts": ["h1", "h2"],
     "check_only": False,
-    "state": "present",
     "version": "v2.53.4",
     "skip": [],
     "take_over": False,

@@ -151,7 +151,7 @@ def test_failure_messages_contain_no_secret() -> None:
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
 DRIFTED = {"concerns": {"log_cleanup": {"state": "drifted", "changes": ["a"]}}, "restart": "now", "always": []}
-ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ IDENTITY: dict[str, t.Any] = {
     "topology": "high_availability",
     "shards": 1,
     "media_volume": "media",
-    "db_env": None,
+    "db_env": {},
     "file": {},
     "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
     "confirmed": None,

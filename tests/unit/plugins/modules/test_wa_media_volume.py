@@ -147,17 +147,6 @@ def test_state_absent_removes_an_empty_volume(engine: FakeDocker, run_module: Ru
     assert not run_module(MODULE, options(engine, state="absent"))["changed"]
 
 
-def test_option_leaving_predicts_the_removal_of_containers(engine: FakeDocker, run_module: Run) -> None:
-    engine.volume("biz_m")
-    for name in ("core", "web"):
-        engine.container(name, volume="biz_m")
-    every = options(engine, state="absent", leaving=["core", "web"])
-    assert run_module(MODULE, every, check=True)["changed"]
-    assert "used by web;" in run_module(MODULE, {**every, "leaving": ["core"]}, check=True)["msg"]
-    assert "used by core, web;" in run_module(MODULE, every)["msg"]
-    assert "biz_m" in engine.volumes
-
-
 def unreadable_mountpoint(engine: FakeDocker) -> None:
     (engine.root / "engine-id").write_text("another engine")
 

@@ -99,22 +99,3 @@ def test_brackets_in_a_name_match_literally(run: Run, tmp_path: Path) -> None:
     (folder / "x[1].env").touch()
     (folder / "x1.env").touch()
     assert run(files=[folder / "x[1]*.env"])["actions"] == [f"remove {folder}/x[1].env"]
-
-
-def test_option_leaving_predicts_the_removals_of_earlier_tasks(
-    run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path
-) -> None:
-    folder = tmp_path / "wa"
-    folder.mkdir()
-    names = ("compose.yml", "secret-waweb.env", "other")
-    for name in names:
-        (folder / name).touch()
-    options = {
-        "folders": [str(folder)],
-        "leaving": [f"{folder}/compose.yml", f"{folder}/secret-*.env", f"{folder}/none"],
-    }
-    assert run_module("wa_remove", options, True)["kept"] == {str(folder): "holds other"}
-    assert run_module("wa_remove", options)["kept"] == {str(folder): "holds compose.yml, other, secret-waweb.env"}
-    (folder / "other").unlink()
-    assert run_module("wa_remove", options, True)["actions"] == [f"remove the folder {folder}"]
-    assert sorted(path.name for path in folder.iterdir()) == ["compose.yml", "secret-waweb.env"]

@@ -73,7 +73,6 @@ def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t
 def test_the_host_of_a_single_client() -> None:
     assert desired.host(inventory()) == {
         "database_engine": "MYSQL",
-        "cron": True,
         "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
         "lock_file": "/var/lib/waba/support.lock",
         "compose_file": "/opt/waba/support/compose.yml",
@@ -83,13 +82,11 @@ def test_the_host_of_a_single_client() -> None:
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
     assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
-    assert not desired.host(inventory(wa_log_cleanup_state="absent"))["cron"]  # no job of ours
 
 
 def test_the_db_env_of_a_single_client() -> None:
     assert desired.db_env(inventory()) == {
         "path": "/opt/waba/support/db.env",
-        "state": "present",
         "engine": "MYSQL",
         "hostname": "DB.example.com",
         "username": "wa",
@@ -112,7 +109,6 @@ def test_the_db_env_of_a_single_client() -> None:
 def test_the_media_volume() -> None:
     assert desired.media_volume(inventory()) == {
         "name": "wa-support_whatsappMedia",
-        "state": "present",
         "driver": "local",
         "driver_options": {},
         "labels": {},
@@ -208,28 +204,6 @@ def test_the_folder_that_the_media_volume_binds(options: dict[str, str], folder:
     assert desired.media_folder(inventory(wa_media_volume_driver_options=options)) == folder
 
 
-def test_what_the_removal_takes_away() -> None:
-    assert desired.removal(inventory()) == {
-        "files": [],
-        "folders": ["/opt/waba/support", "/var/lib/waba", "/opt/waba"],
-    }
-    roles = ("client", "db_env", "log_cleanup")
-    found = desired.removal(inventory(wa_project_dir="/srv/wa", **{f"wa_{name}_state": "absent" for name in roles}))
-    assert found == {
-        "files": [
-            "/srv/wa/compose.yml",
-            "/srv/wa/compose.yml.previous",
-            "/srv/wa/compose.env",
-            "/var/lib/waba/restarts-support.json",
-            "/srv/wa/db.env",
-            "/srv/wa/db.env.previous",
-            "/etc/cron.d/wa-support-log-cleanup",
-            "/var/lib/waba/log-cleanup-support.json",
-        ],
-        "folders": ["/srv/wa", "/var/lib/waba"],
-    }
-
-
 def test_a_client_outside_compose_has_no_files() -> None:
     found = desired.client(inventory(wa_project="", wa_client_container_names=["biz_core"]))
     assert (found["project"], found["files"], found["kept_files"]) == ("", [], [])
@@ -286,8 +260,6 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
     limited = inventory("b.example.com", HOSTS, **given, ansible_play_hosts=["a.example.com", "b.example.com"])
     assert desired.automatic_gc(limited)["absent"] == ["c.example.com"]
     assert "automatic_gc" not in for_comparison()
-    for state in ("wa_client_state", "wa_message_gc_state"):
-        assert "automatic_gc" not in for_comparison("b.example.com", HOSTS, **given, **{state: "absent"})
     named = for_comparison(wa_message_gc_automatic=True, wa_api_url="https://lb", wa_client_api_new_password="New-Pw")
     assert {key: named["automatic_gc"][key] for key in ("api_url", "api_password", "api_validate_certs")} == {
         "api_url": "https://lb",
@@ -316,7 +288,6 @@ def test_only_the_leader_asks_whether_the_client_serves() -> None:
     }
     single = for_comparison(wa_client_api_new_password="New-Pw")["health"]
     assert (single["api_timeout"], single["first_login"], "shards" in single) == ("15s", True, False)
-    assert "health" not in for_comparison(wa_client_state="absent")
 
 
 @pytest.mark.parametrize(
@@ -406,39 +377,7 @@ def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], data
     assert desired.database(inventory(**given)) == database
 
 
-@pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
-def test_of_an_absent_concern_only_what_is_left_is_compared(absent: str) -> None:
-    # Without a client nobody asks for its health, and without a db.env nobody asks its database.
-    gone = {"client": {"client", "health", "database"}, "db_env": {"db_env", "database"}}.get(absent, {absent})
-    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {
-        *desired.CONCERNS,
-        "health",
-        "database",
-        "removal",
-    } - gone
-
-
-def test_what_is_compared_of_absent_concerns() -> None:
-    assert for_comparison(wa_log_cleanup_state="absent")["removal"] == {
-        "files": [
-            "/etc/cron.d/wa-support-log-cleanup",
-            "/var/lib/waba/log-cleanup-support.json",
-        ],
-        "folders": [],
-        "project": "wa-support",
-    }
-    found = for_comparison(wa_media_volume_state="absent", wa_host_state="absent")["removal"]
-    assert (found["volume"], found["identity_file"]) == (
-        "wa-support_whatsappMedia",
-        "/var/lib/waba/client-support.json",
-    )
-    assert found["folders"] == ["/opt/waba/support", "/var/lib/waba", "/opt/waba"]
-    assert "removal" not in for_comparison()
-
-
-@pytest.mark.parametrize(
-    "given", [{}, SHARED, RICH, BESIDE, OPERATORS, {"wa_db_env_state": "absent"}, {"wa_project": ""}]
-)
+@pytest.mark.parametrize("given", [{}, SHARED, RICH, BESIDE, OPERATORS, {"wa_project": ""}])
 @pytest.mark.parametrize("name", HOSTS)
 def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name: str) -> None:
     hosts = HOSTS if "wa_leader" in given else ()

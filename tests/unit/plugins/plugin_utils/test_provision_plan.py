@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
-SYNCED = {name: {"state": "in_sync"} for name in ALL if name != "removal"}
+ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
+SYNCED = {name: {"state": "in_sync"} for name in ALL}
 CHANGED = {"state": "drifted", "changes": ["a"]}
 UNKNOWN = {"state": "unknown", "error": "a"}
 RESTART_NOW = {"state": "drifted", "restarts": ["a"]}
@@ -113,9 +113,6 @@ def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...],
         ([result(automatic_gc=CHANGED)], ["automatic_gc"]),
         ([result(automatic_gc=RESTART_NOW)], ["automatic_gc"]),
         ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["log_cleanup", "automatic_gc"]),
-        ([result(removal=CHANGED)], ["removal"]),
-        ([result(removal={"state": "in_sync"})], []),
-        ([result(), result(removal=CHANGED, client=CHANGED)], ["db_env", "client", "removal"]),
         # An absent concern is not compared.
         ([{"concerns": {"host": {"state": "in_sync"}}, "restart": "now"}], []),
         ([], []),

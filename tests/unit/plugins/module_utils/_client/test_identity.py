@@ -442,9 +442,3 @@ def test_a_container_without_a_database_tells_nothing(identity: dict[str, t.Any]
 def test_only_the_given_attributes_are_compared() -> None:
     known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
     assert found(known) == {"leader": ("h2", "h1")}
-
-
-def test_an_absent_db_env_is_not_compared() -> None:
-    known = facts()
-    known["db_env"] = None
-    assert found(known) == {}

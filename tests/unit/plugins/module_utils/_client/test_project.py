@@ -55,8 +55,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
     assert decide([CORE, WEB, MIGRATION, STRANGER]) == {
         "services": [CORE, WEB],
         "others": [STRANGER],
-        "removable": [],
-        "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"],
         "unhealthy": [],
         "in_force": True,
         "acts": True,
@@ -95,10 +93,10 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
         ([FOREIGN, {**WEB, "own": False}], MUST_WAIT),
         ([{**FOREIGN, "state": "exited"}], MUST_WAIT),
         # One beside the client is not what it waits for.
-        ([CORE, WEB, BESIDE], {**MAY, "removable": [], "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"]}),
-        ([CORE, {**BESIDE, "role": "other"}], {**MAY, "removable": []}),
-        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], {**MAY, "removable": []}),
-        ([FOREIGN, BESIDE], {**MUST_WAIT, "removable": []}),
+        ([CORE, WEB, BESIDE], MAY),
+        ([CORE, {**BESIDE, "role": "other"}], MAY),
+        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], MAY),
+        ([FOREIGN, BESIDE], MUST_WAIT),
         # What is not a service of the client says nothing about its Compose file.
         ([CORE, {**STRANGER, "own": False}], MAY),
         ([CORE, {**MIGRATION, "own": False}], MAY),
@@ -106,9 +104,9 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
         ([{**STRANGER, "own": False}], {**MAY, "in_force": False}),
         ([], {**MAY, "in_force": False, "services": []}),
         # A service of the operator is not removed.
-        ([FOREIGN, SURPLUS], {**MUST_WAIT, "removable": [SURPLUS]}),
-        ([CORE, SURPLUS], {**MAY, "removable": [SURPLUS]}),
-        ([CORE, {**SURPLUS, "own": False}], {**MAY, "removable": [], "leaving": ["wa-a-wacore-1"]}),
+        ([FOREIGN, SURPLUS], MUST_WAIT),
+        ([CORE, SURPLUS], MAY),
+        ([CORE, {**SURPLUS, "own": False}], MAY),
     ],
 )
 def test_containers_of_another_compose_file_wait(

@@ -24,7 +24,7 @@ class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
-        self.folder, self.params = folder, {"docker_host": docker_host, "cron": True}
+        self.folder, self.params = folder, {"docker_host": docker_host}
 
     def program(self, name: str) -> None:
         path = self.folder / name
@@ -293,20 +293,18 @@ NO_CLEANUP = "cron is masked, and so no log cleanup runs: systemctl unmask cron"
 
 
 @pytest.mark.parametrize(
-    ("needed", "shown", "runs", "found", "warnings"),
+    ("shown", "runs", "found", "warnings"),
     [
-        (True, SHOWN, True, {"cron": "is not started at boot"}, []),
-        (True, SHOWN, False, {"cron": "does not run"}, []),
-        (True, MASKED, True, {}, []),
-        (True, MASKED, False, {}, [NO_CLEANUP]),  # a start of it would fail, and the client would stay down
-        (False, SHOWN, False, {}, []),
+        (SHOWN, True, {"cron": "is not started at boot"}, []),
+        (SHOWN, False, {"cron": "does not run"}, []),
+        (MASKED, True, {}, []),
+        (MASKED, False, {}, [NO_CLEANUP]),  # a start of it would fail, and the client would stay down
     ],
 )
-def test_cron_is_started_where_it_is_needed_and_can_be(
+def test_cron_is_started_where_it_can_be(
     host: Host,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    needed: bool,
     shown: str,
     runs: bool,
     found: dict[str, str],
@@ -325,15 +323,9 @@ def test_cron_is_started_where_it_is_needed_and_can_be(
         ),
         raising=False,
     )
-    host.params.update(docker_host="", cron=needed, database_engine="")
+    host.params.update(docker_host="", database_engine="")
     host.program("cron")
     assert host_requirements.services(host) == (found, warnings)
-
-
-@pytest.mark.parametrize("needed", [True, False])
-def test_cron_is_missing_only_where_it_is_needed(host: Host, needed: bool) -> None:
-    host.params.update(cron=needed, database_engine="")
-    assert ("cron" in host_requirements.missing(host)) is needed
 
 
 @pytest.mark.parametrize(

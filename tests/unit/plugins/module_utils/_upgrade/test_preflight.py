@@ -51,17 +51,11 @@ def test_a_healthy_deployment_passes_all_checks() -> None:
         "waba: version 2.51.2, target 2.53.4",
         "waba: the dump will hold waba1, messageStore",
     ]
-    assert found["lines"][0] == "ok       wa_upgrade_state is present"
+    assert found["lines"][0] == "ok       the run covers the deployment"
 
 
 # The check, what differs from GOOD, and the message that it fails with.
 FAILED: list[tuple[str, dict[str, t.Any], str]] = [
-    (
-        "wa_upgrade_state is present",
-        {"state": "absent"},
-        "h1: wa_upgrade_state is absent. Remove it from the inventory to upgrade. With absent, a play that lists the role removes what upgrades "
-        "have left.",
-    ),
     (
         "the run covers the deployment",
         {"run_hosts": ["h2"]},
@@ -496,7 +490,6 @@ def test_what_keeps_the_deployment_from_being_read(changes: dict[str, t.Any], re
         ({"invalid": ["a"]}, "there is room for images and logs", "the values of variables are valid"),
         (UNREAD, "the client runs", "the host can be read"),
         (NO_DATABASE, "the database can be migrated", "the database can be read"),
-        ({"state": "absent"}, "the client is healthy", "wa_upgrade_state is present"),
     ],
 )
 def test_a_check_is_not_made_without_those_before_it(changes: dict[str, t.Any], name: str, missing: str) -> None:
