@@ -35,7 +35,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line a
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
-from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
 
@@ -244,11 +243,11 @@ def upgrade_verdict(
     return preflight.verdict(
         {
             **facts,
-            "found": {**facts["found"], "held": _is_held(facts["found"])},
-            "leader": {**leader, "held": _is_held(leader)},
+            "leader": leader,
             "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
+                "take_over": playbook_command("upgrade", _resumes(facts)),
             },
             "upgraded": sorted(
                 one
@@ -259,6 +258,9 @@ def upgrade_verdict(
                 {**identity, "attributes": client_identity.ATTRIBUTES, "looks": inspections}
             ),
             "loss": lost(facts["clients"]),
+            "together": upgrade_plan.on_server(
+                hostvars, groups, hosts, facts["deployment"]["leader"], str(facts["version"])
+            ),
             "today": time.strftime("%Y-%m-%d", time.gmtime()),
             "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
             "split_volume": provision_plan.split_volume(drift),
@@ -267,9 +269,10 @@ def upgrade_verdict(
     )
 
 
-def _is_held(read: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether a run that may be alive holds the journal in a result of `wa_info`."""
-    return bool((read.get("upgrade") or {}).get("held")) and not process.is_dead(read.get("journal") or {})
+def _resumes(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the variables with which the run takes the deployment over from the one that has it."""
+    given = str(facts["version"]).strip()
+    return {"wa_upgrade_take_over": True, **({"wa_upgrade_version": given} if given else {})}
 
 
 def deployment_verdict(

@@ -39,6 +39,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
   - waba.onprem.env
+  - waba.onprem.lease
 attributes:
   idempotent:
     description: A finished dump of this name is kept and returned; another O(name) is another dump.
@@ -122,6 +123,7 @@ restore_commands:
     - gzip --decompress --stdout /var/backups/waba/support-2.51.2.sql.gz | mariadb --host=db.example.com --user=wa --password
 """
 
+import contextlib
 import os
 import re
 import time
@@ -136,6 +138,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration, parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
@@ -245,7 +248,13 @@ class Dump:
         calls = dump_commands.arguments(
             tool, self.config, source.databases, source.kinds, dump_tools.address(self.config)
         )
-        with dump_stream.Stream(path, self.timeout) as stream:
+        lease = Lease(self.params["lease_file"])
+
+        def renew() -> None:
+            with contextlib.suppress(WaError):  # a run that has taken the lock over waits for this dump
+                lease.renew()
+
+        with dump_stream.Stream(path, self.timeout, renew) as stream:
             stream.write(
                 dump_commands.header(facts),
                 calls,
@@ -263,6 +272,7 @@ def main() -> None:
         argument_spec={
             **database_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
+            **LEASE_SPEC,
             "dest": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
             "min_free": {"type": "str"},

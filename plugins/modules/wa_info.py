@@ -82,7 +82,7 @@ options:
   lock_file:
     description:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
-      - With it, RV(upgrade) returns an upgrade that is running or unfinished, and RV(hold) the hold in the file beside it.
+      - With it, RV(upgrade) returns who has the lock, and RV(hold) the hold in the file beside it.
     type: path
   compose:
     description:
@@ -114,6 +114,7 @@ extends_documentation_fragment:
   - waba.onprem.database
   - waba.onprem.docker
   - waba.onprem.env
+  - waba.onprem.lease
 attributes:
   check_mode:
     description: Reads in check mode as otherwise.
@@ -222,7 +223,7 @@ image_free_bytes:
   returned: when O(gather) has V(images), and the host has an engine
   sample: 42949672960
 upgrade:
-  description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
+  description: Who has the deployment's lock in O(lock_file), or which upgrade is unfinished; empty for none.
   type: dict
   returned: when O(lock_file) is given
   contains:
@@ -230,17 +231,20 @@ upgrade:
       description: Whether nothing else may start or stop the client - the upgrade runs, or has stopped the client.
       type: bool
     held:
-      description: Whether the upgrade is running, by its lease; otherwise it is unfinished.
+      description: Whether its run has the lock, by its lease.
       type: bool
     message:
       description: A message about who holds or left the lock, since when, and what to do.
       type: str
     stage:
-      description: The stage that it has reached.
+      description: The stage that the upgrade has reached; this and what follows only of an upgrade.
       type: str
     target:
       description: The version that it leads to.
       type: str
+    resume:
+      description: The variables with which C(upgrade.yml) goes on with it.
+      type: dict
     run_id:
       description: The run that has it.
       type: str
@@ -539,12 +543,6 @@ database:
     server:
       description: Host and port as db.env has them.
       type: str
-    migration_lock:
-      description:
-        - The migration lock on the server, see M(waba.onprem.wa_migration).
-        - C(holder) describes its holder, V(null) if it is free; C(owned) whether that is this deployment;
-          C(supported) whether the client's user can hold such a lock on the server; C(unsupported_reason) why it cannot.
-      type: dict
     product:
       description: V(MySQL), V(MariaDB) or V(PostgreSQL).
       type: str
@@ -590,7 +588,7 @@ database:
     other_sessions:
       description:
         - The user's sessions on databases that are not the client's, and on MySQL and MariaDB on none (C(database) is V(null)).
-        - They may be another application's of the same user. Those that keep a migration lock are left out.
+        - They may be another application's of the same user.
       type: list
       elements: dict
     bytes:
@@ -634,7 +632,6 @@ database:
   sample:
     engine: MYSQL
     server: db.example.com:3306
-    migration_lock: {supported: true, unsupported_reason: null, holder: null, owned: false}
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
@@ -682,9 +679,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files, re
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
@@ -803,11 +800,11 @@ def env_files_above(folder: str, compose_file: str) -> list[str]:
 def read_journal(params: dict[str, t.Any], result: Result) -> None:
     """Sets `upgrade` and `hold`, and for `journal` in `gather` the journals."""
     file = JournalFile(params["lock_file"])
-    journal = file.load() or {}
-    result.values["upgrade"] = host.describe_upgrade(journal)
+    lock = file.load() or {}
+    result.values["upgrade"] = host.describe_lock(lock)
     result.values["hold"] = hold.read(deployment_topology.hold_file(params["lock_file"]), time.time())
     if "journal" in params["gather"]:
-        result.values.update(journal=journal, ended=file.load_last() or {})
+        result.values.update(journal=lock if upgrade_journal.is_upgrade(lock) else {}, ended=file.load_last() or {})
 
 
 def read_compose_images(params: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
@@ -885,7 +882,9 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """Returns the client containers as soon as all are healthy, at the latest at the time-out."""
     end = time.monotonic() + units.parse_duration("healthy_timeout", params["healthy_timeout"])
+    lease = Lease(params["lease_file"])
     while True:
+        lease.renew()
         found = listing.read(engine, params["project"], params["container_names"])
         if time.monotonic() >= end or not client_starts.not_healthy(found):
             return found
@@ -933,7 +932,12 @@ def read(module: AnsibleModule, result: Result) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            {**docker_options.ARGUMENT_SPEC, **database_options.ARGUMENT_SPEC, **env_options.ARGUMENT_SPEC},
+            {
+                **docker_options.ARGUMENT_SPEC,
+                **database_options.ARGUMENT_SPEC,
+                **env_options.ARGUMENT_SPEC,
+                **LEASE_SPEC,
+            },
             gather={
                 "type": "list",
                 "elements": "str",

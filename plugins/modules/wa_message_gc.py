@@ -84,8 +84,8 @@ options:
     type: path
   lock_file:
     description:
-      - The lock of the deployment's upgrade on the managed host. No GC is called while its lease lasts, and after that while the
-        upgrade is past its stage C(locked).
+      - The deployment's lock on the managed host. No GC is called while its lease lasts, and after that while an upgrade is past its
+        stage C(locked).
       - C(/var/lib/waba/<deployment>.lock) when not given. With an empty text no lock is looked at.
     type: path
   held:
@@ -109,6 +109,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
   - waba.onprem.env
+  - waba.onprem.lease
 attributes:
   idempotent:
     support: partial
@@ -242,6 +243,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils._gc.run import GcRun
@@ -285,6 +287,7 @@ def main() -> None:
             **webapp.ARGUMENT_SPEC,
             **database.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
+            **LEASE_SPEC,
             **ARGUMENT_SPEC,
         },
         supports_check_mode=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_upgrade_journal
-short_description: Lock and journal of a deployment's upgrade
+short_description: Lock of a deployment and journal of its upgrade
 description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
@@ -16,10 +16,10 @@ options:
     type: str
     choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
     default: read
-  path: {description: The lock file., type: path, required: true}
+  path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
   deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
   target: {description: 'The version to upgrade to, without C(v); needed for V(begin).', type: str}
-  lease: {description: 'How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).', type: str, default: 10m}
+  lease: {description: 'How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).', type: str, default: 5m}
   take_over: {description: Whether V(begin) takes the lock whoever holds it., type: bool, default: false}
   resume: {description: Whether V(begin) goes on with what an unfinished upgrade has left here., type: bool, default: true}
   stage: {description: The stage that begins., type: str, choices: [locked, stopping, migrating, starting, verifying]}
@@ -29,14 +29,15 @@ options:
     type: list
     elements: str
     default: []
-  until: {description: What V(wait) waits for., type: str, choices: [begun, ready, ended], default: ended}
+  until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
   wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back]}
   reason: {description: Why it V(failed)., type: str, default: ''}
   run_id: {description: Which run this is., type: str}
   user: {description: Who runs it., type: str}
   controller: {description: Where it is run., type: str}
-  dead_runs: {description: Runs that are known to have ended., type: list, elements: str, default: []}
+  ended_runs: {description: Runs whose lock V(begin) takes over., type: list, elements: str, default: []}
+  host: {description: For which host the run holds or releases the lock., type: str}
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -53,37 +54,27 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
 UNTIL = {
-    "begun": ("waiting", "ready", "running", *_ENDED),
     "ready": ("ready", "running", *_ENDED),
     "ended": _ENDED,
 }
 IDENTITY = ("run_id", "user", "controller")
 
 
-def plan(
-    params: dict[str, t.Any], found: dict[str, t.Any] | None, change: dict[str, t.Any] | None, now: float
-) -> tuple[dict[str, t.Any] | None, str]:
-    """Returns the planned journal, and a description of the change; empty for no change."""
+def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> tuple[dict[str, t.Any] | None, str]:
+    """Returns the planned lock, and a description of the change; empty for no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
-        claim = upgrade_journal.Claim(
-            params["deployment"], run_id, params["user"], params["controller"], params["target"]
-        )
-        lease = parse_duration("lease", params["lease"])
-        if not params["take_over"]:
-            upgrade_journal.refuse_change(change, claim, now, params["dead_runs"])
         after = upgrade_journal.begin(
             found,
-            claim,
+            claim(params),
             now,
-            lease,
-            params["dead_runs"],
-            take_over=params["take_over"],
+            parse_duration("lease", params["lease"]),
+            take_over=params["take_over"] or (found is not None and found["run_id"] in params["ended_runs"]),
             resume=params["resume"],
             stage=params["stage"] or upgrade_journal.STAGES[0],
         )
@@ -103,18 +94,20 @@ def plan(
     return after, f"end the lock: {params['outcome']}"
 
 
+def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
+    """Returns who asks for the lock."""
+    return upgrade_journal.Claim(*(params[one] or "" for one in ("deployment", *IDENTITY, "target")))
+
+
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
     """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
 
     Raises WaError if this run loses the journal meanwhile.
     """
-    if not check_mode:
-        with file.exclusively():
-            lease = parse_duration("lease", params["lease"])
-            found = upgrade_journal.own(file.load(), params["run_id"])
-            file.save(dict(found, lease_until=time.time() + lease))
+    lease = Lease(None if check_mode else params["path"], params["run_id"])
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
+        lease.renew()
         alive = file.is_migrating()  # before the journal, in which it says how it has ended
         found = upgrade_journal.own(file.load(), params["run_id"])
         state = found.get("migration", {}).get("state", "")
@@ -148,17 +141,11 @@ def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) 
     return ""
 
 
-def plan_change(
-    params: dict[str, t.Any], change: dict[str, t.Any] | None, upgrade: dict[str, t.Any] | None, now: float
-) -> dict[str, t.Any] | None:
-    """Returns the planned record of a change outside an upgrade; None for none."""
+def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
+    """Returns the lock after a run outside an upgrade has locked the deployment or unlocked it."""
     if params["operation"] == "release":
-        held = change is not None and upgrade_journal.is_held(change, params["run_id"], now, params["dead_runs"])
-        return change if held else None
-    claim = upgrade_journal.Claim(params["deployment"], params["run_id"], params["user"], params["controller"], "")
-    lease = parse_duration("lease", params["lease"])
-    later: dict[str, t.Any] = upgrade_journal.hold(change, upgrade, claim, now, lease, params["dead_runs"])
-    return later
+        return upgrade_journal.release(found, params["run_id"], params["host"], now)
+    return upgrade_journal.hold(found, claim(params), params["host"], now, parse_duration("lease", params["lease"]))
 
 
 def run(module: AnsibleModule, result: Result) -> None:
@@ -166,42 +153,38 @@ def run(module: AnsibleModule, result: Result) -> None:
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None
-    change: dict[str, t.Any] | None = None
+    after: dict[str, t.Any] | None = None
     took_over = False
+    action = ""
     now = time.time()
     try:
         if params["operation"] == "read":
-            found, action = file.load(), ""
-            after = found
+            found = file.load()
             result.values["ended"] = file.load_last() or {}
         elif params["operation"] == "go_back":
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found, action = file.load(), ""
+                found = file.load()
                 after = upgrade_journal.go_back(found, params["run_id"])
                 if after is not None and not module.check_mode:
                     file.save(after)
             result.values["ended"] = file.load_last() or {}
         elif params["operation"] == "wait":
-            (found, result.values["migrating"]), action = wait(file, params, module.check_mode), ""
-            after = found
-        elif params["operation"] == "release" and not file.has_folder():
-            after, action = None, ""
+            found, result.values["migrating"] = wait(file, params, module.check_mode)
         elif params["operation"] in ("hold", "release"):
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found, action, change = file.load(), "", file.load_change()
-                after = found
-                later = plan_change(params, change, found, now)
-                if not module.check_mode:
-                    file.save_change(later) if later else file.remove_change()
+            with contextlib.nullcontext() if module.check_mode or not file.has_folder() else file.exclusively():
+                found = file.load()
+                after = hold_or_release(params, found, now)
+                if after != found and file.has_folder() and not module.check_mode:
+                    file.save(after) if after else file.remove()
+                    found = after
         else:
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
-                change = file.load_change() if params["operation"] == "begin" else None
                 starts = params["operation"] == "migrate"
                 if starts:
-                    upgrade_journal.check_migration(found, file.is_migrating())
-                after, action = plan(params, found, change, now)
+                    upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
+                after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
@@ -211,10 +194,9 @@ def run(module: AnsibleModule, result: Result) -> None:
                 found = wait_for_start(file, params)
     finally:
         result.values.update(
-            journal=found or {},
-            change=change or {},
-            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["dead_runs"]),
-            holder=upgrade_journal.describe_holder(found) if found else "",
+            journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
+            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
+            holder=upgrade_journal.describe(found) if found else "",
         )
     if action:
         result.record_change(action)
@@ -233,7 +215,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "deployment": {"type": "str"},
             "target": {"type": "str"},
-            "lease": {"type": "str", "default": "10m"},
+            "lease": {"type": "str", "default": "5m"},
             "take_over": {"type": "bool", "default": False},
             "resume": {"type": "bool", "default": True},
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
@@ -246,7 +228,8 @@ def main() -> None:
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},
-            "dead_runs": {"type": "list", "elements": "str", "default": []},
+            "ended_runs": {"type": "list", "elements": "str", "default": []},
+            "host": {"type": "str"},
         },
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
@@ -255,8 +238,8 @@ def main() -> None:
             ("operation", "wait", ("run_id",)),
             ("operation", "go_back", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),
-            ("operation", "hold", ("deployment", *IDENTITY)),
-            ("operation", "release", ("run_id",)),
+            ("operation", "hold", ("deployment", "host", *IDENTITY)),
+            ("operation", "release", ("run_id", "host")),
         ],
         supports_check_mode=True,
     )

@@ -44,7 +44,7 @@ options:
   refused_login_file:
     description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
     type: path
-extends_documentation_fragment: [waba.onprem.api]
+extends_documentation_fragment: [waba.onprem.api, waba.onprem.lease]
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -65,6 +65,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
@@ -83,7 +84,9 @@ def wait_for(
     timeout = parse_duration("wait_timeout", params["wait_timeout"])
     end = time.monotonic() + timeout
     pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
+    lease = Lease(params["lease_file"] if patient else None)
     while True:
+        lease.renew()
         try:
             good, reason = poll()
         except webapp_client.ApiError as error:
@@ -295,6 +298,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **webapp_client.ARGUMENT_SPEC,
+            **LEASE_SPEC,
             "operation": {"type": "str", "choices": list(OPERATIONS), "default": "health"},
             "topology": {"type": "str", "choices": list(topology.TOPOLOGIES), "default": "single"},
             "shards": {"type": "int", "default": 1},

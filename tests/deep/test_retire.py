@@ -164,10 +164,11 @@ def note(kind: str, lease: int) -> tuple[str, dict[str, t.Any]]:
         "controller": "elsewhere",
     }
     made["lease_until"] = began + lease
+    path = f"{STATE}/waba.lock"
     if kind == "change":
-        return f"{STATE}/waba.change.json", {**made, "since": began}
+        return path, {**made, "hosts": ["h1"], "since": began}
     stages = [{"stage": one, "at": began} for one in ("locked", "stopping")]
-    return f"{STATE}/waba.lock", {
+    return path, {
         **made,
         "runs": ["m/1/5"],
         "target": "2.53.4",
@@ -178,7 +179,7 @@ def note(kind: str, lease: int) -> tuple[str, dict[str, t.Any]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("change", "another run changes its containers"), ("upgrade", "left unfinished by")]
+    ("kind", "words"), [("change", "locked by a run that changes its containers"), ("upgrade", "left unfinished by")]
 )
 @pytest.mark.parametrize("at", HOSTS)
 def test_a_deployment_that_another_run_has_is_refused(pair: Pair, kind: str, words: str, at: str) -> None:

@@ -28,7 +28,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     check,
     facts,
     messages,
-    migration_lock,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
@@ -324,12 +323,12 @@ def test_strict_server_settings_do_not_break_our_statements(mysql: Site) -> None
 
 def test_a_statement_timeout_of_postgresql_is_reported_with_a_fix(pgsql: Site) -> None:
     with altered(pgsql, "ROLE wa", "statement_timeout", "'20s'"):
-        messages_found = requirements.database(pgsql.facts(), 3600.0)
+        messages_found = requirements.database(pgsql.facts(), 3600.0, {})
     assert messages_found == [
         "the database server ends a statement after 20 s, expected none or 3600 s. Have its administrator run, until the upgrade "
         "is done: ALTER ROLE \"wa\" SET statement_timeout = '3600s';"
     ]
-    assert requirements.database(pgsql.facts(), 3600.0) == []
+    assert requirements.database(pgsql.facts(), 3600.0, {}) == []
 
 
 def test_keys_in_other_character_sets_are_found(site: Site) -> None:
@@ -343,14 +342,9 @@ def test_keys_in_other_character_sets_are_found(site: Site) -> None:
 
 def test_statements_with_binary_data_are_handled(site: Site) -> None:
     """The client stores keys as bytes, and its running statement is shown in the server's process list."""
-    own = migration_lock.lock_id(site.env(), None)
     with running(site, b"SELECT {sleep}, {sleep}, {sleep}, {sleep}, {bytes} AS x"):
         [session] = site.facts()["sessions"]
         assert session["database"] == site.tables()[0].database
-        with migration_lock.connect(site.settings(), own, "d").session as held:
-            lock = migration_lock.MigrationLock(held, own)
-            assert lock.take()
-            assert "of user wa" in lock.holder()[0]
         assert not site.is_deleting()
     with running(site, b"DELETE FROM messages WHERE CASE WHEN {sleep} = '9' THEN body = {bytes} END"):
         assert site.is_deleting()
@@ -396,7 +390,7 @@ def assert_read_only(site: Site) -> None:
         site.check()
     assert str(refused.value) == f"{site.subject}: {PRIMARY}"
     assert site.count() == (3, True)
-    [message] = requirements.database(site.facts(), 3600.0)
+    [message] = requirements.database(site.facts(), 3600.0, {})
     assert message.startswith(
         "the database server takes no writes: a replica, or a primary set so; expected one that takes"
     )

@@ -85,7 +85,6 @@ def test_facts_of_the_database_are_returned(ansible: Ansible, database: Server, 
     assert (found["product"], found["supported"]) == (
         ("MariaDB", False) if database.kind == "mariadb" else ("PostgreSQL", False)
     )
-    assert found["migration_lock"] == {"supported": True, "unsupported_reason": None, "holder": None, "owned": False}
     assert found["databases"] == OWN
     assert (found["statement_timeout"], found["statement_timeout_fix"], found["sessions"]) == (None, None, [])
     assert found["largest_table"]["database"] == "in1messageStore"

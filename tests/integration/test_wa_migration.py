@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_migration on real Docker, MariaDB and PostgreSQL: one migration at a time, and the lock is released if its holder dies."""
+"""wa_migration on real Docker, MariaDB and PostgreSQL: it migrates when it may, for the run that has the journal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Deployment:
             where.sql(f"CREATE ROLE {self.user} LOGIN PASSWORD '{CANARY}';")
         self.lock = folder / f"{name}.lock"
         self.file = JournalFile(str(self.lock))
-        self.container = f"waba-migration-lock-{uuid.uuid4().hex[:8]}"
+        self.container = f"waba-migration-{uuid.uuid4().hex[:8]}"
         self.env = folder / f"{name}.env"
         values = {
             "ENGINE": where.engine,
@@ -83,7 +83,6 @@ class Deployment:
     def migrate(self, check: bool = False, **options: t.Any) -> Result:
         """Run the module, which migrates by starting the container that is there."""
         given = {
-            "deployment": self.name,
             "lock_file": str(self.lock),
             "container": self.container,
             "argv": ["docker", "start", self.container],
@@ -94,11 +93,6 @@ class Deployment:
 
     def journal(self) -> dict[str, t.Any]:
         found: dict[str, t.Any] = json.loads(self.lock.read_text())
-        return found
-
-    def lock_state(self) -> Result:
-        options = {"gather": ["database"], "env_file": str(self.env)}
-        found: Result = self.ansible.module("wa_info", options)["database"]["migration_lock"]
         return found
 
     def sessions(self) -> list[str]:
@@ -120,18 +114,16 @@ def jobs() -> t.Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def deployments(
-    ansible: Ansible, docker_engine: str, database: Server, tmp_path: Path, clients: Clients, jobs: ThreadPoolExecutor
-) -> t.Iterator[tuple[Deployment, Deployment]]:
-    pair = Deployment(ansible, database, tmp_path, "one"), Deployment(ansible, database, tmp_path, "two")
-    for deployment in pair:
-        deployment.container = clients.add(f"dbupgrade-{deployment.name}", command=UNTIL_ASKED, start=False)
-        deployment.begin()
-    yield pair
-    docker("rm", "--force", *(one.container for one in pair))
-    for one in pair:
-        one.end()
-    until(lambda: [one.sessions() for one in pair] == [[], []], 30)
+def deployment(
+    ansible: Ansible, docker_engine: str, database: Server, tmp_path: Path, clients: Clients
+) -> t.Iterator[Deployment]:
+    one = Deployment(ansible, database, tmp_path, "one")
+    one.container = clients.add(f"dbupgrade-{one.name}", command=UNTIL_ASKED, start=False)
+    one.begin()
+    yield one
+    docker("rm", "--force", one.container)
+    one.end()
+    until(lambda: one.sessions() == [], 30)
 
 
 def start(jobs: ThreadPoolExecutor, deployment: Deployment, state: str = "ready", **options: t.Any) -> Future[Result]:
@@ -140,121 +132,50 @@ def start(jobs: ThreadPoolExecutor, deployment: Deployment, state: str = "ready"
     return job
 
 
-def test_a_second_deployment_waits_until_the_first_has_migrated(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
+def test_it_migrates_when_the_journal_allows_it(deployment: Deployment, jobs: ThreadPoolExecutor) -> None:
+    predicted = deployment.migrate(check=True)
+    assert (predicted["migration"], predicted["changed"]) == ({}, False)
+    job = start(jobs, deployment)
+    assert not deployment.migrates()
+    deployment.permit()
+    until(deployment.migrates, 60)
+    docker("exec", deployment.container, "touch", "/end")
+    result = job.result(60)
+    assert (result.get("failed"), result["actions"]) == (None, [f"start the migration {deployment.container}"])
+    assert (deployment.journal()["stage"], result["migration"]["exit_code"]) == ("starting", 0)
+    assert CANARY not in str(result) + str(deployment.journal())
+
+
+def test_the_migration_of_a_killed_run_is_followed_to_its_end(deployment: Deployment, jobs: ThreadPoolExecutor) -> None:
+    job = start(jobs, deployment)
+    deployment.permit()
+    until(deployment.migrates, 60)
+    deployment.expire()
+    docker("kill", deployment.container)
+    assert (job.result(60)["migration"]["exit_code"], deployment.journal()["stage"]) == (137, "migrating")
+
+
+def test_the_process_of_an_earlier_run_ends_and_the_next_one_is_ready(
+    deployment: Deployment, jobs: ThreadPoolExecutor
 ) -> None:
-    one, two = deployments
-    first = start(jobs, one)
-    seen = two.lock_state()
-    assert (seen["supported"], seen["unsupported_reason"], seen["owned"]) == (True, None, False)
-    # MariaDB does not show the sessions of other users.
-    assert ("another user" if one.where.kind == "mariadb" else f"of user {one.user}") in seen["holder"]
-    assert one.lock_state()["owned"]
-    predicted = two.migrate(check=True)
-    assert (predicted["migration"]["holder"], predicted["changed"]) == (seen["holder"], False)
-    second = start(jobs, two, "waiting")
-    one.permit()
-    until(one.migrates, 60)
-    assert (two.state(), two.journal()["migration"]["holder"]) == ("waiting", seen["holder"])
-    docker("exec", one.container, "touch", "/end")
-    until(lambda: two.state() == "ready", 60)
-    two.end()
-    results = first.result(60), second.result(60)
-    assert [one.get("failed") for one in results] == [None, None]
-    assert [one["actions"] for one in results] == [[f"start the migration {one.container}"], []]
-    assert (one.journal()["stage"], results[0]["migration"]["exit_code"]) == ("starting", 0)
-    assert CANARY not in str(results) + str(one.journal())
-    assert two.lock_state() == {"supported": True, "unsupported_reason": None, "holder": None, "owned": False}
-
-
-def test_the_lock_of_a_killed_run_is_held_until_its_migration_ends(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
-) -> None:
-    one, two = deployments
-    job = start(jobs, one)
-    one.permit()
-    until(one.migrates, 60)
-    one.expire()
-    other = start(jobs, two, "waiting")
-    assert one.lock_state()["owned"]
-    docker("kill", one.container)
-    assert (job.result(60)["migration"]["exit_code"], one.journal()["stage"]) == (137, "migrating")
-    until(lambda: two.state() == "ready", 60)
-    two.end()
-    assert not other.result(60).get("failed")
-
-
-def test_a_lock_is_acquired_again_after_the_server_ended_its_session(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
-) -> None:
-    one, _two = deployments
-    job = start(jobs, one)
-    [number] = one.sessions()
-    one.where.sql(f"KILL {number};" if one.where.kind == "mariadb" else f"SELECT pg_terminate_backend({number});")
-    until(lambda: job.done() or one.sessions() not in ([], [number]), 60)
-    assert not job.done(), job.result()["msg"]
-    until(lambda: one.lock_state()["owned"], 30)
-    one.end()
-    assert not job.result(60).get("failed")
-
-
-def test_a_timeout_names_the_holder_of_the_lock(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
-) -> None:
-    one, two = deployments
-    job = start(jobs, one)
-    refused = two.migrate(wait_timeout="2s")
-    assert refused["failed"]
-    assert "holds its migration lock; expected one migration at a time" in refused["msg"]
-    assert (two.state(), two.journal()["migration"]["message"]) == ("failed", refused["msg"])
-    one.end()
-    job.result(60)
-
-
-def test_the_process_of_an_earlier_run_ends_and_the_next_one_has_the_lock(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
-) -> None:
-    one, _two = deployments
-    before = start(jobs, one)
-    one.begin("m/2/2")
-    after = start(jobs, one)
+    before = start(jobs, deployment)
+    deployment.begin("m/2/2")
+    after = start(jobs, deployment)
     assert not before.result(60).get("failed")
-    assert one.lock_state()["owned"]
-    one.end()
+    deployment.end()
     assert not after.result(60).get("failed")
 
 
 def test_the_migration_of_an_earlier_run_is_left_to_its_process(
-    deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
+    deployment: Deployment, jobs: ThreadPoolExecutor
 ) -> None:
-    one, _two = deployments
-    before = start(jobs, one)
-    one.permit()
-    until(one.migrates, 60)
-    one.begin("m/2/2")
-    one.permit()
-    again = one.migrate()
+    before = start(jobs, deployment)
+    deployment.permit()
+    until(deployment.migrates, 60)
+    deployment.begin("m/2/2")
+    deployment.permit()
+    again = deployment.migrate()
     assert (again["changed"], again["migration"]) == (False, {})
-    docker("exec", one.container, "touch", "/end")
+    docker("exec", deployment.container, "touch", "/end")
     assert before.result(60)["migration"]["exit_code"] == 0
-    assert (one.journal()["run_id"], one.journal()["stage"]) == ("m/2/2", "starting")
-
-
-def test_a_server_without_lock_support_is_reported(
-    ansible: Ansible, docker_engine: str, postgres: Server, tmp_path: Path, jobs: ThreadPoolExecutor
-) -> None:
-    one = Deployment(ansible, postgres, tmp_path, "one")
-    one.begin()
-    postgres.sql("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;")
-    try:
-        seen = one.lock_state()
-        assert (seen["supported"], seen["unsupported_reason"]) == (
-            False,
-            "its user cannot connect to the database postgres",
-        )
-        job = start(jobs, one)
-        assert one.journal()["migration"]["unsupported_reason"] == seen["unsupported_reason"]
-        one.end()
-        assert not job.result(60).get("failed")
-    finally:
-        postgres.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC;")
+    assert (deployment.journal()["run_id"], deployment.journal()["stage"]) == ("m/2/2", "starting")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_upgrade_journal run by ansible-playbook: the action plugin knows which runs are alive."""
+"""wa_upgrade_journal run by ansible-playbook: the action plugin names the run."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ def test_check_mode_writes_nothing(ansible: Ansible, lock: Path) -> None:
 
 
 def test_the_next_run_resumes_after_a_dead_run(ansible: Ansible, lock: Path) -> None:
-    """A killed controller leaves its lock. Its process does not exist, so no option is needed to take it over."""
+    """A killed controller leaves its lock until its lease is over, or somebody says that it was killed."""
     lock.parent.mkdir()
     ansible.play([step(lock, "begin"), step(lock, "stage", stage="migrating", notes={"from_version": "2.51.2"})])
-    result = ansible.play([step(lock, "begin")]).results[0]
+    assert "locked by the upgrade to 2.53.4" in ansible.play([step(lock, "begin")]).results[0]["msg"]
+    result = ansible.play([step(lock, "begin", take_over=True)]).results[0]
     assert (result["resumed"], result["held"]) == (True, False)
     assert result["journal"]["stage"] == "migrating"
     assert result["journal"]["notes"] == {"from_version": "2.51.2"}
-    ended = ansible.play([step(lock, "begin"), step(lock, "end", outcome="done")]).results[-1]
+    last = [step(lock, "begin", take_over=True), step(lock, "end", outcome="done")]
+    ended = ansible.play(last).results[-1]
     assert [path.name for path in lock.parent.iterdir()] == [Path(ended["archive_path"]).name]
 
 

@@ -22,6 +22,7 @@ WITHOUT = {
     "doc_fragments/database",
     "doc_fragments/docker",
     "doc_fragments/env",
+    "doc_fragments/lease",
     "doc_fragments/project",
     "module_utils/_adopt/clients",
     "module_utils/_adopt/db_env",
@@ -41,7 +42,7 @@ def names(folder: Path, pattern: str) -> set[str]:
 
 
 def mirror(source: str) -> str:
-    """The test file of a source file: `plugin_utils/test_process` for `plugin_utils/_process`."""
+    """The test file of a source file: `plugin_utils/test_run` for `plugin_utils/_run`."""
     path = PurePosixPath(source)
     return str(path.with_name(f"test_{path.name.lstrip('_')}"))
 

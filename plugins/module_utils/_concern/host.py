@@ -64,7 +64,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
 
 def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
     """Returns how the lock and the folders differ. Raises WaError if a file or folder is not the collection's."""
-    upgrade = read_upgrade(params["lock_file"]) if params["lock_file"] else {}
+    upgrade = describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
     found = [upgrade["message"]] if upgrade.get("blocking") else []
     for ours in filter(None, (params["compose_file"], params["identity_file"])):
         files.refuse_links_of_others(os.path.dirname(ours))
@@ -75,21 +75,21 @@ def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def read_upgrade(lock_file: str) -> dict[str, t.Any]:
-    """Returns the upgrade that holds the lock or is unfinished, without its journal's values; empty for none."""
-    return describe_upgrade(JournalFile(lock_file).load())
+def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Returns the upgrade, or the run that changes the client outside one, which has the lock; empty for none.
 
-
-def describe_upgrade(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """Returns the upgrade of a journal, without the journal's values; empty for none."""
-    if not journal:
+    `blocking` is whether an upgrade has the client or is unfinished, `resume` the variables with which upgrade.yml goes on.
+    """
+    if not lock:
         return {}
-    held = upgrade_journal.is_held(journal, "", time.time())
+    held = upgrade_journal.is_held(lock, "", time.time())
+    found = {"held": held, "message": upgrade_journal.describe_block(lock, held), "run_id": lock["run_id"]}
+    if not upgrade_journal.is_upgrade(lock):
+        return {**found, "blocking": False}
     return {
-        "blocking": upgrade_journal.blocks(journal, held),
-        "held": held,
-        "message": upgrade_journal.describe_block(journal, held),
-        "stage": journal["stage"],
-        "target": journal["target"],
-        "run_id": journal["run_id"],
+        **found,
+        "blocking": upgrade_journal.blocks(lock, held),
+        "stage": lock["stage"],
+        "target": lock["target"],
+        "resume": {"wa_upgrade_version": lock["target"], **({"wa_upgrade_take_over": True} if held else {})},
     }

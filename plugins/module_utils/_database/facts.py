@@ -18,7 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     check,
     connection,
     messages,
-    migration_lock,
     ownership,
     processlist,
 )
@@ -63,7 +62,6 @@ def gather(
     config = connection.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
-    own = migration_lock.lock_id(env, wanted)
     read = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
@@ -71,7 +69,7 @@ def gather(
     end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
     sizes = "database_sizes" in params["gather"]
     while True:
-        facts = read(config, names, enough, own, sizes)
+        facts = read(config, names, enough, sizes)
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_POLL_INTERVAL)
@@ -152,12 +150,11 @@ def sessions(session: Session) -> list[dict[str, t.Any]]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, names: list[str], enough: float, own: str, sizes: bool) -> dict[str, t.Any]:
+def _mysql(config: Settings, names: list[str], enough: float, sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config, limited=False) as session:
         limits = _mysql_limits(session, enough)
         connection.limit(session)
         facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
-        facts["migration_lock"] = migration_lock.inspect(session, own)
         if sizes:
             if facts["product"] == "MySQL" and session.version().numbers >= (8,):
                 session.rows("SET SESSION information_schema_stats_expiry = 0")
@@ -187,7 +184,6 @@ def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
         "user = %s AND id <> CONNECTION_ID() ORDER BY id",
         (session.settings.user,),
     )
-    holder = migration_lock.mysql_session(session)
     return [
         {
             "id": int(number),
@@ -197,7 +193,6 @@ def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
             "state": f"{command}: {state}" if state else str(command),
         }
         for number, host, database, seconds, command, state in rows
-        if int(number) != holder
     ]
 
 
@@ -229,10 +224,9 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, names: list[str], enough: float, own: str, sizes: bool) -> dict[str, t.Any]:
+def _pgsql(config: Settings, names: list[str], enough: float, sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config) as session:
         facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
-        facts["migration_lock"] = migration_lock.inspect(session, own)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
@@ -276,8 +270,7 @@ def _pgsql_sessions(session: Session) -> list[dict[str, t.Any]]:
         "SELECT pid, coalesce(host(client_addr), 'local'), datname,"
         " extract(epoch FROM clock_timestamp() - coalesce(state_change, backend_start))::bigint, state"
         " FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend' AND application_name NOT LIKE %s ORDER BY pid",
-        (migration_lock.PGSQL_SESSIONS,),
+        " AND backend_type = 'client backend' ORDER BY pid"
     )
     return [
         {

@@ -57,10 +57,9 @@ OBJECTS = (
     HostObject("env", "{env_file}.previous", "their earlier content", "wa_db_env", GOES, _OURS),
     HostObject("env", "{env_file}.*Z~", "their backups", "wa_db_env", GOES, _OURS),
     HostObject("file", "{project_dir}/.*.wa_*", "locks and drafts of killed runs", "wa_client, wa_db_env"),
-    HostObject("file", "{state_dir}/{slug}.lock", "lock and journal of an upgrade", "wa_upgrade"),
-    HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of the journal", "wa_upgrade"),
+    HostObject("file", "{state_dir}/{slug}.lock", "lock, and journal of an upgrade", "wa_client, wa_upgrade"),
+    HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of this file", "wa_client, wa_upgrade"),
     HostObject("file", "{state_dir}/{slug}.last-upgrade.json", "journal of the last upgrade", "wa_upgrade"),
-    HostObject("file", "{state_dir}/{slug}.change.json", "lock of a run that changes the client", "wa_client"),
     HostObject("file", "{restarts_file}", "restarts of the last days, and why", "wa_client"),
     HostObject("file", "{identity_file}", "record of which client is here", "wa_host"),
     HostObject(

@@ -1,19 +1,21 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock file of a deployment: its presence is the lock, its content the journal of the upgrade that holds it."""
+"""The lock file of a deployment: the journal of its upgrade, or the run that changes the client outside one. Members hold copies."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
+LEASE_SPEC: dict[str, dict[str, t.Any]] = {"lease_file": {"type": "path"}}
 _TIMEOUT = 30.0  # seconds; the guard is held for milliseconds only
 
 
@@ -25,7 +27,6 @@ class JournalFile:
         folder, name = os.path.split(os.path.abspath(path))
         self.guard = os.path.join(folder, f".{name}.guard")
         self.job = os.path.join(folder, f".{name}.migration")
-        self.change = path.rsplit(".", 1)[0] + ".change.json"
 
     def has_folder(self) -> bool:
         """Returns whether the folder of the lock file exists."""
@@ -62,26 +63,21 @@ class JournalFile:
             raise self._unusable(self.job, error) from None
 
     def load(self) -> dict[str, t.Any] | None:
-        """Returns the journal, None if there is no lock. Raises WaError for an invalid file."""
+        """Returns the lock, None if there is none. Raises WaError for an invalid file."""
         return self._load(self.path)
 
-    def load_change(self) -> dict[str, t.Any] | None:
-        """Returns the record of a run that changes the client's containers outside an upgrade, None if there is none."""
-        return self._load(self.change, upgrade_journal.check_change, "note", "a run")
+    def load_upgrade(self) -> dict[str, t.Any] | None:
+        """Returns the journal, None if there is no upgrade. Raises WaError for an invalid file."""
+        found = self.load()
+        return found if upgrade_journal.is_upgrade(found) else None
 
     def load_last(self) -> dict[str, t.Any] | None:
         """Returns the journal of the last finished upgrade, None if there is none. Raises WaError for an invalid file."""
         return self._load(self.last())
 
-    def _load(
-        self,
-        path: str,
-        check: t.Callable[[t.Any], dict[str, t.Any]] = upgrade_journal.check,
-        what: str = "journal",
-        writer: str = "an upgrade",
-    ) -> dict[str, t.Any] | None:
+    def _load(self, path: str) -> dict[str, t.Any] | None:
         try:
-            return check(json.loads(files.read_text(path)))
+            return upgrade_journal.check(json.loads(files.read_text(path)))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -89,26 +85,23 @@ class JournalFile:
         except ValueError as error:
             raise WaError(
                 f"lock file {path}",
-                f"not written by {writer} ({error})",
-                f"the {what} of {writer}",
+                f"not written by this collection ({error})",
+                "the lock of a run",
                 "Find out who holds the deployment; then remove the file",
             ) from None
 
     def why_blocked(self, now: float) -> str:
         """Returns why the deployment's client must not be changed at `now` (seconds since 1970); empty if it may."""
-        journal = self.load()
-        if journal is None:
+        lock = self.load()
+        if lock is None:
             return ""
-        held = upgrade_journal.is_held(journal, "", now)
-        return upgrade_journal.describe_block(journal, held) if upgrade_journal.blocks(journal, held) else ""
+        held = upgrade_journal.is_held(lock, "", now)
+        blocked = upgrade_journal.blocks(lock, held) if upgrade_journal.is_upgrade(lock) else held
+        return upgrade_journal.describe_block(lock, held) if blocked else ""
 
     def save(self, journal: dict[str, t.Any]) -> None:
-        """Writes the journal atomically."""
+        """Writes the lock atomically."""
         self._write(self.path, journal)
-
-    def save_change(self, change: dict[str, t.Any]) -> None:
-        """Records which run changes the client's containers."""
-        self._write(self.change, change)
 
     def archive(self, journal: dict[str, t.Any]) -> str:
         """Archives `journal` as that of the last upgrade, releases the lock, and returns the path of the archive."""
@@ -123,19 +116,12 @@ class JournalFile:
 
     def remove(self) -> None:
         """Releases the lock."""
-        self._remove(self.path)
-
-    def remove_change(self) -> None:
-        """Removes the record of a finished change."""
-        self._remove(self.change)
-
-    def _remove(self, path: str) -> None:
         try:
-            os.unlink(path)
+            os.unlink(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise self._unusable(path, error) from None
+            raise self._unusable(self.path, error) from None
 
     def _write(self, path: str, journal: dict[str, t.Any]) -> None:
         try:
@@ -151,3 +137,28 @@ class JournalFile:
             "a file that this run can write, since without it no run may change the client",
             "Create its folder (role wa_host does), or free room on its file system",
         )
+
+
+class Lease:
+    """The lease of the run that has the lock at `path`, for a module that may work longer than a minute; no path for no lock.
+
+    Without `run_id` the run is the one that has it when the module begins.
+    """
+
+    def __init__(self, path: str | None, run_id: str = "") -> None:
+        self._file = JournalFile(path) if path else None
+        self._run_id = run_id
+        self._due = 0.0
+
+    def renew(self) -> None:
+        """Renews the lease once a minute; for a loop to call. Raises WaError if another run has taken the lock over meanwhile."""
+        if self._file is None or time.monotonic() < self._due or not self._file.has_folder():
+            return
+        with self._file.exclusively():
+            found = self._file.load()
+            self._run_id = self._run_id or str((found or {}).get("run_id", ""))
+            if self._run_id:
+                later = upgrade_journal.renew(upgrade_journal.own(found, self._run_id), time.time())
+                if later is not None:
+                    self._file.save(later)
+        self._due = time.monotonic() + upgrade_journal.RENEWAL

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal of an upgrade: its stages, its holder, and when another run may resume it. Pure rules."""
+"""What a deployment's lock holds: the journal of an upgrade, or the run that changes the client outside one. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 FORMAT = 1
+LEASE = 300.0  # seconds that a run keeps the lock without renewing it
+RENEWAL = 60.0  # seconds between two renewals
 # locked: the old version runs. stopping: the old version is being stopped, the schema is unchanged. migrating: the schema may be
 # changed. starting: the schema is changed, the new version comes up. verifying: the new version serves.
 STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
@@ -29,36 +31,43 @@ _STAGE_TEXT = {
 
 @dataclass(frozen=True)
 class Claim:
-    """A request for an upgrade: the run (its process on the controller), user, controller, and version."""
+    """A request for the lock: the run, user, controller, and the version of an upgrade."""
 
     deployment: str
     run_id: str
     user: str
     controller: str
-    target: str
+    target: str = ""
 
 
-def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, dead_runs: t.Collection[str] = ()) -> bool:
-    """Returns whether a run other than `run_id` has a valid lease. Runs in `dead_runs` are known to have ended."""
-    return bool(
-        journal["run_id"] != run_id and journal["run_id"] not in dead_runs and float(journal["lease_until"]) > now
-    )
+def is_upgrade(lock: t.Mapping[str, t.Any] | None) -> bool:
+    """Returns whether the lock is the journal of an upgrade."""
+    return lock is not None and "stage" in lock
+
+
+def is_held(lock: t.Mapping[str, t.Any], run_id: str, now: float) -> bool:
+    """Returns whether a run other than `run_id` has a valid lease."""
+    return bool(lock["run_id"] != run_id and float(lock["lease_until"]) > now)
+
+
+def renew(lock: t.Mapping[str, t.Any], now: float, lease: float = LEASE) -> dict[str, t.Any] | None:
+    """Returns the lock with a lease from `now` on; None if it was renewed less than `RENEWAL` before."""
+    until = now + lease
+    return dict(lock, lease_until=until) if abs(float(lock["lease_until"]) - until) >= RENEWAL else None
 
 
 def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether the lock of a member blocks other runs. Both locks are results of `wa_info` with `held`, whether another run
-    holds them; `own` is the member's.
+    """Returns whether the journal of a member blocks other runs. Both are results of `wa_info`; `own` is the member's.
 
-    A run acquires its leader's lock first and releases it last, with a lease of one stage; a member's lease lasts for the
-    complete upgrade, so it counts only while the leader's lock of the same run is valid. If the leader has none, and its
-    last finished upgrade was another one, the member's own lease counts.
+    A run acquires its leader's lock first and releases it last. So a member's counts only while the leader's lock of the same run is
+    valid. If the leader has none, and its last finished upgrade was another one, the member's own lease counts.
     """
-    if not own.get("held"):
+    if not (own.get("upgrade") or {}).get("held"):
         return False
     run_id = own["journal"]["run_id"]
     if not leaders.get("journal"):
         return not leaders.get("ended") or run_id not in runs(leaders["ended"])
-    return bool(leaders["held"] and leaders["journal"]["run_id"] == run_id)
+    return bool(leaders["upgrade"]["held"] and leaders["journal"]["run_id"] == run_id)
 
 
 def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
@@ -92,12 +101,30 @@ def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
+def describe(lock: t.Mapping[str, t.Any]) -> str:
+    """Returns who has the lock, for a message."""
+    return describe_holder(lock) if is_upgrade(lock) else describe_change(lock)
+
+
+def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     """Returns why the client must not be started or stopped, and what to do, for a message."""
-    on = f"upgrade.yml with wa_upgrade_version: {journal['target']}, which goes on from there"
+    if not is_upgrade(lock):
+        return f"locked by {describe_change(lock)}. Run again after that"
+    on = f"upgrade.yml with wa_upgrade_version: {lock['target']}"
     if held:
-        return f"locked by {describe_holder(journal)}. Wait for it; if its run was killed, run {on}"
-    return f"left unfinished by {describe_holder(journal)}. Run {on}"
+        return (
+            f"locked by {describe_holder(lock)}. Run again when it has ended; if that run was killed, run {on} and "
+            "wa_upgrade_take_over: true, which goes on from there"
+        )
+    return f"left unfinished by {describe_holder(lock)}. Run {on}, which goes on from there"
+
+
+def describe_change(lock: t.Mapping[str, t.Any]) -> str:
+    """Returns who changes the client outside an upgrade, and until when, for a message."""
+    return (
+        f"a run that changes its containers, by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, lease until "
+        f"{clock(lock['lease_until'])}"
+    )
 
 
 def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
@@ -110,7 +137,6 @@ def begin(
     claim: Claim,
     now: float,
     lease: float,
-    dead_runs: t.Collection[str] = (),
     *,
     take_over: bool = False,
     resume: bool = True,
@@ -118,20 +144,22 @@ def begin(
 ) -> dict[str, t.Any]:
     """Returns the journal with which `claim` begins or resumes an upgrade.
 
-    `found` is the existing journal; times are in seconds since 1970, `lease` in seconds. Without `resume` an unfinished
+    `found` is the existing lock; times are in seconds since 1970, `lease` in seconds. Without `resume` an unfinished
     upgrade is discarded; `stage` is the first stage without a journal. Raises WaError if another run holds it, or if the
     unfinished upgrade has another target.
     """
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
         raise WaError(subject, f"the lock file is that of {found['deployment']}", "a lock file of its own")
-    if found is not None and is_held(found, claim.run_id, now, dead_runs) and not take_over:
+    if found is not None and is_held(found, claim.run_id, now) and not take_over:
         raise WaError(
             subject,
-            f"locked by {describe_holder(found)}",
-            "no other upgrade of this deployment",
-            "Wait for it; or, if it is known to be dead, run again with wa_upgrade_take_over: true",
+            f"locked by {describe(found)}",
+            "no other run on this deployment",
+            "Run again when it has ended; if that run was killed, at once with -e wa_upgrade_take_over=true",
         )
+    if not is_upgrade(found):
+        found = None
     fresh = found is None or found["stage"] == "locked" or not resume
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
@@ -203,14 +231,10 @@ def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
     if found is None or not may_go_back(found) or found.get("goes_back"):
         return
     state = found.get("migration", {})
-    if alive and state.get("state") not in ("waiting", "failed"):
-        return
     if state.get("state") == "failed":
         raise WaError.of(state["message"])
-    reason = state.get("message") or (
-        f"{state['holder']} holds the migration lock" if state.get("holder") else "it has ended"
-    )
-    raise WaError("process that migrates", reason, "one that can start the migration", "Run upgrade.yml again")
+    if not alive:
+        raise WaError("process that migrates", "ended", "one that can start the migration", "Run upgrade.yml again")
 
 
 def launch(
@@ -265,60 +289,51 @@ def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: 
     return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
 
 
-def hold(
-    found: t.Mapping[str, t.Any] | None,
-    upgrade: t.Mapping[str, t.Any] | None,
-    claim: Claim,
-    now: float,
-    lease: float,
-    dead_runs: t.Collection[str] = (),
-) -> dict[str, t.Any]:
-    """Returns the record with which `claim` changes the client's containers outside an upgrade; `found` is the existing one.
+def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: float, lease: float) -> dict[str, t.Any]:
+    """Returns the lock with which `claim` changes the client's containers on `host` outside an upgrade; `found` is the existing one.
 
-    Raises WaError if another run changes them, or if an `upgrade` holds the client.
+    Several hosts of one run may hold it. Raises WaError if another run changes the client, or an upgrade has it or is unfinished.
     """
-    refuse_change(found, claim, now, dead_runs)
-    if upgrade is not None:
-        held = is_held(upgrade, claim.run_id, now, dead_runs)
-        if blocks(upgrade, held):
-            raise WaError(f"client of {claim.deployment}", describe_block(upgrade, held), "no upgrade")
-    own = {"run_id": claim.run_id, "user": claim.user, "controller": claim.controller}
-    return dict(own, format=FORMAT, deployment=claim.deployment, since=round(now, 1), lease_until=now + lease)
+    if found is not None:
+        held = is_held(found, claim.run_id, now)
+        if held or (is_upgrade(found) and blocks(found, held)):
+            raise WaError(f"client of {claim.deployment}", describe_block(found, held), "one run at a time")
+    mine = found if found is not None and found["run_id"] == claim.run_id and not is_upgrade(found) else {}
+    return {
+        "format": FORMAT,
+        "deployment": claim.deployment,
+        "run_id": claim.run_id,
+        "user": claim.user,
+        "controller": claim.controller,
+        "hosts": sorted({*mine.get("hosts", ()), host}),
+        "since": mine.get("since", round(now, 1)),
+        "lease_until": now + lease,
+    }
 
 
-def refuse_change(
-    found: t.Mapping[str, t.Any] | None, claim: Claim, now: float, dead_runs: t.Collection[str] = ()
-) -> None:
-    """Raises WaError while another run than `claim` changes the client's containers."""
-    if found is not None and is_held(found, claim.run_id, now, dead_runs):
-        raise WaError(
-            f"client of {claim.deployment}",
-            f"another run changes its containers, by {found['user']} from {found['controller']}, since "
-            f"{clock(found['since'])}, until {clock(found['lease_until'])} at the latest",
-            "one run at a time",
-            "Wait for it, then run again: files that this run has written are not in force",
-        )
-
-
-def check_change(data: t.Any) -> dict[str, t.Any]:
-    """Returns `data` as the record of a change. Raises ValueError if it is invalid."""
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"no note of format {FORMAT}")
-    for key in ("deployment", "run_id", "user", "controller"):
-        if not isinstance(data.get(key), str):
-            raise ValueError(f"{key} is missing")
-    if not all(_is_time(data.get(key)) for key in ("since", "lease_until")):
-        raise ValueError("a time is missing, or is none")
-    return data
+def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: float) -> dict[str, t.Any] | None:
+    """Returns the lock when `host` of the run `run_id` no longer changes the client; None for none, and for one whose lease is over."""
+    if found is None or is_upgrade(found) or is_held(found, run_id, now):
+        return None if found is None else dict(found)
+    if found["run_id"] != run_id:
+        return None
+    left = [one for one in found["hosts"] if one != host]
+    return dict(found, hosts=left) if left else None
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
-    """Returns `data` as a journal. Raises ValueError if it is invalid."""
+    """Returns `data` as a lock. Raises ValueError if it is invalid."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"no journal of format {FORMAT}")
-    for key in ("deployment", "run_id", "user", "controller", "target"):
+        raise ValueError(f"no lock of format {FORMAT}")
+    for key in ("deployment", "run_id", "user", "controller", *(["target"] if is_upgrade(data) else [])):
         if not isinstance(data.get(key), str):
             raise ValueError(f"{key} is missing")
+    if not is_upgrade(data):
+        if not isinstance(data.get("hosts"), list) or not all(
+            _is_time(data.get(key)) for key in ("since", "lease_until")
+        ):
+            raise ValueError("hosts or a time are missing")
+        return data
     if not isinstance(data.get("migration", {}), dict):
         raise ValueError("the state of the migration is none")
     if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
@@ -335,13 +350,11 @@ def _is_time(at: t.Any) -> bool:
 
 
 def own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
-    """Returns a copy of the journal of `run_id`. Raises WaError if the run has lost it."""
+    """Returns a copy of the lock of `run_id`. Raises WaError if the run has lost it."""
     if found is None:
-        raise WaError(
-            "upgrade journal", "gone", "this run's own", "Somebody has removed the lock file: look who, then run again"
-        )
+        raise WaError("lock", "gone", "this run's own", "Somebody has removed the lock file: look who, then run again")
     if found["run_id"] != run_id:
-        raise WaError("upgrade journal", f"taken over by {describe_holder(found)}", "this run's own")
+        raise WaError("lock", f"taken over by {describe(found)}", "this run's own")
     return dict(found)
 
 

@@ -20,6 +20,7 @@ import re
 import signal
 import stat
 import tempfile
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
@@ -31,6 +32,7 @@ PART = ".part"
 _CHUNK = 1 << 20
 _HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096
+_BEAT = 5.0  # seconds
 _Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
 Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
 _Process = asyncio.subprocess.Process
@@ -129,8 +131,9 @@ def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
 class Stream:
     """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        self.path = path
+    def __init__(self, path: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
+        """`renew` is called every few seconds."""
+        self.path, self.renew = path, renew
         self.subject = f"dump {path}"
         self.timeout = timeout
         self.size = 0
@@ -181,12 +184,18 @@ class Stream:
         asyncio.run(self._write(header, calls, mark, substitutions, secret))
 
     async def _write(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:
+        work = asyncio.ensure_future(self._pipeline(header, calls, mark, substitutions, secret))
+        end = time.monotonic() + self.timeout
         try:
-            await asyncio.wait_for(self._pipeline(header, calls, mark, substitutions, secret), self.timeout)
-        except asyncio.TimeoutError:
-            found = f"not done after {format_duration(self.timeout)}"
-            raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk") from None
+            while not (await asyncio.wait({work}, timeout=max(0.0, min(_BEAT, end - time.monotonic()))))[0]:
+                if time.monotonic() >= end:
+                    found = f"not done after {format_duration(self.timeout)}"
+                    raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk")
+                self.renew()
+            work.result()
         finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
             await _end(self._children)
 
     async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:

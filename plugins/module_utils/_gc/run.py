@@ -22,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import (
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._env.options import read_env
 from ansible_collections.waba.onprem.plugins.module_utils._gc import completion, notifications, policy
 from ansible_collections.waba.onprem.plugins.module_utils._gc.state import Run, StateFile, moment
@@ -70,12 +70,14 @@ class GcRun:
         self.refused = RefusedLogin(topology.refused_login_file(params["state_file"]))
         self.tables: list[messages.Table] = []
         self.run_id: str = params["run_id"] or ""
+        self.lease = Lease(None if check_mode else params["lease_file"])
         self.values = result.values
         self.values.update(dict.fromkeys(_UNSET), exact=False, messages_deleted=0, rounds=0, nodes={})
         self.values.update(databases=[], running=False)
 
     def step(self) -> bool:
         """Calls GC or resumes the running one, measures once, and returns whether the run is over."""
+        self.lease.renew()
         if self.check_mode:
             self.state.load(self.result.warn, keep=True)
             return self._step()
@@ -148,7 +150,7 @@ class GcRun:
         lock = self.params["lock_file"]
         blocked = JournalFile(lock).why_blocked(time.time()) if lock else ""
         if blocked:
-            return f"an upgrade goes on: {blocked}", None
+            return f"the deployment is {blocked}", None
         closed = until_window(self.window, datetime.now()) if self.window else 0.0
         return (f"outside the window {self.params['window']}", closed) if closed else ("", None)
 

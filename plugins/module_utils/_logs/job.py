@@ -16,7 +16,6 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import whole_seconds
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import Cleaner, lock
@@ -127,8 +126,7 @@ class Job:
         if not self.options.lock:
             return False
         try:
-            journal = JournalFile(self.options.lock).load()
-            held = journal is not None and upgrade_journal.is_held(journal, "", time.time())
+            held = bool(JournalFile(self.options.lock).why_blocked(time.time()))
         except WaError:
             held = True
         if held:

@@ -20,8 +20,7 @@ def leaders(
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
     Small is few hosts, then few rows in `messages` as the checks have counted them, those that were not counted last, then the name.
-    Those that an unfinished upgrade has left, which may be down, come before all others, and before these the ones whose process may
-    hold the migration lock for which the others would wait. Deployments that are only checked have none.
+    Those that an unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
     """
     found: dict[str, tuple[int, int, float, str]] = {}
     for host in hosts:
@@ -31,10 +30,38 @@ def leaders(
             continue
         read = hostvars[leader].get("__wa_upgrade_host") or {}
         rows = ((read.get("database") or {}).get("messages") or {}).get("rows")
-        state = ((read.get("journal") or {}).get("migration") or {}).get("state")
-        order = 0 if state in ("ready", "running") else 1 if read.get("journal") else 2
+        order = 0 if read.get("journal") else 1
         found[leader] = (order, len(deployment["members"]), math.inf if rows is None else int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
+
+
+def on_server(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    groups: t.Mapping[str, t.Sequence[str]],
+    hosts: t.Iterable[str],
+    leader: str,
+    target: str,
+) -> dict[str, int]:
+    """The bytes of the largest table of each other deployment among `hosts` that is upgraded on the database server of `leader`.
+
+    Servers are told apart by what db.env says. What runs the `target` already copies nothing.
+    """
+    server = _database(hostvars, leader).get("server")
+    found = {}
+    for host in hosts:
+        deployment = topology.described(hostvars, host, groups)
+        read = _database(hostvars, host)
+        largest = read.get("largest_table")
+        if host == leader or host != deployment["leader"] or not largest or read["server"] != server:
+            continue
+        clients = service_containers(hostvars[host]["__wa_upgrade_host"].get("containers") or [])
+        if any(one["version"] != target.strip().lstrip("v") for one in clients):
+            found[str(deployment["name"])] = int(largest["bytes"])
+    return found
+
+
+def _database(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t.Mapping[str, t.Any]:
+    return (hostvars[host].get("__wa_upgrade_host") or {}).get("database") or {}
 
 
 def waves(asked: t.Any) -> list[int | str]:

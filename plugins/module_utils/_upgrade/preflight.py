@@ -202,12 +202,12 @@ def _host_read(now: Observed) -> Problem:
 
 
 def _locked(now: Observed) -> Problem:
-    if not upgrade_journal.counts(now.found, now.facts["leader"]):
+    lock = now.found.get("upgrade") or {}
+    if not lock.get("held") or (
+        now.found.get("journal") and not upgrade_journal.counts(now.found, now.facts["leader"])
+    ):
         return None
-    return (
-        f"{now.name} is locked by {upgrade_journal.describe_holder(now.found['journal'])} (on {now.host}).",
-        "Wait for it; if it is known to be dead, run again with wa_upgrade_take_over: true.",
-    )
+    return f"{now.name} is {lock['message']} (on {now.host}).", f"To take it over: {now.facts['commands']['take_over']}"
 
 
 def _held(now: Observed) -> Problem:
@@ -414,7 +414,7 @@ def _database(now: Observed) -> Problem:
     found = now.found.get("database") or {}
     if now.unfinished:  # it goes on: what the migration copies may be there already
         found = {**found, "free_bytes": None}
-    return " ".join(requirements.database(found, float(seconds)))
+    return " ".join(requirements.database(found, float(seconds), now.facts["together"]))
 
 
 def _messages(now: Observed) -> Problem:
@@ -648,7 +648,7 @@ CHECKS = (
     ),
     Check(
         "the database can be migrated",
-        "a server that takes writes, `wa_upgrade_statement_timeout`, room for its largest table",
+        "a server that takes writes, `wa_upgrade_statement_timeout`, room for the largest tables that this run copies on it",
         _database,
         DEPLOYMENT,
         after=(DATABASE,),
@@ -696,11 +696,12 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
-    `replace`), `secrets`, `today` (YYYY-MM-DD).
+    `take_over`), `secrets`, `today` (YYYY-MM-DD).
 
-    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
-    journal), `hold` (why its containers stay as they are, or empty), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
-    `everywhere` (those of all members), `identity` and `loss` (refusals).
+    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `hold` (why its containers stay as they are, or
+    empty), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers), `everywhere`
+    (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the same database
+    server), `identity` and `loss` (refusals).
 
     Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
     member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).

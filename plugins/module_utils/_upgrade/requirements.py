@@ -33,11 +33,12 @@ def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | 
     ]
 
 
-def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
+def database(facts: t.Mapping[str, t.Any], seconds: float, together: t.Mapping[str, int]) -> list[str]:
     """Why a database cannot be migrated; `facts` are those of `wa_info`, `seconds` what a statement may take.
 
     The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
-    largest table; where the server tells its free room, it must hold that.
+    largest table; where the server tells its free room, it must hold that, and the largest tables of the deployments that the run
+    upgrades `together` with it on the server (bytes by deployment).
     """
     problems = []
     if facts.get("read_only"):
@@ -57,6 +58,12 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
         problems.append(
             f"the database server has {units.format_size(free)} free, and {largest['name']} takes "
             f"{units.format_size(largest['bytes'])}, which a migration copies. Make room first."
+        )
+    elif free is not None and free < largest.get("bytes", 0) + sum(together.values()):
+        problems.append(
+            f"the database server has {units.format_size(free)} free, and the migrations of this run on it may copy "
+            f"{units.format_size(largest.get('bytes', 0) + sum(together.values()))} at once, together with {', '.join(sorted(together))}. "
+            "Make room, or upgrade fewer of them in a run (--limit)."
         )
     return problems
 

@@ -43,7 +43,7 @@ FOUND = {
     "image_free_bytes": 10 * 1024**3,
     "compose_images": {"images": ["reg/coreapp:v2.51.2", "reg/web:v2.51.2"], "problem": ""},
     "journal": {},
-    "held": False,
+    "upgrade": {},
     "database": DATABASE,
 }
 JOURNAL = {"stage": "stopping", "target": "2.53.4", "notes": {}, "run_id": "a"}
@@ -84,7 +84,7 @@ GOOD: dict[str, t.Any] = {
     },
     "hooks": {"/srv/before.yml": ""},
     "upgraded": [],
-    "commands": {"go_on": "ansible-playbook GO"},
+    "commands": {"go_on": "ansible-playbook GO", "take_over": "ansible-playbook TAKE"},
     "secrets": {"password": "Canary-1"},
     "today": "2026-06-30",
     "leader": FOUND,
@@ -96,6 +96,7 @@ GOOD: dict[str, t.Any] = {
     "everywhere": CLIENTS,
     "identity": "",
     "loss": "",
+    "together": {},
     "operators_files": {"actions": []},
     "health": {"healthy": True},
     "drift": {"drift": []},

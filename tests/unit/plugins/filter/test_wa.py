@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import getpass
 import typing as t
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
-from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 
 
 @pytest.mark.parametrize(
@@ -332,19 +330,13 @@ def test_a_run_that_has_upgraded_before_is_refused(
     )
 
 
-@pytest.mark.parametrize(("dead", "state"), [(False, "failed"), (True, "ok")])
-def test_the_lock_of_a_run_that_has_ended_here_does_not_count(
-    dead: bool, state: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "has_ended", lambda run: dead and run == "a")
-    journal = {"run_id": "a", "user": getpass.getuser(), "controller": process.controller(), "target": "2.53.4"}
-    read = {
-        "upgrade": {"held": True},
-        "journal": {**journal, "stage": "locked", "stages": [{"at": 0}], "lease_until": 9},
-    }
+def test_the_command_that_takes_a_deployment_over_is_named() -> None:
+    read = {"upgrade": {"held": True, "message": "locked by a run"}}
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {"__wa_upgrade_host": read}, "h2": {}}
-    found = upgrade_verdict(hostvars, found={**GOOD["found"], **read})
-    assert {one["check"]: one["state"] for one in found["checks"]}["no other upgrade is in progress"] == state
+    (failed,) = upgrade_verdict(hostvars, found={**GOOD["found"], **read}, version="2.53.4")["failed"]
+    options = """-e '{"wa_upgrade_take_over": true}' -e wa_upgrade_version=2.53.4"""
+    command = f"ansible-playbook waba.onprem.upgrade {options}"
+    assert failed == f"a is locked by a run (on h1). To take it over: {command}"
 
 
 def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators_own_files() -> None:

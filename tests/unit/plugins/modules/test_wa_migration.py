@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """When wa_migration starts the migration, what it writes into the journal, and when it gives up.
 
-`Lock.hold` is called at each of its looks, and is replaced by a list of events: each changes the world, and returns the other holder.
+Between two of its looks it sleeps, which is replaced by a list of events: each changes the world.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 import types
@@ -30,7 +29,7 @@ CANARY = "Canary-17-Migration-Pw"
 CONTAINER = "wa-support-dbupgrade-1"
 OWN = "m/1/5"
 SESSION = {"id": "7", "database": "waba", "from": "10.0.0.7"}
-Event = t.Callable[[], t.Optional[str]]
+Event = t.Callable[[], t.Any]
 Result = dict[str, t.Any]
 
 
@@ -45,6 +44,7 @@ class Host:
             f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={CANARY}\n"
         )
         self.events: list[Event] = []
+        self.before_start: Event = lambda: None
         self.commands: list[list[str]] = []
         self.start_code = 0
         self.sessions: list[dict[str, str]] | None = []
@@ -76,11 +76,8 @@ class Host:
         """The migration's container is there."""
         self.engine.container(CONTAINER, state=state)["ExitCode"] = code
 
-    def hold(self, lock: wa_migration.Lock) -> str:
-        event = self.events.pop(0) if self.events else None
-        holder = event() if event else None
-        lock.holder = holder if holder and holder.startswith("session") else ""
-        return holder or ""
+    def sleep(self, _seconds: float) -> None:
+        self.events.pop(0)()
 
     def run_command(self, argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
         self.commands.append(argv)
@@ -91,13 +88,13 @@ class Host:
         return self.start_code, "", "no such image"
 
     def gather(self, _params: t.Any, _env: t.Any) -> dict[str, t.Any]:
+        self.before_start()
         if self.sessions is None:
             raise WaError("database", "down", "up")
         return {"sessions": self.sessions}
 
     def migrate(self, check: bool = False, **options: t.Any) -> Result:
         given = {
-            "deployment": "support",
             "lock_file": self.file.path,
             "container": CONTAINER,
             "argv": ["compose", "up"],
@@ -117,11 +114,7 @@ def host(
 ) -> Host:
     made = Host(engine, tmp_path, run_module)
 
-    def hold(lock: wa_migration.Lock) -> str:
-        return made.hold(lock)
-
-    monkeypatch.setattr(wa_migration.Lock, "hold", hold)
-    monkeypatch.setattr(wa_migration, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(wa_migration, "time", types.SimpleNamespace(time=time.time, sleep=made.sleep))
     monkeypatch.setattr(
         AnsibleModule, "run_command", lambda _module, argv, **options: made.run_command(argv, **options)
     )
@@ -133,27 +126,16 @@ def host(
 def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: Host, single: bool) -> None:
     said: list[t.Any] = []
     host.events = [
-        lambda: "session 7",
-        lambda: said.append(host.journal()["migration"]),
         lambda: said.append(host.journal()["migration"]),
         lambda: host.reach("stopping"),
         lambda: said.append(host.commands[:]),
         host.permit,
-        lambda: None,
         lambda: said.append((host.journal()["migration"]["state"], files.is_locked(host.file.job))),
         lambda: host.container("exited"),
     ]
     result = host.migrate(single=single)
-    assert [(one["state"], one["holder"]) for one in said[:2]] == [("waiting", "session 7"), ("ready", "")]
-    assert said[2:] == [[], ("running", True)], "not before it may"
-    ended = {
-        "state": "ended",
-        "exit_code": 0,
-        "holder": "",
-        "unsupported_reason": "",
-        "message": "",
-    }
-    assert result["migration"] == {**ended, "server": "db:3306"}
+    assert said == [{"state": "ready", "message": ""}, [], ("running", True)], "not before it may"
+    assert result["migration"] == {"state": "ended", "exit_code": 0, "message": ""}
     assert (result["changed"], result["actions"]) == (True, [f"start the migration {CONTAINER}"])
     assert host.commands == [["timeout", "-k", "30", "300", "compose", "up"]]
     assert (host.journal()["stage"], host.journal()["migration"]) == ("starting", result["migration"])
@@ -162,7 +144,7 @@ def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: 
 
 
 def test_a_failed_migration_leaves_its_code_and_its_log(host: Host) -> None:
-    host.events = [host.permit, lambda: None, lambda: host.container("exited", 3)]
+    host.events = [host.permit, lambda: host.container("exited", 3)]
     result = host.migrate()
     assert (result.get("failed"), result["migration"]["exit_code"]) == (None, 3)
     assert result["migration"]["log"].startswith("ALTER failed with ")
@@ -186,7 +168,7 @@ def test_a_container_that_was_never_started_is_no_migration(host: Host) -> None:
     host.begin(stage="migrating")
     host.permit()
     host.container("created")
-    host.events = [lambda: None, lambda: host.container("exited")]
+    host.events = [lambda: host.container("exited")]
     assert host.migrate()["actions"] == [f"start the migration {CONTAINER}"]
 
 
@@ -212,7 +194,6 @@ def test_it_gives_up_without_a_migration_when_its_run_does_not_hold_the_journal(
 def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrade(host: Host) -> None:
     host.events = [
         host.permit,
-        lambda: None,
         lambda: host.begin("m/2/5", lease=-1),
         lambda: host.container("exited"),
     ]
@@ -226,13 +207,13 @@ def test_a_running_migration_of_another_upgrade_is_not_recorded(host: Host) -> N
         host.file.remove()
         host.begin("m/2/5", "stopping")
 
-    host.events = [host.permit, lambda: None, another, lambda: host.container("exited")]
+    host.events = [host.permit, another, lambda: host.container("exited")]
     host.migrate()
     assert (host.journal()["stage"], "migration" in host.journal()) == ("stopping", False)
 
 
 def test_a_lost_journal_stays_lost(host: Host) -> None:
-    host.events = [host.permit, lambda: None, host.file.remove, lambda: host.container("exited")]
+    host.events = [host.permit, host.file.remove, lambda: host.container("exited")]
     assert host.migrate()["migration"]["exit_code"] == 0
     assert host.journal() == {}
 
@@ -251,19 +232,9 @@ def test_nothing_is_started_for_a_run_that_has_lost_the_journal_since_it_was_rea
     host: Host, event: t.Callable[[Host], None]
 ) -> None:
     host.reach("stopping")
-    host.events = [host.permit, lambda: event(host)]
+    host.events, host.before_start = [host.permit], lambda: event(host)
     result = host.migrate()
     assert (result["changed"], host.commands) == (False, [])
-
-
-def test_an_unreachable_database_is_no_holder(host: Host) -> None:
-    def unreachable() -> str:
-        return "db:3306 cannot be reached"
-
-    host.events = [unreachable] * 1000
-    result = host.migrate(wait_timeout="0s")
-    assert result["msg"].startswith("database server db:3306: db:3306 cannot be reached; expected an answer")
-    assert host.journal()["migration"]["holder"] == ""
 
 
 def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
@@ -289,7 +260,6 @@ def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: py
     seen: list[str] = []
     host.events = [
         host.permit,
-        lambda: None,
         lambda: seen.append(host.journal()["migration"]["state"]),
         lambda: full.clear() or full.append(False),  # type: ignore[func-returns-value]
         lambda: seen.append(host.journal()["migration"]["state"]),
@@ -300,7 +270,7 @@ def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: py
 
 
 def test_a_copy_counts_from_when_the_migration_is_started(host: Host) -> None:
-    host.events = [host.permit, lambda: None, lambda: host.container("exited")]
+    host.events = [host.permit, lambda: host.container("exited")]
     host.migrate()
     assert host.journal()["notes"] == {"kept": True}
 
@@ -317,7 +287,7 @@ def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
 
 
 def test_a_removed_container_fails(host: Host) -> None:
-    host.events = [host.permit, lambda: None, host.engine.containers.clear]
+    host.events = [host.permit, host.engine.containers.clear]
     result = host.migrate()
     assert "removed while it migrated" in result["msg"]
     assert (host.journal()["stage"], host.journal()["migration"]["state"]) == ("migrating", "failed")
@@ -411,7 +381,7 @@ def test_a_used_database_keeps_the_stage(host: Host, sessions: list[dict[str, st
         host.sessions = sessions
         host.container("exited")
 
-    host.events = [host.permit, lambda: None, end]
+    host.events = [host.permit, end]
     assert host.migrate()["migration"]["exit_code"] == 0
     assert host.journal()["stage"] == "migrating"
 
@@ -423,63 +393,9 @@ def test_a_second_coreapp_keeps_the_stage(host: Host) -> None:
         for project in ("wa-support", "other"):
             host.engine.container(f"{project}-wacore-1", project=project, service="wacore", environment=where)
 
-    host.events = [host.permit, lambda: None, end]
+    host.events = [host.permit, end]
     assert host.migrate(single=True)["migration"]["exit_code"] == 0
     assert host.journal()["stage"] == "migrating"
-
-
-def test_the_time_for_the_lock_is_limited_and_its_holder_named(host: Host) -> None:
-    host.events = [lambda: "session 7"] * 1000
-    result = host.migrate(wait_timeout="0s")
-    assert (
-        result["msg"]
-        == "database server db:3306: session 7 holds its migration lock; expected one migration at a time."
-    )
-    assert (host.journal()["migration"]["state"], host.journal()["migration"]["holder"]) == ("failed", "session 7")
-
-
-@pytest.mark.parametrize(("looks", "migrated"), [(5, True), (6, False)])
-def test_each_holder_of_the_lock_is_waited_for_as_long(
-    host: Host, monkeypatch: pytest.MonkeyPatch, looks: int, migrated: bool
-) -> None:
-    seconds = itertools.count(0, 10)  # between two looks
-    now = [next(seconds)]
-    clock = types.SimpleNamespace(monotonic=lambda: now[-1], time=time.time, sleep=lambda _seconds: None)
-
-    def look(holder: str | None) -> Event:
-        def event() -> str | None:
-            now.append(next(seconds))
-            return holder
-
-        return event
-
-    monkeypatch.setattr(wa_migration, "time", clock)
-    queue = [look("session 7")] * 5 + [look("session 8")] * looks
-    host.events = [*queue, look(None), host.permit, look(None), lambda: host.container("exited")]
-    result = host.migrate(wait_timeout="45s")
-    assert (result.get("migration", {}).get("exit_code"), "session 8 holds" in str(result.get("msg"))) == (
-        (0, False) if migrated else (None, True)
-    )
-
-
-def test_the_lock_is_kept_while_the_migration_is_started(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[tuple[float, int]] = []
-    monkeypatch.setattr(wa_migration.Lock, "keep", lambda _lock, seconds: kept.append((seconds, len(host.commands))))
-    host.events = [lambda: None, host.permit, lambda: None, lambda: host.container("exited")]
-    assert host.migrate(start_timeout="2m")["migration"]["exit_code"] == 0
-    assert kept == [(180.0, 0)]
-
-
-def test_a_lock_that_was_lost_is_waited_for_without_end(host: Host) -> None:
-    host.events = [
-        lambda: None,
-        lambda: "session 7",
-        host.permit,
-        lambda: None,
-        lambda: host.container("exited"),
-    ]
-    assert host.migrate(wait_timeout="0s")["migration"]["exit_code"] == 0
-    assert host.journal()["stage"] == "starting"
 
 
 def test_a_second_process_leaves_the_migration_to_the_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

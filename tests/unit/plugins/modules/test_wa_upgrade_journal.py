@@ -28,6 +28,7 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
     def call(operation: str, run_id: str = "m/1/5", check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given: dict[str, t.Any] = {"operation": operation, "path": str(tmp_path / "support.lock"), "run_id": run_id}
+        given.update(host="h1")
         if operation in ("begin", "hold"):
             given.update(deployment="support", target="2.53.4", user="ann", controller="ops1")
         return run_module("wa_upgrade_journal", {**given, **options}, check)
@@ -74,7 +75,7 @@ def test_another_run_is_refused_with_the_holder_of_the_lock(run: Run) -> None:
     assert not run("read")["held"]
 
 
-@pytest.mark.parametrize("how", [{"dead_runs": ["m/1/5"]}, {"take_over": True}])
+@pytest.mark.parametrize("how", [{"ended_runs": ["m/1/5"]}, {"take_over": True}])
 def test_a_dead_run_is_resumed(run: Run, how: dict[str, t.Any]) -> None:
     run("begin")
     run("stage", stage="migrating", notes={"from_version": "2.51.2"})
@@ -109,7 +110,7 @@ def test_without_resume_a_dead_run_is_replaced(run: Run) -> None:
     run("begin")
     run("stage", stage="stopping")
     assert "locked by" in run("begin", run_id="m/2/5", target="2.55.0", resume=False)["msg"]
-    replaced = run("begin", run_id="m/2/5", target="2.55.0", resume=False, dead_runs=["m/1/5"])
+    replaced = run("begin", run_id="m/2/5", target="2.55.0", resume=False, ended_runs=["m/1/5"])
     assert (replaced["resumed"], replaced["journal"]["stage"], replaced["journal"]["target"]) == (
         False,
         "locked",
@@ -180,7 +181,7 @@ def test_a_journal_with_all_fields_is_accepted(run: Run, tmp_path: Path) -> None
 )
 def test_a_file_not_written_by_an_upgrade_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "support.lock").write_text(content)
-    assert "not written by an upgrade" in run("begin", take_over=True)["msg"]
+    assert "not written by this collection" in run("begin", take_over=True)["msg"]
     assert (tmp_path / "support.lock").read_text() == content
 
 
@@ -283,20 +284,32 @@ def test_one_run_at_a_time_changes_the_containers(run: Run, tmp_path: Path) -> N
     assert run("hold")["changed"] is False
     assert not run("hold").get("failed")  # the lease is renewed
     refused = run("hold", run_id="m/2/5")
-    assert "another run changes its containers, by ann from ops1, since 20" in refused["msg"]
-    assert refused["change"]["run_id"] == "m/1/5"
+    assert "locked by a run that changes its containers, by ann from ops1, since 20" in refused["msg"]
+    assert (refused["held"], refused["journal"]) == (True, {})
     run("release", run_id="m/2/5")
-    assert [path.name for path in tmp_path.iterdir()] == ["support.change.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["support.lock"]
     run("release")
     assert list(tmp_path.iterdir()) == []
     assert not run("hold", run_id="m/2/5").get("failed")
 
 
-@pytest.mark.parametrize("options", [{"dead_runs": ["m/1/5"]}, {"take_over": True}])
+def test_the_hosts_of_a_run_share_the_lock_until_the_last_releases_it(run: Run, tmp_path: Path) -> None:
+    for host in ("h1", "h2"):
+        run("hold", host=host)
+    run("release", host="h1", check=True)
+    run("release", host="h1")
+    assert run("hold", run_id="m/2/5")["failed"]
+    run("release", host="h2")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{"ended_runs": ["m/1/5"]}, {"take_over": True}])
 def test_no_upgrade_begins_while_a_run_changes_the_containers(run: Run, options: dict[str, t.Any]) -> None:
     run("hold")
-    assert "another run changes its containers" in run("begin", run_id="m/2/5")["msg"]
+    assert "locked by a run that changes its containers" in run("begin", run_id="m/2/5")["msg"]
     assert run("begin", run_id="m/2/5", **options)["journal"]["stage"] == "locked"
+    run("release")
+    assert run("read", run_id="m/2/5")["journal"]["stage"] == "locked", "it is not the run's own any more"
 
 
 def test_no_run_changes_the_containers_of_an_upgrade(run: Run, tmp_path: Path) -> None:
@@ -308,29 +321,21 @@ def test_no_run_changes_the_containers_of_an_upgrade(run: Run, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["support.lock"]
 
 
-@pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
-def test_the_change_lock_of_a_dead_run_blocks_no_other_run(run: Run, left: dict[str, t.Any]) -> None:
-    run("hold", lease=left.get("lease", "10m"))
-    assert not run("hold", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
-
-
-@pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
-def test_release_removes_the_change_lock_of_a_dead_run(run: Run, tmp_path: Path, left: dict[str, t.Any]) -> None:
-    run("hold", lease=left.get("lease", "10m"))
-    assert not run("release", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
+def test_a_lock_whose_lease_is_over_blocks_no_other_run(run: Run, tmp_path: Path) -> None:
+    run("hold", lease="0s")
+    assert not run("hold", run_id="m/2/5").get("failed")
+    run("hold", run_id="m/2/5", lease="0s")
+    run("release", run_id="m/3/5")
     assert list(tmp_path.iterdir()) == []
+    run("hold", run_id="m/2/5", lease="0s")
+    assert run("begin", run_id="m/3/5")["journal"]["stage"] == "locked"
 
 
-def test_release_succeeds_without_the_folder(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("operation", ["hold", "release"])
+def test_a_host_without_the_folder_is_not_locked(run: Run, tmp_path: Path, operation: str) -> None:
     tmp_path.rmdir()
-    assert run("release")["changed"] is False
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "deployment": "support", "run_id": 1}'])
-def test_a_change_lock_not_written_by_a_run_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:
-    (tmp_path / "support.change.json").write_text(content)
-    assert "not written by" in run("hold")["msg"]
-    assert (tmp_path / "support.change.json").read_text() == content
+    result = run(operation)
+    assert (result["changed"], result.get("failed")) == (False, None)
 
 
 def begin_migration(run: Run) -> dict[str, t.Any]:
@@ -351,10 +356,8 @@ def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
 @pytest.mark.parametrize(
     ("state", "alive", "until", "ends"),
     [
-        ("", False, "begun", False),  # the process may be about to start
+        ("", False, "ready", False),  # the process may be about to start
         ("", True, "ended", False),  # one that an earlier run has begun
-        ("waiting", True, "begun", True),
-        ("waiting", True, "ready", False),
         ("ready", True, "ready", True),
         ("ready", True, "ended", False),
         ("ready", False, "ended", True),  # it has died
@@ -376,11 +379,10 @@ def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_di
     monkeypatch.setattr(wa_upgrade_journal, "POLL_INTERVAL", 0.0)
     with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
         before = next(clock)
-        result = run("wait", until=until, wait_timeout="20s", lease="1h")
+        result = run("wait", until=until, wait_timeout="20s")
     looked = next(clock) - before
     assert (result["migrating"], result["changed"], looked < 20) == (alive, False, ends)
     assert result["journal"].get("migration", {}).get("state", "") == state
-    assert result["journal"]["lease_until"] > time.time() + 3500
 
 
 def test_wait_ends_when_the_journal_is_past_the_migration(run: Run, tmp_path: Path) -> None:
@@ -396,7 +398,7 @@ def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, 
         (tmp_path / "support.lock").unlink()
     else:
         run("begin", run_id="m/2/5", take_over=True)
-    assert run("wait", wait_timeout="1h")["msg"].startswith(f"upgrade journal: {found}")
+    assert run("wait", wait_timeout="1h")["msg"].startswith(f"lock: {found}")
 
 
 def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: Path) -> None:
@@ -411,12 +413,7 @@ def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: 
     [
         ({"state": "ready"}, True, ""),
         ({}, True, ""),  # that of an earlier run, which waits for a migration that runs
-        ({"state": "ready"}, False, "process that migrates: it has ended"),
-        (
-            {"state": "waiting", "holder": "session 7"},
-            True,
-            "process that migrates: session 7 holds the migration lock",
-        ),
+        ({"state": "ready"}, False, "process that migrates: ended"),
         ({"state": "failed", "message": "database: down; expected up."}, False, "database: down; expected up."),
     ],
 )
@@ -444,17 +441,11 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
             "stopping",
             "database: used; expected none.",
         ),
-        (
-            {"state": "waiting", "holder": "session 7"},
-            True,
-            "stopping",
-            "process that migrates: session 7 holds the migration lock",
-        ),
-        ({"state": "ready"}, False, "stopping", "process that migrates: it has ended"),
+        ({"state": "ready"}, False, "stopping", "process that migrates: ended"),
         ({"state": "ready"}, False, "migrating", ""),
         ({"state": "failed", "message": "database: used; expected none."}, False, "migrating", ""),
     ],
-    ids=["it runs", "it has ended", "refused", "lost the lock", "died before", "died", "refused once more"],
+    ids=["it runs", "it has ended", "refused", "died before", "died", "refused once more"],
 )
 def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], alive: bool, stage: str, said: str

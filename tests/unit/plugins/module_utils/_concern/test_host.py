@@ -134,7 +134,7 @@ def test_an_upgrade_that_holds_the_lock_is_a_change(
     module: Module, stage: str, more: dict[str, t.Any], blocks: bool
 ) -> None:
     hold(module, stage, **more)
-    upgrade = host.read_upgrade(module.params["lock_file"])
+    upgrade = host.describe_lock(JournalFile(module.params["lock_file"]).load())
     assert {key: upgrade[key] for key in ("blocking", "held", "stage", "target", "run_id")} == {
         "blocking": blocks,
         "held": not more,
@@ -142,17 +142,30 @@ def test_an_upgrade_that_holds_the_lock_is_a_change(
         "target": "2.55.1",
         "run_id": "run-1",
     }
+    resume = {"wa_upgrade_version": "2.55.1", **({"wa_upgrade_take_over": True} if upgrade["held"] else {})}
+    assert upgrade["resume"] == resume
     assert host.observe(module, "").changes == ([upgrade["message"]] if blocks else [])
 
 
+@pytest.mark.parametrize("lease", [600.0, -1.0])
+def test_a_run_outside_an_upgrade_holds_the_lock_and_is_no_change(module: Module, lease: float) -> None:
+    claim = upgrade_journal.Claim("a", "run-1", "alice", "c1")
+    lock = upgrade_journal.hold(None, claim, "h1", time.time(), lease)
+    JournalFile(module.params["lock_file"]).save(lock)
+    found = host.describe_lock(lock)
+    assert (found["held"], found["blocking"], "resume" in found) == (lease > 0, False, False)
+    assert found["message"].startswith("locked by a run that changes its containers, by alice from c1, since ")
+    assert host.observe(module, "").changes == []
+
+
 def test_without_an_upgrade_nothing_is_reported(module: Module) -> None:
-    assert host.read_upgrade(module.params["lock_file"]) == {}
+    assert host.describe_lock(None) == {}
 
 
 def test_an_invalid_lock_file_is_an_error(module: Module) -> None:
     Path(module.params["lock_file"]).write_text("{")
     found = host.observe(module, "")
-    assert found.error.startswith(f"lock file {module.params['lock_file']}: not written by an upgrade (")
+    assert found.error.startswith(f"lock file {module.params['lock_file']}: not written by this collection (")
 
 
 def test_a_host_without_a_deployment_is_compared_with_its_requirements(module: Module) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock file of a deployment and the files beside it: read, written, archived, or refused as no journal."""
+"""The lock file of a deployment and the files beside it: read, written, renewed, archived, or refused as no lock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import threading
+import types
 import typing as t
 from pathlib import Path
 
@@ -16,12 +17,12 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, advance, begin, hold
 
 CLAIM = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
 JOURNAL = begin(None, CLAIM, 1000.0, 60.0)
-CHANGE = hold(None, None, CLAIM, 1000.0, 60.0)
+CHANGE = hold(None, CLAIM, "h1", 1000.0, 60.0)
 FIX = "Create its folder (role wa_host does), or free room on its file system"
 
 
@@ -31,19 +32,18 @@ def file(tmp_path: Path) -> JournalFile:
 
 
 def test_paths_of_the_files(file: JournalFile, tmp_path: Path) -> None:
-    assert (file.guard, file.change, file.last()) == (
+    assert (file.guard, file.last()) == (
         f"{tmp_path}/.support.lock.guard",
-        f"{tmp_path}/support.change.json",
         f"{tmp_path}/support.last-upgrade.json",
     )
 
 
-def test_journal_and_change_lock_are_read_as_written(file: JournalFile) -> None:
-    assert (file.load(), file.load_change(), file.load_last()) == (None, None, None)
-    file.save(JOURNAL)
-    file.save_change(CHANGE)
-    assert (file.load(), file.load_change(), file.load_last()) == (JOURNAL, CHANGE, None)
-    assert {stat.S_IMODE(os.stat(path).st_mode) for path in (file.path, file.change)} == {0o600}
+@pytest.mark.parametrize(("lock", "upgrade"), [(JOURNAL, JOURNAL), (CHANGE, None)])
+def test_a_lock_is_read_as_written(file: JournalFile, lock: dict[str, t.Any], upgrade: dict[str, t.Any] | None) -> None:
+    assert (file.load(), file.load_upgrade(), file.load_last()) == (None, None, None)
+    file.save(lock)
+    assert (file.load(), file.load_upgrade(), file.load_last()) == (lock, upgrade, None)
+    assert stat.S_IMODE(os.stat(file.path).st_mode) == 0o600
 
 
 def test_archiving_removes_the_lock(file: JournalFile, tmp_path: Path) -> None:
@@ -56,10 +56,8 @@ def test_archiving_removes_the_lock(file: JournalFile, tmp_path: Path) -> None:
 def test_removing_twice_is_no_error(file: JournalFile, tmp_path: Path) -> None:
     for _round in range(2):
         file.save(JOURNAL)
-        file.save_change(CHANGE)
         for _again in range(2):
             file.remove()
-            file.remove_change()
     assert os.listdir(tmp_path) == []
 
 
@@ -67,8 +65,8 @@ def test_removing_twice_is_no_error(file: JournalFile, tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "Expecting value: line 1 column 1 (char 0)"),
-        (b"[]", "no journal of format 1"),
-        (b'{"format": 2}', "no journal of format 1"),
+        (b"[]", "no lock of format 1"),
+        (b'{"format": 2}', "no lock of format 1"),
         (b'{"format": 1}', "deployment is missing"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
@@ -81,30 +79,16 @@ def test_a_file_not_written_by_an_upgrade_is_refused_and_unchanged(
         with pytest.raises(WaError) as error:
             load()
         assert str(error.value) == (
-            f"lock file {path}: not written by an upgrade ({reason}); expected the journal of an upgrade. Find out who holds the "
+            f"lock file {path}: not written by this collection ({reason}); expected the lock of a run. Find out who holds the "
             "deployment; then remove the file"
         )
         assert Path(path).read_bytes() == content
-
-
-def test_a_change_lock_is_no_journal_and_vice_versa(file: JournalFile) -> None:
-    file.save(CHANGE)
-    file.save_change({key: value for key, value in JOURNAL.items() if key != "since"})
-    with pytest.raises(WaError, match="target is missing"):
-        file.load()
-    with pytest.raises(WaError) as error:
-        file.load_change()
-    assert str(error.value) == (
-        f"lock file {file.change}: not written by a run (a time is missing, or is none); expected the note of a run. Find out "
-        "who holds the deployment; then remove the file"
-    )
 
 
 @pytest.mark.parametrize(
     ("use", "name"),
     [
         (lambda file: file.save(JOURNAL), "support.lock"),
-        (lambda file: file.save_change(CHANGE), "support.change.json"),
         (lambda file: file.archive(JOURNAL), "support.last-upgrade.json"),
         (lambda file: file.exclusively().__enter__(), "support.lock"),
     ],
@@ -123,9 +107,6 @@ def test_a_missing_folder_is_an_error(tmp_path: Path, use: t.Callable[[JournalFi
     ("use", "reason"),
     [
         (JournalFile.load, "no regular file"),
-        (JournalFile.load_change, "no regular file"),
-        (JournalFile.remove_change, "Is a directory"),
-        (lambda file: file.save_change(CHANGE), "Is a directory"),
         (JournalFile.remove, "Is a directory"),
         (lambda file: file.save(JOURNAL), "Is a directory"),
     ],
@@ -133,12 +114,11 @@ def test_a_missing_folder_is_an_error(tmp_path: Path, use: t.Callable[[JournalFi
 def test_a_folder_instead_of_the_file_is_an_error(
     file: JournalFile, use: t.Callable[[JournalFile], None], reason: str
 ) -> None:
-    for path in (file.path, file.change):
-        os.mkdir(path)
+    os.mkdir(file.path)
     with pytest.raises(WaError) as error:
         use(file)
     assert error.value.found == f"cannot be used: {reason}"
-    assert sorted(os.listdir(os.path.dirname(file.path))) == ["support.change.json", "support.lock"]
+    assert os.listdir(os.path.dirname(file.path)) == ["support.lock"]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +134,54 @@ def test_why_blocked_depends_on_stage_and_lease(file: JournalFile, stage: str, a
     assert file.why_blocked(at) == ""
     file.save(advance(JOURNAL, CLAIM.run_id, stage, {}, 1000.0, 60.0))
     assert file.why_blocked(at).partition(",")[0] == message
+
+
+@pytest.mark.parametrize(("at", "message"), [(1059, "locked by a run that changes its containers"), (1060, "")])
+def test_a_run_outside_an_upgrade_blocks_until_its_lease_is_over(file: JournalFile, at: float, message: str) -> None:
+    file.save(CHANGE)
+    assert file.why_blocked(at).partition(",")[0] == message
+
+
+@pytest.mark.parametrize("lock", [JOURNAL, CHANGE])
+def test_a_lease_is_renewed_once_a_minute(
+    file: JournalFile, monkeypatch: pytest.MonkeyPatch, lock: dict[str, t.Any]
+) -> None:
+    now = [5000.0]
+    monkeypatch.setattr(lock_file, "time", types.SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    file.save(lock)
+    lease = Lease(file.path)
+    seen = []
+    for now[0] in (5000.0, 5059.0, 5060.0, 5200.0):
+        lease.renew()
+        seen.append((file.load() or {})["lease_until"])
+    assert seen == [5300.0, 5300.0, 5360.0, 5500.0]
+
+
+@pytest.mark.parametrize(("taken", "said"), [(True, "lock: taken over by the upgrade to"), (False, "lock: gone")])
+def test_a_lock_that_was_lost_is_not_renewed(
+    file: JournalFile, monkeypatch: pytest.MonkeyPatch, taken: bool, said: str
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(lock_file, "time", types.SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    file.save(JOURNAL)
+    lease = Lease(file.path)
+    lease.renew()
+    now[0] = 2000.0
+    other = {**JOURNAL, "run_id": "m/2/5"}
+    file.save(other) if taken else file.remove()
+    with pytest.raises(WaError, match=said):
+        lease.renew()
+    assert file.load() == (other if taken else None)
+
+
+@pytest.mark.parametrize("path", [None, "/nowhere/support.lock", ""])
+def test_without_a_lock_nothing_is_renewed(path: str | None) -> None:
+    Lease(path).renew()
+
+
+def test_a_lock_that_nobody_has_is_not_made(file: JournalFile) -> None:
+    Lease(file.path).renew()
+    assert file.load() is None
 
 
 def test_only_one_process_holds_the_guard(file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose lock excludes another run."""
+"""Whose lock excludes another run, and when its lease is renewed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import upg
 
 
 def read(run_id: str, held: bool) -> dict[str, t.Any]:
-    return {"journal": {"run_id": run_id} if run_id else {}, "held": held}
+    return {"journal": {"run_id": run_id} if run_id else {}, "upgrade": {"held": held}}
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,12 @@ def test_a_member_that_missed_the_end_is_not_locked() -> None:
 def test_without_the_leaders_journal_the_lock_counts() -> None:
     assert upgrade_journal.counts(read("a", True), {})
     assert not upgrade_journal.counts({}, {})
+
+
+@pytest.mark.parametrize(
+    ("lease_until", "later"),
+    [(1300.0, None), (1241.0, None), (1240.0, 1300.0), (500.0, 1300.0), (1359.0, None), (2800.0, 1300.0)],
+)
+def test_a_lease_is_renewed_once_a_minute_and_a_longer_one_shortened(lease_until: float, later: float | None) -> None:
+    lock = {"run_id": "a", "lease_until": lease_until}
+    assert upgrade_journal.renew(lock, 1000.0) == (None if later is None else {**lock, "lease_until": later})

@@ -216,13 +216,13 @@ def test_no_gc_is_called_beside_an_upgrade(client: Client) -> None:
     client.answer(client.collects(100, before=begin_upgrade))
     client.run()
     assert (client.calls(), client.web.logins, client.state()["over"]) == (1, 1, True)
-    assert any("rows remain; no GC is called again: an upgrade goes on: locked" in text for text in client.warned)
+    assert any("rows remain; no GC is called again: the deployment is locked" in text for text in client.warned)
     client.web.requests.clear()
     for check in (False, True):
-        assert "an upgrade goes on: locked by the upgrade to 2.53.4 by ann" in client.run(check)["skip_reason"]
+        assert "the deployment is locked by the upgrade to 2.53.4 by ann" in client.run(check)["skip_reason"]
     assert client.web.requests == []
     (client.folder / "wa.lock").unlink()
     login = client.collects(0, before=begin_upgrade, answer=(200, {"users": [{"token": "t"}]}))
     client.web.on("POST", "/v1/users/login", login)
-    assert "an upgrade goes on" in client.run()["skip_reason"], "it has begun before the call"
+    assert "the deployment is locked" in client.run()["skip_reason"], "it has begun before the call"
     assert client.calls() == 0

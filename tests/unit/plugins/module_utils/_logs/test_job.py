@@ -119,11 +119,15 @@ def test_broken_rules_are_warnings(nightly: Nightly, tmp_path: Path) -> None:
     assert nightly.said[-1] == (syslog.LOG_WARNING, "biz: biz-a: 1 archives not compressed")
 
 
-def journal(lease: float) -> str:
-    return json.dumps(upgrade_journal.begin(None, CLAIM, time.time(), lease))
+def journal(lease: float, **news: str) -> str:
+    return json.dumps({**upgrade_journal.begin(None, CLAIM, time.time(), lease), **news})
 
 
-@pytest.mark.parametrize("text", ["", "who knows", journal(600)])
+def held_by_provision(lease: float) -> str:
+    return json.dumps(upgrade_journal.hold(None, CLAIM, "wa1", time.time(), lease))
+
+
+@pytest.mark.parametrize("text", ["", "who knows", journal(600), journal(-1, stage="stopping"), held_by_provision(600)])
 def test_a_held_lock_of_the_deployment_prevents_the_cleanup(nightly: Nightly, text: str) -> None:
     nightly.engine.container("biz-a")
     (nightly.folder / "support.lock").write_text(text)
@@ -133,9 +137,10 @@ def test_a_held_lock_of_the_deployment_prevents_the_cleanup(nightly: Nightly, te
     assert nightly.engine.execs == {}
 
 
-def test_an_expired_lock_of_the_deployment_does_not_count(nightly: Nightly) -> None:
+@pytest.mark.parametrize("text", [journal(-1), held_by_provision(-1)])
+def test_an_expired_lock_of_the_deployment_does_not_count(nightly: Nightly, text: str) -> None:
     nightly.engine.container("biz-a")
-    (nightly.folder / "support.lock").write_text(journal(-1))
+    (nightly.folder / "support.lock").write_text(text)
     assert nightly() == 0
 
 

@@ -339,7 +339,6 @@ def test_the_stage_at_which_a_run_failed(
             "ended with code 137, and has written nothing.",
         ),
         ("migrating", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("migrating", {"state": "waiting"}, False, "still waits for the migration lock after 60 s"),
         ("migrating", {"state": "running"}, False, "not seen to end after 60 s (wa_upgrade_migration_timeout)"),
         ("migrating", {}, False, "not seen to end"),
         ("stopping", {"state": "ready"}, False, "not seen to end"),

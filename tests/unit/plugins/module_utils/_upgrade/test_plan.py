@@ -33,10 +33,30 @@ def test_what_may_be_down_comes_first() -> None:
         "a": {},
         "b": {"__wa_upgrade_host": {"journal": {"stage": "locked"}}},
         "c": {"__wa_upgrade_host": {"journal": {"stage": "migrating", "migration": {"state": "ended"}}}},
-        "d": {"__wa_upgrade_host": {"journal": {"stage": "locked", "migration": {"state": "ready"}}}},
+        "d": {},
     }
-    # d may hold the migration lock for which the others would wait.
-    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["d", "b", "c", "a"]
+    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b", "c", "a", "d"]
+
+
+def test_the_largest_tables_of_the_deployments_that_are_upgraded_on_one_server() -> None:
+    groups = {"all": ["a", "b", "c", "d", "e", "f", "g"]}
+
+    def read(server: str = "db:3306", size: int = 5, version: str = "2.51.2", **more: t.Any) -> dict[str, t.Any]:
+        clients = [{"version": version, "service": "wacore", "one_shot": False}]
+        database = {"server": server, "largest_table": {"bytes": size}, **more}
+        return {"__wa_upgrade_host": {"containers": clients, "database": database}}
+
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": read(),
+        "b": read(size=7),
+        "c": read(size=9),  # not in this run
+        "d": read(server="other:3306"),
+        "e": read(version="2.53.4"),  # upgraded already
+        "f": read(largest_table=None),
+        "g": {"__wa_upgrade_host": {"msg": "no daemon"}},
+    }
+    found = upgrade_plan.on_server(hostvars, groups, [host for host in groups["all"] if host != "c"], "a", "v2.53.4")
+    assert found == {"b": 7}
 
 
 def test_a_leader_is_the_inventorys_and_not_the_runs() -> None:

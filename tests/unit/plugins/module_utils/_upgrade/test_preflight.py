@@ -17,7 +17,8 @@ LEFT: dict[str, t.Any] = {
     "standing": "The upgrade to 2.53.4 that was left unfinished is at stage stopping.",
 }
 LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "stages": [{"at": 0}], "lease_until": 60}
-HELD = {**with_found(journal=LOCK, held=True), "leader": {"journal": LOCK, "held": True}}
+UPGRADE = {"held": True, "message": "locked by the upgrade to 2.53.4"}
+HELD = {**with_found(journal=LOCK, upgrade=UPGRADE), "leader": {"journal": LOCK, "upgrade": UPGRADE}}
 UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
 NO_DATABASE: dict[str, t.Any] = {
     "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied."}
@@ -105,9 +106,12 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "no other upgrade is in progress",
         HELD,
-        "waba is locked by the upgrade to 2.53.4 by ops from ctl, since 1970-01-01 00:00:00 UTC, at stage stopping, lease until "
-        "1970-01-01 00:01:00 UTC (on h1). Wait for it; if it is known to be dead, run again with "
-        "wa_upgrade_take_over: true.",
+        "waba is locked by the upgrade to 2.53.4 (on h1). To take it over: ansible-playbook TAKE",
+    ),
+    (
+        "no other upgrade is in progress",
+        with_found(upgrade={"held": True, "message": "locked by a run that changes its containers"}),
+        "waba is locked by a run that changes its containers (on h1). To take it over: ansible-playbook TAKE",
     ),
     (
         "the client is not held",
@@ -515,7 +519,7 @@ def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
         "containers": [],
         "compose_images": {"images": [], "problem": "docker: not found"},
         "journal": {},
-        "held": False,
+        "upgrade": {},
     }
     assert verdict(inspected=False, found=read, clients=[])["failed"] == [
         "h1: no container of the client in project wa-waba: run provision.yml first."

@@ -65,9 +65,24 @@ LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
     ],
 )
 def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: list[str]) -> None:
-    said = upgrade_requirements.database(facts, 3600.0)
+    said = upgrade_requirements.database(facts, 3600.0, {})
     assert len(said) == len(words)
     assert all(part in one for part, one in zip(words, said))
+
+
+@pytest.mark.parametrize(
+    ("free", "together", "said"),
+    [
+        (8 * G, {}, ""),
+        (8 * G, {"b": 3 * G}, ""),
+        (8 * G, {"b": 2 * G, "c": 2 * G}, "may copy 9.0 GiB at once, together with b, c. Make room, or upgrade fewer"),
+        (4 * G, {"b": 2 * G}, "messages takes 5.0 GiB, which a migration copies. Make room first."),
+        (None, {"b": 9 * G}, ""),
+    ],
+)
+def test_migrations_of_one_run_need_their_room_together(free: int | None, together: dict[str, int], said: str) -> None:
+    found = " ".join(upgrade_requirements.database({"free_bytes": free, "largest_table": LARGEST}, 3600.0, together))
+    assert (said in found, bool(found)) == (True, bool(said))
 
 
 RUNNING = [
