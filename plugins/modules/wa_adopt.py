@@ -23,4 +23,7 @@ extends_documentation_fragment: [waba.onprem.docker]
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_adopt:
+"""

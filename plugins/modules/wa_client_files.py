@@ -24,7 +24,10 @@ options:
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_client_files:
+"""
 
 import contextlib
 import os

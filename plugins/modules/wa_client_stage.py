@@ -17,7 +17,10 @@ extends_documentation_fragment: [waba.onprem.docker, waba.onprem.project]
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_client_stage:
+"""
 
 import os
 import typing as t

@@ -15,4 +15,7 @@ options:
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_guard:
+"""

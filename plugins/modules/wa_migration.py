@@ -24,7 +24,10 @@ extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_migration:
+"""
 
 import contextlib
 import time

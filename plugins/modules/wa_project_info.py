@@ -29,7 +29,10 @@ extends_documentation_fragment: [waba.onprem.docker, waba.onprem.project]
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_project_info:
+"""
 
 import typing as t
 from dataclasses import asdict

@@ -30,7 +30,10 @@ options:
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_project_upgrade:
+"""
 
 import contextlib
 import json

@@ -20,7 +20,10 @@ options:
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_remove:
+"""
 
 from ansible.module_utils.basic import AnsibleModule
 

@@ -41,7 +41,10 @@ options:
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_upgrade_journal:
+"""
 
 import contextlib
 import os

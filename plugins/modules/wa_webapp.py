@@ -48,7 +48,10 @@ extends_documentation_fragment: [waba.onprem.api, waba.onprem.lease]
 author: [waba.onprem contributors (@waba)]
 """
 
-EXAMPLES = "#"
+EXAMPLES = r"""
+- name: Call it as the roles do
+  waba.onprem.wa_webapp:
+"""
 
 import contextlib
 import json
