@@ -79,7 +79,7 @@ def test_a_failure_that_waiting_does_not_resolve_ends_it(monkeypatch: pytest.Mon
         {"wait_timeout": "soon"},
         {"wait": False},
         {"operation": "stats"},
-        {"operation": "monitor_outage", "wait_timeout": "15m"},
+        {"operation": "stats", "wait_timeout": "15m"},
         {"async_val": 60},
     ],
 )
