@@ -8,7 +8,6 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
@@ -35,7 +34,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         ours = inventory.Inventory(variables, self._templar.template)
         try:
-            start_guard.refused_confirmation(ours, load_extra_vars(self._loader))
             run = start_guard.Run(ours)
             if args["purpose"] == "others" and not run.needs_look:
                 return {"changed": False, "database": {}}

@@ -18,6 +18,7 @@ import typing as t
 from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
@@ -41,6 +42,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
     Inventory,
     Template,
+    extra_vars,
     refused_values,
 )
 
@@ -140,10 +142,23 @@ def identity_facts(inventory: Inventory) -> State:
     """Returns the facts for `_client.identity.refusal` that come from the host's own variables."""
     return {
         **identity(inventory),
-        "confirmed": inventory.given("wa_confirm_identity"),
+        "confirmed": confirmed(inventory),
         "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
+
+
+def confirmed(inventory: Inventory) -> t.Any:
+    """Returns `wa_confirm_identity`, which is for one run. Raises WaError where it is not on the command line."""
+    given = inventory.given(client_identity.CONFIRM)
+    if given is not None and client_identity.CONFIRM not in extra_vars():
+        raise WaError(
+            client_identity.CONFIRM,
+            "set in the inventory, where it would be a licence for ever",
+            "on the command line, for one run",
+            f"Remove it there, and confirm with -e '{{\"{client_identity.CONFIRM}\": {{...}}}}'",
+        )
+    return given
 
 
 def folder(path: str, user: str | None) -> State:
@@ -177,7 +192,7 @@ def db_env(inventory: Inventory) -> State:
             "extra": {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]},
             "format": inventory.given("wa_env_format"),
             "project": place["project"],
-            "confirm_identity": inventory.given("wa_confirm_identity"),
+            "confirm_identity": confirmed(inventory),
             "owner": inventory.given("wa_db_env_owner") or owner(inventory),
             "keep_previous": True,
         }
@@ -213,7 +228,7 @@ def media_volume(inventory: Inventory) -> State:
             **{name[len("wa_media_volume_") :]: inventory.get(name) for name in _MEDIA_VOLUME},
             "name": media_volume_name(inventory),
             "project": deployment(inventory)["project"],
-            "confirm_identity": inventory.given("wa_confirm_identity"),
+            "confirm_identity": confirmed(inventory),
         }
     )
 
@@ -380,7 +395,7 @@ def project(inventory: Inventory) -> State:
             "profiles": called["profiles"],
             "services": called["services"],
             "version": found["version"],
-            "confirm_identity": inventory.given("wa_confirm_identity"),
+            "confirm_identity": confirmed(inventory),
             "skip_mounts": "mounts" in skipped(inventory),
             "media_folder": found["media_folder"] or None,
             "media_path": inventory["wa_media_volume_mount_path"],

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
 from ansible.template import trust_as_template
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
@@ -99,6 +101,12 @@ def main_specs() -> dict[str, dict[str, t.Any]]:
 def known() -> frozenset[str]:
     """Returns the names of all documented variables."""
     return SHARED | {name for options in specs().values() for name in options}
+
+
+def extra_vars() -> t.Mapping[str, t.Any]:
+    """Returns the variables of the command line, which Ansible has read before."""
+    found: t.Mapping[str, t.Any] = load_extra_vars(DataLoader())
+    return found
 
 
 def warm() -> None:

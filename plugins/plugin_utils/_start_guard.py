@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
@@ -77,7 +76,7 @@ class Run:
             looks = [found, *map(self.look, self.members)]
             records = [one.get("recorded") or {} for one in looks]
             versions = sorted({version for one in looks for version in one.get("versions", ())})
-            confirmed = self.ours.given(start_guard.CONFIRM)
+            confirmed = desired.confirmed(self.ours)
             refusal, note = start_guard.content(
                 found, records, versions, desired.version(self.ours), confirmed, self.deployments()
             )
@@ -88,14 +87,3 @@ class Run:
     def _names(self, host: str) -> dict[str, str]:
         _name, project, database = topology.database_of(self.hostvars, host)
         return {"project": project, "database": database}
-
-
-def refused_confirmation(ours: Inventory, extra: t.Mapping[str, t.Any]) -> None:
-    """Raises WaError for a confirmation that is not given for this run: in an inventory it would be one for ever."""
-    if ours.given(start_guard.CONFIRM) is not None and start_guard.CONFIRM not in extra:
-        raise WaError(
-            start_guard.CONFIRM,
-            "set in the inventory",
-            "on the command line only, for one run",
-            f"Remove it from the inventory, and confirm with -e '{{\"{start_guard.CONFIRM}\": {{...}}}}'",
-        )

@@ -755,3 +755,19 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
         "single": True,
         "starts": ["x", "y"],
     }
+
+
+@pytest.fixture(autouse=True)
+def command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests confirm is given for one run."""
+    monkeypatch.setattr(desired, "extra_vars", lambda: {"wa_confirm_identity": {}})
+
+
+def test_a_confirmation_is_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = inventory(wa_confirm_identity={"version": "2.53.4"})
+    assert desired.confirmed(given) == {"version": "2.53.4"}
+    monkeypatch.setattr(desired, "extra_vars", dict)
+    assert desired.confirmed(inventory()) is None
+    for ask in (desired.confirmed, desired.db_env, desired.media_volume, desired.identity_facts, desired.project):
+        with pytest.raises(WaError, match="set in the inventory, where it would be a licence for ever"):
+            ask(given)

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from inventory_samples import inventory
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
 
@@ -85,15 +85,8 @@ def test_a_short_name_and_a_loopback_address_belong_to_their_host(server: str, s
     assert machines.sharing_database(*ours.all_hosts) == (["copy"] if shared else [])
 
 
-def test_a_confirmation_is_for_one_run() -> None:
-    given = inventory(wa_confirm_identity={"version": "2.53.4"})
-    start_guard.refused_confirmation(given, {"wa_confirm_identity": {}})
-    start_guard.refused_confirmation(inventory(), {})
-    with pytest.raises(WaError, match="set in the inventory; expected on the command line only"):
-        start_guard.refused_confirmation(given, {})
-
-
-def test_unknown_content_is_confirmed_for_the_wanted_version() -> None:
+def test_unknown_content_is_confirmed_for_the_wanted_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desired, "extra_vars", lambda: {"wa_confirm_identity": {}})
     holding = {**OURS, "holds": True, "definitions": "d"}
     refusals, _notes = run().decide(holding, True)
     assert "neither a container nor a record" in refusals[0]
