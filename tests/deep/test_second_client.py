@@ -33,6 +33,26 @@ SESSION = {
 }
 
 
+PROXY = """
+import asyncio
+async def copy(a, b):
+    try:
+        while data := await a.read(65536):
+            b.write(data)
+            await b.drain()
+    finally:
+        b.close()
+async def serve(reader, writer):
+    there = await asyncio.open_connection('{server}.lab', {port})
+    await asyncio.gather(copy(reader, there[1]), copy(there[0], writer), return_exceptions=True)
+async def main():
+    async with await asyncio.start_server(serve, '0.0.0.0', 3399) as server:
+        await server.serve_forever()
+asyncio.run(main())
+"""
+PORTS = {"mariadb": 3306, "postgres": 5432}
+
+
 class Site:
     """A lab over one database server, whose hosts are observed one by one."""
 
@@ -135,3 +155,62 @@ def test_a_rebuilt_host_is_asked_which_version_ran(site: Site) -> None:
     assert done.code == 0, done.output
     again = site.provision("h1")
     assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_a_proxy_of_the_database_is_no_question_and_its_idle_sessions_are_named(site: Site) -> None:
+    proxy = PROXY.format(server=site.server, port=PORTS[site.server])
+    commands.docker("exec", "--detach", f"walab-{site.name}-h3", "python3", "-c", proxy)
+    through: dict[str, t.Any] = {"wa_db_env_hostname": "h3.lab", "wa_db_env_port": 3399, "wa_db_env_name_prefix": "px_"}
+    first = site.provision("h2", **through)
+    assert first.code == 0, first.output
+    again = site.provision("h2", **through)
+    assert (again.code, again.changed) == (0, 0), again.output
+    site.h2.host("docker stop wa-h2-waweb-1 wa-h2-wacore-1")
+    with site.session(Lab(site.name, "h3"), "px_"):  # what a pool keeps of a client that has gone
+        site.refused(UNKNOWN, "h2", **through)
+        origin = (
+            site.provision("h2", check=True, **through)
+            .output.partition(UNKNOWN)[2]
+            .partition(" from ")[2]
+            .partition(" ")[0]
+        )
+        shared = site.provision("h2", **through, wa_db_shared_origins=[origin])
+        assert shared.code == 0, shared.output
+
+
+@pytest.fixture(scope="module")
+def pair() -> t.Iterator[Site]:
+    """Two hosts that are one client over one database."""
+    found = Site("mariadb")
+    found.name = "deep-second-pair"
+    found.h1, found.h2 = Lab(found.name, "h1"), Lab(found.name, "h2")
+    try:
+        found.h1.lab("up", "--hosts", "h1:ready,h2:ready", "--shared", "--db", "mariadb")
+        first = found.provision("h1", "h2")
+        assert first.code == 0, first.output
+        yield found
+    finally:
+        found.h1.lab("down")
+
+
+DOWN = "cd /opt/waba/waba && docker compose down"
+
+
+def test_a_rebuilt_member_is_known_by_the_others(pair: Site) -> None:
+    pair.h2.host(f"{DOWN}; rm -rf /opt/waba /var/lib/waba")
+    pair.refused(UNRECORDED, "h2")
+    pair.refused(f"runs {OLD}", "h1", "h2", wa_version=NEW)
+    done = pair.provision("h1", "h2")
+    assert done.code == 0, done.output
+    again = pair.provision("h1", "h2")
+    assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_members_that_a_run_leaves_out_are_no_question(pair: Site) -> None:
+    pair.h1.host("docker stop $(docker ps --quiet)")
+    done = pair.provision("h1")
+    assert done.code == 0, done.output
+    for host in (pair.h1, pair.h2):
+        host.host(DOWN)
+    both = pair.provision("h1", "h2")
+    assert both.code == 0, both.output
