@@ -210,7 +210,10 @@ class LoginCheck:
         untouched: str = _UNTOUCHED,
         engine: Docker | None = None,
     ) -> None:
-        """`check` fills `found` in the client's session, by default with what `_database.check` finds; `untouched` is part of the message where there is none."""
+        """`check` fills `found` in the client's session, by default with what `_database.check` finds.
+
+        `untouched` is part of the message where the login fails.
+        """
         self.params = dict(params, login_user=None, login_password=None)
         self.thorough = params["check_connection"] == "always"
         self.warn, self.check, self.untouched = warn, check, untouched

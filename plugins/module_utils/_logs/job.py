@@ -152,7 +152,7 @@ class Job:
         syslog.openlog("wa-log-cleanup", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(level, text)
         if level == syslog.LOG_ERR:
-            print(f"wa-log-cleanup: {text}", file=sys.stderr)
+            sys.stderr.write(f"wa-log-cleanup: {text}\n")
 
     def _write_status(self) -> bool:
         return self._write("status", f"{json.dumps(self.status, indent=1)}\n", 0o640)

@@ -14,8 +14,8 @@ _STEPS = (("stopping", "stop"), ("migrating", "migration"), ("starting", "start"
 def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns `down`, `database_copy` and `steps` of the outage in seconds; empty while it is not known.
 
-    By the journal it lasts from the stop to when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is not part of `down`. `steps` are pairs of a
-    name and seconds that add up to `down`; there are none where stages of several stops are mixed.
+    By the journal it lasts from the stop to when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is
+    not part of `down`. `steps` are pairs of a name and seconds that add up to `down`; there are none where stages of several stops are mixed.
     """
     notes = journal.get("notes") or {}
     copy = float(notes.get("kept_seconds") or 0)

@@ -601,7 +601,8 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
             ),
             [
                 "waba: version 2.51.2, target 2.53.4",
-                "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0). Upgrade one client with a copy of the database first, and take "
+                "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0). Upgrade one client with a copy of the database first, "
+                "and take "
                 "a dump or a snapshot (wa_upgrade_dump, wa_upgrade_snapshot_command).",
             ],
         ),
