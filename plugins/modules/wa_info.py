@@ -255,6 +255,7 @@ upgrade:
     stage: migrating
     target: 2.55.1
     run_id: 2f1c8a
+    resume: {wa_upgrade_version: 2.55.1}
 hold:
   description:
     - The hold that an operator has set in the file beside O(lock_file); empty when there is none.

@@ -7,64 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_retire
-short_description: Internal to C(retire.yml)
-version_added: 0.1.0
-description:
-  - Ends a deployment on one host. Stops and removes its containers and its network, and removes what the collection made. Data stay.
+short_description: Ends a deployment on one host
+description: [Internal to the roles and playbooks of the collection.]
 options:
-  operation:
-    description: V(select) finds the members of O(name), on the controller. V(plan) shows what goes and what stays. V(remove) removes.
-    type: str
-    choices: [select, plan, remove]
-    default: plan
-  name:
-    description: The name of the deployment, for V(select).
-    type: str
-  desired:
-    description: What the inventory says of the deployment on the host. The action plugin gives it.
-    type: dict
-extends_documentation_fragment:
-  - waba.onprem.docker
-  - waba.onprem.attributes
-author:
-  - waba.onprem contributors (@waba)
+  operation: {description: 'V(select) finds the members, V(plan) shows, V(remove) removes.', type: str, choices: [select, plan, remove], default: plan}
+  name: {description: 'The name of the deployment, for V(select).', type: str}
+  desired: {description: What the inventory says of the deployment on the host., type: dict}
+extends_documentation_fragment: [waba.onprem.docker]
+author: [waba.onprem contributors (@waba)]
 """
 
 EXAMPLES = r"""
-- name: Read what goes and what stays
+- name: Call it as the roles do
   waba.onprem.wa_retire:
-    operation: plan
-"""
-
-RETURN = r"""
-goes:
-  description: What goes.
-  returned: operation is plan or remove
-  type: list
-  elements: str
-  sample: [container wa-support-waweb-1 (r.example.com/web:v2.53.4, running), /opt/waba/support/compose.yml]
-stays:
-  description: What stays.
-  returned: operation is plan or remove
-  type: list
-  elements: str
-  sample: [media volume wa-support_whatsappMedia at /var/lib/docker/volumes/wa-support_whatsappMedia/_data]
-has_client:
-  description: Whether a container or the record of a client was there.
-  returned: operation is plan or remove
-  type: bool
-  sample: true
-deployment:
-  description: Names and paths of the deployment on this host.
-  returned: operation is plan
-  type: dict
-  sample: {lock_file: /var/lib/waba/support.lock}
-members:
-  description: The members of the deployment.
-  returned: operation is select
-  type: list
-  elements: str
-  sample: [a.example.com, b.example.com]
 """
 
 import typing as t

@@ -29,6 +29,7 @@ RUN_SPECIFIC = {
     "ID": r"\b[0-9a-f]{12,64}\b",
     "ADDRESS": r"\b\d{1,3}(\.\d{1,3}){3}\b",
     "-i INVENTORY": r"-i \S+",
+    "for SECONDS": r"for up to \d+ s",
     "TIME": r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC",
 }
 
@@ -64,6 +65,12 @@ class Case:
     again: str = "changes nothing"  # result of the next run with the right values
 
 
+# A session on the client's database, as a second client or a forgotten program has one.
+SESSION = (
+    "password=$(sed -n 's/^WA_DB_PASSWORD=//p' /opt/waba/h1/db.env) python3 -c '"
+    'import os, pymysql, time; c = pymysql.connect(host="mariadb.lab", user="whatsapp", password=os.environ["password"], '
+    'database="messageStore"); open("/tmp/other-session", "w"); time.sleep(300)\' </dev/null >/dev/null 2>&1'
+)
 SERVICE = "{environment: {WA_DB_NAME_PREFIX: x_}}"
 OTHER_PREFIX = f"echo 'services: {{wacore: {SERVICE}, waweb: {SERVICE}}}' >/root/more.yml"
 ENV_TOO = {"wa_db_env_extra": {"WA_PLANTED": "1"}}  # what is due in db.env, too, is not written either
@@ -137,6 +144,15 @@ CASES: dict[str, Case] = {
         ("2.51.2, or ran it last", "wa_version is 2.53.4"),
         before="docker compose --project-name wa-h1 --file /opt/waba/h1/compose.yml down",
         variables={"wa_version": "2.53.4", **ENV_TOO},
+        again="is repaired",
+    ),
+    "other-session": Case(
+        "a stopped client whose database another session of its user is on",
+        ("sessions of the client's user that are not this client's", "Find out whose they are"),
+        before="docker stop wa-h1-waweb-1 wa-h1-wacore-1; "
+        + SESSION
+        + " & n=0; until [ -e /tmp/other-session ]; do n=$((n + 1)); [ $n -lt 200 ]; sleep 0.1; done",
+        after="pkill -f other-session; rm -f /tmp/other-session",
         again="is repaired",
     ),
     "copy": Case(
