@@ -35,6 +35,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
+from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 
 display = Display()
 
@@ -74,6 +75,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     # On each host
 
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        keep_alive(self._connection, task_vars)
         with self._no_log():
             result: dict[str, t.Any] = self._execute_module(
                 module_name="waba.onprem.wa_info",

@@ -16,23 +16,10 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 display = Display()
-KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=5"  # as in playbooks/tasks/keep_ssh_alive.yml
-
-
-def keep_alive(connection: t.Any, variables: t.Mapping[str, t.Any]) -> None:
-    """Lets a host that is lost during the comparison fail within half a minute, without a task of its own.
-
-    Existing SSH options come first, so that the operator's ServerAliveInterval takes precedence. An open connection of an earlier
-    playbook is not used, since it lacks these options.
-    """
-    if connection.transport != "ssh" or KEEP_ALIVE in (connection.get_option("ssh_extra_args") or ""):
-        return
-    connection.set_option("ssh_extra_args", f"{connection.get_option('ssh_extra_args') or ''} {KEEP_ALIVE}")
-    if "ansible_control_path_dir" not in variables:
-        connection.set_option("control_path_dir", f"{connection.get_option('control_path_dir')}/waba")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -111,7 +98,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Returns the alarms that a run would end with, in check mode, where nothing was corrected that could be compared again."""
         first, skip_tags = ours.variables["wa_drift"], ours.variables.get("ansible_skip_tags") or ()
         plan = ours.given("__wa_plan") or ()
-        return {"changed": False, "alarms": provision_plan.alarms(first.get("concerns") or {}, plan, skip_tags)}
+        found = first.get("concerns") or {}
+        found = provision_plan.held(found) if desired.hold(ours) else found
+        return {"changed": False, "alarms": provision_plan.alarms(found, plan, skip_tags)}
 
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:

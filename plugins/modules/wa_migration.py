@@ -20,6 +20,11 @@ options:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
     type: bool
     default: false
+  shared_origins:
+    description: Addresses of a proxy or pool, as the database sees them, whose sessions are not of another client.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.onprem.env]
 author: [waba.onprem contributors (@waba)]
 """
@@ -43,6 +48,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
+from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -192,7 +198,8 @@ class Migration:
     def _used_by(self) -> str:
         """Returns that somebody uses the database, or would with the next start, as a second Coreapp. Empty for nobody."""
         params = {**self.params, "gather": ["database"], "idle_timeout": IDLE_TIMEOUT}
-        used = upgrade_requirements.sessions(database_facts.gather(params, self.env)["sessions"])
+        found = database_facts.gather(params, self.env)["sessions"]
+        used = upgrade_requirements.sessions(guard.unknown(found, False, [], self.params["shared_origins"]))
         if used or not self.params["single"]:
             return used
         return starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
@@ -211,6 +218,7 @@ def main() -> None:
             "start_timeout": {"type": "str", "default": "5m"},
             "project": {"type": "str", "required": True},
             "single": {"type": "bool", "default": False},
+            "shared_origins": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

@@ -585,10 +585,9 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         found["health"] = health(inventory)
         if inventory.given("wa_message_gc_automatic") is not None:
             found["automatic_gc"] = automatic_gc(inventory)
-    # The members of a cluster use one database together.
-    asked = str(found["db_env"]["check_connection"]).lower() not in ("false", "no")
-    if asked and (inventory.given("wa_topology") or "single") == "single":
-        found["database"] = {**database_users(inventory), "look": True}
+    single = (inventory.given("wa_topology") or "single") == "single"
+    if place["is_leader"] and str(found["db_env"]["check_connection"]).lower() not in ("false", "no"):
+        found["database"] = {**database_users(inventory), "look": True, "cluster": not single}
     script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
     script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found

@@ -22,7 +22,7 @@ _CREDENTIALS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []
-_sharers: list[tuple[tuple[str, ...], str, str]] = []  # the database's place, host, deployment
+_sharers: list[tuple[str, str, str]] = []  # port and prefix of the database, host, deployment
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
@@ -57,12 +57,17 @@ def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
     return topology.neighbours(topology.placed(hostvars, host, groups), others)
 
 
-def _sharer(hostvars: HostVars, host: str) -> tuple[tuple[str, ...], str, str]:
-    return topology.database_place(hostvars, host), host, topology.database_of(hostvars, host)[0]
+def _sharer(hostvars: HostVars, host: str) -> tuple[str, str, str]:
+    """Returns port and prefix of the database of a host, the host, and its deployment."""
+    name, _project, database = topology.database_of(hostvars, host)
+    return database.rpartition(":")[2], host, name
 
 
 def sharing_database(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
-    """Returns the hosts of other deployments whose database has the same server name, port and prefix: a suspicion, no proof."""
+    """Returns the hosts of other deployments that may have the same database: a suspicion, which the running servers decide.
+
+    Only port and prefix have to be equal: one server has many names, and one name means another server on each machine.
+    """
     known = _sharers or _each(groups, lambda one: _sharer(hostvars, one))
     place, _host, own = _sharer(hostvars, host)
     return [name for where, name, other in known if place and where == place and other != own]

@@ -29,8 +29,9 @@ class Run:
         self.sharing = machines.sharing_database(self.hostvars, self.host, self.groups)
 
     def look(self, host: str) -> Found:
-        """Returns what a host has read of its database in this run; empty for one that was not asked."""
-        found: Found = (self.hostvars[host].get(LOOK) or {}).get("database") or {} if host in self.hosts else {}
+        """Returns what a host has read of its database in this run, at the latest; empty for one that was not asked."""
+        read = (self.hostvars[host].get(name) or {} for name in (LOOK, "wa_drift"))
+        found: Found = next((one["database"] for one in read if one.get("database")), {})
         return found
 
     @property
@@ -41,7 +42,7 @@ class Run:
     def options(self) -> dict[str, t.Any]:
         """Returns the options of the concern `database`."""
         looks = [self.look(one) for one in self.members]
-        known = [str(one["origin"]) for one in looks if one.get("origin")]
+        known = [str(origin) for one in looks for origin in (one.get("origin"), *one.get("origins", ())) if origin]
         known += [layout.address(self.hostvars, one) for one in self.members]
         return {
             **desired.database_users(self.ours),

@@ -150,7 +150,7 @@ def test_the_start_of_another_version_after_down(site: Site) -> None:
 def test_a_rebuilt_host_is_asked_which_version_ran(site: Site) -> None:
     site.h1.host("cd /opt/waba/h1 && docker compose down; rm -rf /opt/waba /var/lib/waba")
     site.refused(UNRECORDED, "h1", wa_version=NEW)
-    site.refused(f"(given: {OLD})", "h1", wa_version=NEW, wa_confirm_identity={"version": OLD})
+    site.refused(f"gives version {OLD}", "h1", wa_version=NEW, wa_confirm_identity={"version": OLD})
     done = site.provision("h1", wa_confirm_identity={"version": OLD})
     assert done.code == 0, done.output
     again = site.provision("h1")

@@ -71,9 +71,11 @@ def next_record(
     Hashes and definitions that are not known stay as they are recorded.
     """
     known = schemas(recorded)
-    if definitions:
-        known[wanted[VERSION]] = definitions
-    kept = sorted(known.items())[-_SCHEMAS_KEPT:]
+    version = wanted.get(VERSION, "")
+    digest = definitions or known.get(version)
+    if version and digest:
+        known = {**{name: one for name, one in known.items() if name != version}, version: digest}
+    kept = list(known.items())[-_SCHEMAS_KEPT:]  # those that ran last
     more = {
         HASHES: hashes_text(hashes) or recorded.get(HASHES, ""),
         SCHEMAS: " ".join(f"{version}={digest}" for version, digest in kept),

@@ -11,7 +11,6 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import version_key
 
 Found = t.Mapping[str, t.Any]  # what `_concern.database.read` returns
 CONFIRM = "wa_confirm_identity"
@@ -34,18 +33,15 @@ def sessions_line(sessions: t.Sequence[Found]) -> str:
 def unknown_sessions(found: Found, unseen: int) -> tuple[str, str]:
     """Returns why nothing may be started (empty if it may), and a note.
 
-    `unseen` members of a cluster were not asked from where they connect: as many unknown origins may be theirs.
+    `unseen` is how many members of a cluster were not asked from where they connect: unknown sessions may be theirs.
     """
-    if found["unreadable"]:
-        return "", f"who uses the client's database is not known: {found['unreadable']}"
     sessions = found["unknown"]
-    if not sessions:
-        return "", ""
-    if len({str(one["from"]) for one in sessions}) <= unseen:
-        return "", (
-            f"sessions on the client's database that may be those of members that this run does not reach: {'; '.join(guard.origins(sessions))}"
-        )
-    return sessions_line(sessions), ""
+    if sessions and not unseen:
+        return sessions_line(sessions), ""
+    if sessions:
+        lines = "; ".join(guard.origins(sessions))
+        return "", f"sessions on the client's database, perhaps of members that this run does not reach: {lines}"
+    return "", f"who uses the client's database is not known: {found['unreadable']}" if found["unreadable"] else ""
 
 
 def content(
@@ -63,28 +59,24 @@ def content(
     """
     if not found.get("holds"):
         return "", ""
+    if confirmed and confirmed.get("version"):
+        return _confirmed(str(confirmed["version"]), wanted, deployments), ""
     dated = inspection.dated(records)
+    if not versions and not dated:
+        return _refused(
+            "it holds a client's tables, and neither a container nor a record on a host of this run knows which version they are of",
+            "a known version, because the start of another one migrates the database",
+            f"Reach a member that knows the client (no --limit), or correct server and prefix. If version {wanted} ran last, confirm it for "
+            f"this run: -e '{_confirmation(wanted)}'; if another did, set wa_version to that first",
+        ), ""
     known = inspection.schemas(*dated)
-    newer = [
-        version for version, digest in known.items() if digest == found["definitions"] and _is_newer(version, wanted)
-    ]
-    if newer:
-        return _refused(
-            f"its tables are those of version {newer[-1]}, as recorded",
-            f"version {wanted}, which is to be started",
-            f"Set wa_version to {newer[-1]}, or restore the copy of the database from before the upgrade",
-        ), ""
-    if not versions and (not dated or (confirmed or {}).get("version")):
-        return _unknown_content(wanted, confirmed, deployments), ""
-    last = dated[-1][inspection.VERSION] if dated else ""
+    same = [version for version, digest in known.items() if digest == found["definitions"]]
+    if same and wanted not in same:
+        return _other_version(f"its tables are those of version {same[-1]}, as recorded", same[-1], wanted), ""
+    last = dated[-1][inspection.VERSION] if dated else wanted
     if not versions and last != wanted:
-        return _refused(
-            f"version {last} ran last, as recorded",
-            f"version {wanted}, which is to be started",
-            f"A start of another version migrates the database. Set wa_version to {last}; a later upgrade.yml goes to {wanted}. If the "
-            f"database was restored since, confirm its version for this run: -e '{_confirmation(wanted)}'",
-        ), ""
-    changed = last == wanted and known.get(wanted, found["definitions"]) != found["definitions"]
+        return _other_version(f"version {last} ran last, as recorded", last, wanted), ""
+    changed = not same and wanted in known
     return "", (
         f"definitions of tables in the client's database have changed since version {wanted} was recorded"
         if changed
@@ -92,34 +84,33 @@ def content(
     )
 
 
-def _is_newer(version: str, wanted: str) -> bool:
-    try:
-        return version_key(version) > version_key(wanted)
-    except WaError:
-        return False
+def _other_version(seen: str, version: str, wanted: str) -> str:
+    return _refused(
+        seen,
+        f"version {wanted}, which is to be started",
+        f"A start of another version migrates the database, or finds a newer one. Set wa_version to {version}; upgrade.yml goes to a newer one. "
+        f"If the database was restored since, and is of version {wanted}, confirm it for this run: -e '{_confirmation(wanted)}'",
+    )
+
+
+def _confirmed(given: str, wanted: str, deployments: int) -> str:
+    if given.lstrip("v") != wanted:
+        return _refused(
+            f"{CONFIRM} gives version {given}",
+            f"version {wanted}, which is to be started",
+            "Set wa_version to the version that last ran, and confirm that",
+        )
+    if deployments > 1:
+        return _refused(
+            f"{CONFIRM} gives a version for {deployments} deployments",
+            "a confirmation for one deployment",
+            "Limit the run to it: --limit",
+        )
+    return ""
 
 
 def _confirmation(version: str) -> str:
     return json.dumps({CONFIRM: {"version": version}})
-
-
-def _unknown_content(wanted: str, confirmed: t.Any, deployments: int) -> str:
-    given = str((confirmed or {}).get("version", ""))
-    if given.lstrip("v") == wanted and deployments == 1:
-        return ""
-    if given and deployments > 1:
-        return _refused(
-            f"it holds a client's tables, and {CONFIRM} gives a version for {deployments} deployments",
-            "a confirmation for one deployment",
-            "Limit the run to it: --limit",
-        )
-    return _refused(
-        "it holds a client's tables, and neither a container nor a record on a host of this run knows which version they are of",
-        "a known version, because the start of another one migrates the database",
-        f"Reach a member that knows the client (no --limit), or correct server and prefix. If version {wanted} ran last, confirm it for "
-        f"this run: -e '{_confirmation(wanted)}'; if another did, set wa_version to that first"
-        + (f" (given: {given})" if given else ""),
-    )
 
 
 def _refused(seen: str, expected: str, cure: str) -> str:

@@ -178,11 +178,13 @@ class HostComparison:
         today = datetime.now(timezone.utc).date()
         left = {reason for one in due for reason in one.restarts}
         gone = [reason for reason in self.restarted if reason not in left]
+        for one in due:
+            gone += recurrence.name_recurring(
+                one, path, today
+            )  # or it would be restarted again after the day of the alarm
         if gone and self.write:
             with contextlib.suppress(OSError):  # a host without the folder has no client
                 recurrence.note(path, gone, today)
-        for one in due:
-            recurrence.name_recurring(one, path, today)
 
     def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
         """Returns the module with one concern's options, or a finding with the reason why they are invalid."""

@@ -12,7 +12,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import start_g
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, machine
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
@@ -24,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import plan as en
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 _AWAY = ("unknown_host", "unreachable")  # kinds of a login that has not reached a server
+_ALARMS = ("unreachable", "login", "tls", "client_cert", "too_many", "read_only", "lost", "starting", "denied")
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
@@ -39,6 +39,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "running": {"type": "bool", "default": False},
     # Whether this is a look at the client that runs, by its own login, rather than the guard before a start by db.env.
     "look": {"type": "bool", "default": False},
+    "cluster": {"type": "bool", "default": False},
     "wait": {"type": "str", "default": "10s"},
     "identity_file": {"type": "path"},
 }
@@ -56,20 +57,17 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     check = login_check.LoginCheck(params, result.warn, lambda *_arguments: None, "No container was started", engine)
     clients = check.clients
     values = _values(concern, result, engine, clients)
-    if params["look"] and not values:
+    # The members of a cluster use one database together: only what its tables are is read, at the end of a run.
+    if params["look"] and (not values or (params["cluster"] and not params.get("content", True))):
         return {}
     running = params["running"] or bool(clients.running)
-    ours = [
-        *machine.origins(),
-        *params["origins"],
-        *(name for one in clients.records for name in host_names.origins(one)),
-    ]
+    containers = sorted({name for one in clients.records for name in host_names.origins(one)})
+    ours = [*machine.origins(), *params["origins"], *containers]
     # From another machine, or on another way than the client's, a server shows our session from another origin than the client's.
-    if running and (params["login_host"] or not engine.local):
-        params["shared_origins"] = [*params["shared_origins"], "0.0.0.0/0", "::/0"]
+    compared = not running or (engine.local and not params["login_host"] and not (params["look"] and params["cluster"]))
 
     def unknown(sessions: guard.Sessions, origin: str) -> guard.Sessions:
-        return guard.unknown(sessions, running, [*ours, origin], params["shared_origins"])
+        return guard.unknown(sessions, running, [*ours, origin], params["shared_origins"]) if compared else []
 
     def look(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], *_more: t.Any) -> None:
         prefix = env.get("WA_DB_NAME_PREFIX", "")
@@ -80,28 +78,47 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     try:
         check(values)
     except DatabaseError as error:
-        stopped = (
-            "" if params["look"] or error.kind not in _AWAY else _stopped_server(engine, params["project"], values)
+        away = (
+            ""
+            if params["look"] or error.kind not in _AWAY
+            else _server_away(engine, params["project"], values, error.kind)
         )
-        if not stopped:
+        if not away:
             raise
         # Nobody is connected to it, and Compose starts it with the client.
-        check.found.update(unreadable=f"its server, container {stopped}, does not run", unknown=[])
+        check.found.update(unreadable=away, unknown=[])
+    if not compared and not params["cluster"]:
+        check.found["unreadable"] = (
+            "its login goes another way than the client's, so origins of sessions are not compared"
+        )
     if params["look"]:
         return check.found
     recorded = client_inspection.record(params["identity_file"]) if params["identity_file"] else {}
     place = f"{machine.boot_id()} {engine.info().get('ID', '')}"
-    return {**check.found, "running": running, "versions": _versions(clients), "recorded": recorded, "machine": place}
+    more = {
+        "running": running,
+        "versions": _versions(clients),
+        "recorded": recorded,
+        "machine": place,
+        "origins": containers,
+    }
+    return {**check.found, **more}
 
 
-def _stopped_server(engine: Docker, project: str, values: t.Mapping[str, str]) -> str:
-    """Returns the container of the project that is the database server and does not run; empty for none."""
+def _server_away(engine: Docker, project: str, values: t.Mapping[str, str], kind: str) -> str:
+    """Returns that the database server is a container of the project that is not there, or does not run; empty if it is not so known."""
     name = values.get("WA_DB_HOSTNAME", "")
-    for row in engine.rows("list of containers", True):
-        labels = row.get("Labels") or {}
-        names = [labels.get(SERVICE_LABEL), *(one.lstrip("/") for one in row["Names"])]
-        if project and labels.get(PROJECT_LABEL) == project and row["State"] != "running" and name in names:
-            return str(names[1])
+    ours = [
+        row
+        for row in engine.rows("list of containers", True)
+        if project and (row.get("Labels") or {}).get(PROJECT_LABEL) == project
+    ]
+    for row in ours:
+        names = [row["Labels"].get(SERVICE_LABEL), *(one.lstrip("/") for one in row["Names"])]
+        if row["State"] != "running" and name in names:
+            return f"its server, container {names[1]}, does not run"
+    if project and not ours and kind == "unknown_host" and "." not in name:
+        return f"no container of the project is there, by which {name} could be a service of it"
     return ""
 
 
@@ -130,11 +147,11 @@ def observe(concern: t.Any, engine: Docker, redactor: Redactor) -> tuple[Finding
     try:
         found = read(concern, engine, redactor)
     except DatabaseError as error:
-        if error.kind != "driver":  # the concern `host` reports a missing library
+        # The concern `host` reports a missing library. What this host cannot reach, the client may.
+        if error.kind in _ALARMS and engine.local:
             finding.alarms.append(str(error))
-        return finding, {}
-    except WaError as error:
-        finding.alarms.append(str(error))
+        elif error.kind != "driver":
+            finding.warnings.append(f"who uses the client's database is not known: {error}")
         return finding, {}
     if found.get("unreadable"):
         finding.warnings.append(f"who uses the client's database is not known: {found['unreadable']}")

@@ -42,12 +42,14 @@ def note(path: str, reasons: t.Iterable[str], today: date) -> None:
         files.write_json(path, after)
 
 
-def name_recurring(finding: Finding, path: str, today: date) -> None:
-    """Makes restarts alarms that were made on two days before, and are due again."""
+def name_recurring(finding: Finding, path: str, today: date) -> list[str]:
+    """Makes restarts alarms that were due on two days before, and are due again. Returns their reasons."""
     days = recent(read(path), today)
-    for reason in [one for one in finding.restarts if len({*days.get(one, ())} - {today.isoformat()}) >= DAYS - 1]:
+    found = [one for one in finding.restarts if len({*days.get(one, ())} - {today.isoformat()}) >= DAYS - 1]
+    for reason in found:
         finding.restarts.remove(reason)
         finding.alarms.append(
-            f"{reason}: restarted for it on {' and '.join(days[reason])}, and it came back. Something else undoes it, such as a "
+            f"{reason}: due on {' and '.join(days[reason])}, and it came back. Something else undoes it, such as a "
             f"watchtower. End that, then remove {path}"
         )
+    return found

@@ -31,13 +31,3 @@ def origins() -> list[str]:
     ipv4 = re.findall(r"\|-- (\S+)\s+/32 host LOCAL", _read(_IPV4))
     ipv6 = [str(ipaddress.ip_address(int(line.split()[0], 16))) for line in _read(_IPV6).splitlines()]
     return sorted({*ipv4, *ipv6, socket.gethostname()})
-
-
-def is_loopback(name: str) -> bool:
-    """Returns whether a name or an address of a server means the machine that uses it."""
-    if name.lower().rstrip(".") in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -95,10 +95,10 @@ def read(
         found: dict[str, t.Any] = {**server(session), "unreadable": "", "unknown": []}
         try:
             if content or rule(facts.sessions(session), found["origin"]):
-                holders, names = ownership.certain(session, prefix, wanted)
+                holders, names, lasting = ownership.certain(session, prefix, wanted)
                 found["unknown"] = _remaining(session, names, lambda those: rule(those, found["origin"]), wait)
                 if content:
-                    found.update(holds=bool(holders), definitions=definitions(session, holders and names, prefix))
+                    found.update(holds=bool(holders), definitions=definitions(session, holders and lasting, prefix))
         except WaError as error:
             if isinstance(error, DatabaseError) and error.kind not in ("denied", "encoding", "other", "missing"):
                 raise

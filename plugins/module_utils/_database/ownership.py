@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, processlist
@@ -195,18 +195,25 @@ def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, stric
     return own(prefix, found, wanted, lambda name: has_rows(session, name))
 
 
-def certain(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Returns the client's databases with `messages`, and all that are certainly its own, without the doubtful ones.
+def certain(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> tuple[list[str], list[str], list[str]]:
+    """Returns the client's databases with `messages`, all that are certainly its own, and those of them by lasting signs.
 
-    A client that has no `messages` yet may be making them: then those that begin with its prefix. Raises WaError if two
-    clients' `messages` match.
+    Doubtful ones are left out, and others beside certain ones ask nobody. Sessions are a sign that goes with the client's stop. A client
+    that has no `messages` yet may be making them: then those that begin with its prefix are its own. Raises WaError if two clients'
+    `messages` match.
     """
     found = inspect(session, prefix, wanted)
-    holding = anchors(prefix, found, wanted, lambda name: has_rows(session, name))
+    holding = anchors(prefix, found, wanted, lambda _name: False)
     if not holding:
-        return [], sorted(found) if prefix else []
-    signs = {name: _signs(prefix, name, found, holding) for name, traits in found.items() if not traits.messages}
-    return holding, sorted([*holding, *(name for name, number in signs.items() if number >= _ENOUGH)])
+        names = sorted(found) if prefix else []
+        return [], names, names
+    lasting = {name: replace(traits, addresses=frozenset()) for name, traits in found.items()}
+    return holding, _certain(prefix, found, holding), _certain(prefix, lasting, holding)
+
+
+def _certain(prefix: str, found: Found, holding: t.Sequence[str]) -> list[str]:
+    others = (name for name, traits in found.items() if not traits.messages)
+    return sorted([*holding, *(name for name in others if _signs(prefix, name, found, holding) >= _ENOUGH)])
 
 
 def inspect(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> dict[str, Traits]:

@@ -11,7 +11,6 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
-from ansible_collections.waba.onprem.plugins.module_utils._core.machine import is_loopback
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
@@ -245,17 +244,6 @@ def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t
         project,
         f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}",
     )
-
-
-def database_place(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, ...]:
-    """Returns the database of a host as far as its name tells which one it is; empty for none.
-
-    A name without a dot and a loopback address mean another server on each machine.
-    """
-    found = database_of(hostvars, host)[2]
-    server = found.rpartition("/")[0].rpartition(":")[0]
-    own = "." not in server.strip(".") and ":" not in server
-    return (found, *(machine(hostvars, host) if own or is_loopback(server) else ())) if found else ()
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:

@@ -383,25 +383,3 @@ def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
 
 
 # SSH keep-alives
-
-
-@pytest.mark.parametrize(
-    ("transport", "given", "variables", "expected"),
-    [
-        ("ssh", "", {}, (f" {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp/waba")),
-        (
-            "ssh",
-            "-o ServerAliveInterval=60",
-            {"ansible_control_path_dir": "~/.ansible/cp"},
-            (f"-o ServerAliveInterval=60 {wa_drift_info.KEEP_ALIVE}", "~/.ansible/cp"),
-        ),
-        ("ssh", wa_drift_info.KEEP_ALIVE, {}, (wa_drift_info.KEEP_ALIVE, "~/.ansible/cp")),  # a task has set them
-        ("local", "", {}, ("", "~/.ansible/cp")),
-    ],
-)
-def test_a_lost_host_fails_soon(
-    transport: str, given: str, variables: dict[str, str], expected: tuple[str, str]
-) -> None:
-    connection = Connection(transport, ssh_extra_args=given)
-    wa_drift_info.keep_alive(connection, variables)
-    assert (connection.options["ssh_extra_args"], connection.options["control_path_dir"]) == expected

@@ -77,12 +77,29 @@ def test_an_equal_name_is_a_suspicion_that_the_server_confirms(
     assert (refused in " ".join(refusals)) if refused else refusals == []
 
 
-@pytest.mark.parametrize(("server", "shared"), [("db", False), ("127.0.0.1", False), ("db.example.com", True)])
-def test_a_short_name_and_a_loopback_address_belong_to_their_host(server: str, shared: bool) -> None:
-    ours = inventory(wa_db_env_hostname=server)
-    ours.variables["hostvars"]["copy"] = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy"}
+@pytest.mark.parametrize(
+    ("given", "shared"),
+    [
+        ({"wa_db_env_hostname": "db"}, True),  # by another name, or a search domain, it may be the same server
+        ({"wa_db_env_hostname": "127.0.0.1"}, True),
+        ({"wa_db_env_port": 3307}, False),
+        ({"wa_db_env_name_prefix": "x_"}, False),
+        ({"wa_db_env_hostname": None}, False),
+    ],
+)
+def test_port_and_prefix_make_the_suspicion(given: dict[str, t.Any], shared: bool) -> None:
+    ours = inventory()
+    theirs = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy", **given}
+    ours.variables["hostvars"]["copy"] = theirs
     ours.variables["groups"]["all"].append("copy")
     assert machines.sharing_database(*ours.all_hosts) == (["copy"] if shared else [])
+
+
+def test_what_the_first_comparison_has_read_counts_too() -> None:
+    found = two_deployments({})
+    found.hostvars["copy"]["wa_drift"] = {"database": {**SEEN, "machine": ""}}
+    refusals, _notes = found.decide(OURS, True)
+    assert "support and copy are different deployments" in refusals[0]
 
 
 def test_unknown_content_is_confirmed_for_the_wanted_version(monkeypatch: pytest.MonkeyPatch) -> None:

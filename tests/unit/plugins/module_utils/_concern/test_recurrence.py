@@ -38,7 +38,7 @@ def test_the_third_restart_in_three_days_is_an_alarm(tmp_path: Path, days: list[
     assert found.restarts == ([OTHER] if alarms else [REASON, OTHER])
     assert found.alarms == (
         [
-            f"{REASON}: restarted for it on 2026-03-01 and 2026-03-02, and it came back. Something else undoes it, such as a "
+            f"{REASON}: due on 2026-03-01 and 2026-03-02, and it came back. Something else undoes it, such as a "
             f"watchtower. End that, then remove {path}"
         ]
         if alarms

@@ -40,11 +40,3 @@ def test_what_the_kernel_does_not_say_is_left_out(tmp_path: Path, monkeypatch: p
 
 def test_the_boot_is_known() -> None:
     assert len(machine.boot_id()) == 36
-
-
-@pytest.mark.parametrize(
-    ("name", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("LOCALHOST.", True), ("127.8.0.1", True), ("10.0.0.5", False), ("db", False)],
-)
-def test_a_loopback_address_means_the_machine_itself(name: str, loopback: bool) -> None:
-    assert machine.is_loopback(name) is loopback
