@@ -29,6 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         super().run(tmp, variables)
         operation = self._task.args.get("operation", "plan")
         try:
+            for name in ("wa_retire", "wa_retire_without_backup"):
+                inventory.assert_for_one_run(name, variables.get(name))
             if operation == "select":
                 name = str(self._task.args.get("name") or "")
                 hosts = variables["ansible_play_hosts_all"]

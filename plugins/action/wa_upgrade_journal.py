@@ -8,9 +8,14 @@ from __future__ import annotations
 import getpass
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _run
+
+TAKE_OVER = "wa_upgrade_take_over"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -22,6 +27,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Runs the module."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
+        try:
+            if boolean(task_vars.get(TAKE_OVER, False), strict=False):
+                inventory.assert_for_one_run(TAKE_OVER, True)
+        except WaError as error:
+            return {"failed": True, "msg": f"{str(error).rstrip('.')}."}
         args = dict(
             self._task.args,
             run_id=_run.this_run(),

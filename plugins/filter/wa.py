@@ -178,8 +178,11 @@ def upgrade_report(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns the result of a failed upgrade."""
+    leader = facts["leader"]
+    locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
+    resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
     commands: dict[str, t.Any] = {
-        "upgrade_command": playbook_command("upgrade", {"wa_upgrade_version": facts["target"]}),
+        "upgrade_command": playbook_command("upgrade", resumes),
         "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
     }
     return failure_report.failed(failure_report.Failure(**facts, **commands))

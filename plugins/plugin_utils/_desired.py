@@ -42,7 +42,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
     Inventory,
     Template,
-    extra_vars,
+    assert_for_one_run,
     refused_values,
 )
 
@@ -151,13 +151,7 @@ def identity_facts(inventory: Inventory) -> State:
 def confirmed(inventory: Inventory) -> t.Any:
     """Returns `wa_confirm_identity`, which is for one run. Raises WaError where it is not on the command line."""
     given = inventory.given(client_identity.CONFIRM)
-    if given is not None and client_identity.CONFIRM not in extra_vars():
-        raise WaError(
-            client_identity.CONFIRM,
-            "set in the inventory, where it would be a licence for ever",
-            "on the command line, for one run",
-            f"Remove it there, and confirm with -e '{{\"{client_identity.CONFIRM}\": {{...}}}}'",
-        )
+    assert_for_one_run(client_identity.CONFIRM, given)
     return given
 
 

@@ -51,12 +51,12 @@ SHARED = frozenset(
         ),
         *("wa_images", "wa_leader", "wa_pipelining", "wa_project", "wa_project_dir", "wa_provision_full"),
         *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_secure_logging", "wa_shards"),
-        *("wa_state_dir", "wa_topology", "wa_version"),
+        *("wa_state_dir", "wa_topology", "wa_upgrade_waves", "wa_version"),
     }
 )
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
 # What roles and playbooks set for each other and for the operator.
-_RESULTS = re.compile(r"wa_(drift|drift_left|host_lock_left|host_ready|upgrade_(leaders|waves)|\w+_result)")
+_RESULTS = re.compile(r"wa_(drift|drift_left|host_lock_left|host_ready|upgrade_leaders|\w+_result)")
 _ALIKE = 0.6  # difflib's own bound for a close match
 Template = t.Callable[[t.Any], t.Any]
 
@@ -107,6 +107,17 @@ def extra_vars() -> t.Mapping[str, t.Any]:
     """Returns the variables of the command line, which Ansible has read before."""
     found: t.Mapping[str, t.Any] = load_extra_vars(DataLoader())
     return found
+
+
+def assert_for_one_run(name: str, given: t.Any) -> None:
+    """Raises WaError where the variable `name`, which is `given` for one run, is not on the command line."""
+    if given is not None and name not in extra_vars():
+        raise WaError(
+            name,
+            "set in the inventory, where it would be a licence for ever",
+            "on the command line, for one run",
+            f"Remove it there, and give it with -e '{{\"{name}\": ...}}'",
+        )
 
 
 def warm() -> None:

@@ -297,7 +297,8 @@ def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: floa
     if found is not None:
         held = is_held(found, claim.run_id, now)
         if held or (is_upgrade(found) and blocks(found, held)):
-            raise WaError(f"client of {claim.deployment}", describe_block(found, held), "one run at a time")
+            what, _dot, cure = describe_block(found, held).partition(". ")
+            raise WaError(f"client of {claim.deployment}", what, "no other run", cure)
     mine = found if found is not None and found["run_id"] == claim.run_id and not is_upgrade(found) else {}
     return {
         "format": FORMAT,

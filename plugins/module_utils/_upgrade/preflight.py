@@ -473,7 +473,7 @@ CHECKS = (
     ),
     Check(
         "the hooks can be run",
-        "files on the controller that Ansible can load, without `meta` tasks",
+        "files on the controller that Ansible can load, without `meta`, `pause` and `add_host`",
         _hooks,
         leader=True,
         skip=(NO_HOOKS,),
