@@ -297,10 +297,6 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
             "web": inventory["wa_client_web_bind_address"],
             "core": inventory["wa_client_core_bind_address"],
         },
-        "healthcheck": {
-            "web": inventory["wa_client_healthcheck_web"],
-            "core": inventory["wa_client_healthcheck_core"],
-        },
         "migration": not _paths("wa_client_compose_files", inventory["wa_client_compose_files"]),
     }
 
