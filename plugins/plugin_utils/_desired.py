@@ -126,11 +126,10 @@ def host(inventory: Inventory) -> State:
 def identity(inventory: Inventory) -> State:
     """Returns the facts for `_client.identity.wanted_identity`, without the content of db.env."""
     options = {name: inventory.given(f"wa_db_env_{name}") for name in ("engine", "hostname", "port", "name_prefix")}
-    exclusive = boolean(inventory["wa_db_env_exclusive"])
     return {
         "host": inventory.host,
         "deployment": deployment(inventory),
-        "db_env": {**options, "exclusive": exclusive},
+        "db_env": options,
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
@@ -169,9 +168,8 @@ def folder(path: str, user: str | None) -> State:
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
     *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_persistent", "wa_db_env_ssl_ca"),
-    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_group", "wa_db_env_extra_secrets"),
-    *("wa_db_env_exclusive", "wa_db_env_check_connection", "wa_db_env_connect_timeout", "wa_db_env_containers"),
-    *("wa_db_env_backup", "wa_db_env_mode"),
+    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_extra_secrets", "wa_db_env_check_connection"),
+    "wa_db_env_mode",
 )
 _LOGIN = (
     *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
@@ -194,6 +192,7 @@ def db_env(inventory: Inventory) -> State:
             "project": place["project"],
             "confirm_identity": confirmed(inventory),
             "owner": inventory.given("wa_db_env_owner") or owner(inventory),
+            "containers": True,
             "keep_previous": True,
         }
     )

@@ -60,7 +60,6 @@ RULES: dict[str, Rule] = {
     "wa_client_skip": _text_list,
     "wa_client_stop_grace_period": units.whole_seconds,
     "wa_client_web_port": units.parse_port,
-    "wa_db_env_connect_timeout": units.parse_duration,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_log_cleanup_minute": _minute,

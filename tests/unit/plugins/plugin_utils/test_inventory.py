@@ -29,7 +29,7 @@ JSON = """On the command line give all of it as JSON: -e '{"wa_db_env_extra": {"
         ("wa_client_web_port", trust_as_template("{{ wa_shards + 9090 }}"), 9092, 9092),
         ("wa_db_env_name_prefix", OMIT, None, None),
         ("wa_db_env_name_prefix", "", "", ""),  # given as an empty string, not omitted
-        ("wa_db_env_exclusive", False, False, False),
+        ("wa_upgrade_dump", False, False, False),
         ("wa_db_env_extra", {"A": trust_as_template("{{ wa_shards }}"), "B": OMIT}, {"A": 2}, {"A": 2}),
         ("wa_confirm_identity", None, None, None),
     ],
