@@ -167,7 +167,7 @@ def folder(path: str, user: str | None) -> State:
 
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
-    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_persistent", "wa_db_env_ssl_ca"),
+    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_ssl_ca"),
     *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_extra_secrets", "wa_db_env_check_connection"),
     "wa_db_env_mode",
 )
@@ -213,9 +213,8 @@ def database_users(inventory: Inventory) -> State:
 
 
 _MEDIA_VOLUME = (
-    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
-    *("wa_media_volume_mount_path", "wa_media_volume_on_drift", "wa_media_volume_min_free"),
-    "wa_media_volume_require_mountpoint",
+    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_mount_path"),
+    *("wa_media_volume_min_free", "wa_media_volume_require_mountpoint"),
 )
 
 

@@ -42,7 +42,6 @@ RICH: dict[str, t.Any] = {
     "wa_confirm_identity": {"port": "3307"},
     "wa_db_env_port": 3307,
     "wa_db_env_name_prefix": "x_",
-    "wa_db_env_persistent": "yes",
     "wa_db_env_connection_idle_timeout": 30,
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
@@ -108,9 +107,7 @@ def test_the_media_volume() -> None:
         "name": "wa-support_whatsappMedia",
         "driver": "local",
         "driver_options": {},
-        "labels": {},
         "mount_path": "/usr/local/wamedia",
-        "on_drift": "fail",
         "project": "wa-support",
     }
     assert desired.media_volume(inventory(wa_media_volume_name="media"))["name"] == "media"

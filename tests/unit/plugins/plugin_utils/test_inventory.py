@@ -135,10 +135,10 @@ def test_unknown_names_are_reported_in_order() -> None:
             ["value of wa_db_env_engine must be one of: MYSQL, PGSQL, got: ORACLE"],
         ),
         (
-            {"wa_client_restart": "soon", "wa_media_volume_on_drift": "x"},
+            {"wa_client_restart": "soon", "wa_db_env_engine": "x"},
             [
                 "value of wa_client_restart must be one of: now, window, report, got: soon",
-                "value of wa_media_volume_on_drift must be one of: fail, report, recreate, got: x",
+                "value of wa_db_env_engine must be one of: MYSQL, PGSQL, got: x",
             ],
         ),
         (
