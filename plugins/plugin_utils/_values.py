@@ -72,10 +72,7 @@ RULES: dict[str, Rule] = {
     "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_max_messages": _count,
     "wa_upgrade_migration_timeout": units.whole_seconds,
-    "wa_upgrade_min_free": units.parse_size,
-    "wa_upgrade_min_free_logs": units.parse_size,
     "wa_upgrade_skip": _text_list,
-    "wa_upgrade_statement_timeout": units.whole_seconds,
 }
 
 

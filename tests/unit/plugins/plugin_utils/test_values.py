@@ -38,10 +38,8 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
-        for name in ("drain", "dump", "health", "hook", "migration", "statement")
+        for name in ("drain", "dump", "health", "hook", "migration")
     },
-    "wa_upgrade_min_free": {"much": "no size"},
-    "wa_upgrade_min_free_logs": {"": "no size"},
     "wa_upgrade_skip": {5: "no list"},
 }
 ACCEPTED: dict[str, list[t.Any]] = {
