@@ -429,7 +429,7 @@ def _messages(now: Observed) -> Problem:
     return (
         f"messages holds some {counted['rows']} rows{counting}, the limit is {now.facts['max_messages']}, and {no_gc}. "
         "The migration will take longer.",
-        f"Go on with {cure}, or raise wa_upgrade_max_messages.",
+        f"Go on with {cure}, or raise wa_message_gc_max_messages.",
     )
 
 
@@ -658,7 +658,7 @@ CHECKS = (
     # Where GC may be called, it is called after the checks.
     Check(
         "the messages table is below its limit, or message GC may be called",
-        "at most `wa_upgrade_max_messages` rows, or message GC",
+        "at most `wa_message_gc_max_messages` rows, or message GC",
         _messages,
         DEPLOYMENT,
         after=(DATABASE,),

@@ -147,7 +147,7 @@ def test_unknown_names_are_reported_in_order() -> None:
                 "wa_log_cleanup_hour: 24; expected a number from 0 to 23, or what cron takes for several. Such as 3, or 2,14"
             ],
         ),
-        ({"wa_client_web_port": "9090", "wa_upgrade_max_messages": "7"}, []),
+        ({"wa_client_web_port": "9090", "wa_message_gc_max_messages": "7"}, []),
         (
             {"wa_upgrade_drain_timeout": "soon"},
             ["wa_upgrade_drain_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],

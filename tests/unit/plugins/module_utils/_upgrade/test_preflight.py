@@ -267,7 +267,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the messages table is below its limit, or message GC may be called",
         {**with_found(database=LARGE), **NO_GC, "skip": ["expiry"]},
         "waba: messages holds some 2400000 rows, the limit is 2000000, and an expired client refuses GC. The migration will take longer. Go on "
-        'with wa_upgrade_skip: ["expiry", "table_size"], or raise wa_upgrade_max_messages.',
+        'with wa_upgrade_skip: ["expiry", "table_size"], or raise wa_message_gc_max_messages.',
     ),
     (
         "the messages table is below its limit, or message GC may be called",
