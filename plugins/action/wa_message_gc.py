@@ -72,8 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 time.sleep(pause)
 
     def _show(self, task_vars: dict[str, t.Any], text: str) -> None:
-        if boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False):
-            display.display(f"{task_vars.get('inventory_hostname', 'host')} | message GC{text}", stderr=True)
+        display.display(f"{task_vars.get('inventory_hostname', 'host')} | message GC{text}", stderr=True)
 
 
 def progress_line(progress: t.Mapping[str, t.Any]) -> str:

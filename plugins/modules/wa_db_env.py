@@ -55,9 +55,6 @@ options:
       - Milliseconds after which the Coreapp closes an idle connection, E(WA_DB_CONNECTION_IDLE_TIMEOUT); MySQL only.
       - Below 1000 is an error, what looks like seconds or is above 28800000 (8 hours) a warning.
     type: str
-  persistent:
-    description: Whether the Webapp keeps its connections (a boolean, or an empty text to remove it), E(WA_DB_PERSISTENT).
-    type: raw
   ssl_ca:
     description: Certificate authority of the server, a path inside the containers, E(WA_DB_SSL_CA).
     type: str

@@ -126,7 +126,7 @@ notes:
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
   - With O(wait=true) an action plugin drives the steps and displays a line of progress for each measurement on standard error. No connection is
-    held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
+    held open. With C(async) the module itself waits.
   - A call logs in, and out again; a step that only measures needs no login. A login that was refused is not tried again with the same
     password for a day, but with O(retry_refused_login).
 author:

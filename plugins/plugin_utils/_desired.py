@@ -126,11 +126,10 @@ def host(inventory: Inventory) -> State:
 def identity(inventory: Inventory) -> State:
     """Returns the facts for `_client.identity.wanted_identity`, without the content of db.env."""
     options = {name: inventory.given(f"wa_db_env_{name}") for name in ("engine", "hostname", "port", "name_prefix")}
-    exclusive = boolean(inventory["wa_db_env_exclusive"])
     return {
         "host": inventory.host,
         "deployment": deployment(inventory),
-        "db_env": {**options, "exclusive": exclusive},
+        "db_env": options,
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
@@ -162,10 +161,9 @@ def folder(path: str, user: str | None) -> State:
 
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
-    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_persistent", "wa_db_env_ssl_ca"),
-    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_group", "wa_db_env_extra_secrets"),
-    *("wa_db_env_exclusive", "wa_db_env_check_connection", "wa_db_env_connect_timeout", "wa_db_env_containers"),
-    *("wa_db_env_backup", "wa_db_env_mode"),
+    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_ssl_ca"),
+    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_extra_secrets", "wa_db_env_check_connection"),
+    "wa_db_env_mode",
 )
 _LOGIN = (
     *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
@@ -188,6 +186,7 @@ def db_env(inventory: Inventory) -> State:
             "project": place["project"],
             "confirm_identity": confirmed(inventory),
             "owner": inventory.given("wa_db_env_owner") or owner(inventory),
+            "containers": True,
             "keep_previous": True,
         }
     )
@@ -208,9 +207,8 @@ def database_users(inventory: Inventory) -> State:
 
 
 _MEDIA_VOLUME = (
-    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
-    *("wa_media_volume_mount_path", "wa_media_volume_on_drift", "wa_media_volume_min_free"),
-    "wa_media_volume_require_mountpoint",
+    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_mount_path"),
+    *("wa_media_volume_min_free", "wa_media_volume_require_mountpoint"),
 )
 
 
@@ -290,10 +288,6 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         "bind_address": {
             "web": inventory["wa_client_web_bind_address"],
             "core": inventory["wa_client_core_bind_address"],
-        },
-        "healthcheck": {
-            "web": inventory["wa_client_healthcheck_web"],
-            "core": inventory["wa_client_healthcheck_core"],
         },
         "migration": not _paths("wa_client_compose_files", inventory["wa_client_compose_files"]),
     }

@@ -49,8 +49,8 @@ SHARED = frozenset(
             "wa_env_format",
             "wa_hosts",
         ),
-        *("wa_images", "wa_leader", "wa_pipelining", "wa_project", "wa_project_dir", "wa_provision_full"),
-        *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_secure_logging", "wa_shards"),
+        *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full"),
+        *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_shards"),
         *("wa_state_dir", "wa_topology", "wa_upgrade_waves", "wa_version"),
     }
 )

@@ -189,7 +189,7 @@ CASES = {
     ),
     "starting-fail": Case(
         "the new version does not become healthy",
-        {"wa_upgrade_health_timeout": 5, "wa_upgrade_skip": ["health", "database_backup"]},
+        {"wa_client_health_timeout": 5, "wa_upgrade_skip": ["health", "database_backup"]},
         fault="unregistered",
         words=("The database is migrated, and the new version may run", "goes on from here"),
     ),
@@ -774,7 +774,7 @@ def way_back(lab: Lab, old: str, new: str) -> None:
     rows, password = lab.rows(), lab.password()
     lab.host("apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install postgresql-client >/dev/null")
     lab.lab("fault", "unregistered", "on")
-    fails = {"wa_upgrade_dump": True, "wa_upgrade_health_timeout": 5, "wa_upgrade_skip": ["health"]}
+    fails = {"wa_upgrade_dump": True, "wa_client_health_timeout": 5, "wa_upgrade_skip": ["health"]}
     with tempfile.TemporaryFile() as output:
         code = lab.start("upgrade", output, **wanted, **fails).wait()
         printed = read(output)

@@ -281,7 +281,6 @@ DB_ENV = st.fixed_dictionaries(
         "password": st.sampled_from([CANARY, f"{CANARY}$", f"'{CANARY}", f"{CANARY} #", f"{CANARY}\n"]) | st.none(),
         "name_prefix": SETTING | st.none(),
         "connection_idle_timeout": st.integers(-1, 10**9) | st.none(),
-        "persistent": st.sampled_from([True, "yes", "0", "maybe", "", None]),
         "ssl_ca": SETTING | st.none(),
         "ssl_cert": st.none(),
         "ssl_key": st.none(),

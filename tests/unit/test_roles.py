@@ -435,7 +435,7 @@ def test_a_string_is_never_used_as_a_list_or_a_boolean() -> None:
     """`-e name=false` and `-e name=a` are strings. The specs of a role check them, but do not convert them."""
     bare = r"(?<![\w.'\"]){}(?![\w:]|\s*\|)"
     given = r"^\s*-?\s*[\w.]+: \"\{{\{{ {}(?: \| default\((?:omit|true|false)(?:, true)?\))? \}}\}}\"$"
-    lists = typed("list") - {"wa_client_healthcheck_web", "wa_client_healthcheck_core"}  # Compose accepts a string, too
+    lists = typed("list")
     filters_of = [(name, "text_list") for name in lists] + [(name, "bool") for name in typed("bool")]
     found = []
     for file in [

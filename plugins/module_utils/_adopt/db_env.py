@@ -32,7 +32,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
     """The variables of the role wa_db_env, and what it would do."""
     file = client.env_file
     values: dict[str, str | None] = {**client.environment} if file is None else client.keys_of(file["path"])
-    for key in env_rules.OPTIONS.values() if file else ():
+    for key in env_rules.DATABASE_KEYS if file else ():
         # What another file or the Compose file gives: without it db.env would be no whole one for the collection.
         if key not in values and client.environment.get(key):
             values[key] = client.environment[key]
@@ -64,10 +64,14 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         else:
             number = option in ("port", "connection_idle_timeout") and value.isdecimal()
             variables[f"wa_db_env_{option}"] = int(value) if number else value
+    persistent = values.get(env_rules.PERSISTENT)
+    extra = {env_rules.PERSISTENT: persistent} if persistent else {}
     on_db = values.get(env_state.CONFIG_ON_DB)
     if on_db != "1":
         # The role's default would add it, to a file that every container reads.
-        variables["wa_db_env_extra"] = {env_state.CONFIG_ON_DB: on_db or ""}
+        extra[env_state.CONFIG_ON_DB] = on_db or ""
+    if extra:
+        variables["wa_db_env_extra"] = extra
     _predict(client, found, path, file)
 
 
@@ -109,7 +113,7 @@ def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t
             )
         if path in others:
             later = {key for each in others[others.index(path) + 1 :] for key in client.keys_of(each)}
-            winning = sorted(later & {*env_rules.OPTIONS.values()})
+            winning = sorted(later & {*env_rules.DATABASE_KEYS})
             if winning:
                 found.notes.append(
                     f"{one['name']} reads another env file after {path}, which wins for {', '.join(winning)}; change them in "

@@ -70,7 +70,7 @@ def _variables(client: Client, container: Mapping, has: Mapping, written: t.Iter
     own, everywhere, file = container["environment"], client.environment, client.env_file
     held = client.keys_of(file["path"]) if file else {}
     given = {*client.given(container), *written, *({"WACORE_HOSTNAME"} & {*has})}  # the role's name of the same Coreapp
-    given |= {key for key in env_rules.OPTIONS.values() if own.get(key) == held.get(key, everywhere.get(key))}
+    given |= {key for key in env_rules.DATABASE_KEYS if own.get(key) == held.get(key, everywhere.get(key))}
     return sorted(key for key, value in own.items() if key not in given and has.get(key) != value)
 
 

@@ -107,8 +107,8 @@ def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, s
     Options that are not set keep the file's values, as in the module. Raises WaError for options that the module refuses.
     """
     held = {OPTIONS[name]: value for name, value in file.items() if value}
-    changed = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
-    values = {**({} if options.get("exclusive") else held), **{key: text or "" for key, text in changed.items()}}
+    changed = settings({name: options.get(name) for name in DATABASE}, held)
+    values = {**held, **{key: text or "" for key, text in changed.items()}}
     if all(values.get(OPTIONS[name]) for name in ("engine", "hostname", "port")):
         check_database(values, "db.env")
     return database(values)

@@ -24,6 +24,11 @@ MEDIA_VOLUME_LABEL = "onprem.waba.media-volume"
 _PROGRAMS = "/opt/whatsapp/bin"
 # Parts of a definition that earlier versions of the collection had: without them all containers would be recreated.
 _FORMER: dict[str, t.Any] = {"extra": {}, "networks": {}, "volumes": {}, "secret_file": ""}
+# By kind. The Coreapp's image has nc; that it has bash is not known.
+_HEALTH = {
+    "web": ["CMD-SHELL", "bash -c ': < /dev/tcp/127.0.0.1/443'"],
+    "core": ["CMD-SHELL", "nc -z 127.0.0.1 6253"],
+}
 _WAIT = {"MYSQL": "wait_on_mysql.sh", "PGSQL": "wait_on_postgres.sh"}
 Mapping = t.Mapping[str, t.Any]
 
@@ -42,7 +47,6 @@ class Client(t.TypedDict):
     log_max_size: str
     log_max_file: str
     bind_address: t.Mapping[str, str]  # by kind: web, core
-    healthcheck: t.Mapping[str, t.Any]  # by kind: web, core
     migration: (
         bool  # whether the document has the one-shot migration, which is otherwise made from the operator's files
     )
@@ -102,7 +106,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
             "options": {"max-size": client["log_max_size"], "max-file": client["log_max_file"]},
         },
         "healthcheck": {
-            "test": client["healthcheck"][kind],
+            "test": _HEALTH[kind],
             "interval": "30s",
             "timeout": "5s",
             "retries": 3,
@@ -126,7 +130,7 @@ def definition(client: Client, name: str) -> str:
         "stop_seconds": client["stop_seconds"],
         "log": [client["log_max_size"], client["log_max_file"]],
         "bind_address": client["bind_address"][kind] if one["ports"] else "",
-        "healthcheck": client["healthcheck"][kind],
+        "healthcheck": _HEALTH[kind],
     }
     if client["media_path"] != MEDIA_FOLDER:
         content["media_path"] = client["media_path"]

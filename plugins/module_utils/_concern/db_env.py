@@ -39,7 +39,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "password": {"type": "raw", "no_log": True},
     "name_prefix": {"type": "raw"},
     "connection_idle_timeout": {"type": "str"},
-    "persistent": {"type": "raw"},
     "ssl_ca": {"type": "str"},
     "ssl_cert": {"type": "str"},
     "ssl_key": {"type": "str", "no_log": False},

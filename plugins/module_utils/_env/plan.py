@@ -92,7 +92,7 @@ def is_secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> b
 
 def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:
     """Returns `text` for a diff: only values of public settings, and no comments, which may contain an old password."""
-    public = {*rules.OPTIONS.values(), state.CONFIG_ON_DB, *(params["extra"] or {})}
+    public = {*rules.DATABASE_KEYS, state.CONFIG_ON_DB, *(params["extra"] or {})}
     lines = []
     for entry in file.read(text or "", params["format"]):
         if not entry.key:

@@ -22,16 +22,17 @@ OPTIONS = {
     "password": "WA_DB_PASSWORD",
     "name_prefix": "WA_DB_NAME_PREFIX",
     "connection_idle_timeout": "WA_DB_CONNECTION_IDLE_TIMEOUT",
-    "persistent": "WA_DB_PERSISTENT",
     "ssl_ca": "WA_DB_SSL_CA",
     "ssl_cert": "WA_DB_SSL_CERT",
     "ssl_key": "WA_DB_SSL_KEY",
 }
+PERSISTENT = "WA_DB_PERSISTENT"  # whether the Webapp keeps its connections; an extra variable
+DATABASE_KEYS = (*OPTIONS.values(), PERSISTENT)
 TEXTS = ("hostname", "username", "password", "name_prefix")  # values that YAML may read as numbers
 REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
 # Keys that determine the login at the database.
-CONNECTION = tuple(key for option, key in OPTIONS.items() if option not in ("connection_idle_timeout", "persistent"))
+CONNECTION = tuple(key for option, key in OPTIONS.items() if option != "connection_idle_timeout")
 UPGRADE = "WA_DB_UPGRADE"
 # The Webapp's keys: minimum and maximum length, if known.
 KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_KEY": (0, 0)}
@@ -39,7 +40,6 @@ FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor
 # domain: values may be written unquoted into an INI file, where these characters end or change a value.
 _DOUBTFUL = ("|", '"', ";", "${")
 _DOUBTFUL_VALUES = ("null", "none", "no", "off", "false", "yes", "on", "true")
-_TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
 # domain: the vendor's templates, also for the minimum.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
 _IDLE_SUSPECTS = (28800, 86400)  # 8 and 24 hours in seconds
@@ -60,7 +60,7 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
             continue
         if option in TEXTS:
             check_text(f"option {option}", option, value, removable=option not in REQUIRED)
-        text = _persistent(value) if option == "persistent" else str(value)
+        text = str(value)
         if not text and option in REQUIRED:
             raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
         wanted[key] = text or None
@@ -82,13 +82,6 @@ def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) 
     if existing.get(OPTIONS["port"]) and before in (engine, None) and not params.get("exclusive"):
         return None
     return DATABASE_PORTS.get(engine or "")
-
-
-def _persistent(value: t.Any) -> str:
-    text = str(value).strip().lower()
-    if text and text not in _TRUE + _FALSE:
-        raise WaError("option persistent", "neither true nor false", "a boolean, or an empty text to remove the key")
-    return "" if not text else "1" if text in _TRUE else "0"
 
 
 def _check_extra(

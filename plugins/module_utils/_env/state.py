@@ -9,7 +9,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._env.rules import OPTIONS
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import DATABASE_KEYS
 
 CONFIG_ON_DB = "WA_CONFIG_ON_DB"
 CONFIG_FOLDER = "/usr/local/waent/data"
@@ -38,7 +38,7 @@ def differing(
     keys; the standard keys of a db.env are always checked for removal.
     """
     found = [key for key, values in held.items() if environment.get(key) not in values]
-    suspects = [*OPTIONS.values(), CONFIG_ON_DB, *gone]
+    suspects = [*DATABASE_KEYS, CONFIG_ON_DB, *gone]
     return found + [key for key in dict.fromkeys(suspects) if key not in held and environment.get(key)]
 
 

@@ -32,9 +32,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login 
 _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a GC to follow
 _AWAY = 600.0  # seconds for which a database may be unreachable while GC runs
 _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
-_REFUSED_CURE = (
-    "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run"
-)
 _STOPPED = ("unreachable", "lost", "coreapp")  # kinds of errors of a client whose Webapp or Coreapp is stopped
 _UNSET = ("messages_before", "messages_after", "unnoticed_rate", "skip_reason", "next_due", "run_id", "progress")
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
@@ -192,7 +189,8 @@ class GcRun:
     def _check_login(self) -> None:
         """Raises WaError unless there is a credential to try."""
         if not self.params["retry_refused_login"] or not self.params["api_password"]:
-            self.refused.check(self.webapp, self.params["api_password"], _REFUSED_CURE)
+            cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
+            self.refused.check(self.webapp, self.params["api_password"], cure)
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""

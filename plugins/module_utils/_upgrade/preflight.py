@@ -314,8 +314,8 @@ def _unanswered_images(now: Observed) -> Problem:
     if not unanswered:
         return None
     return (
-        f"{_joined(unanswered)}. The registry gave no clear answer whether it has the version, also after "
-        f"{now.facts['pull_retries']} retries (wa_upgrade_pull_retries; a refused login is not retried).",
+        f"{_joined(unanswered)}. The registry gave no clear answer whether it has the version, also when asked "
+        "again (a refused login is not repeated).",
         "Run again when it answers; if the message is about a login or the network, correct that (wa_client_registry_username, "
         "wa_registry, wa_images).",
     )
@@ -340,8 +340,7 @@ def _expired(now: Observed) -> Problem:
 
 def _room(now: Observed) -> Problem:
     # Room for logs is not required to complete an upgrade.
-    logs = 0 if now.unfinished else now.facts["min_free_logs"]
-    return " ".join(requirements.room(now.found, now.facts["target_images"], now.facts["min_free"], logs))
+    return " ".join(requirements.room(now.found, now.facts["target_images"], logs=not now.unfinished))
 
 
 def _operators_files(now: Observed) -> Problem:
@@ -410,11 +409,10 @@ def _no_dump(now: Observed) -> Problem:
 
 
 def _database(now: Observed) -> Problem:
-    seconds = units.whole_seconds("wa_upgrade_statement_timeout", now.facts["statement_timeout"])
     found = now.found.get("database") or {}
     if now.unfinished:  # it goes on: what the migration copies may be there already
         found = {**found, "free_bytes": None}
-    return " ".join(requirements.database(found, float(seconds), now.facts["together"]))
+    return " ".join(requirements.database(found, now.facts["together"]))
 
 
 def _messages(now: Observed) -> Problem:
@@ -431,7 +429,7 @@ def _messages(now: Observed) -> Problem:
     return (
         f"messages holds some {counted['rows']} rows{counting}, the limit is {now.facts['max_messages']}, and {no_gc}. "
         "The migration will take longer.",
-        f"Go on with {cure}, or raise wa_upgrade_max_messages.",
+        f"Go on with {cure}, or raise wa_message_gc_max_messages.",
     )
 
 
@@ -601,7 +599,7 @@ CHECKS = (
     ),
     Check(
         "there is room for images and logs",
-        "`wa_upgrade_min_free` and `wa_upgrade_min_free_logs`",
+        "3 GiB for the images of the target, unless they are there, and 1 GiB for logs",
         _room,
         HOST,
         after=(VALUES,),
@@ -648,7 +646,7 @@ CHECKS = (
     ),
     Check(
         "the database can be migrated",
-        "a server that takes writes, `wa_upgrade_statement_timeout`, room for the largest tables that this run copies on it",
+        "a server that takes writes, an hour or no limit for a statement, room for the largest tables that this run copies on it",
         _database,
         DEPLOYMENT,
         after=(DATABASE,),
@@ -660,7 +658,7 @@ CHECKS = (
     # Where GC may be called, it is called after the checks.
     Check(
         "the messages table is below its limit, or message GC may be called",
-        "at most `wa_upgrade_max_messages` rows, or message GC",
+        "at most `wa_message_gc_max_messages` rows, or message GC",
         _messages,
         DEPLOYMENT,
         after=(DATABASE,),
@@ -692,7 +690,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     """Returns the verdict on a host.
 
     `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `version`, `skip`,
-    `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`, `max_messages`,
+    `take_over`, `dump`, `snapshot_command`, `max_messages`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,

@@ -10,31 +10,34 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, units
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import client_containers
 
+# Bytes for the images, and for what the new containers write until the next log cleanup: Docker's own log of one takes up to 350 MB,
+# the client's files up to 600 MB.
+_IMAGES, _LOGS = 3 << 30, 1 << 30
+_STATEMENT = 3600  # seconds that a statement of a migration may take
 
-def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | int, logs: str | int) -> list[str]:
+
+def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], logs: bool) -> list[str]:
     """Why a host has not the room for an upgrade; no sentence when it has, or when its engine is on another machine.
 
-    `found` is what `wa_info` tells of images. `images` is the room for those that are `wanted`, unless they are there already,
-    or none are named yet; `logs` is the room for what the new containers write, which is on the same file system.
+    `found` is what `wa_info` tells of images. Those that are `wanted` need room unless they are there already; that for `logs` is on
+    the same file system.
     """
     free = found.get("image_free_bytes")
     if free is None:
         return []
-    needs = {"wa_upgrade_min_free_logs": logs}
+    needed = _LOGS if logs else 0
     if not wanted or not set(wanted) <= {image["name"] for image in found["images"]}:
-        needs["wa_upgrade_min_free"] = images
-    needed = sum(units.parse_size(name, size) for name, size in needs.items())
+        needed += _IMAGES
     if free >= needed:
         return []
-    named = " and ".join(f"{name} ({size})" for name, size in sorted(needs.items()))
     return [
-        f"{units.format_size(free)} free where Docker keeps images and containers, {units.format_size(needed)} are wanted by "
-        f"{named}. Make room, such as by docker image prune."
+        f"{units.format_size(free)} free where Docker keeps images and containers; expected {units.format_size(needed)}. Make room, "
+        "such as by docker image prune."
     ]
 
 
-def database(facts: t.Mapping[str, t.Any], seconds: float, together: t.Mapping[str, int]) -> list[str]:
-    """Why a database cannot be migrated; `facts` are those of `wa_info`, `seconds` what a statement may take.
+def database(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> list[str]:
+    """Why a database cannot be migrated; `facts` are those of `wa_info`.
 
     The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
     largest table; where the server tells its free room, it must hold that, and the largest tables of the deployments that the run
@@ -47,10 +50,10 @@ def database(facts: t.Mapping[str, t.Any], seconds: float, together: t.Mapping[s
             "the primary server, or have its administrator end read_only or default_transaction_read_only."
         )
     given = facts.get("statement_timeout") or 0
-    if 0 < given < seconds:
+    if 0 < given < _STATEMENT:
         cure = facts.get("statement_timeout_fix") or ""
         problems.append(
-            f"the database server ends a statement after {given:g} s, expected none or {seconds:g} s. "
+            f"the database server ends a statement after {given:g} s, expected none or {_STATEMENT} s. "
             f"Have its administrator run, until the upgrade is done: {cure}"
         )
     free, largest = facts.get("free_bytes"), facts.get("largest_table") or {}

@@ -167,7 +167,7 @@ class ObservedHost:
 
     def _client(self) -> dict[str, t.Any]:
         deployment = topology.deployment("a", {"all": ["a"]})
-        named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None, "exclusive": False}
+        named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None}
         content = f"{compose_document.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {SERVICE_KEY}\n"
         variables = f"{compose_document.HEADER}\n{self.lines({'API_TOKEN': SERVICE_KEY})}"
         return {

@@ -544,7 +544,7 @@ def test_the_login_is_checked_only_when_the_connection_changes(env: Env, login: 
     assert login.asked.pop() == ENVIRONMENT
     assert env(**BASE, **given)["server"] == {}
     for more in (
-        {"persistent": True},
+        {"extra": {"WA_DB_PERSISTENT": "1"}},
         {"connection_idle_timeout": "180000"},
         {"extra": {"TZ": "UTC"}},
         {"mode": "0640"},

@@ -23,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
@@ -42,7 +43,6 @@ RICH: dict[str, t.Any] = {
     "wa_confirm_identity": {"port": "3307"},
     "wa_db_env_port": 3307,
     "wa_db_env_name_prefix": "x_",
-    "wa_db_env_persistent": "yes",
     "wa_db_env_connection_idle_timeout": 30,
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
@@ -93,11 +93,8 @@ def test_the_db_env_of_a_single_client() -> None:
         "password": PASSWORD,
         "extra": {"WA_CONFIG_ON_DB": "1"},
         "extra_secrets": {},
-        "exclusive": False,
         "check_connection": True,
-        "connect_timeout": "10s",
         "containers": True,
-        "backup": False,
         "mode": "0600",
         "project": "wa-support",
         "owner": "root",
@@ -111,9 +108,7 @@ def test_the_media_volume() -> None:
         "name": "wa-support_whatsappMedia",
         "driver": "local",
         "driver_options": {},
-        "labels": {},
         "mount_path": "/usr/local/wamedia",
-        "on_drift": "fail",
         "project": "wa-support",
     }
     assert desired.media_volume(inventory(wa_media_volume_name="media"))["name"] == "media"
@@ -760,13 +755,13 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
 @pytest.fixture(autouse=True)
 def command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests confirm is given for one run."""
-    monkeypatch.setattr(desired, "extra_vars", lambda: {"wa_confirm_identity": {}})
+    monkeypatch.setattr(inventory, "extra_vars", lambda: {"wa_confirm_identity": {}})
 
 
 def test_a_confirmation_is_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     given = inventory(wa_confirm_identity={"version": "2.53.4"})
     assert desired.confirmed(given) == {"version": "2.53.4"}
-    monkeypatch.setattr(desired, "extra_vars", dict)
+    monkeypatch.setattr(inventory, "extra_vars", dict)
     assert desired.confirmed(inventory()) is None
     for ask in (desired.confirmed, desired.db_env, desired.media_volume, desired.identity_facts, desired.project):
         with pytest.raises(WaError, match="set in the inventory, where it would be a licence for ever"):

@@ -29,7 +29,7 @@ JSON = """On the command line give all of it as JSON: -e '{"wa_db_env_extra": {"
         ("wa_client_web_port", trust_as_template("{{ wa_shards + 9090 }}"), 9092, 9092),
         ("wa_db_env_name_prefix", OMIT, None, None),
         ("wa_db_env_name_prefix", "", "", ""),  # given as an empty string, not omitted
-        ("wa_db_env_exclusive", False, False, False),
+        ("wa_upgrade_dump", False, False, False),
         ("wa_db_env_extra", {"A": trust_as_template("{{ wa_shards }}"), "B": OMIT}, {"A": 2}, {"A": 2}),
         ("wa_confirm_identity", None, None, None),
     ],
@@ -135,10 +135,10 @@ def test_unknown_names_are_reported_in_order() -> None:
             ["value of wa_db_env_engine must be one of: MYSQL, PGSQL, got: ORACLE"],
         ),
         (
-            {"wa_client_restart": "soon", "wa_media_volume_on_drift": "x"},
+            {"wa_client_restart": "soon", "wa_db_env_engine": "x"},
             [
                 "value of wa_client_restart must be one of: now, window, report, got: soon",
-                "value of wa_media_volume_on_drift must be one of: fail, report, recreate, got: x",
+                "value of wa_db_env_engine must be one of: MYSQL, PGSQL, got: x",
             ],
         ),
         (
@@ -147,7 +147,7 @@ def test_unknown_names_are_reported_in_order() -> None:
                 "wa_log_cleanup_hour: 24; expected a number from 0 to 23, or what cron takes for several. Such as 3, or 2,14"
             ],
         ),
-        ({"wa_client_web_port": "9090", "wa_upgrade_max_messages": "7"}, []),
+        ({"wa_client_web_port": "9090", "wa_message_gc_max_messages": "7"}, []),
         (
             {"wa_upgrade_drain_timeout": "soon"},
             ["wa_upgrade_drain_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],

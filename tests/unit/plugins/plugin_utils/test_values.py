@@ -29,20 +29,17 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_client_skip": {True: "True is no list"},
     "wa_client_stop_grace_period": {-1: "no duration"},
     "wa_client_web_port": {65536: "no port"},
-    "wa_db_env_connect_timeout": {"soon": "no duration", None: "no duration"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
     "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
-    "wa_upgrade_max_messages": {-1: "at least 0", "many": "at least 0"},
+    "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
     "wa_media_volume_min_free": {"much": "no size"},
     "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
-        for name in ("drain", "dump", "health", "hook", "migration", "statement")
+        for name in ("drain", "dump", "hook", "migration")
     },
-    "wa_upgrade_min_free": {"much": "no size"},
-    "wa_upgrade_min_free_logs": {"": "no size"},
     "wa_upgrade_skip": {5: "no list"},
 }
 ACCEPTED: dict[str, list[t.Any]] = {
@@ -50,11 +47,10 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_core_port": ["6250"],
     "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart_window": ["22:00-04:30"],
-    "wa_db_env_connect_timeout": [5, "1m"],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_media_volume_min_free": [None, "", "5G", 0],
-    "wa_upgrade_max_messages": [0],
+    "wa_message_gc_max_messages": [0],
 }
 
 
@@ -86,7 +82,7 @@ def test_only_variables_with_a_rule_are_checked() -> None:
 
 def test_every_rule_has_a_variable_with_a_valid_default() -> None:
     known: set[str] = set()
-    for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume", "wa_upgrade"):
+    for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume", "wa_message_gc", "wa_upgrade"):
         known |= yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
             "options"
         ].keys()

@@ -102,6 +102,11 @@ def test_a_client_whose_compose_files_are_gone_gets_the_compose_file_of_the_role
     assert upgrade in text(adoption)
 
 
+def test_a_setting_without_an_option_of_its_own_is_an_extra_variable() -> None:
+    kept = variables(adopt({"h1": without_files(single(env={**ENV, "WA_DB_PERSISTENT": "0"}))}))
+    assert kept == {**PLAIN, "wa_db_env_extra": {"WA_DB_PERSISTENT": "0", "WA_CONFIG_ON_DB": ""}}
+
+
 def test_a_client_with_its_own_compose_files_gets_no_other() -> None:
     adoption = adopt({"h1": single(), "h2": without_files(single(env={**ENV, "WA_DB_NAME_PREFIX": "x_"}))})
     assert titles(adoption) == ["## The role's Compose file for h2"]

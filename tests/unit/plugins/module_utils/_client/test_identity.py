@@ -97,10 +97,6 @@ def record(**changed: str) -> dict[str, str]:
             },
             {},
         ),
-        (
-            {"db_env": {"name_prefix": None, "exclusive": True}, "file": {"name_prefix": "a_"}},
-            {"name_prefix": ("a_", "")},
-        ),
         ({"db_env": {"name_prefix": "x_"}}, {"name_prefix": ("a_", "x_")}),
         ({"db_env": {"name_prefix": ""}}, {"name_prefix": ("a_", "")}),
         ({"db_env": {"name_prefix": None}}, {"name_prefix": ("a_", "")}),

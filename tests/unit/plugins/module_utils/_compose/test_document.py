@@ -32,10 +32,6 @@ def client(**changes: t.Any) -> compose_document.Client:
         "log_max_size": "50m",
         "log_max_file": "7",
         "bind_address": {"web": "0.0.0.0", "core": "0.0.0.0"},
-        "healthcheck": {
-            "web": ["CMD-SHELL", "bash -c ': < /dev/tcp/127.0.0.1/443'"],
-            "core": ["CMD-SHELL", "nc -z 127.0.0.1 6253"],
-        },
         "migration": True,
     }
     return t.cast("compose_document.Client", {**made, **changes})
@@ -89,7 +85,6 @@ def test_the_digests_of_an_unchanged_inventory_are_constant(
             {"bind_address": {"web": "0.0.0.0", "core": "127.0.0.1"}},
             set(),
         ),  # a Coreapp of a single client publishes no port
-        ({"healthcheck": {**client()["healthcheck"], "core": ["NONE"]}}, {"wacore"}),
         ({"migration": False}, set()),
         ({"services": [{**SINGLE[0], "scale": 2}, SINGLE[1]]}, {"wacore"}),
         ({"deployment": {**DEPLOYMENT, "env_file": "/other.env"}}, {"wacore", "waweb"}),

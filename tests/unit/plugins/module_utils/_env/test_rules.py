@@ -191,17 +191,14 @@ def wanted(existing: dict[str, str] | None = None, **params: t.Any) -> dict[str,
 
 def test_options_that_are_not_given_change_nothing() -> None:
     assert wanted() == {}
-    assert wanted(hostname="db", persistent=True, connection_idle_timeout="180000") == {
+    assert wanted(hostname="db", connection_idle_timeout="180000") == {
         "WA_DB_HOSTNAME": "db",
-        "WA_DB_PERSISTENT": "1",
         "WA_DB_CONNECTION_IDLE_TIMEOUT": "180000",
     }
-    assert wanted(persistent="no", name_prefix="", ssl_ca="") == {
-        "WA_DB_PERSISTENT": "0",
+    assert wanted(name_prefix="", ssl_ca="") == {
         "WA_DB_NAME_PREFIX": None,
         "WA_DB_SSL_CA": None,
     }
-    assert wanted(persistent="") == {"WA_DB_PERSISTENT": None}
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_login_that_fails_between_two_rounds(client: Client) -> None:
 
 
 def test_a_refused_login_is_not_repeated(client: Client) -> None:
-    one, other, later = "Wrong-9999", "Wrong-8888", "and is tried again after a day"
+    one, other, later = "Wrong-9999", "Wrong-8888", "api-login-gc.json"  # which the cure names
     for password, message in ((one, "HTTP 401"), (one, later), (other, "HTTP 401")):
         assert message in client.run(api_password=password)["msg"]
     assert (client.web.logins, (client.folder / "api-login-gc.json").exists()) == (2, True)

@@ -194,8 +194,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the registry has answered",
         {"found": {**FOUND, "unanswered_images": {"reg/web:v2.53.4": "503"}}},
-        "h1: reg/web:v2.53.4: 503. The registry gave no clear answer whether it has the version, also after 4 retries "
-        "(wa_upgrade_pull_retries; a refused login is not retried). Run again when it answers; ",
+        "h1: reg/web:v2.53.4: 503. The registry gave no clear answer whether it has the version, also when asked "
+        "again (a refused login is not repeated). Run again when it answers; ",
     ),
     (
         "the images of the target are the builds that they are named after",
@@ -267,7 +267,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the messages table is below its limit, or message GC may be called",
         {**with_found(database=LARGE), **NO_GC, "skip": ["expiry"]},
         "waba: messages holds some 2400000 rows, the limit is 2000000, and an expired client refuses GC. The migration will take longer. Go on "
-        'with wa_upgrade_skip: ["expiry", "table_size"], or raise wa_upgrade_max_messages.',
+        'with wa_upgrade_skip: ["expiry", "table_size"], or raise wa_message_gc_max_messages.',
     ),
     (
         "the messages table is below its limit, or message GC may be called",
@@ -498,7 +498,7 @@ def test_a_check_is_not_made_without_those_before_it(changes: dict[str, t.Any], 
 
 
 def test_an_invalid_value_is_reported_once() -> None:
-    found = verdict(skip={"expiry": 1}, min_free="much", invalid=["wa_upgrade_min_free: 'much'"])
+    found = verdict(skip={"expiry": 1}, invalid=["wa_upgrade_drain_timeout: 'soon'"])
     assert len(found["failed"]) == 1
 
 
