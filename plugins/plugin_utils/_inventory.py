@@ -21,6 +21,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import trust_as_template
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 

@@ -14,7 +14,7 @@ from ansible.template import Templar
 from inventory_samples import PASSWORD, inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_guard
-from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as variables
 
 SEEN = {
     "identity": "a",
@@ -41,7 +41,7 @@ class Driver:
         self.extra: dict[str, t.Any] = {}
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         monkeypatch.setattr(wa_guard.display, "display", self.lines.append)
-        monkeypatch.setattr(inventory, "extra_vars", lambda: self.extra)
+        monkeypatch.setattr(variables, "extra_vars", lambda: self.extra)
 
     def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
         variables = inventory(**given).variables

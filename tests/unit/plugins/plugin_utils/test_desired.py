@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
-from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as variables
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
@@ -538,8 +538,8 @@ def test_where_a_host_has_no_coreapp_the_migration_is_made_from_a_master(host: s
         "c.example.com": {"wa_client_services": ["web"]},
     }
     ours = inventory(host, HOSTS, **SHARED, **OPERATORS)
-    for name, variables in placed.items():
-        ours.variables["hostvars"][name].update(variables)
+    for name, changed in placed.items():
+        ours.variables["hostvars"][name].update(changed)
     assert desired.compose(ours)["coreapp"] == expected
 
 
@@ -755,13 +755,13 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
 @pytest.fixture(autouse=True)
 def command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests confirm is given for one run."""
-    monkeypatch.setattr(inventory, "extra_vars", lambda: {"wa_confirm_identity": {}})
+    monkeypatch.setattr(variables, "extra_vars", lambda: {"wa_confirm_identity": {}})
 
 
 def test_a_confirmation_is_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     given = inventory(wa_confirm_identity={"version": "2.53.4"})
     assert desired.confirmed(given) == {"version": "2.53.4"}
-    monkeypatch.setattr(inventory, "extra_vars", dict)
+    monkeypatch.setattr(variables, "extra_vars", dict)
     assert desired.confirmed(inventory()) is None
     for ask in (desired.confirmed, desired.db_env, desired.media_volume, desired.identity_facts, desired.project):
         with pytest.raises(WaError, match="set in the inventory, where it would be a licence for ever"):

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from inventory_samples import inventory
 
-from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as variables
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
 
@@ -103,7 +103,7 @@ def test_what_the_first_comparison_has_read_counts_too() -> None:
 
 
 def test_unknown_content_is_confirmed_for_the_wanted_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "extra_vars", lambda: {"wa_confirm_identity": {}})
+    monkeypatch.setattr(variables, "extra_vars", lambda: {"wa_confirm_identity": {}})
     holding = {**OURS, "holds": True, "definitions": "d"}
     refusals, _notes = run().decide(holding, True)
     assert "neither a container nor a record" in refusals[0]
