@@ -151,14 +151,22 @@ class Lease:
         self._due = 0.0
 
     def renew(self) -> None:
-        """Renews the lease once a minute; for a loop to call. Raises WaError if another run has taken the lock over meanwhile."""
+        """Renews the lease once a minute; for a loop to call. Raises WaError if another run has taken the lock over meanwhile.
+
+        A full disk ends no work while the lease lasts.
+        """
         if self._file is None or time.monotonic() < self._due or not self._file.has_folder():
             return
         with self._file.exclusively():
             found = self._file.load()
             self._run_id = self._run_id or str((found or {}).get("run_id", ""))
             if self._run_id:
-                later = upgrade_journal.renew(upgrade_journal.own(found, self._run_id), time.time())
-                if later is not None:
-                    self._file.save(later)
+                lock = upgrade_journal.own(found, self._run_id)
+                later = upgrade_journal.renew(lock, time.time())
+                try:
+                    if later is not None:
+                        self._file.save(later)
+                except WaError:
+                    if float(lock["lease_until"]) <= time.time():
+                        raise
         self._due = time.monotonic() + upgrade_journal.RENEWAL

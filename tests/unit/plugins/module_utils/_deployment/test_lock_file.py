@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import stat
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
@@ -155,6 +158,25 @@ def test_a_lease_is_renewed_once_a_minute(
         lease.renew()
         seen.append((file.load() or {})["lease_until"])
     assert seen == [5300.0, 5300.0, 5360.0, 5500.0]
+
+
+@pytest.mark.parametrize(("at", "ends"), [(1250.0, False), (1301.0, True)])
+def test_a_full_disk_ends_no_work_while_the_lease_lasts(
+    file: JournalFile, monkeypatch: pytest.MonkeyPatch, at: float, ends: bool
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(lock_file, "time", types.SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    file.save({**CHANGE, "lease_until": 1300.0})
+    lease = Lease(file.path)
+    lease.renew()
+
+    def full(*_arguments: t.Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full)
+    now[0] = at
+    with pytest.raises(WaError, match="No space left") if ends else contextlib.nullcontext():
+        lease.renew()
 
 
 @pytest.mark.parametrize(("taken", "said"), [(True, "lock: taken over by the upgrade to"), (False, "lock: gone")])
