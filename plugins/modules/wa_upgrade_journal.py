@@ -183,7 +183,9 @@ def run(module: AnsibleModule, result: Result) -> None:
         else:
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
-                took_over = upgrade_journal.is_upgrade(found) and found["run_id"] != params["run_id"]
+                took_over = (
+                    found is not None and upgrade_journal.is_upgrade(found) and found["run_id"] != params["run_id"]
+                )
                 starts = params["operation"] == "migrate"
                 if starts:
                     upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
