@@ -19,10 +19,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import recreat
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
-from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     paths,
     topology,
@@ -106,6 +104,14 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
     return compose_messages.quoteless(message)
 
 
+# The next two load what they need: at the top of this file each process of every run would.
+def automatic_gc_skip_reason(*arguments: t.Any) -> str:
+    """See `_concern.automatic_gc.skip_reason`."""
+    from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
+
+    return automatic_gc.skip_reason(*arguments)
+
+
 def start_problem(
     read: t.Mapping[str, t.Any],
     project: str,
@@ -119,6 +125,8 @@ def start_problem(
     Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run. If the database need not be
     idle, its sessions count where they were read, but for those from where the `known` ones are. Those of `shared` origins never do.
     """
+    from ansible_collections.waba.onprem.plugins.module_utils._database import guard
+
     found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
     ours = [] if idle else [str(one["from"]) for one in known]
     used = upgrade_requirements.sessions(guard.unknown(found, bool(ours), ours, shared))
@@ -343,7 +351,7 @@ class FilterModule:
         return {
             "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
-            "automatic_gc_skip_reason": automatic_gc.skip_reason,
+            "automatic_gc_skip_reason": automatic_gc_skip_reason,
             "client_decision": client_project.decide,
             "client_members": client_members,
             "due_change": client_project.change_due,

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
+# The options with `no_log` of all concerns, by name: the controller does not load the concerns for them.
+SECRETS = frozenset(
+    {"driver_options", "login_password", "password", "extra_secrets", "api_password", "api_token", "api_key"}
+)
 
 
 def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -15,9 +18,8 @@ def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.An
     shown: dict[str, dict[str, t.Any]] = {}
     secrets: dict[str, dict[str, t.Any]] = {}
     for name, options in wanted.items():
-        hidden = {key for key, spec in comparison.SPECS[name].items() if spec.get("no_log")}
-        shown[name] = {key: value for key, value in options.items() if key not in hidden}
-        secrets[name] = {key: value for key, value in options.items() if key in hidden}
+        shown[name] = {key: value for key, value in options.items() if key not in SECRETS}
+        secrets[name] = {key: value for key, value in options.items() if key in SECRETS}
         files = options.get("files") or []
         if any("content" in one for one in files):
             shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]

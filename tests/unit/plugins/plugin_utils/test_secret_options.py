@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
+from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import SECRETS, split
+
+
+@pytest.mark.parametrize("concern", comparison.SPECS)
+def test_the_options_with_no_log_are_the_secrets(concern: str) -> None:
+    spec = comparison.SPECS[concern]
+    assert {name for name, one in spec.items() if one.get("no_log")} == SECRETS & {*spec}
 
 
 def test_options_with_no_log_and_the_content_of_files_are_secrets() -> None:
