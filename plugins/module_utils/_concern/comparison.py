@@ -179,9 +179,8 @@ class HostComparison:
         left = {reason for one in due for reason in one.restarts}
         gone = [reason for reason in self.restarted if reason not in left]
         for one in due:
-            gone += recurrence.name_recurring(
-                one, path, today
-            )  # or it would be restarted again after the day of the alarm
+            # The day of the alarm counts, or it would be restarted again on the next.
+            gone += recurrence.name_recurring(one, path, today)
         if gone and self.write:
             with contextlib.suppress(OSError):  # a host without the folder has no client
                 recurrence.note(path, gone, today)
