@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_the_module_and_the_script_select_the_same_containers(
     module = {"project": clients.project, "client_images": images}
     assert [one["name"] for one in ansible.module("wa_info", module)["containers"]] == ([name] if client else [])
     job = Job(tmp_path, clients.project)
-    done = job(*(["-i", " ".join(images.values())] if own else []))
+    done = job(*(["-i", json.dumps(images)] if own else []))
     # A stopped container is skipped. If no container is found, the job fails and reports it.
     assert (done.returncode, job.status["skipped"]) == (int(not client), int(client)), done.stderr
     assert ("no client container found" in done.stderr) is not client

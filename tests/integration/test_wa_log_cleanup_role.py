@@ -84,6 +84,7 @@ def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
         "run", "--detach", "--init", "--name", name, "--volume", f"{socket}:{socket}", host_image, "sleep", "infinity"
     )
     try:
+        docker("exec", name, "mkdir", "-p", "/etc/cron.d")  # of the package that the role wa_host installs
         yield Host(name, tmp_path)
     finally:
         docker("rm", "--force", "--volumes", name)

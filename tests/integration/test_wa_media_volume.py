@@ -378,9 +378,10 @@ def test_a_read_only_remount_is_reported(ansible: t.Any, clients: t.Any, mounts:
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(disk).items()))
     core = clients.add("wacore", volume=volume)
     clients.run(core, f"mkdir {MEDIA}/incoming {MEDIA}/outgoing")
-    assert not ansible.module(MODULE, options(clients, volume)).get("failed")
+    wanted = options(clients, volume, driver_options=bind(disk))
+    assert not ansible.module(MODULE, wanted).get("failed")
     commands.run("mount", "-o", "remount,ro", disk)
-    message = failure(ansible, options(clients, volume))
+    message = failure(ansible, wanted)
     assert "is on a read-only file system (also incoming, outgoing)" in message
 
 
@@ -428,10 +429,11 @@ def test_a_share_mounted_after_the_containers_started_is_detected(
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(share).items()))
     core = clients.add("wacore", volume=volume)
     mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=share)
-    message = failure(ansible, options(clients, volume, require_mountpoint=True))
+    wanted = options(clients, volume, driver_options=bind(share), require_mountpoint=True)
+    message = failure(ansible, wanted)
     assert f"{core}: what it writes does not arrive in {share}" in message
     docker("restart", core)
-    assert not ansible.module(MODULE, options(clients, volume, require_mountpoint=True)).get("failed")
+    assert not ansible.module(MODULE, wanted).get("failed")
 
 
 def test_a_volume_subpath_is_refused(ansible: t.Any, clients: t.Any) -> None:
@@ -462,7 +464,7 @@ def test_a_share_mounted_over_a_subdirectory_later_is_detected(ansible: t.Any, c
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(media).items()))
     core = clients.add("wacore", volume=volume)
     mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=media / "incoming")
-    message = failure(ansible, options(clients, volume))
+    message = failure(ansible, options(clients, volume, driver_options=bind(media)))
     assert f"{core}: what it writes does not arrive in {media}/incoming on the host" in message
 
 

@@ -23,6 +23,7 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_drift_info": {},
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
+    "wa_retire": {"operation": "plan"},
     "wa_upgrade_journal": {"operation": "read", "path": LOCK},
     "wa_webapp": {"operation": "reachable", "api_validate_certs": False},
 }
@@ -38,6 +39,17 @@ def test_a_reading_module_changes_nothing(site: Site, run: Module, name: str) ->
     assert site.snapshot() == before
 
 
+def test_wa_guard(site: Site, run: Module) -> None:
+    """The client of this site is another than the one that the inventory describes, over the same database."""
+    before = site.snapshot()
+    for check in (True, False):
+        result = run("wa_guard", check)
+        assert result["failed"]
+        assert "sessions of the client's user that are not this client's" in result["msg"]
+        assert not result["changed"]
+    assert site.snapshot() == before
+
+
 def test_wa_migration(site: Site, run: Module) -> None:
     """It has the lock until its run has lost the journal; then it ends without a migration."""
     site.lab.host(f"mkdir -p {PLACE}")
@@ -45,7 +57,6 @@ def test_wa_migration(site: Site, run: Module) -> None:
 
     def migrate(check: bool = False) -> tuple[t.Any, ...]:
         options = {
-            "deployment": "biz",
             "lock_file": LOCK,
             "container": "biz-dbupgrade-1",
             "argv": ["false"],
@@ -53,14 +64,15 @@ def test_wa_migration(site: Site, run: Module) -> None:
             "env_file": ENV_FILE,
         }
         result = run("wa_migration", check, **options)
+        assert "migration" in result, result
         return result.get("failed", False), result["changed"], result["migration"].get("state"), result.get("msg")
 
     before = site.snapshot()
-    assert migrate(check=True) == (False, False, "ready", None)
+    assert migrate(check=True) == (False, False, None, None)
     assert site.snapshot() == before
     # Not a thread: Ansible forks, and its worker would keep the pipes open that a thread is about to read to their end.
-    lock = f"""{ROOT}/tests/lab/lab sql --name {NAME} "SELECT IS_USED_LOCK('waba.onprem.migration')" """
-    remove = f"until {lock} | grep -qxE '[0-9]+'; do :; done; docker exec walab-{NAME}-{HOST} rm {LOCK}"
+    here = f"docker exec walab-{NAME}-{HOST}"
+    remove = f"until ! {here} flock --nonblock {PLACE}/.biz.lock.migration true; do :; done; {here} rm {LOCK}"
     with subprocess.Popen(["timeout", "60", "sh", "-c", remove]) as beside:
         assert migrate() == (False, False, "ready", None)
     assert beside.returncode == 0

@@ -197,7 +197,7 @@ class Adopted:
         self.docker = {"docker_host": operator.engine_host}
         survey = self._survey()
         self.plans: Variables = _Reader()._plans(survey, self.docker, {}) if compare else {}
-        survey["plans"] = self.plans
+        survey.update(plans=self.plans, docker="")
         adoption = inventory.build(
             {HOST: survey},
             {},
