@@ -83,9 +83,10 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
             if params["look"] or error.kind not in _AWAY
             else _server_away(engine, params["project"], values, error.kind)
         )
-        if not away and not params["look"] and error.kind == "unknown_host" and clients.running:
-            # The start puts it on its network again. The role wa_db_env refuses a wrong name where it is written.
-            away = "its name does not resolve in a container that runs, as one that is off its network"
+        if not away and not params["look"] and error.kind == "unknown_host":
+            # The start puts it on its network again.
+            off = [one["Name"].lstrip("/") for one in clients.records if not host_names.networks(one)]
+            away = f"its name does not resolve in {off[0]}, which is on no network" if off else ""
         if not away:
             raise
         # Nobody is connected to it, and Compose starts it with the client.

@@ -155,3 +155,26 @@ def test_a_server_of_the_project_that_is_stopped_has_no_sessions(
         return
     with pytest.raises(DatabaseError):
         read(host, hostname="db")
+
+
+@pytest.mark.parametrize(
+    ("kind", "on_network", "allowed"),
+    [
+        ("unknown_host", False, True),
+        ("unknown_host", True, False),
+        ("login", False, False),
+        ("unreachable", False, False),
+    ],
+)
+def test_only_a_container_on_no_network_is_started_without_an_answer(
+    host: ObservedHost, server: Server, kind: str, on_network: bool, allowed: bool
+) -> None:
+    """Its start puts it back on its network; a name that does not resolve on one is wrong."""
+    host.core["Networks"] = ["n1"] if on_network else []
+    host.web["Networks"] = ["n1"]
+    server.error = DatabaseError("database", "no", kind)
+    if allowed:
+        assert read(host)["unreadable"].endswith("wacore-1, which is on no network")
+        return
+    with pytest.raises(DatabaseError):
+        read(host)
