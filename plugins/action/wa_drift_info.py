@@ -59,9 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if "concerns" not in result:
             return result
         self._add_unmanaged(ours, result)
-        for text in inventory.unknown(
-            variables
-        ):  # without the host's name, so that equal warnings of many hosts are displayed once
+        # Without the host's name, so that equal warnings of many hosts are displayed once.
+        for text in inventory.unknown(variables):
             display.warning(text)
         if strict:
             return self._fail_on_drift(ours, result)

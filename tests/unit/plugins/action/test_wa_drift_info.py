@@ -12,6 +12,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
+from fake_connection import Connection
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_drift_info
@@ -25,20 +26,6 @@ GIVEN: dict[str, t.Any] = {
     "wa_client_compose_environment": {"API_TOKEN": SERVICE_KEY},
 }
 SYNCED = {name: {"state": "in_sync"} for name in (*desired.CONCERNS, "database")}
-
-
-class Connection:
-    """A connection with its options."""
-
-    def __init__(self, transport: str = "ssh", **options: str) -> None:
-        self.transport = transport
-        self.options = {"ssh_extra_args": "", "control_path_dir": "~/.ansible/cp", **options}
-
-    def get_option(self, name: str) -> str:
-        return self.options[name]
-
-    def set_option(self, name: str, value: str) -> None:
-        self.options[name] = value
 
 
 class Driver:

@@ -6,22 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from fake_connection import Connection
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _keep_alive as keep_alive
-
-
-class Connection:
-    """A connection with its options."""
-
-    def __init__(self, transport: str = "ssh", **options: str) -> None:
-        self.transport = transport
-        self.options = {"ssh_extra_args": "", "control_path_dir": "~/.ansible/cp", **options}
-
-    def get_option(self, name: str) -> str:
-        return self.options[name]
-
-    def set_option(self, name: str, value: str) -> None:
-        self.options[name] = value
 
 
 @pytest.mark.parametrize(
