@@ -93,8 +93,7 @@ options:
       - V(true) logs in when the client is about to connect with other values than now, which are engine, server, port, user,
         password, prefix and TLS; the file does not exist or holds others, or, with O(containers), a container that runs was
         created with others. A run that changes none of them does not ask the database.
-      - V(always) logs in at every run, and warns of a server version that the vendor does not support and of several
-        databases that look like the client's.
+      - V(always) logs in at every run.
       - V(false) skips the check.
       - The host connects to the address that the name has in the client's containers, by their own resolver, C(extra_hosts),
         links and networks, or to O(login_host). The files of O(ssl_ca), O(ssl_cert) and O(ssl_key) are read in the

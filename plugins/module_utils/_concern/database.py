@@ -54,7 +54,7 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     params = concern.params
     result = Result(concern, redactor)
     result.values.update(undeclared_keys=[])
-    check = login_check.LoginCheck(params, result.warn, lambda *_arguments: None, "No container was started", engine)
+    check = login_check.LoginCheck(params, result.warn, untouched="No container was started", engine=engine)
     clients = check.clients
     values = _values(concern, result, engine, clients)
     # The members of a cluster use one database together: only what its tables are is read, at the end of a run.
@@ -69,10 +69,10 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     def unknown(sessions: guard.Sessions, origin: str) -> guard.Sessions:
         return guard.unknown(sessions, running, [*ours, origin], params["shared_origins"]) if compared else []
 
-    def look(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], *_more: t.Any) -> None:
+    def look(config: Settings, env: t.Mapping[str, str]) -> None:
         prefix = env.get("WA_DB_NAME_PREFIX", "")
         wait = parse_duration("wait", params["wait"])
-        found.update(guard.read(config, prefix, params["databases"], unknown, wait, params.get("content", True)))
+        check.found.update(guard.read(config, prefix, params["databases"], unknown, wait, params.get("content", True)))
 
     check.check = look
     try:

@@ -43,7 +43,6 @@ _TLS_FILES = {
 }
 Values = t.Mapping[str, str]
 Warn = t.Callable[[str], None]
-Check = t.Callable[[Settings, Values, "dict[str, t.Any]", Warn, "Warn | None"], None]
 
 
 def variants(
@@ -203,22 +202,16 @@ class LoginCheck:
     """A login check with a module's options; `found` receives facts about the server."""
 
     def __init__(
-        self,
-        params: t.Mapping[str, t.Any],
-        warn: Warn,
-        check: Check | None = None,
-        untouched: str = _UNTOUCHED,
-        engine: Docker | None = None,
+        self, params: t.Mapping[str, t.Any], warn: Warn, untouched: str = _UNTOUCHED, engine: Docker | None = None
     ) -> None:
-        """`check` fills `found` in the client's session, by default with what `_database.check` finds.
-
-        `untouched` is part of the message where the login fails.
-        """
+        """`untouched` is part of the message where the login fails. A caller that reads something else replaces `check`."""
         self.params = dict(params, login_user=None, login_password=None)
-        self.thorough = params["check_connection"] == "always"
-        self.warn, self.check, self.untouched = warn, check, untouched
+        self.warn, self.untouched = warn, untouched
         self.clients = Clients(params, engine)
         self.found: dict[str, t.Any] = {}
+        self.check: t.Callable[[Settings, Values], None] = lambda config, values: database_check.check(
+            config, values, self.found, self.warn
+        )
 
     def __call__(self, values: Values) -> None:
         """Logs in with `values`, as the client will. Raises WaError with user, server, reason and solution."""
@@ -249,13 +242,9 @@ class LoginCheck:
                     raise
             time.sleep(0.5)  # a server reports this for a moment after its start
 
-    def _look(self, config: Settings, values: Values, doubt: Warn | None) -> None:
-        (self.check or database_check.check)(config, values, self.found, self.warn, doubt)
-
     def _check(self, config: Settings, values: Values) -> None:
-        doubt = self.warn if self.thorough else None
         try:
-            self._look(config, values, doubt)
+            self.check(config, values)
         except DatabaseError as error:
             if not config.plain or config.engine != database.MYSQL or error.kind not in ("login", "tls", "driver"):
                 raise
@@ -266,7 +255,7 @@ class LoginCheck:
         secure = replace(config, plain=False)
         if error.kind == "driver":  # only this host's driver is incomplete; the password is correct
             try:
-                self._look(secure, values, self.warn if self.thorough else None)
+                self.check(secure, values)
             except DatabaseError as other:
                 raise (error if other.kind == "driver" else other) from None
             return
