@@ -17,11 +17,11 @@ _CONDITIONS = {"none": "no", "any": "always"}  # of `deploy.restart_policy`
 
 
 def restart_policy(body: Mapping) -> tuple[str, int]:
-    """Returns the restart policy of a resolved service: its name, and how often it restarts after a failure (0: always)."""
+    """Returns the restart policy of a resolved service, empty if it declares none, and how often it restarts after a failure (0: always)."""
     policy = (body.get("deploy") or {}).get("restart_policy") or {}
     if policy.get("condition"):
         return _CONDITIONS.get(policy["condition"], policy["condition"]), int(policy.get("max_attempts") or 0)
-    name, _colon, attempts = str(body.get("restart") or "no").partition(":")
+    name, _colon, attempts = str(body.get("restart") or "").partition(":")
     return name, int(attempts or 0)
 
 

@@ -300,7 +300,7 @@ class Project:
     def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, t.Any]]:
         """Returns the kept containers of the client whose restart policy differs, with the desired one.
 
-        `docker update` changes it without a recreation.
+        `docker update` changes it without a recreation. A policy that no file declares was given by hand, and stays.
         """
         found = []
         for step in steps if self.recreate != compose_plan.NEVER else ():
@@ -310,7 +310,7 @@ class Project:
             if record is None or body is None or not (own or step.service in self.selected):
                 continue
             wanted, retries = alteration.restart_policy(body)
-            if wanted != alteration.actual_policy(record):
+            if wanted and wanted != alteration.actual_policy(record):
                 found.append({"name": step.container, "policy": wanted, "retries": retries})
         return found
 

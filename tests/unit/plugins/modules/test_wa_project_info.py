@@ -625,7 +625,8 @@ def test_an_unreachable_engine_fails(info: Run, tmp_path: Path) -> None:
     [
         ({"restart": "unless-stopped"}, {"restart": "unless-stopped"}, []),
         ({"restart": "always"}, {"restart": "unless-stopped"}, ["unless-stopped"]),
-        ({"restart": "always"}, {}, ["no"]),
+        ({"restart": "always"}, {"restart": "no"}, ["no"]),
+        ({"restart": "always"}, {}, []),  # given by hand to what a file declares nothing for
         ({"restart": "no"}, {"restart": None}, []),
         ({"restart": "always", "labels": {}}, {}, []),  # not created from the collection's file
         ({"restart": "always", "state": "exited"}, {"restart": "no"}, ["no"]),

@@ -49,8 +49,8 @@ def test_what_only_a_recreation_puts_right(
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({}, ("no", 0)),
-        ({"restart": None}, ("no", 0)),
+        ({}, ("", 0)),
+        ({"restart": None}, ("", 0)),
         ({"restart": "unless-stopped"}, ("unless-stopped", 0)),
         ({"restart": "on-failure:5"}, ("on-failure", 5)),
         ({"restart": "always", "deploy": {"restart_policy": {"condition": "none"}}}, ("no", 0)),

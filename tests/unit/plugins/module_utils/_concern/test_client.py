@@ -326,7 +326,7 @@ class Operators:
         self.file, self.env = self.folder / "docker-compose.yml", host.project / "compose.env"
         self.bodies: dict[str, dict[str, t.Any]] = {
             "wacore": {"image": "r/coreapp:v${WA_API_VERSION:-2.51.2}", "depends_on": ["db"]},
-            "waweb": {"image": "r/web:v${WA_API_VERSION:-2.51.2}"},
+            "waweb": {"image": "r/web:v${WA_API_VERSION:-2.51.2}", "restart": "no"},
             "db": {"image": "db:1"},
             "queue": {"image": "queue:1"},
         }
@@ -427,7 +427,8 @@ def test_a_missing_container_of_an_operators_files_is_reported(operators: Operat
 def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(
     operators: Operators, docker: Docker
 ) -> None:
-    operators.host.web["HostConfig"]["RestartPolicy"] = {"Name": "always"}
+    for one in (operators.host.web, operators.host.core):  # the files declare nothing for the Coreapp
+        one["HostConfig"]["RestartPolicy"] = {"Name": "always"}
     operators.host.core["HostConfig"]["NanoCpus"] = 500_000_000
     operators.db["HostConfig"] = {"RestartPolicy": {"Name": "always"}, "Memory": 1 << 26}
     assert operators.compare(docker) == Differences(
