@@ -37,10 +37,10 @@ options:
     default: local
   driver_options:
     description:
-      - Options of the driver, such as V(type), V(o) and V(device) for a share. Only the ones given are compared.
+      - Options of the driver, such as V(type), V(o) and V(device) for a share. Others on the volume are a difference; without this
+        option none are compared.
       - Values of passwords and credentials in them are hidden in everything that the module returns.
     type: dict
-    default: {}
   labels:
     description: Labels of the volume. Only the ones given are compared.
     type: dict

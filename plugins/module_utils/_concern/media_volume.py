@@ -35,7 +35,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "driver": {"type": "str", "default": "local"},
     # no_log keeps its secrets out of the system log; values that are not secret are shown again below
-    "driver_options": {"type": "dict", "default": {}, "no_log": True},
+    "driver_options": {"type": "dict", "no_log": True},
     "labels": {"type": "dict", "default": {}},
     "mount_path": {"type": "path", "default": MEDIA_FOLDER},
     "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
@@ -53,10 +53,11 @@ SPEC: dict[str, dict[str, t.Any]] = {
 def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
     """Returns the options for `MediaVolume`, and a result that redacts their secrets."""
     params = dict(module.params)
-    options = {str(name): str(value) for name, value in params["driver_options"].items()}
-    module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
-    module.params["driver_options"] = redact.mask_options(options)
-    params["driver_options"] = options
+    options = {str(name): str(value) for name, value in (params["driver_options"] or {}).items()}
+    module.no_log_values.difference_update(options.values())
+    if params["driver_options"] is not None:
+        module.params["driver_options"] = redact.mask_options(options)
+        params["driver_options"] = options
     params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
     params["mount_path"] = posixpath.normpath(params["mount_path"])
     params["min_free"] = parse_size("min_free", params["min_free"] or 0)
@@ -141,7 +142,7 @@ class MediaVolume:
             consumer = Consumer(
                 one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared
             )
-            folder = media_rules.folder_of(self.params["driver_options"])
+            folder = media_rules.folder_of(self.params["driver_options"] or {})
             media_rules.check_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
@@ -190,7 +191,7 @@ class MediaVolume:
             for one in self.containers
         ]
         there = {"media_volume": client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
-        folder = media_rules.folder_of(self.params["driver_options"])
+        folder = media_rules.folder_of(self.params["driver_options"] or {})
         confirmed = self.params["confirm_identity"]
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")

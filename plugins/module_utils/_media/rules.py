@@ -340,11 +340,14 @@ class Plan:
 def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) -> Plan:
     """Returns the plan from the module's options and Docker's inspection (None for no volume).
 
-    A recreated volume keeps options and labels that are not set. Raises WaError for options that the local driver refuses.
+    Without `driver_options` those of an existing volume are right. A recreated volume keeps labels that are not set. Raises WaError for
+    options that the local driver refuses.
     """
     name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
     check_volume_name(name)
     before = shape(actual) if actual else None
+    if options is None:
+        options = dict(actual.get("Options") or {}) if actual and actual["Driver"] == driver else {}
     if params["state"] == "absent":
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])
     after = {"name": name, "driver": driver, "driver_options": options, "labels": labels}
@@ -353,10 +356,8 @@ def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) ->
         return Plan(None, after, [], [f"create volume {name}"])
     made = Plan(before, before, drift(actual, driver, options, labels))
     if made.drift and params["on_drift"] == "recreate":
-        if actual["Driver"] == driver:
-            after["driver_options"] = {**(actual.get("Options") or {}), **options}
         after["labels"] = {**(actual.get("Labels") or {}), **labels}
-        check_options(driver, after["driver_options"])
+        check_options(driver, options)
         made.after, made.actions = after, [f"remove volume {name}", f"create volume {name}"]
     elif made.drift and params["on_drift"] == "fail":
         made.obstacle = WaError(

@@ -303,15 +303,28 @@ def test_an_invalid_volume_name_is_refused(name: str, state: str) -> None:
         rules.plan(params(name=name, state=state), None)
 
 
-def test_recreation_keeps_other_options_and_labels_of_the_same_driver() -> None:
+@pytest.mark.parametrize(
+    ("given", "driver", "drifts", "expected"),
+    [
+        (
+            {"type": "nfs", "o": "addr=b", "device": ":/a"},
+            "local",
+            True,
+            {"type": "nfs", "o": "addr=b", "device": ":/a"},
+        ),
+        ({}, "local", True, {}),
+        (None, "local", False, {"type": "nfs", "o": "addr=a", "device": ":/a"}),
+        (None, "other", True, {}),
+    ],
+)
+def test_a_recreated_volume_has_the_given_options_and_keeps_its_labels(
+    given: dict[str, str] | None, driver: str, drifts: bool, expected: dict[str, str]
+) -> None:
     there = record(options={"type": "nfs", "o": "addr=a", "device": ":/a"}, labels={"keep": "1"})
-    made = rules.plan(params(driver_options={"o": "addr=b"}, on_drift="recreate"), there)
+    made = rules.plan(params(driver_options=given, on_drift="recreate"), dict(there, Driver=driver))
     assert made.after
-    assert made.after["driver_options"] == {"type": "nfs", "o": "addr=b", "device": ":/a"}
-    assert made.after["labels"] == {"keep": "1"}
-    made = rules.plan(params(on_drift="recreate"), dict(there, Driver="other"))
-    assert made.after
-    assert made.after["driver_options"] == {}
+    assert (bool(made.drift), made.after["driver_options"], made.after["labels"]) == (drifts, expected, {"keep": "1"})
+    assert not rules.plan(params(driver_options=given), dict(there, Driver="local", Options=expected)).drift
 
 
 def test_the_diff_marks_a_changed_secret() -> None:
