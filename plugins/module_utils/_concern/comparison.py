@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import traceback
 import typing as t
@@ -50,6 +51,9 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "automatic_gc": automatic_gc.SPEC,
 }
 ENGINE_TIMEOUT = "15s"  # time-out of each Docker request: an engine that hangs must not delay other hosts
+# They wait for the database and for the client's API, so they are asked beside the others.
+_OF_DATABASE = ("database",)
+_OF_API = ("health", "automatic_gc")
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Desired = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -62,6 +66,7 @@ class Snapshot(Docker):
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         self._answers: dict[str, t.Any] = {}
+        self._one = threading.Lock()
         self._unreachable: Unreachable | None = None
         super().__init__(params)
 
@@ -69,16 +74,17 @@ class Snapshot(Docker):
         """Returns the result of `Docker.request`; GET requests are cached."""
         if method != "GET":
             return super().request(subject, method, path, *more, **options)
-        if self._unreachable:
-            raise self._unreachable
         key = f"{path} {more} {options}"
-        if key not in self._answers:
-            try:
-                self._answers[key] = super().request(subject, method, path, *more, **options)
-            except Unreachable as error:
-                self._unreachable = error
-                raise
-        return self._answers[key]
+        with self._one:
+            if self._unreachable:
+                raise self._unreachable
+            if key not in self._answers:
+                try:
+                    self._answers[key] = super().request(subject, method, path, *more, **options)
+                except Unreachable as error:
+                    self._unreachable = error
+                    raise
+            return self._answers[key]
 
 
 class ConcernModule:
@@ -142,28 +148,27 @@ class HostComparison:
             self.engine = Snapshot({**options, "docker_timeout": ENGINE_TIMEOUT}) if options else None
         except WaError as error:
             self.engine_error = str(error)
-        found = {}
-        for name, concern in concerns.items():
-            if isinstance(concern, Finding):
-                found[name] = concern
-                continue
-            try:
-                finding = getattr(self, f"_{name}")(concern)
-            except WaError as error:
-                finding = Finding(error=str(error))
-            except OSError as error:
-                finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
-            except _DEFECTS as error:  # other concerns are still reported; the error's text may contain a secret
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                finding = Finding(
-                    error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}."
-                )
-            finding.warnings += concern.warnings
-            found[name] = finding
+        found = {name: Finding(error=f"{name}: not compared") for name in concerns}
+
+        def find(names: t.Iterable[str]) -> None:
+            found.update(self._findings({name: concerns[name] for name in names if name in concerns}))
+
+        def ask_api() -> None:
+            find(_OF_API)
+            self.session.close()
+
+        beside = [
+            threading.Thread(target=find, args=(_OF_DATABASE,), daemon=True),
+            threading.Thread(target=ask_api, daemon=True),
+        ]
+        for thread in beside:
+            thread.start()
+        find([name for name in concerns if name not in (*_OF_DATABASE, *_OF_API)])
+        for thread in beside:
+            thread.join()
         if self.record:
             definitions = self.database.get("definitions", "")
             self.record = client_inspection.next_record(self.recorded, self.record, self.hashes, definitions)
-        self.session.close()
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -171,6 +176,30 @@ class HostComparison:
         if isinstance(client_module, ConcernModule) and client_module.params["restarts_file"]:
             self._compare_restarts(found, client_module.params["restarts_file"])
         return found
+
+    def _findings(self, concerns: t.Mapping[str, ConcernModule | Finding]) -> t.Iterator[tuple[str, Finding]]:
+        """Returns the finding of each concern, one after the other."""
+        for name, concern in concerns.items():
+            if isinstance(concern, Finding):
+                yield name, concern
+                continue
+            finding = self._observe(name, concern)
+            finding.warnings += concern.warnings
+            yield name, finding
+
+    def _observe(self, name: str, concern: ConcernModule) -> Finding:
+        """Returns the finding of one concern; an error is one, too."""
+        try:
+            return t.cast("Finding", getattr(self, f"_{name}")(concern))
+        except WaError as error:
+            return Finding(error=str(error))
+        except OSError as error:
+            return Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
+        except _DEFECTS as error:  # other concerns are still reported; the error's text may contain a secret
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return Finding(
+                error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}."
+            )
 
     def _compare_restarts(self, found: t.Mapping[str, Finding], path: str) -> None:
         """Names restarts that keep coming back, and records those of this run."""

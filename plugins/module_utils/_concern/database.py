@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, machine
@@ -160,5 +159,7 @@ def observe(concern: t.Any, engine: Docker, redactor: Redactor) -> tuple[Finding
     if found.get("unreadable"):
         finding.warnings.append(f"who uses the client's database is not known: {found['unreadable']}")
     if found.get("unknown"):
+        from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
+
         finding.alarms.append(start_guard.sessions_line(found["unknown"]))
     return finding, found

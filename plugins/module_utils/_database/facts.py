@@ -142,11 +142,6 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
     }
 
 
-def sessions(session: Session) -> list[dict[str, t.Any]]:
-    """Returns the other sessions of the client's user: `id`, `from` (origin), `database`, `seconds` in its `state`."""
-    return _mysql_sessions(session) if session.engine == connection.MYSQL else _pgsql_sessions(session)
-
-
 # MySQL and MariaDB
 
 
@@ -154,7 +149,7 @@ def _mysql(config: Settings, names: list[str], enough: float, sizes: bool) -> di
     with connection.connect(config, limited=False) as session:
         limits = _mysql_limits(session, enough)
         connection.limit(session)
-        facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
+        facts = {**_common(session, names), **limits, **_by_owner(processlist.sessions(session), names)}
         if sizes:
             if facts["product"] == "MySQL" and session.version().numbers >= (8,):
                 session.rows("SET SESSION information_schema_stats_expiry = 0")
@@ -170,30 +165,6 @@ def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
     account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
     # An account's limit takes precedence over the server's.
     return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
-
-
-def mysql_origin(host: str) -> str:
-    """Returns an entry of the process list's column `host` without its port: an address, or a host name."""
-    return host.rpartition(":")[0] or host
-
-
-def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
-    rows = processlist.rows(
-        session,
-        "id, host, db, time, command, state",
-        "user = %s AND id <> CONNECTION_ID() ORDER BY id",
-        (session.settings.user,),
-    )
-    return [
-        {
-            "id": int(number),
-            "from": mysql_origin(host),
-            "database": database,
-            "seconds": int(seconds or 0),
-            "state": f"{command}: {state}" if state else str(command),
-        }
-        for number, host, database, seconds, command, state in rows
-    ]
 
 
 def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, int]]:
@@ -226,7 +197,7 @@ def _mysql_free(session: Session) -> int | None:
 
 def _pgsql(config: Settings, names: list[str], enough: float, sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config) as session:
-        facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
+        facts = {**_common(session, names), **_by_owner(processlist.sessions(session), names)}
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
@@ -263,25 +234,6 @@ def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tu
                 where = " IN DATABASE " + quote(connection.PGSQL, database).replace("%%", "%")
             cures.append(f"ALTER ROLE {role}{where} SET {name} = '{enough:.0f}s';")
     return {str(name): float(seconds) for name, seconds, _source in rows}, cures
-
-
-def _pgsql_sessions(session: Session) -> list[dict[str, t.Any]]:
-    rows = session.rows(
-        "SELECT pid, coalesce(host(client_addr), 'local'), datname,"
-        " extract(epoch FROM clock_timestamp() - coalesce(state_change, backend_start))::bigint, state"
-        " FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend' ORDER BY pid"
-    )
-    return [
-        {
-            "id": int(pid),
-            "from": str(address),
-            "database": str(name),
-            "seconds": int(seconds or 0),
-            "state": state or "",
-        }
-        for pid, address, name, seconds, state in rows
-    ]
 
 
 def _pgsql_tables(session: Session, database: str) -> list[tuple[str, str, int]]:

@@ -15,7 +15,7 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection, facts, ownership, processlist
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, processlist
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, Settings
 
 _POLL_INTERVAL = 0.2  # seconds between two reads of the sessions
@@ -94,7 +94,9 @@ def read(
     with connection.connect(config) as session:
         found: dict[str, t.Any] = {**server(session), "unreadable": "", "unknown": []}
         try:
-            if content or rule(facts.sessions(session), found["origin"]):
+            if content or rule(processlist.sessions(session), found["origin"]):
+                from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
+
                 holders, names, lasting = ownership.certain(session, prefix, wanted)
                 found["unknown"] = _remaining(session, names, lambda those: rule(those, found["origin"]), wait)
                 if content:
@@ -111,7 +113,7 @@ def _remaining(
 ) -> list[Found]:
     end = time.monotonic() + wait
     while True:
-        found = rule([one for one in facts.sessions(session) if one["database"] in names])
+        found = rule([one for one in processlist.sessions(session) if one["database"] in names])
         if not found or time.monotonic() >= end:
             return list(found)
         time.sleep(_POLL_INTERVAL)
@@ -147,7 +149,7 @@ def _mysql_server(session: Session) -> dict[str, t.Any]:
         "identity": cluster or " ".join(variables[name] for name in sorted(variables)),
         "started": int(session.value("SELECT UNIX_TIMESTAMP()")) - int(status.get("uptime", 0)),
         "cluster": bool(cluster),
-        "origin": facts.mysql_origin(str(rows[0][0])) if rows else "",
+        "origin": processlist.mysql_origin(str(rows[0][0])) if rows else "",
     }
 
 

@@ -18,7 +18,6 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import check as database_check
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import network_error
@@ -209,9 +208,13 @@ class LoginCheck:
         self.warn, self.untouched = warn, untouched
         self.clients = Clients(params, engine)
         self.found: dict[str, t.Any] = {}
-        self.check: t.Callable[[Settings, Values], None] = lambda config, values: database_check.check(
-            config, values, self.found, self.warn
-        )
+        self.check: t.Callable[[Settings, Values], None] = self._check_server
+
+    def _check_server(self, config: Settings, values: Values) -> None:
+        # A look at a host without changes reads something else, and is faster without it.
+        from ansible_collections.waba.onprem.plugins.module_utils._database import check
+
+        check.check(config, values, self.found, self.warn)
 
     def __call__(self, values: Values) -> None:
         """Logs in with `values`, as the client will. Raises WaError with user, server, reason and solution."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import typing as t
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -92,6 +93,42 @@ def test_a_defect_in_one_concern_hides_no_other_and_shows_no_value(
     found = comparison.HostComparison(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
     assert re.fullmatch(r"host: KeyError in test_comparison[.]py:\d+[.]", found["host"].error)
     assert found["log_cleanup"] == Finding(changes=["a"])
+
+
+@pytest.mark.parametrize("name", ["database", "health"])
+def test_what_waits_for_the_client_is_asked_beside_the_rest(
+    module: Module, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked = threading.Event()
+
+    def ask(_self: object, _concern: object) -> Finding:
+        asked.set()
+        return Finding()
+
+    def look(_self: object, _concern: object) -> Finding:
+        return Finding(changes=[] if asked.wait(10) else ["nobody asked"])
+
+    monkeypatch.setattr(comparison.HostComparison, f"_{name}", ask)
+    monkeypatch.setattr(comparison.HostComparison, "_host", look)
+    monkeypatch.setattr(
+        comparison.HostComparison, "_validate", lambda self, *_options: comparison.ConcernModule(module, {})
+    )
+    found = comparison.HostComparison(module, probe=False, write=False).run({"host": {}, name: {}})
+    assert {one: finding.shown("now")["state"] for one, finding in found.items()} == {
+        "host": "in_sync",
+        name: "in_sync",
+    }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("name", ["database", "health", "automatic_gc"])
+def test_what_ends_its_thread_is_not_in_sync(module: Module, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(comparison.HostComparison, f"_{name}", failing(MemoryError()))
+    monkeypatch.setattr(
+        comparison.HostComparison, "_validate", lambda self, *_options: comparison.ConcernModule(module, {})
+    )
+    found = comparison.HostComparison(module, probe=False, write=False).run({name: {}})
+    assert found[name].error == f"{name}: not compared"
 
 
 def test_fail_json_ends_the_concern_only() -> None:
