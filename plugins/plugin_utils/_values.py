@@ -67,10 +67,8 @@ RULES: dict[str, Rule] = {
     "wa_media_volume_min_free": _optional(units.parse_size),
     "wa_media_volume_mount_path": paths.normalise,
     "wa_message_gc_max_messages": _count,
-    "wa_upgrade_drain_timeout": units.whole_seconds,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,
-    "wa_upgrade_migration_timeout": units.whole_seconds,
     "wa_upgrade_skip": _text_list,
 }
 

@@ -149,8 +149,8 @@ def test_unknown_names_are_reported_in_order() -> None:
         ),
         ({"wa_client_web_port": "9090", "wa_message_gc_max_messages": "7"}, []),
         (
-            {"wa_upgrade_drain_timeout": "soon"},
-            ["wa_upgrade_drain_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],
+            {"wa_upgrade_hook_timeout": "soon"},
+            ["wa_upgrade_hook_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],
         ),
         ({"wa_client_restart": trust_as_template("{{ 'win' ~ 'dow' }}")}, []),
     ],
