@@ -142,7 +142,6 @@ def identity_facts(inventory: Inventory) -> State:
     return {
         **identity(inventory),
         "confirmed": confirmed(inventory),
-        "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
 
@@ -206,10 +205,7 @@ def database_users(inventory: Inventory) -> State:
     )
 
 
-_MEDIA_VOLUME = (
-    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_mount_path"),
-    *("wa_media_volume_min_free", "wa_media_volume_require_mountpoint"),
-)
+_MEDIA_VOLUME = ("wa_media_volume_driver", "wa_media_volume_driver_options")
 
 
 def media_volume(inventory: Inventory) -> State:
@@ -281,10 +277,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         "engine": engine,
         "services": services(inventory),
         "media_volume": media_volume_name(inventory),
-        "media_path": inventory["wa_media_volume_mount_path"],
-        "stop_seconds": units.whole_seconds("wa_client_stop_grace_period", inventory["wa_client_stop_grace_period"]),
         "log_max_size": str(inventory["wa_client_log_max_size"]),
-        "log_max_file": str(inventory["wa_client_log_max_file"]),
         "bind_address": {
             "web": inventory["wa_client_web_bind_address"],
             "core": inventory["wa_client_core_bind_address"],
@@ -386,7 +379,6 @@ def project(inventory: Inventory) -> State:
             "confirm_identity": confirmed(inventory),
             "skip_mounts": "mounts" in skipped(inventory),
             "media_folder": found["media_folder"] or None,
-            "media_path": inventory["wa_media_volume_mount_path"],
         }
     )
 
@@ -518,10 +510,7 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     """Returns the options of the script that differ from its defaults, so that the cron line stays short."""
     place = deployment(inventory)
     found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
-    seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
     metrics = inventory["wa_log_cleanup_metrics_file"]
-    if seconds != 300:
-        found["-t"] = f"{seconds}s"
     if metrics:
         found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
     if inventory.given("wa_images") is not None:

@@ -47,8 +47,6 @@ RICH: dict[str, t.Any] = {
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
     "wa_db_login_port": 3308,
-    "wa_media_volume_min_free": "5G",
-    "wa_media_volume_require_mountpoint": True,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
@@ -108,7 +106,6 @@ def test_the_media_volume() -> None:
         "name": "wa-support_whatsappMedia",
         "driver": "local",
         "driver_options": {},
-        "mount_path": "/usr/local/wamedia",
         "project": "wa-support",
     }
     assert desired.media_volume(inventory(wa_media_volume_name="media"))["name"] == "media"
@@ -177,7 +174,6 @@ def test_the_facts_by_which_a_client_is_recognised() -> None:
     assert desired.identity_facts(inventory()) == {
         **desired.identity(inventory()),
         "confirmed": None,
-        "mount_path": "/usr/local/wamedia",
         "folder": "",
     }
     given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}}
@@ -336,8 +332,6 @@ def test_the_log_cleanup() -> None:
 @pytest.mark.parametrize(
     ("given", "options"),
     [
-        ({"wa_log_cleanup_timeout": "5m"}, {}),
-        ({"wa_log_cleanup_timeout": 600}, {"-t": "600s"}),
         ({"wa_log_cleanup_metrics_file": "/var//m.prom"}, {"-m": "/var/m.prom"}),
         ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": '{"coreapp":"m/core","web":"m/web"}'}),
         ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
