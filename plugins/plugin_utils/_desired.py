@@ -160,9 +160,7 @@ def folder(path: str, user: str | None) -> State:
 
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
-    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_ssl_ca"),
-    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_extra_secrets", "wa_db_env_check_connection"),
-    "wa_db_env_mode",
+    *("wa_db_env_name_prefix", "wa_db_env_extra_secrets", "wa_db_env_mode"),
 )
 _LOGIN = (
     *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
@@ -563,7 +561,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         if inventory.given("wa_message_gc_automatic") is not None:
             found["automatic_gc"] = automatic_gc(inventory)
     single = (inventory.given("wa_topology") or "single") == "single"
-    if place["is_leader"] and str(found["db_env"]["check_connection"]).lower() not in ("false", "no"):
+    if place["is_leader"]:
         found["database"] = {**database_users(inventory), "look": True, "cluster": not single}
     script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
     script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
