@@ -145,7 +145,7 @@ def rendered(text: str, content: str, begin: str = BEGIN, end: str = END) -> str
 def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
-    tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
+    tables = {role / "README.md": table(role) for role in roles if options(role)} | {ALL: all_variables(roles)}
     tables[ROOT / "docs" / "what-is-where.md"] = what_is_where()
     tables[ROOT / "tests" / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
