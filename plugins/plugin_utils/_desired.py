@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import random
 import shlex
 import time
 import typing as t
@@ -492,7 +493,7 @@ def log_cleanup(inventory: Inventory) -> State:
 def cron_text(inventory: Inventory) -> str:
     """The cron file of the nightly log cleanup."""
     place = deployment(inventory)
-    minute = units.clock_field("wa_log_cleanup_minute", inventory["wa_log_cleanup_minute"], 59)
+    minute = random.Random(inventory.host).randrange(60)  # its own, so that a fleet does not start at once
     hour = units.clock_field("wa_log_cleanup_hour", inventory["wa_log_cleanup_hour"], 23)
     arguments = [
         host_objects.LOG_SCRIPT,

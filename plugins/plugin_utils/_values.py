@@ -40,10 +40,6 @@ def _hour(name: str, value: t.Any) -> str:
     return units.clock_field(name, value, 23)
 
 
-def _minute(name: str, value: t.Any) -> str:
-    return units.clock_field(name, value, 59)
-
-
 def _optional(rule: Rule) -> Rule:
     """Returns `rule` for a variable that may be empty or unset."""
     return lambda name, value: None if value is None or value == "" else rule(name, value)
@@ -60,7 +56,6 @@ RULES: dict[str, Rule] = {
     "wa_client_web_port": units.parse_port,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
-    "wa_log_cleanup_minute": _minute,
     "wa_message_gc_max_messages": _count,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,

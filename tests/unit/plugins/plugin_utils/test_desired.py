@@ -308,14 +308,14 @@ def test_the_address_of_the_api(host: str, given: dict[str, t.Any], api_host: st
 
 
 def test_the_log_cleanup() -> None:
-    found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
+    found = desired.log_cleanup(inventory())
     script, cron = found["files"]
     assert (script["path"], script["mode"], script["owner"]) == ("/usr/local/sbin/wa-log-cleanup", "0755", "root")
     assert script["content"] == job_script.script()
     assert cron == {
         "path": "/etc/cron.d/wa-support-log-cleanup",
         "content": "#Ansible: waba.onprem log cleanup of wa-support\n"
-        "7 3 * * * root /usr/local/sbin/wa-log-cleanup -l /var/lib/waba/support.lock -p wa-support "
+        "27 3 * * * root /usr/local/sbin/wa-log-cleanup -l /var/lib/waba/support.lock -p wa-support "
         "-s /var/lib/waba/log-cleanup-support.json\n",
         "mode": "0644",
         "owner": "root",
@@ -342,10 +342,15 @@ def test_only_options_that_differ_from_the_scripts_defaults_are_written(
     assert {key: value for key, value in found.items() if key not in ("-p", "-s", "-l")} == options
 
 
+def test_each_host_has_a_minute_of_its_own_at_every_run() -> None:
+    minutes = [desired.cron_text(inventory(name)).splitlines()[1].split()[0] for name in ("a", "b", "c", "a")]
+    assert minutes == ["17", "46", "31", "17"]
+
+
 def test_special_characters_of_cron_and_shell_are_quoted() -> None:
-    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
+    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_hour="1,2"))
     assert " -m '/opt/a b/\\%m' " in line
-    assert line.splitlines()[1].startswith("1,2 3 * * * root ")
+    assert line.splitlines()[1].startswith("27 1,2 * * * root ")
     with pytest.raises(WaError) as error:
         desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
     assert str(error.value).startswith("wa_log_cleanup_hour: ")

@@ -39,12 +39,6 @@ def test_given_values_and_defaults(name: str, value: t.Any, given: t.Any, used: 
     assert (ours.given(name), ours.get(name)) == (given, used)
 
 
-def test_a_templated_default_differs_between_hosts() -> None:
-    minutes = {name: inventory(name)["wa_log_cleanup_minute"] for name in ("a", "b", "c", "d")}
-    assert len({*minutes.values()}) > 1
-    assert minutes == {name: inventory(name)["wa_log_cleanup_minute"] for name in minutes}
-
-
 def test_a_variable_without_default_and_value_is_missing() -> None:
     with pytest.raises(KeyError):
         inventory()["wa_db_env_name_prefix"]

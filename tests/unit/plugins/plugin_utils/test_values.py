@@ -29,7 +29,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_client_web_port": {65536: "no port"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
-    "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
@@ -63,14 +62,14 @@ def test_an_accepted_value_is_not_refused(name: str) -> None:
 
 
 def test_all_wrong_values_are_reported_together() -> None:
-    messages = values.refusals({"wa_log_cleanup_minute": 60, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
-    assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_log_cleanup_minute"]
+    messages = values.refusals({"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
+    assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_message_gc_max_messages"]
 
 
 def test_only_variables_with_a_rule_are_checked() -> None:
-    assert values.checked(["wa_version", "wa_log_cleanup_minute", "wa_log_cleanup_hour"]) == [
+    assert values.checked(["wa_version", "wa_message_gc_max_messages", "wa_log_cleanup_hour"]) == [
         "wa_log_cleanup_hour",
-        "wa_log_cleanup_minute",
+        "wa_message_gc_max_messages",
     ]
 
 
