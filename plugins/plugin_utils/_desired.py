@@ -163,7 +163,7 @@ _DB_ENV = (
     *("wa_db_env_name_prefix", "wa_db_env_extra_secrets", "wa_db_env_mode"),
 )
 _LOGIN = (
-    *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
+    *("wa_db_login_host", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
     "wa_db_login_client_key",
 )
 
@@ -630,7 +630,6 @@ def api(inventory: Inventory) -> State:
     return _present(
         {
             "api_url": topology.local_api_url(*published) if url is None else url,
-            "api_username": inventory.given("wa_api_username"),
             "api_key": inventory.given("wa_api_key"),
             "api_password": inventory.given("wa_api_password"),
             "api_ca_path": ca_path,

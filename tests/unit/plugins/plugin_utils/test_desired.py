@@ -45,7 +45,6 @@ RICH: dict[str, t.Any] = {
     "wa_db_env_name_prefix": "x_",
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
-    "wa_db_login_port": 3308,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
