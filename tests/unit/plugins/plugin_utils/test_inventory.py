@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.template import trust_as_template
 from inventory_samples import PASSWORD, inventory
 
@@ -73,6 +74,13 @@ def test_shared_variables_are_documented() -> None:
     assert documented() | playbooks == {*collection_inventory.SHARED}
     guide = (ROOT / "docs" / "guides" / "adopt.md").read_text(encoding="utf-8")
     assert [name for name in sorted(playbooks) if name not in guide] == []
+
+
+def test_every_variable_has_one_valid_example() -> None:
+    parts = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+    examples = {name: value for part in parts.values() for name, value in part.items()}
+    assert sorted(name for part in parts.values() for name in part) == sorted(collection_inventory.known())
+    assert collection_inventory.refusals(inventory(**examples)) == []
 
 
 def test_every_default_belongs_to_a_documented_variable() -> None:
