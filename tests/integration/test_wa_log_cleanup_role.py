@@ -94,7 +94,7 @@ def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
 def test_cron_runs_the_job(host: Host, clients: t.Any) -> None:
     """Check, run, run. Then cron cleans a container that was created after the role ran, and syslog has an entry."""
     names = {"support": {"wa_project": clients.project}}
-    often = {"wa_log_cleanup_hour": "*"}
+    often: dict[str, t.Any] = {"wa_log_cleanup_hour": "*"}
     assert host.role(names, check=True, **often)["support"]["changed"] == 1
     assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
     assert host.role(names, **often)["support"]["changed"] == 1
