@@ -171,4 +171,4 @@ def test_check_mode_on_an_empty_host_reports_the_job(host: Host) -> None:
     assert host.role({"one": {}}, check=True, wa_host_ready=False)["one"]["changed"] == 0
     tasks = host.tasks("one")
     assert len(tasks) == 1
-    assert "log cleanup of wa-one would be set up, every day at 03:" in next(iter(tasks.values()))["msg"]
+    assert "log cleanup of wa-one would be set up" in next(iter(tasks.values()))["msg"]
