@@ -21,6 +21,9 @@ from ansible.plugins.loader import init_plugin_loader
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
+EXAMPLES = ROOT / "docs" / "variables.yml"
+# Its parts, by who sets the variables.
+SET_BY = {"inventory": "you", "command_line": "you, on the command line", "adopt": "`adopt.yml`"}
 BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
 CHECKS_BEGIN, CHECKS_END = "<!-- checks: script/docs -->", "<!-- end of checks -->"
 RULES_BEGIN, RULES_END = "<!-- rules: script/docs -->", "<!-- end of rules -->"
@@ -67,12 +70,16 @@ def table(role: pathlib.Path) -> str:
 
 
 def all_variables(roles: list[pathlib.Path]) -> str:
-    """The table of all variables, sorted by what follows the role's name, so that the same things stand together."""
-    named = sorted(
-        (name.removeprefix(f"{role.name}_"), name, option) for role in roles for name, option in options(role).items()
-    )
-    head = ["| Variable | Type | Default |", "|---|---|---|"]
-    return "\n".join(head + [row(name, option).rsplit(" | ", 1)[0] + " |" for _suffix, name, option in named])
+    """The table of all variables by who sets them, then by what follows the role's name, so that the same things stand together."""
+    named = {name: (role.name, one) for role in roles for name, one in options(role).items()}
+    lines = ["| Variable | Set by | Type | Default | Example |", "|---|---|---|---|---|"]
+    for part, examples in yaml.safe_load(EXAMPLES.read_text()).items():
+        for name in sorted(examples, key=lambda name: name.removeprefix(f"{named.get(name, ('wa', {}))[0]}_")):
+            # What roles share is described in a table of its own.
+            _name, kind, default = row(name, named[name][1]).split(" | ")[:3] if name in named else ("", "", "above")
+            example = json.dumps(examples[name], ensure_ascii=False).replace("|", "\\|")
+            lines.append(f"| `{name}` | {SET_BY[part]} | {kind} | {default} | `{example}` |")
+    return "\n".join(lines)
 
 
 def marks(cell: dict[str, t.Any]) -> str:
@@ -145,7 +152,7 @@ def rendered(text: str, content: str, begin: str = BEGIN, end: str = END) -> str
 def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
-    tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
+    tables = {role / "README.md": table(role) for role in roles if options(role)} | {ALL: all_variables(roles)}
     tables[ROOT / "docs" / "what-is-where.md"] = what_is_where()
     tables[ROOT / "tests" / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():

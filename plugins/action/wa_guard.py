@@ -37,9 +37,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             run = start_guard.Run(ours)
             if args["purpose"] == "others" and not run.needs_look:
                 return {"changed": False, "database": {}}
-            if str(ours["wa_db_env_check_connection"]).lower() in ("false", "no"):
-                self._note(ours, "who uses the client's database is not known: wa_db_env_check_connection is false")
-                return {"changed": False, "database": {}}
             return self._guard(run, args, variables)
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {error}"}

@@ -58,10 +58,6 @@ options:
     description: Whether containers that another Compose file made may lose mounts that the role's file does not have.
     type: bool
     default: false
-  media_path:
-    description: Where media are mounted in a container.
-    type: path
-    default: /usr/local/wamedia
   media_folder:
     description: The directory that the media volume binds; a container that mounts it directly has the same media.
     type: path

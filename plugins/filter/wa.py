@@ -366,7 +366,6 @@ class FilterModule:
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
-            "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,

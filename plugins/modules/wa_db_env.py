@@ -50,23 +50,13 @@ options:
   name_prefix:
     description: What stands in front of every database's name, a text, without a separator, E(WA_DB_NAME_PREFIX).
     type: raw
-  connection_idle_timeout:
-    description:
-      - Milliseconds after which the Coreapp closes an idle connection, E(WA_DB_CONNECTION_IDLE_TIMEOUT); MySQL only.
-      - Below 1000 is an error, what looks like seconds or is above 28800000 (8 hours) a warning.
-    type: str
-  ssl_ca:
-    description: Certificate authority of the server, a path inside the containers, E(WA_DB_SSL_CA).
-    type: str
-  ssl_cert:
-    description: Client certificate, a path inside the containers, E(WA_DB_SSL_CERT).
-    type: str
-  ssl_key:
-    description: Key of O(ssl_cert), a path inside the containers, E(WA_DB_SSL_KEY).
-    type: str
   extra:
     description:
       - Further variables, such as E(WA_CONFIG_ON_DB). Values are texts; quote numbers and booleans.
+      - E(WA_DB_SSL_CA) is the authority of the server's certificate, E(WA_DB_SSL_CERT) and E(WA_DB_SSL_KEY) are the client's certificate
+        and its key, all of them paths inside the containers.
+      - E(WA_DB_CONNECTION_IDLE_TIMEOUT) is in milliseconds and for MySQL only. Below 1000 is an error, what looks like seconds or is above
+        28800000 (8 hours) a warning.
       - An empty text removes the variable. E(WA_DB_UPGRADE) is refused.
     type: dict
     default: {}
@@ -96,9 +86,9 @@ options:
       - V(always) logs in at every run.
       - V(false) skips the check.
       - The host connects to the address that the name has in the client's containers, by their own resolver, C(extra_hosts),
-        links and networks, or to O(login_host). The files of O(ssl_ca), O(ssl_cert) and O(ssl_key) are read in the
-        containers, unless O(login_ca_cert), O(login_client_cert) and O(login_client_key) name them on the host. Without
-        O(ssl_ca) and O(ssl_cert) a MySQL client speaks no TLS, and so does the check.
+        links and networks, or to O(login_host). The files of E(WA_DB_SSL_CA), E(WA_DB_SSL_CERT) and E(WA_DB_SSL_KEY) are read
+        in the containers, unless O(login_ca_cert), O(login_client_cert) and O(login_client_key) name them on the host. Without
+        E(WA_DB_SSL_CA) and E(WA_DB_SSL_CERT) a MySQL client speaks no TLS, and so does the check.
       - A name that leads to the database only when the containers have been created (a service of their own Compose file),
         cannot be proven before; V(false) is for that first run.
     type: str

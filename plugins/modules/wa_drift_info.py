@@ -147,7 +147,7 @@ requirements:
           C(python_mysql), C(python_postgresql), C(cron).
       type: dict
     install:
-      description: The packages to install for what is missing, those of C(wa_host_packages) first.
+      description: The packages to install for what is missing.
       type: list
       elements: str
     without_package:

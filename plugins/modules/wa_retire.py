@@ -29,6 +29,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import retirement
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
@@ -50,12 +51,11 @@ def main() -> None:
     params = module.params
     desired = t.cast("retirement.Desired", params["desired"])
     try:
-        seconds = desired["stop_seconds"]
-        engine = Docker({**params, "docker_timeout": f"{seconds + _REQUESTS}s"})
+        engine = Docker({**params, "docker_timeout": f"{topology.STOP_SECONDS + _REQUESTS}s"})
         found = retirement.plan(engine, desired)
         result.values.update(goes=found.goes, stays=found.stays, has_client=found.has_client)
         if params["operation"] == "remove" and not module.check_mode:
-            retirement.apply(engine, found, seconds)
+            retirement.apply(engine, found)
     except WaError as error:
         result.fail(error)
     for line in found.goes if params["operation"] == "remove" else []:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import random
 import shlex
 import time
 import typing as t
@@ -114,7 +115,6 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
-            "packages": inventory["wa_host_packages"] or None,
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
@@ -142,7 +142,6 @@ def identity_facts(inventory: Inventory) -> State:
     return {
         **identity(inventory),
         "confirmed": confirmed(inventory),
-        "mount_path": inventory["wa_media_volume_mount_path"],
         "folder": media_folder(inventory),
     }
 
@@ -161,12 +160,10 @@ def folder(path: str, user: str | None) -> State:
 
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
-    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_ssl_ca"),
-    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_extra_secrets", "wa_db_env_check_connection"),
-    "wa_db_env_mode",
+    *("wa_db_env_name_prefix", "wa_db_env_extra_secrets", "wa_db_env_mode"),
 )
 _LOGIN = (
-    *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
+    *("wa_db_login_host", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
     "wa_db_login_client_key",
 )
 
@@ -206,10 +203,7 @@ def database_users(inventory: Inventory) -> State:
     )
 
 
-_MEDIA_VOLUME = (
-    *("wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_mount_path"),
-    *("wa_media_volume_min_free", "wa_media_volume_require_mountpoint"),
-)
+_MEDIA_VOLUME = ("wa_media_volume_driver", "wa_media_volume_driver_options")
 
 
 def media_volume(inventory: Inventory) -> State:
@@ -281,10 +275,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         "engine": engine,
         "services": services(inventory),
         "media_volume": media_volume_name(inventory),
-        "media_path": inventory["wa_media_volume_mount_path"],
-        "stop_seconds": units.whole_seconds("wa_client_stop_grace_period", inventory["wa_client_stop_grace_period"]),
         "log_max_size": str(inventory["wa_client_log_max_size"]),
-        "log_max_file": str(inventory["wa_client_log_max_file"]),
         "bind_address": {
             "web": inventory["wa_client_web_bind_address"],
             "core": inventory["wa_client_core_bind_address"],
@@ -386,7 +377,6 @@ def project(inventory: Inventory) -> State:
             "confirm_identity": confirmed(inventory),
             "skip_mounts": "mounts" in skipped(inventory),
             "media_folder": found["media_folder"] or None,
-            "media_path": inventory["wa_media_volume_mount_path"],
         }
     )
 
@@ -503,7 +493,7 @@ def log_cleanup(inventory: Inventory) -> State:
 def cron_text(inventory: Inventory) -> str:
     """The cron file of the nightly log cleanup."""
     place = deployment(inventory)
-    minute = units.clock_field("wa_log_cleanup_minute", inventory["wa_log_cleanup_minute"], 59)
+    minute = random.Random(inventory.host).randrange(60)  # its own, so that a fleet does not start at once
     hour = units.clock_field("wa_log_cleanup_hour", inventory["wa_log_cleanup_hour"], 23)
     arguments = [
         host_objects.LOG_SCRIPT,
@@ -518,10 +508,7 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     """Returns the options of the script that differ from its defaults, so that the cron line stays short."""
     place = deployment(inventory)
     found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
-    seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
     metrics = inventory["wa_log_cleanup_metrics_file"]
-    if seconds != 300:
-        found["-t"] = f"{seconds}s"
     if metrics:
         found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
     if inventory.given("wa_images") is not None:
@@ -574,7 +561,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         if inventory.given("wa_message_gc_automatic") is not None:
             found["automatic_gc"] = automatic_gc(inventory)
     single = (inventory.given("wa_topology") or "single") == "single"
-    if place["is_leader"] and str(found["db_env"]["check_connection"]).lower() not in ("false", "no"):
+    if place["is_leader"]:
         found["database"] = {**database_users(inventory), "look": True, "cluster": not single}
     script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
     script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
@@ -643,7 +630,6 @@ def api(inventory: Inventory) -> State:
     return _present(
         {
             "api_url": topology.local_api_url(*published) if url is None else url,
-            "api_username": inventory.given("wa_api_username"),
             "api_key": inventory.given("wa_api_key"),
             "api_password": inventory.given("wa_api_password"),
             "api_ca_path": ca_path,

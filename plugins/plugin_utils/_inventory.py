@@ -35,14 +35,12 @@ SHARED = frozenset(
         *(
             "wa_api_password",
             "wa_api_url",
-            "wa_api_username",
             "wa_api_validate_certs",
             "wa_become",
             "wa_confirm_identity",
         ),
         *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
         *(
-            "wa_db_login_port",
             "wa_db_shared_origins",
             "wa_deployment",
             "wa_docker_host",

@@ -83,8 +83,6 @@ def desired(inventory: Inventory) -> Desired:
         "env_format": inventory.given("wa_env_format") or "portable",
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         "compose_files": units.text_list(inventory["wa_client_compose_files"], "wa_client_compose_files"),
-        "media_path": inventory["wa_media_volume_mount_path"],
         "database": desired_state.database(inventory),
-        "stop_seconds": units.whole_seconds("wa_client_stop_grace_period", inventory["wa_client_stop_grace_period"]),
         "without_backup": boolean(inventory.given("wa_retire_without_backup") or False),
     }

@@ -40,10 +40,6 @@ def _hour(name: str, value: t.Any) -> str:
     return units.clock_field(name, value, 23)
 
 
-def _minute(name: str, value: t.Any) -> str:
-    return units.clock_field(name, value, 59)
-
-
 def _optional(rule: Rule) -> Rule:
     """Returns `rule` for a variable that may be empty or unset."""
     return lambda name, value: None if value is None or value == "" else rule(name, value)
@@ -54,23 +50,15 @@ RULES: dict[str, Rule] = {
     "wa_client_core_port": units.parse_port,
     "wa_client_hold": _reason,
     "wa_client_health_timeout": units.whole_seconds,
-    "wa_client_log_max_file": units.whole_number,
     "wa_client_log_max_size": _size,
     "wa_client_restart_window": _window,
     "wa_client_skip": _text_list,
-    "wa_client_stop_grace_period": units.whole_seconds,
     "wa_client_web_port": units.parse_port,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
-    "wa_log_cleanup_minute": _minute,
-    "wa_log_cleanup_timeout": units.whole_seconds,
-    "wa_media_volume_min_free": _optional(units.parse_size),
-    "wa_media_volume_mount_path": paths.normalise,
     "wa_message_gc_max_messages": _count,
-    "wa_upgrade_drain_timeout": units.whole_seconds,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,
-    "wa_upgrade_migration_timeout": units.whole_seconds,
     "wa_upgrade_skip": _text_list,
 }
 

@@ -129,7 +129,7 @@ class Prober(threading.Thread):
     def __init__(self, site: Site) -> None:
         super().__init__(daemon=True)
         self.url = str(site.variables["lab_api_url"])
-        self.login = f"{site.variables['wa_api_username']}:{site.variables['wa_api_password']}"
+        self.login = f"admin:{site.variables['wa_api_password']}"
         self.context = ssl._create_unverified_context()
         self.token = ""
         self.down = 0.0

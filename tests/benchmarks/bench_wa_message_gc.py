@@ -287,8 +287,8 @@ def bench_run(client: Client, rows: int, watch: bool) -> None:
                     "vars": {
                         "wa_message_gc_policy": "limit",
                         "wa_message_gc_window": "",
-                        "wa_message_gc_quiet_period": f"{QUIET:g}s",
-                        "wa_message_gc_poll_interval": "10s",
+                        "__wa_message_gc_quiet_period": f"{QUIET:g}s",
+                        "__wa_message_gc_poll_interval": "10s",
                     },
                 },
                 {"ansible.builtin.debug": {"var": "wa_message_gc_result"}},

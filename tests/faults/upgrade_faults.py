@@ -325,7 +325,7 @@ class Lab(observer.Lab):
         return self.host(f"cd {self.media_folder} && find . -type f ! -name '.wa*' -exec sha256sum {{}} + | sort")
 
     def command(self, playbook: str, variables: dict[str, t.Any]) -> list[str]:
-        said = {"wa_upgrade_skip": ["database_backup"], "wa_upgrade_prune": True} if playbook == "upgrade" else {}
+        said = {"wa_upgrade_skip": ["database_backup"]} if playbook == "upgrade" else {}
         return [
             "ansible-playbook",
             "-i",
@@ -561,7 +561,7 @@ def slow_migration(lab: Lab, old: str, new: str) -> None:
     print(f"\n### slow migration: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     lab.lab("fault", "migration_hangs", "on")
-    told = lab.say("upgrade", **wanted, wa_upgrade_migration_timeout=5)
+    told = lab.say("upgrade", **wanted, __wa_upgrade_migration_seconds=5)
     expect_words("first run", told, 2, "the waiting was stopped, not the migration", "The migration still runs")
     expect("what runs", lab.running(), set())
     lab.host(f"docker start {CLIENT}")
@@ -615,7 +615,7 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     print(f"\n### never started: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     lab.host(f"printf %s {shlex.quote(KILLER)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
-    told = lab.say("upgrade", **wanted, wa_upgrade_migration_timeout=5)
+    told = lab.say("upgrade", **wanted, __wa_upgrade_migration_seconds=5)
     lab.host("rm /usr/local/bin/docker")
     expect_words("first run", told, 2, "the migration was not seen to end after 5 s", "The migration was due")
     expect("what runs", lab.running(), set())

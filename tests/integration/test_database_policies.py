@@ -240,7 +240,7 @@ def test_a_user_of_mysql_that_requires_tls(mysql: Site, tmp_path: Path) -> None:
     # The client uses TLS only if its db.env says so, whatever this host supports.
     message = mysql.write(tmp_path, "tls")["msg"]
     assert "the server takes this user with TLS only, and WA_DB_SSL_CA is not set; expected TLS. " in message
-    inside = {"ssl_ca": "/opt/certs/ca.pem", "login_ca_cert": str(mysql.where.ca)}
+    inside: dict[str, t.Any] = {"extra": {"WA_DB_SSL_CA": "/opt/certs/ca.pem"}, "login_ca_cert": str(mysql.where.ca)}
     assert mysql.write(tmp_path, "tls", **inside)["server"]["tls"]
     with set_globally(mysql, require_secure_transport="ON"):
         assert mysql.encrypted()

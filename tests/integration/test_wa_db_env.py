@@ -204,10 +204,10 @@ def test_an_unreachable_address_fails_within_the_timeout(checked: Checked) -> No
 
 
 def test_the_server_certificate_is_verified(checked: Checked, database: Server) -> None:
-    result = checked(database, ssl_ca="/opt/certs/ca.pem")
+    result = checked(database, extra={"WA_DB_SSL_CA": "/opt/certs/ca.pem"})
     assert any("was not verified" in warning for warning in result["warnings"])
     checked.path.unlink()
-    result = checked(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(database.ca))
+    result = checked(database, extra={"WA_DB_SSL_CA": "/opt/certs/ca.pem"}, login_ca_cert=str(database.ca))
     assert not result.get("failed"), result
     assert result["server"]["tls"]
     assert not result.get("warnings")
@@ -215,7 +215,9 @@ def test_the_server_certificate_is_verified(checked: Checked, database: Server) 
     other = database.ca.with_name("other.pem")
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other"]
     commands.run(*make, "-keyout", os.devnull, "-out", other)
-    assert "certificate verify failed" in checked.fails(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(other))
+    assert "certificate verify failed" in checked.fails(
+        database, extra={"WA_DB_SSL_CA": "/opt/certs/ca.pem"}, login_ca_cert=str(other)
+    )
 
 
 def test_a_server_that_requires_tls(checked: Checked, mariadb: Server) -> None:
@@ -223,7 +225,7 @@ def test_a_server_that_requires_tls(checked: Checked, mariadb: Server) -> None:
     mariadb.sql("SET GLOBAL require_secure_transport = ON;")
     try:
         assert "with TLS only, and WA_DB_SSL_CA is not set" in checked.fails(mariadb)
-        result = checked(mariadb, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(mariadb.ca))
+        result = checked(mariadb, extra={"WA_DB_SSL_CA": "/opt/certs/ca.pem"}, login_ca_cert=str(mariadb.ca))
         assert result["server"]["tls"]
     finally:
         mariadb.sql("SET GLOBAL require_secure_transport = OFF;")
@@ -243,11 +245,11 @@ def test_a_server_that_requires_a_client_certificate(checked: Checked, mariadb: 
     files = ["-CA", str(folder / "server.pem"), "-in", str(folder / "client.csr"), "-out", str(folder / "client.pem")]
     commands.run(*sign, *files)
     inside = {
-        "ssl_ca": "/opt/certs/ca.pem",
-        "ssl_cert": "/opt/certs/client.pem",
-        "ssl_key": "/opt/certs/client-key.pem",
+        "WA_DB_SSL_CA": "/opt/certs/ca.pem",
+        "WA_DB_SSL_CERT": "/opt/certs/client.pem",
+        "WA_DB_SSL_KEY": "/opt/certs/client-key.pem",
     }
-    given = {"username": "cert", **inside}
+    given: dict[str, t.Any] = {"username": "cert", "extra": inside}
     assert "Access denied" in checked.fails(mariadb, **given, login_ca_cert=str(mariadb.ca))
     options = {
         f"login_client_{kind}": str(folder / name) for kind, name in (("cert", "client.pem"), ("key", "client-key.pem"))
@@ -259,7 +261,9 @@ def test_a_server_that_requires_a_client_certificate(checked: Checked, mariadb: 
     assert not result.get("failed"), result
     assert not result.get("warnings")
     checked.path.unlink()
-    text = checked.fails(mariadb, **{**given, "ssl_ca": "/opt/certs/typo.pem"}, project=clients.project)
+    text = checked.fails(
+        mariadb, **{**given, "extra": {**inside, "WA_DB_SSL_CA": "/opt/certs/typo.pem"}}, project=clients.project
+    )
     assert "WA_DB_SSL_CA /opt/certs/typo.pem: no such file in" in text
     assert "login_ca_cert" in text
 
@@ -294,7 +298,7 @@ def test_a_host_name_known_only_to_the_containers_resolves(checked: Checked, mar
 
 def test_a_server_without_tls_is_refused_if_the_file_requires_it(checked: Checked, mariadb: Server) -> None:
     with fake_mysql("8.0.36") as port:
-        text = checked.fails(port=port, ssl_ca="/opt/certs/ca.pem")
+        text = checked.fails(port=port, extra={"WA_DB_SSL_CA": "/opt/certs/ca.pem"})
     assert "offers no TLS" in text
 
 

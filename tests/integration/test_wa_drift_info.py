@@ -123,7 +123,7 @@ def test_an_undefined_variable_fails_its_own_host_only(drift_info: DriftInfo) ->
         ({"wa_client_compose_environment": {"TOKEN": {"a": SECRET}}}, "wa_client_compose_environment"),
         ({"wa_media_volume_driver_options": {"o": {"password": SECRET}}}, "media"),
         ({"wa_media_volume_driver_options": {"o": f"username=a,password={SECRET}"}}, ""),
-        ({"wa_media_volume_min_free": "odd"}, "wa_media_volume_min_free"),
+        ({"wa_client_log_max_size": "odd"}, "wa_client_log_max_size"),
         ({"wa_api_password": {"a": SECRET}}, ""),
     ],
 )

@@ -39,8 +39,8 @@ class Site:
             "wa_api_password": PASSWORD,
             "wa_message_gc_window": "",
             "wa_message_gc_max_messages": LIMIT,
-            "wa_message_gc_quiet_period": "1s",
-            "wa_message_gc_poll_interval": "1s",
+            "__wa_message_gc_quiet_period": "1s",
+            "__wa_message_gc_poll_interval": "1s",
         }
 
     def run(self, *arguments: str, **variables: t.Any) -> tuple[dict[str, list[dict[str, t.Any]]], str]:
@@ -97,7 +97,7 @@ def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: p
         return tokens[-1]
 
     monkeypatch.setattr(auth, "make_token", make_token)
-    done, output = site.run(wa_message_gc_max_messages=LEFT - 1, wa_message_gc_wait_timeout="20s")
+    done, output = site.run(wa_message_gc_max_messages=LEFT - 1, __wa_message_gc_wait_timeout="20s")
     started, watched = done[GC]
     # The first round leaves more than the limit, and what comes after has less to delete.
     assert started["running"]

@@ -271,7 +271,7 @@ def certificates(matrix: Matrix) -> None:
         "wa_version": NEW,
         "wa_client_compose_files": [f"{outside}/compose.yml"],
     }
-    options.update(zip(("wa_db_env_ssl_ca", "wa_db_env_ssl_cert", "wa_db_env_ssl_key"), within(inside)))
+    options["wa_db_env_extra"] = dict(zip(("WA_DB_SSL_CA", "WA_DB_SSL_CERT", "WA_DB_SSL_KEY"), within(inside)))
     options.update(zip(("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key"), within(outside)))
     matrix.play("provision with certificates", "provision", lambda number: number == 3, **options)
     matrix.play("provision with certificates again", "provision", lambda number: number == 0, **options)

@@ -280,12 +280,19 @@ DB_ENV = st.fixed_dictionaries(
         "username": SETTING | st.none(),
         "password": st.sampled_from([CANARY, f"{CANARY}$", f"'{CANARY}", f"{CANARY} #", f"{CANARY}\n"]) | st.none(),
         "name_prefix": SETTING | st.none(),
-        "connection_idle_timeout": st.integers(-1, 10**9) | st.none(),
-        "ssl_ca": SETTING | st.none(),
-        "ssl_cert": st.none(),
-        "ssl_key": st.none(),
         "extra": st.dictionaries(
-            st.sampled_from(["WA_CONFIG_ON_DB", "TZ", "HTTPS_PROXY", "a b", "WA_DB_PORT"]), SETTING | WRONG
+            st.sampled_from(
+                [
+                    "WA_CONFIG_ON_DB",
+                    "WA_DB_SSL_CA",
+                    "WA_DB_CONNECTION_IDLE_TIMEOUT",
+                    "TZ",
+                    "HTTPS_PROXY",
+                    "a b",
+                    "WA_DB_PORT",
+                ]
+            ),
+            SETTING | WRONG,
         ),
         "extra_secrets": st.dictionaries(st.sampled_from(["WA_API_KEY", "TZ"]), SETTING | WRONG),
         "format": st.sampled_from(env_file.FORMATS),

@@ -53,19 +53,19 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
             found.advice.append(
                 f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
             )
+    for key in env_rules.DATABASE_KEYS:
+        if key in values and values[key] is None:
+            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it is not in the inventory")
     for option, key in env_rules.OPTIONS.items():
         value = values.get(key)
-        if key in values and value is None:
-            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it is not in the inventory")
         if not value:
             continue
         if key == env_rules.PASSWORD:
             found.secrets["wa_db_env_password"] = value
         else:
-            number = option in ("port", "connection_idle_timeout") and value.isdecimal()
+            number = option == "port" and value.isdecimal()
             variables[f"wa_db_env_{option}"] = int(value) if number else value
-    persistent = values.get(env_rules.PERSISTENT)
-    extra = {env_rules.PERSISTENT: persistent} if persistent else {}
+    extra = {key: value for key in env_rules.EXTRA if (value := values.get(key))}
     on_db = values.get(env_state.CONFIG_ON_DB)
     if on_db != "1":
         # The role's default would add it, to a file that every container reads.

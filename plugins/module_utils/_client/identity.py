@@ -259,16 +259,14 @@ def rendered(
     containers: t.Iterable[Container],
     confirmed: t.Any = None,
     folder: str = "",
-    path: str = MEDIA_FOLDER,
 ) -> list[Difference]:
     """Returns the differences between the services of a resolved Compose file and the project's `containers`.
 
-    Only values set in the document are compared; `confirmed` and `folder` are those of `differences`, `path` is the mount path
-    of media.
+    Only values set in the document are compared; `confirmed` and `folder` are those of `differences`.
     """
     services = service_containers(containers)
     # A Webapp with other values than the Coreapps has drifted; it is not another client.
-    current = {name: by_containers(services, name, path) for name in (*DATABASE, "media_volume")}
+    current = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}
     for one in services:
         body = (document.get("services") or {}).get(one["service"])
@@ -280,8 +278,8 @@ def rendered(
             for name, value in given.items()
             if value is not None and (value or name == "name_prefix")
         }
-        if _value(one, "media_volume", path) is not None:
-            wanted["media_volume"] = _mounted(body, document.get("volumes") or {}, path)
+        if _value(one, "media_volume", MEDIA_FOLDER) is not None:
+            wanted["media_volume"] = _mounted(body, document.get("volumes") or {}, MEDIA_FOLDER)
         for each in differences(current, wanted, confirmed, folder):
             found.setdefault(each.attribute, each)
     return list(found.values())
@@ -303,7 +301,7 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     """Returns all differences of one host. `facts` are gathered by the role `wa_host`:
 
     `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (results of `wa_info` by member of this run),
-    `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
+    `folder`, `confirmed`, and `attributes`, those to compare.
     """
     host, project, inspections = facts["host"], facts["deployment"]["project"], facts["looks"]
     clients = {name: services(inspection.get("containers") or [], project) for name, inspection in inspections.items()}
@@ -322,9 +320,9 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
             or kept(records, attribute, inspections, "as recorded on")
             or kept(files, attribute, inspections, "db.env on")
         )
-    current["media_volume"] = by_containers(
-        clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
-    ) or kept(records, "media_volume", [host], "as recorded on")
+    current["media_volume"] = by_containers(clients.get(host, []), "media_volume") or kept(
+        records, "media_volume", [host], "as recorded on"
+    )
     # A client outside Compose may move into a project: `unmanaged.sort` finds its containers as long as they are there.
     moves = not records.get(host, {}).get("project")
     current["project"] = [] if moves or clients.get(host) else kept(records, "project", [host], "as recorded on")

@@ -33,7 +33,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     confirm_identity={"type": "dict", "default": {}},
     skip_mounts={"type": "bool", "default": False},
     media_folder={"type": "path"},
-    media_path={"type": "path", "default": MEDIA_FOLDER},
 )
 
 
@@ -69,13 +68,12 @@ def refusals(
     client = [one for one in project.services if one.name in names]
     guarded = project.selected or project.recreate == compose_plan.LATER
     containers = listing.read(project.engine, project.name, [])
-    media_path = params["media_path"]
     found: dict[str, t.Iterable[WaError | str]] = {
         "networks": [*project.lost_networks(), *(project.renewed_networks() if calls else ())],
         "builds": compose_plan.other_builds(client, project.found, steps, project.recreate),
         "identity": _another_client(project, params, containers),
-        "losses": _losses(project, media_path, steps, containers),
-        "mounts": [] if params["skip_mounts"] else _left_out(project, media_path, steps, containers),
+        "losses": _losses(project, steps, containers),
+        "mounts": [] if params["skip_mounts"] else _left_out(project, steps, containers),
         "services": [*_undefined(project), *(compose_plan.refuse_others(steps, names, calls) if guarded else ())],
         "versions": _other_versions(project, params["version"]),
     }
@@ -112,12 +110,12 @@ def _other_versions(project: compose_project.Project, version: str | None) -> li
 
 
 def _losses(
-    project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step], containers: Containers
+    project: compose_project.Project, steps: t.Iterable[compose_plan.Step], containers: Containers
 ) -> list[str]:
     """Returns why containers must not be recreated or removed."""
     leaving = {step.container for step in steps if step.action in ("recreate", "remove", "unknown")}
     found = [
-        {**one, "layer_media": listing.layer_media(project.engine, one, media_path)}
+        {**one, "layer_media": listing.layer_media(project.engine, one, MEDIA_FOLDER)}
         for one in containers
         if one["name"] in leaving
     ]
@@ -126,12 +124,12 @@ def _losses(
 
 
 def _left_out(
-    project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step], containers: Containers
+    project: compose_project.Project, steps: t.Iterable[compose_plan.Step], containers: Containers
 ) -> list[str]:
     """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
     leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
     found = [one for one in containers if one["name"] in leaving and not one["own"]]
-    return recreation.left_out_mounts(project.resolved, found, media_path)
+    return recreation.left_out_mounts(project.resolved, found)
 
 
 def _another_client(
@@ -143,9 +141,7 @@ def _another_client(
         # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
         services = document.get("services", {})
         document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
-    different = client_identity.rendered(
-        document, containers, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
-    )
+    different = client_identity.rendered(document, containers, params["confirm_identity"], params["media_folder"] or "")
     try:
         client_identity.refuse(f"compose.yml of project {project.name}", different)
     except WaError as error:

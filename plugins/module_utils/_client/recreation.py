@@ -9,6 +9,7 @@ import posixpath
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 _PLACE, _ON_DB = "on {}", f"in the database ({env_state.CONFIG_ON_DB}=1)"
@@ -59,9 +60,7 @@ def lost_by_compose_files(document: t.Mapping[str, t.Any], containers: t.Sequenc
 _NAMELESS = re.compile(r"[0-9a-f]{64}")  # a volume that the image declares; the new container has one, too
 
 
-def left_out_mounts(
-    document: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]], media_path: str
-) -> list[str]:
+def left_out_mounts(document: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """Returns why containers that another Compose file made must not be recreated from a resolved one that lacks their mounts."""
     found = []
     for one in containers:
@@ -71,11 +70,7 @@ def left_out_mounts(
             mount for mount in one["mounts"] if mount["kind"] != "tmpfs" and not _NAMELESS.fullmatch(mount["name"])
         ]
         mounts = ((mount["name"], posixpath.normpath(mount["destination"])) for mount in named)
-        left = [
-            f"{name} at {place}"
-            for name, place in mounts
-            if place not in there and place != posixpath.normpath(media_path)
-        ]
+        left = [f"{name} at {place}" for name, place in mounts if place not in there and place != MEDIA_FOLDER]
         if left and not one["one_shot"]:
             found.append(
                 f"{one['name']} mounts {', '.join(left)}, and its service in the Compose file does not. Mount it there in a Compose "

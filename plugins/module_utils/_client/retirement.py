@@ -17,7 +17,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, listing
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects, topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
@@ -38,9 +39,7 @@ class Desired(t.TypedDict):
     env_format: str
     container_names: list[str]
     compose_files: list[str]  # the operator's own
-    media_path: str
     database: str
-    stop_seconds: int
     without_backup: bool
 
 
@@ -92,7 +91,7 @@ def plan(engine: Docker, desired: Desired) -> Plan:
     return Plan(containers, networks, removed, goes, stays, bool(containers or recorded))
 
 
-def apply(engine: Docker, found: Plan, stop_seconds: int) -> None:
+def apply(engine: Docker, found: Plan) -> None:
     """Stops and removes the containers, then networks, files and empty folders. Each step may be repeated."""
     for one in found.containers:
         if one["state"] in _STOPPED:
@@ -100,7 +99,9 @@ def apply(engine: Docker, found: Plan, stop_seconds: int) -> None:
         with contextlib.suppress(NotFound):
             if one["state"] == "paused":  # it takes no signal
                 engine.request(f"container {one['name']}", "POST", f"/containers/{one['id']}/unpause")
-            engine.request(f"container {one['name']}", "POST", f"/containers/{one['id']}/stop", {"t": stop_seconds})
+            engine.request(
+                f"container {one['name']}", "POST", f"/containers/{one['id']}/stop", {"t": topology.STOP_SECONDS}
+            )
     for one in found.containers:
         with contextlib.suppress(NotFound):
             # Volumes without a name stay: nobody knows what they hold.
@@ -117,7 +118,7 @@ def _refuse_loss(engine: Docker, one: Container, desired: Desired) -> None:
     cure = (
         "Nothing was changed. Copy what it holds (docker cp), remove the container yourself (docker rm), then run again"
     )
-    media = listing.layer_media(engine, one, desired["media_path"])
+    media = listing.layer_media(engine, one, MEDIA_FOLDER)
     if media:
         raise WaError(subject, f"holds {media} in its own writable layer", "media on a volume, which stays", cure)
     if not one["keeps_configuration"] and not one["one_shot"] and desired["without_backup"]:

@@ -14,6 +14,7 @@ import json
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Compose file written by the collection
@@ -22,6 +23,7 @@ OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the ren
 DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory
 MEDIA_VOLUME_LABEL = "onprem.waba.media-volume"
 _PROGRAMS = "/opt/whatsapp/bin"
+_LOG_FILES = "7"  # that Docker keeps of a container's own log
 # Parts of a definition that earlier versions of the collection had: without them all containers would be recreated.
 _FORMER: dict[str, t.Any] = {"extra": {}, "networks": {}, "volumes": {}, "secret_file": ""}
 # By kind. The Coreapp's image has nc; that it has bash is not known.
@@ -42,10 +44,7 @@ class Client(t.TypedDict):
     engine: str  # MYSQL, PGSQL
     services: t.Sequence[Mapping]
     media_volume: str
-    media_path: str  # where it is mounted in a container
-    stop_seconds: int
     log_max_size: str
-    log_max_file: str
     bind_address: t.Mapping[str, str]  # by kind: web, core
     migration: (
         bool  # whether the document has the one-shot migration, which is otherwise made from the operator's files
@@ -95,15 +94,15 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
         "command": [f"{_PROGRAMS}/{_WAIT[client['engine']]}", f"{_PROGRAMS}/launch_within_docker.sh"],
         "ports": [f"{client['bind_address'][kind]}:{port['outside']}:{port['inside']}" for port in one["ports"]],
         "networks": ["default"],
-        "volumes": [f"media:{client['media_path']}"],
+        "volumes": [f"media:{MEDIA_FOLDER}"],
         "labels": labels,
         "cap_drop": ["MKNOD"],
         "scale": one.get("scale"),
         "restart": "unless-stopped",  # containers stopped by an upgrade stay stopped when Docker restarts
-        "stop_grace_period": f"{client['stop_seconds']}s",
+        "stop_grace_period": f"{topology.STOP_SECONDS}s",
         "logging": {
             "driver": "json-file",
-            "options": {"max-size": client["log_max_size"], "max-file": client["log_max_file"]},
+            "options": {"max-size": client["log_max_size"], "max-file": _LOG_FILES},
         },
         "healthcheck": {
             "test": _HEALTH[kind],
@@ -127,13 +126,11 @@ def definition(client: Client, name: str) -> str:
         "engine": client["engine"],
         "service": dict(one),
         "media_volume": client["media_volume"],
-        "stop_seconds": client["stop_seconds"],
-        "log": [client["log_max_size"], client["log_max_file"]],
+        "stop_seconds": topology.STOP_SECONDS,
+        "log": [client["log_max_size"], _LOG_FILES],
         "bind_address": client["bind_address"][kind] if one["ports"] else "",
         "healthcheck": _HEALTH[kind],
     }
-    if client["media_path"] != MEDIA_FOLDER:
-        content["media_path"] = client["media_path"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -24,21 +24,25 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files, host_names
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
-from ansible_collections.waba.onprem.plugins.module_utils._env.rules import CONNECTION, OPTIONS
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import (
+    CONNECTION,
+    OPTIONS,
+    SSL_CA,
+    SSL_CERT,
+    SSL_KEY,
+)
 
 _TIMEOUT = 10.0  # seconds for a name lookup in a container
 _NOT_FOUND = 2  # getent's exit code
 _WRONG_NAME = "Correct the host name"
 _NO_NAME = (
-    "Correct the host name; or set login_host and login_port (wa_db_login_host, wa_db_login_port) to where this "
-    "host reaches the server"
+    "Correct the host name; or set login_host and login_port (wa_db_login_host) to where this host reaches the server"
 )
-SKIP = "check_connection: false (role variable wa_db_env_check_connection) skips this check"
 _UNTOUCHED = "Nothing was written, and no container was touched"
 _TLS_FILES = {
-    "ca_cert": (OPTIONS["ssl_ca"], "login_ca_cert"),
-    "client_cert": (OPTIONS["ssl_cert"], "login_client_cert"),
-    "client_key": (OPTIONS["ssl_key"], "login_client_key"),
+    "ca_cert": (SSL_CA, "login_ca_cert"),
+    "client_cert": (SSL_CERT, "login_client_cert"),
+    "client_key": (SSL_KEY, "login_client_key"),
 }
 Values = t.Mapping[str, str]
 Warn = t.Callable[[str], None]
@@ -168,7 +172,7 @@ def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settin
 
     Private copies are removed at the end. Raises WaError for a file that no container has.
     """
-    if not (values.get(OPTIONS["ssl_ca"]) or values.get(OPTIONS["ssl_cert"])):
+    if not (values.get(SSL_CA) or values.get(SSL_CERT)):
         yield replace(config, ca_cert=None, client_cert=None, client_key=None, plain=True)
         return
     paths: dict[str, t.Any] = {}
@@ -229,7 +233,7 @@ class LoginCheck:
         except WaError as error:
             at = f" ({way})" if way else ""
             found = error.found if error.subject == config.subject else f"{error.subject}: {error.found}"
-            cure = ". ".join(part for part in (self.untouched, error.cure, SKIP) if part)
+            cure = ". ".join(part for part in (self.untouched, error.cure) if part)
             kind = error.kind if isinstance(error, DatabaseError) else "other"
             raise DatabaseError(subject + at, found, kind, error.expected, cure) from None
 
@@ -271,8 +275,8 @@ class LoginCheck:
             raise error
         raise DatabaseError(
             config.subject,
-            f"{error.found}: the server takes this user with TLS only, and {OPTIONS['ssl_ca']} is not set",
+            f"{error.found}: the server takes this user with TLS only, and {SSL_CA} is not set",
             "tls",
             "TLS",
-            f"Set {OPTIONS['ssl_ca']} (wa_db_env_ssl_ca) to the authority of the server's certificate, a path inside the containers",
+            f"Set {SSL_CA} in extra (wa_db_env_extra) to the authority of the server's certificate, a path inside the containers",
         ) from None

@@ -18,6 +18,9 @@ TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the Webapp's port in the vendor's samples
+STOP_SECONDS = (
+    60  # that a container gets to stop; the client's shell ignores the signal, so a stop may take all of them
+)
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
 # The variables `wa_...` that define a deployment and its paths, in the order of the arguments of `deployment`.
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")

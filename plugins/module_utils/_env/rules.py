@@ -21,18 +21,17 @@ OPTIONS = {
     "username": "WA_DB_USERNAME",
     "password": "WA_DB_PASSWORD",
     "name_prefix": "WA_DB_NAME_PREFIX",
-    "connection_idle_timeout": "WA_DB_CONNECTION_IDLE_TIMEOUT",
-    "ssl_ca": "WA_DB_SSL_CA",
-    "ssl_cert": "WA_DB_SSL_CERT",
-    "ssl_key": "WA_DB_SSL_KEY",
 }
-PERSISTENT = "WA_DB_PERSISTENT"  # whether the Webapp keeps its connections; an extra variable
-DATABASE_KEYS = (*OPTIONS.values(), PERSISTENT)
+# Extra variables of the database: paths inside the containers, and milliseconds.
+SSL_CA, SSL_CERT, SSL_KEY = SSL = ("WA_DB_SSL_CA", "WA_DB_SSL_CERT", "WA_DB_SSL_KEY")
+IDLE_TIMEOUT = "WA_DB_CONNECTION_IDLE_TIMEOUT"
+EXTRA = (IDLE_TIMEOUT, *SSL, "WA_DB_PERSISTENT")
+DATABASE_KEYS = (*OPTIONS.values(), *EXTRA)
 TEXTS = ("hostname", "username", "password", "name_prefix")  # values that YAML may read as numbers
 REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
 # Keys that determine the login at the database.
-CONNECTION = tuple(key for option, key in OPTIONS.items() if option != "connection_idle_timeout")
+CONNECTION = (*OPTIONS.values(), *SSL)
 UPGRADE = "WA_DB_UPGRADE"
 # The Webapp's keys: minimum and maximum length, if known.
 KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_KEY": (0, 0)}
@@ -139,15 +138,16 @@ def check(values: t.Mapping[str, str], path: str) -> list[str]:
     warnings = check_database(values, path)
     warnings += _check_password(values[PASSWORD], path)
     warnings += _check_texts(values, path)
-    warnings += _check_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
+    warnings += _check_idle(values.get(IDLE_TIMEOUT, ""), engine, path)
     if len(values[OPTIONS["username"]]) > 16:
         warnings.append(f"{path}: {OPTIONS['username']} is longer than the 16 characters of the vendor's templates")
-    for option in ("ssl_ca", "ssl_cert", "ssl_key"):
-        value = values.get(OPTIONS[option], "")
-        if value and not value.startswith("/"):
-            warnings.append(f"{path}: {OPTIONS[option]} is no absolute path; it is a path inside the containers")
-    if bool(values.get(OPTIONS["ssl_cert"])) != bool(values.get(OPTIONS["ssl_key"])):
-        warnings.append(f"{path}: {OPTIONS['ssl_cert']} and {OPTIONS['ssl_key']} are of use only together")
+    warnings += [
+        f"{path}: {key} is no absolute path; it is a path inside the containers"
+        for key in SSL
+        if not values.get(key, "/").startswith("/")
+    ]
+    if bool(values.get(SSL_CERT)) != bool(values.get(SSL_KEY)):
+        warnings.append(f"{path}: {SSL_CERT} and {SSL_KEY} are of use only together")
     return warnings
 
 
@@ -243,7 +243,7 @@ def _check_prefix(text: str, engine: str, path: str) -> list[str]:
 
 
 def _check_idle(text: str, engine: str, path: str) -> list[str]:
-    subject = f"{path}: {OPTIONS['connection_idle_timeout']}"
+    subject = f"{path}: {IDLE_TIMEOUT}"
     if not text:
         return []
     if engine == "PGSQL":
@@ -251,7 +251,7 @@ def _check_idle(text: str, engine: str, path: str) -> list[str]:
             subject,
             "set, but only the client's MySQL part knows it",
             "no such key with PGSQL",
-            'connection_idle_timeout: "" removes it',
+            f'extra: {{{IDLE_TIMEOUT}: ""}} removes it',
         )
     if not re.fullmatch(r"[0-9]{1,12}", text):
         raise WaError(subject, f"{text!r}", "milliseconds, a whole number")

@@ -196,19 +196,13 @@ def missing(module: AnsibleModule) -> dict[str, str]:
     return {**reasons, **({"cron": cron} if cron else {})}
 
 
-def packages(
-    lacks: t.Iterable[str], family: str, overrides: t.Mapping[str, str | t.Sequence[str]]
-) -> tuple[list[str], list[str]]:
-    """Returns the packages to install for what a host lacks, and the requirements for which no package is known.
-
-    `overrides` is `wa_host_packages`: a package, or several, by requirement.
-    """
+def packages(lacks: t.Iterable[str], family: str) -> tuple[list[str], list[str]]:
+    """Returns the packages to install for what a host lacks, and the requirements for which no package is known."""
     install: dict[str, None] = {}
     without = []
     for key in lacks:
-        known = CRON_PACKAGES.get(family, "") if key == "cron" else distribution.python_package(LIBRARIES[key], family)
-        found = overrides.get(key, known)
-        names = found.split() if isinstance(found, str) else found
+        found = CRON_PACKAGES.get(family, "") if key == "cron" else distribution.python_package(LIBRARIES[key], family)
+        names = found.split()
         install.update(dict.fromkeys(names))
         without += [] if names else [key]
     return list(install), without

@@ -335,10 +335,7 @@ def migration_problem(result: t.Mapping[str, t.Any], seconds: t.Any) -> str:
     migration = journal.get("migration") or {}
     state, code = migration.get("state", ""), migration.get("exit_code") or 0
     if not migration_ended(result):
-        return (
-            f"the migration was not seen to end after {seconds} s (wa_upgrade_migration_timeout): the waiting was stopped, not the "
-            "migration."
-        )
+        return f"the migration was not seen to end after {seconds} s: the waiting was stopped, not the migration."
     if state == "failed":
         return str(migration["message"])
     if code:

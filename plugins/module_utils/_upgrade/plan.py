@@ -115,20 +115,3 @@ def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
         return topology.version_key(image["version"])
     except WaError:
         return None
-
-
-def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str]) -> list[tuple[t.Any, str]]:
-    """Which images to remove, each with the result of `wa_info` that it was found in.
-
-    What stays: the versions `keep`, what is newer than the newest of them (fetched ahead), what a container was created
-    from, and tags that are no version.
-    """
-    newest = max(topology.version_key(version) for version in keep)
-    keys = {topology.version_key(version) for version in keep}
-    old = []
-    for result in looked:
-        for image in result.get("images", []):
-            key = _key(image)
-            if key and key < newest and key not in keys and not image["in_use"]:
-                old.append((result, str(image["name"])))
-    return old

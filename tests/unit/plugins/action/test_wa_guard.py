@@ -79,14 +79,6 @@ def test_the_others_need_no_look_of_a_single_client(driver: Driver) -> None:
     assert driver.calls[0]["desired"]["database"]["wait"] == "0s"
 
 
-def test_a_login_check_that_is_off_is_said(driver: Driver) -> None:
-    assert driver(wa_db_env_check_connection=False) == {"changed": False, "database": {}}
-    assert (driver.calls, driver.lines) == (
-        [],
-        ["support | note: who uses the client's database is not known: wa_db_env_check_connection is false"],
-    )
-
-
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

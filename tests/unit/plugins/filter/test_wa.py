@@ -256,7 +256,6 @@ IDENTITY: dict[str, t.Any] = {
     "file": {},
     "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
     "confirmed": None,
-    "mount_path": "/usr/local/wamedia",
     "folder": "",
 }
 

@@ -153,8 +153,8 @@ def test_a_refused_value_is_not_shown(env: Env) -> None:
     [
         ({"hostname": ""}, "option hostname"),
         ({"port": 70000}, "a port from 1 to 65535"),
-        ({"engine": "PGSQL", "connection_idle_timeout": "180000"}, "no such key with PGSQL"),
-        ({"connection_idle_timeout": "180"}, "surely meant as seconds"),
+        ({"engine": "PGSQL", "extra": {"WA_DB_CONNECTION_IDLE_TIMEOUT": "180000"}}, "no such key with PGSQL"),
+        ({"extra": {"WA_DB_CONNECTION_IDLE_TIMEOUT": "180"}}, "surely meant as seconds"),
         ({"name_prefix": "a/b"}, "WA_DB_NAME_PREFIX"),
         ({"password": f"{CANARY}!"}, "contains !"),
         ({"password": f"{CANARY}\n"}, "a line feed"),
@@ -545,7 +545,7 @@ def test_the_login_is_checked_only_when_the_connection_changes(env: Env, login: 
     assert env(**BASE, **given)["server"] == {}
     for more in (
         {"extra": {"WA_DB_PERSISTENT": "1"}},
-        {"connection_idle_timeout": "180000"},
+        {"extra": {"WA_DB_CONNECTION_IDLE_TIMEOUT": "180000"}},
         {"extra": {"TZ": "UTC"}},
         {"mode": "0640"},
     ):
@@ -560,8 +560,8 @@ def test_the_login_is_checked_only_when_the_connection_changes(env: Env, login: 
         {"port": 3307},
         {"username": "other"},
         {"name_prefix": "shop_"},
-        {"ssl_ca": "/ca.pem"},
-        {"engine": "PGSQL", "connection_idle_timeout": ""},
+        {"extra": {"WA_DB_SSL_CA": "/ca.pem"}},
+        {"engine": "PGSQL", "extra": {"WA_DB_CONNECTION_IDLE_TIMEOUT": ""}},
     ]
     for number, other in enumerate(others, start=1):
         assert env(**{**BASE, **given, **other}, check=True)["changed"]

@@ -420,9 +420,6 @@ def test_what_only_compose_can_tell_may_lose_a_registration(
     ("mounted", "recreate", "options", "expected"),
     [
         ("", "auto", {}, [IN_LAYER]),
-        ("", "auto", {"media_path": f"{MEDIA}/"}, [IN_LAYER]),
-        ("", "auto", {"media_path": f"{MEDIA}/incoming"}, [IN_LAYER]),
-        ("", "auto", {"media_path": "/data/media"}, []),
         ("", "later", {}, []),
         (MEDIA, "auto", {}, []),
         ("/usr/local", "auto", {}, []),

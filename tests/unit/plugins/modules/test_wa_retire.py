@@ -32,9 +32,7 @@ def options(engine: FakeDocker, folder: Path, operation: str) -> dict[str, t.Any
         "env_format": "portable",
         "container_names": [],
         "compose_files": [],
-        "media_path": "/usr/local/wamedia",
         "database": "",
-        "stop_seconds": 5,
         "without_backup": False,
     }
     return {"docker_host": engine.host, "operation": operation, "desired": desired}

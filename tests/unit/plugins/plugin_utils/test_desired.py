@@ -43,12 +43,8 @@ RICH: dict[str, t.Any] = {
     "wa_confirm_identity": {"port": "3307"},
     "wa_db_env_port": 3307,
     "wa_db_env_name_prefix": "x_",
-    "wa_db_env_connection_idle_timeout": 30,
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
-    "wa_db_login_port": 3308,
-    "wa_media_volume_min_free": "5G",
-    "wa_media_volume_require_mountpoint": True,
     "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
@@ -93,7 +89,6 @@ def test_the_db_env_of_a_single_client() -> None:
         "password": PASSWORD,
         "extra": {"WA_CONFIG_ON_DB": "1"},
         "extra_secrets": {},
-        "check_connection": True,
         "containers": True,
         "mode": "0600",
         "project": "wa-support",
@@ -108,7 +103,6 @@ def test_the_media_volume() -> None:
         "name": "wa-support_whatsappMedia",
         "driver": "local",
         "driver_options": {},
-        "mount_path": "/usr/local/wamedia",
         "project": "wa-support",
     }
     assert desired.media_volume(inventory(wa_media_volume_name="media"))["name"] == "media"
@@ -177,7 +171,6 @@ def test_the_facts_by_which_a_client_is_recognised() -> None:
     assert desired.identity_facts(inventory()) == {
         **desired.identity(inventory()),
         "confirmed": None,
-        "mount_path": "/usr/local/wamedia",
         "folder": "",
     }
     given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}}
@@ -314,14 +307,14 @@ def test_the_address_of_the_api(host: str, given: dict[str, t.Any], api_host: st
 
 
 def test_the_log_cleanup() -> None:
-    found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
+    found = desired.log_cleanup(inventory())
     script, cron = found["files"]
     assert (script["path"], script["mode"], script["owner"]) == ("/usr/local/sbin/wa-log-cleanup", "0755", "root")
     assert script["content"] == job_script.script()
     assert cron == {
         "path": "/etc/cron.d/wa-support-log-cleanup",
         "content": "#Ansible: waba.onprem log cleanup of wa-support\n"
-        "7 3 * * * root /usr/local/sbin/wa-log-cleanup -l /var/lib/waba/support.lock -p wa-support "
+        "27 3 * * * root /usr/local/sbin/wa-log-cleanup -l /var/lib/waba/support.lock -p wa-support "
         "-s /var/lib/waba/log-cleanup-support.json\n",
         "mode": "0644",
         "owner": "root",
@@ -336,8 +329,6 @@ def test_the_log_cleanup() -> None:
 @pytest.mark.parametrize(
     ("given", "options"),
     [
-        ({"wa_log_cleanup_timeout": "5m"}, {}),
-        ({"wa_log_cleanup_timeout": 600}, {"-t": "600s"}),
         ({"wa_log_cleanup_metrics_file": "/var//m.prom"}, {"-m": "/var/m.prom"}),
         ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": '{"coreapp":"m/core","web":"m/web"}'}),
         ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
@@ -350,10 +341,15 @@ def test_only_options_that_differ_from_the_scripts_defaults_are_written(
     assert {key: value for key, value in found.items() if key not in ("-p", "-s", "-l")} == options
 
 
+def test_each_host_has_a_minute_of_its_own_at_every_run() -> None:
+    minutes = [desired.cron_text(inventory(name)).splitlines()[1].split()[0] for name in ("a", "b", "c", "a")]
+    assert minutes == ["17", "46", "31", "17"]
+
+
 def test_special_characters_of_cron_and_shell_are_quoted() -> None:
-    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
+    line = desired.cron_text(inventory(wa_log_cleanup_metrics_file="/opt/a b/%m", wa_log_cleanup_hour="1,2"))
     assert " -m '/opt/a b/\\%m' " in line
-    assert line.splitlines()[1].startswith("1,2 3 * * * root ")
+    assert line.splitlines()[1].startswith("27 1,2 * * * root ")
     with pytest.raises(WaError) as error:
         desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
     assert str(error.value).startswith("wa_log_cleanup_hour: ")

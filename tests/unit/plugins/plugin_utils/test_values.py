@@ -18,7 +18,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_client_container_names": {5: "5 is no list"},
     "wa_client_core_port": {0: "0 is no port", "x": "no port"},
     "wa_client_health_timeout": {0: "at least a second", "": "no duration", "500ms": "no duration"},
-    "wa_client_log_max_file": {0: "at least 1"},
     "wa_client_log_max_size": {
         0: "a size above nothing",
         "0m": "above nothing",
@@ -27,18 +26,13 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_client_hold": {True: "the reason as text", 4711: "the reason as text"},
     "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
     "wa_client_skip": {True: "True is no list"},
-    "wa_client_stop_grace_period": {-1: "no duration"},
     "wa_client_web_port": {65536: "no port"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
-    "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
-    "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
-    "wa_media_volume_min_free": {"much": "no size"},
-    "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
-        for name in ("drain", "dump", "hook", "migration")
+        for name in ("dump", "hook")
     },
     "wa_upgrade_skip": {5: "no list"},
 }
@@ -49,7 +43,6 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_restart_window": ["22:00-04:30"],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
-    "wa_media_volume_min_free": [None, "", "5G", 0],
     "wa_message_gc_max_messages": [0],
 }
 
@@ -69,14 +62,14 @@ def test_an_accepted_value_is_not_refused(name: str) -> None:
 
 
 def test_all_wrong_values_are_reported_together() -> None:
-    messages = values.refusals({"wa_log_cleanup_minute": 60, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
-    assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_log_cleanup_minute"]
+    messages = values.refusals({"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
+    assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_message_gc_max_messages"]
 
 
 def test_only_variables_with_a_rule_are_checked() -> None:
-    assert values.checked(["wa_version", "wa_log_cleanup_minute", "wa_log_cleanup_hour"]) == [
+    assert values.checked(["wa_version", "wa_message_gc_max_messages", "wa_log_cleanup_hour"]) == [
         "wa_log_cleanup_hour",
-        "wa_log_cleanup_minute",
+        "wa_message_gc_max_messages",
     ]
 
 

@@ -375,7 +375,7 @@ HIGH = {"wa_topology": "high_availability"}
         document(wa_project=None),
         document(wa_db_env_engine="PGSQL"),
         document(wa_client_service_names={"wacore": "core", "waweb": "api"}),
-        document(wa_client_web_bind_address="127.0.0.1", wa_client_web_port=9190, wa_client_log_max_file=3),
+        document(wa_client_web_bind_address="127.0.0.1", wa_client_web_port=9190, wa_client_log_max_size="10m"),
         document(**HIGH),
         document(wa_client_service_names={"wacore1": "core", "wacore2": "core", "master1": "master"}, **HIGH),
         document("h1", "h2", wa_client_skip=["shared_media", "common_key"], **HIGH),

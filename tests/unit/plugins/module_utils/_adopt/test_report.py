@@ -213,7 +213,9 @@ def test_differences_among_members_are_named_without_secrets() -> None:
     second["files"][0]["text"] += "WA_DB_CONNECTION_IDLE_TIMEOUT=170000\nWA_DB_PASSWORD=Canary-secret-2\n"
     found = report({"h1": member(1), "h2": second})
     differences = part(found, "Differences among its hosts:")
-    assert "- wa_db_env_connection_idle_timeout: h1: not set; h2: 170000" in differences
+    on_db = "'WA_CONFIG_ON_DB': ''"
+    idle = f"{{{on_db}}}; h2: {{'WA_DB_CONNECTION_IDLE_TIMEOUT': '170000', {on_db}}}"
+    assert f"- wa_db_env_extra: h1: {idle}" in differences
     assert "- wa_db_env_password (secret)" in differences
     assert "Canary" not in "\n".join(found)
 

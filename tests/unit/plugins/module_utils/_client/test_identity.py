@@ -60,7 +60,6 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
         "topology": "single",
         "shards": 1,
         "looks": {host: result},
-        "mount_path": "/usr/local/wamedia",
         "folder": "",
         "confirmed": {},
         "attributes": client_identity.ATTRIBUTES,

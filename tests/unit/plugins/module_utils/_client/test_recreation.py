@@ -163,7 +163,7 @@ def test_mounts_that_the_new_service_lacks_are_left_out(
 ) -> None:
     one = {**container("biz-wacore-1", "running", *mounts), "service": "wacore", "one_shot": one_shot}
     document = {"services": {} if body is None else {"wacore": body}}
-    assert left_out_mounts(document, [one], PATH) == (
+    assert left_out_mounts(document, [one]) == (
         [
             f"biz-wacore-1 mounts {left}, and its service in the Compose file does not. Mount it there in a Compose file of yours "
             "(wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
@@ -173,15 +173,14 @@ def test_mounts_that_the_new_service_lacks_are_left_out(
     )
 
 
-@pytest.mark.parametrize("media_path", [PATH, f"{PATH}/"])
-def test_the_media_and_what_is_in_memory_are_not_left_out(media_path: str) -> None:
+def test_the_media_and_what_is_in_memory_are_not_left_out() -> None:
     mounts = [("volume", "wa_media", PATH), ("tmpfs", "", "/run")]
     one = {**container("biz-wacore-1", "running", *mounts), "service": "wacore", "one_shot": False}
-    assert left_out_mounts({"services": {"wacore": {}}}, [one], media_path) == []
+    assert left_out_mounts({"services": {"wacore": {}}}, [one]) == []
 
 
 def test_each_container_is_compared_with_its_own_service() -> None:
     mount = ("volume", "certs", "/opt/certs")
     ours = [{**container(name, "running", mount), "service": name, "one_shot": False} for name in ("wacore", "waweb")]
     document = {"services": {"wacore": {"volumes": [{"source": "certs", "target": "/opt/certs"}]}, "waweb": {}}}
-    assert [text.partition(" mounts ")[0] for text in left_out_mounts(document, ours, PATH)] == ["waweb"]
+    assert [text.partition(" mounts ")[0] for text in left_out_mounts(document, ours)] == ["waweb"]

@@ -86,16 +86,14 @@ class Host:
             "env_format": "portable",
             "container_names": [],
             "compose_files": [],
-            "media_path": "/usr/local/wamedia",
             "database": "other:3306/",
-            "stop_seconds": 7,
             "without_backup": False,
         }
         return retirement.plan(self.engine, t.cast("retirement.Desired", {**desired, **more}))
 
     def run(self, **more: t.Any) -> retirement.Plan:
         found = self.plan(**more)
-        retirement.apply(self.engine, found, 7)
+        retirement.apply(self.engine, found)
         return found
 
     def files(self) -> list[str]:
@@ -157,10 +155,10 @@ def test_the_webapp_is_stopped_first_and_volumes_without_a_name_stay(host: Host)
     changes = [line for line in host.fake.calls[before:] if not line.startswith("GET")]
     ids = {one: host.fake.container(f"wa-support-{one}-1")["Id"] for one in ("waweb", "wacore", "wacore2", "wacore3")}
     assert changes == [
-        f"POST /containers/{ids['waweb']}/stop?t=7",
-        f"POST /containers/{ids['wacore']}/stop?t=7",
+        f"POST /containers/{ids['waweb']}/stop?t=60",
+        f"POST /containers/{ids['wacore']}/stop?t=60",
         f"POST /containers/{ids['wacore2']}/unpause",
-        f"POST /containers/{ids['wacore2']}/stop?t=7",
+        f"POST /containers/{ids['wacore2']}/stop?t=60",
         *(f"DELETE /containers/{ids[one]}?v=0" for one in ("waweb", "wacore", "wacore2", "wacore3")),
         "DELETE /networks/n1",
     ]

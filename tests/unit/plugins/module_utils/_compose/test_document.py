@@ -27,10 +27,7 @@ def client(**changes: t.Any) -> compose_document.Client:
         "engine": "MYSQL",
         "services": SINGLE,
         "media_volume": "wa-a_media",
-        "media_path": "/usr/local/wamedia",
-        "stop_seconds": 60,
         "log_max_size": "50m",
-        "log_max_file": "7",
         "bind_address": {"web": "0.0.0.0", "core": "0.0.0.0"},
         "migration": True,
     }
@@ -47,8 +44,8 @@ def digests(made: compose_document.Client) -> dict[str, str]:
         ({}, {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}),
         ({"migration": False}, {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}),
         (
-            {"engine": "PGSQL", "media_path": "/data/wamedia", "media_volume": "other"},
-            {"wacore": "eacd45960f215bbe", "waweb": "f95a66303212de59"},
+            {"engine": "PGSQL", "media_volume": "other"},
+            {"wacore": "b859438ee8a7d816", "waweb": "7f5f7b341f906ff0"},
         ),
         (
             {"services": layout.services(MULTICONNECT, "multiconnect", "h1", is_single_host=False)},
@@ -73,11 +70,9 @@ def test_the_digests_of_an_unchanged_inventory_are_constant(
     ("changes", "changed"),
     [
         ({"version": "2.55.1"}, set()),  # the image contains the version
-        ({"stop_seconds": 30}, {"wacore", "waweb"}),
         ({"log_max_size": "10m"}, {"wacore", "waweb"}),
         ({"engine": "PGSQL"}, {"wacore", "waweb"}),
         ({"media_volume": "other"}, {"wacore", "waweb"}),
-        ({"media_path": "/data/wamedia"}, {"wacore", "waweb"}),
         ({"images": {"web": "r/web", "coreapp": "s/coreapp"}}, {"wacore"}),
         ({"services": layout.services([], "single", "h1", web_port=9091)}, {"waweb"}),
         ({"bind_address": {"web": "127.0.0.1", "core": "0.0.0.0"}}, {"waweb"}),
@@ -266,9 +261,7 @@ def test_a_scaled_service_has_the_definition_of_its_first_name() -> None:
             {
                 "migration": False,
                 "media_volume": "other",
-                "media_path": "/data/wamedia",
                 "engine": "PGSQL",
-                "stop_seconds": 30,
                 "deployment": {**DEPLOYMENT, "network": "other", "env_file": "/other.env"},
             },
             {"wacore": {"image": "r/coreapp:v2.53.4"}, "waweb": {"image": "r/web:v2.53.4"}},

@@ -30,7 +30,6 @@ class Module:
         one = {"owner": None, "group": None, "content": None, "sha256": None, "state": "directory", "mode": "0750"}
         self.params: dict[str, t.Any] = {
             "database_engine": "MYSQL",
-            "packages": {},
             "docker_host": None,
             "files": [{**one, "path": str(folder / name)} for name in ("project", "state")],
             "lock_file": str(folder / "state" / "a.lock"),
@@ -68,14 +67,13 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
     monkeypatch.setattr(requirements, "packages", lambda *lacks: ([str(lacks)], ["cron"]))
     monkeypatch.setattr(distribution, "read_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(requirements, "services", lambda _module: ({"cron": "does not run"}, []))
-    module.params["packages"] = {"cron": "dcron"}
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()
     found = host.observe(module, "")
     assert found.requirements == {
         "docker": "",
         "missing": lacks,
-        "install": [str((lacks, "Debian", {"cron": "dcron"}))],
+        "install": [str((lacks, "Debian"))],
         "without_package": ["cron"],
         "services": {"cron": "does not run"},
     }

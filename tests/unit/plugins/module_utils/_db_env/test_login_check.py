@@ -265,15 +265,14 @@ def test_a_failure_names_user_server_reason_and_fix(login: LoginCheck, monkeypat
     assert str(caught.value) == (
         "login of the client as user wa to the database MYSQL at db.example.com:3306: Access denied for user "
         "'wa'@'10.0.0.2' (1045). Nothing was written, and no container was touched. Compare user and password with the "
-        "server's; the server may also refuse this user from this host, without TLS, or without a certificate of the client. "
-        "check_connection: false (role variable wa_db_env_check_connection) skips this check"
+        "server's; the server may also refuse this user from this host, without TLS, or without a certificate of the client"
     )
 
 
 @pytest.mark.parametrize("kind", ["login", "tls"])
 def test_a_server_that_requires_tls_is_explained(login: LoginCheck, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     server = Server(monkeypatch, [error_of(kind)], None)
-    with pytest.raises(WaError, match=r"takes this user with TLS only, and WA_DB_SSL_CA is not set.*wa_db_env_ssl_ca"):
+    with pytest.raises(WaError, match=r"takes this user with TLS only, and WA_DB_SSL_CA is not set.*wa_db_env_extra"):
         login(VALUES)
     assert server.tries == [True, False]
 

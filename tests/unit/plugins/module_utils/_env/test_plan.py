@@ -197,7 +197,7 @@ def test_only_public_settings_are_shown() -> None:
         ({}, [], False),
         ({"hostname": "new"}, [], True),
         ({"password": "Other-81-Pw"}, [], True),
-        ({"connection_idle_timeout": "180000", "extra": {"TZ": "UTC"}}, [], False),
+        ({"extra": {"WA_DB_CONNECTION_IDLE_TIMEOUT": "180000", "TZ": "UTC"}}, [], False),
         ({}, [["TZ"]], False),
         ({}, [["TZ"], ["WA_DB_PORT"]], True),
         ({"name_prefix": ""}, [], False),

@@ -402,23 +402,14 @@ def test_a_missing_library_is_named_with_its_package(
 
 
 @pytest.mark.parametrize(
-    ("family", "overrides", "install", "without"),
+    ("family", "install", "without"),
     [
-        ("Debian", {}, ["python3-requests", "python3-pymysql", "python3-psycopg2", "cron"], []),
-        ("RedHat", {}, ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cronie"], []),
-        ("Suse", {"cron": "cron"}, ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cron"], []),
-        (
-            "Debian",
-            {"cron": ["a", "b"], "python_mysql": "a c"},
-            ["python3-requests", "a", "c", "python3-psycopg2", "b"],
-            [],
-        ),
-        ("", {}, [], ["python_requests", "python_mysql", "python_postgresql", "cron"]),
-        ("", {"cron": "dcron"}, ["dcron"], ["python_requests", "python_mysql", "python_postgresql"]),
+        ("Debian", ["python3-requests", "python3-pymysql", "python3-psycopg2", "cron"], []),
+        ("RedHat", ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cronie"], []),
+        ("Suse", ["python3-requests", "python3-PyMySQL", "python3-psycopg2", "cronie"], []),
+        ("", [], ["python_requests", "python_mysql", "python_postgresql", "cron"]),
     ],
 )
-def test_the_packages_of_each_family(
-    family: str, overrides: dict[str, t.Any], install: list[str], without: list[str]
-) -> None:
+def test_the_packages_of_each_family(family: str, install: list[str], without: list[str]) -> None:
     lacks = ["python_requests", "python_mysql", "python_postgresql", "cron"]
-    assert host_requirements.packages(lacks, family, overrides) == (install, without)
+    assert host_requirements.packages(lacks, family) == (install, without)

@@ -339,7 +339,7 @@ def test_the_stage_at_which_a_run_failed(
             "ended with code 137, and has written nothing.",
         ),
         ("migrating", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("migrating", {"state": "running"}, False, "not seen to end after 60 s (wa_upgrade_migration_timeout)"),
+        ("migrating", {"state": "running"}, False, "not seen to end after 60 s: the waiting was stopped"),
         ("migrating", {}, False, "not seen to end"),
         ("stopping", {"state": "ready"}, False, "not seen to end"),
         ("stopping", {"state": "failed", "message": "db: down."}, True, "db: down."),

@@ -74,35 +74,6 @@ def test_a_deployment_that_is_only_checked_has_no_leader() -> None:
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b"]
 
 
-def image(version: str, in_use: bool = False) -> dict[str, t.Any]:
-    return {"name": f"r/web:v{version}", "version": version, "in_use": in_use}
-
-
-@pytest.mark.parametrize(
-    ("versions", "gone"),
-    [
-        (["2.47.1", "2.51.2", "2.53.4"], ["r/web:v2.47.1"]),
-        (["2.9.1", "2.53.4"], ["r/web:v2.9.1"]),
-        (["2.51.2", "2.53.4", "2.55.1"], []),
-        (["latest", "2.53.4", "2.52.0"], ["r/web:v2.52.0"]),
-        ([], []),
-    ],
-)
-def test_the_last_two_versions_stay(versions: list[str], gone: list[str]) -> None:
-    looked = {"images": [image(version) for version in versions], "item": {"host": "h1"}}
-    assert upgrade_plan.old_images([looked], ["2.53.4", "2.51.2"]) == [(looked, name) for name in gone]
-
-
-def test_what_a_container_was_made_from_stays() -> None:
-    looked = {"images": [image("2.40.0", in_use=True), image("2.41.0")]}
-    assert [name for _looked, name in upgrade_plan.old_images([looked], ["2.53.4"])] == ["r/web:v2.41.0"]
-
-
-def test_a_version_that_is_none_is_an_error() -> None:
-    with pytest.raises(WaError, match="no version of the client"):
-        upgrade_plan.old_images([], ["latest"])
-
-
 def container(service: str, version: str, state: str, exit_code: int = 0, started_at: float = 0) -> dict[str, t.Any]:
     found = {
         "service": service,

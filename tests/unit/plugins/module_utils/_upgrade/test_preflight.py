@@ -498,7 +498,7 @@ def test_a_check_is_not_made_without_those_before_it(changes: dict[str, t.Any], 
 
 
 def test_an_invalid_value_is_reported_once() -> None:
-    found = verdict(skip={"expiry": 1}, invalid=["wa_upgrade_drain_timeout: 'soon'"])
+    found = verdict(skip={"expiry": 1}, invalid=["wa_upgrade_hook_timeout: 'soon'"])
     assert len(found["failed"]) == 1
 
 
