@@ -176,7 +176,7 @@ class MediaVolume:
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
             mountpoint = actual["Mountpoint"] if actual else ""
-            media_volume.check_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+            media_volume.check_device(options, self.params["require_mountpoint"], mountpoint)
         elif actual is None and self.result.module.check_mode:
             media_volume.check_driver(self.engine, self.name, driver)
         if self.params["probe"]:

@@ -97,8 +97,7 @@ class Clients:
 
         Raises DatabaseError if a running container cannot resolve the name.
         """
-        # Addresses of containers on another machine are not reachable.
-        if self.docker is None or not self.docker.local or _is_address(name):
+        if self.docker is None or _is_address(name):
             return "", ""
         for container in self.running:
             try:

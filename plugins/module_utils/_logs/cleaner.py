@@ -155,7 +155,7 @@ class Cleaner:
 
     def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
         """Measures only: from outside if possible, else with a process in the container."""
-        if self.docker.local and pid:
+        if pid:
             with contextlib.suppress(proc_root.NotHere):
                 return proc_root.walk(pid, container.id, rules.FOLDERS)
         outcome, token = self.run(container, measuring.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)

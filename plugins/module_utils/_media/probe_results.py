@@ -80,7 +80,7 @@ def prove(
     by_name = {one.name: one for one in consumers}
     for probe in Prober(docker, running, path, measure, write).run(inspect):
         consumer = by_name[probe.container.name]
-        found = filesystem.probe_problems(probe, path, docker.local and selinux_is_enforced())
+        found = filesystem.probe_problems(probe, path, selinux_is_enforced())
         if marker and not probe.error and probe.marker != marker:
             found.append(
                 "does not see what the leader's container writes: the hosts do not share one volume "

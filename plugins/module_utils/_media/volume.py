@@ -148,29 +148,13 @@ class Engine:
         return self._info
 
     @property
-    def maybe_here(self) -> bool:
-        """Returns whether the engine may run on this machine."""
-        return self.docker.local
-
-    @property
     def here(self) -> bool:
         """Returns whether the engine's folder is on this machine, verified by `engine-id` in it, or by its key before Docker 24.
 
         A socket may lead to another machine or into a container; then the engine's paths are not valid here.
         """
-        return bool(self.info["ID"]) and self._mark() == self.info["ID"]
-
-    @property
-    def elsewhere(self) -> bool:
-        """Returns whether the engine is certainly not on this machine: its folder is missing, or is another engine's."""
-        return not self.maybe_here or self._mark() not in (self.info["ID"], "")
-
-    def _mark(self) -> str | None:
-        """Returns the id of the engine whose folder is on this machine; empty if unreadable, None without a folder."""
-        root = self.info["DockerRootDir"]
-        if not self.maybe_here or not os.path.isdir(root):
-            return None
-        return read(os.path.join(root, "engine-id")).strip() or _id_of_key()
+        mark = read(os.path.join(self.info["DockerRootDir"], "engine-id")).strip() or _id_of_key()
+        return bool(mark) and mark == self.info["ID"]
 
 
 def _id_of_key() -> str:
@@ -221,7 +205,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     if is_bind(options):
         root = os.path.realpath(options["device"])
         try:
-            check_device(engine, options, None)
+            check_device(options, None)
         except WaError as error:
             raise OSError(error.found) from None
     elif needs_mount(options) and not any(one.path == root for one in mount_table()):
@@ -240,7 +224,7 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
+def check_device(options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
     """Raises WaError if a volume is in a directory of this host with a missing, stale or dead share.
 
     That is the directory that it binds, or its folder `mountpoint` if a share is `required` there.
@@ -258,23 +242,17 @@ def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | 
             )
     else:
         return
-    if not engine.maybe_here:
-        return
-    try:
-        visit(path)
-        device = bounded(lambda: os.path.realpath(path))
-        promised = filesystem.parse_fstab(read("/etc/fstab"))
-        filesystem.check_device(device, mount_table(), promised, required)
-    except WaError:
-        if not engine.elsewhere:  # last, because it costs a request
-            raise
+    visit(path)
+    device = bounded(lambda: os.path.realpath(path))
+    promised = filesystem.parse_fstab(read("/etc/fstab"))
+    filesystem.check_device(device, mount_table(), promised, required)
 
 
 def space(
     engine: Engine, actual: t.Mapping[str, t.Any] | None, driver: str, options: t.Mapping[str, str]
 ) -> tuple[int, int] | None:
     """Returns free and total bytes of the file system of an existing or planned volume; None if unknown on this host."""
-    if driver != "local" or not engine.maybe_here:
+    if driver != "local":
         return None
     if is_bind(options):
         path = options["device"]

@@ -217,7 +217,7 @@ def probing(engine: FakeDocker) -> Probing:
     def call(*names: str, between: t.Any = None, **options: t.Any) -> list[Probe]:
         for name in names:
             engine.container(name)
-        params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+        params = {"docker_host": engine.host, "docker_timeout": "9s"}
         docker = Docker(params)
         prober = Prober(docker, docker.client_containers(), PATH, **{"seconds": 9.0, **options})
         found = prober.run(between) if between else prober.run()
@@ -350,7 +350,7 @@ def test_an_exception_between_the_steps_removes_the_files(probes: FakeProbes, pr
 
 def write_marker(engine: FakeDocker) -> str:
     engine.container("a")
-    params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": "9s"}
     docker = Docker(params)
     return media_probe.write_marker(docker, docker.client_containers()[0], PATH)
 

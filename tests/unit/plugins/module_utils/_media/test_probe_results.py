@@ -38,7 +38,7 @@ def prove(engine: FakeDocker) -> Prove:
     def call(*names: str, home: Path | None = None, marker: str = "") -> tuple[Proof, dict[str, Consumer]]:
         for name in names:
             engine.container(name, state="exited" if name.startswith("x") else "running")
-        params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+        params = {"docker_host": engine.host, "docker_timeout": "9s"}
         docker = Docker(params)
         containers = docker.client_containers()
         mount = MountState("volume", "media", True)

@@ -23,7 +23,7 @@ NFS = {"type": "nfs", "o": "addr=h", "device": ":/e"}
 
 @pytest.fixture
 def docker(engine: FakeDocker) -> Docker:
-    params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": "9s"}
     return Docker(params)
 
 
@@ -210,27 +210,27 @@ def test_containers_that_use_a_volume(
 
 
 @pytest.mark.parametrize(
-    ("engine_id", "here", "elsewhere"),
-    [("fake-engine", True, False), ("fake-engine\n", True, False), ("other", False, True), (None, False, False)],
+    ("engine_id", "here"),
+    [("fake-engine", True), ("fake-engine\n", True), ("other", False), (None, False)],
 )
 def test_the_engine_id_file_proves_where_the_engine_runs(
-    engine: FakeDocker, docker: Docker, engine_id: str | None, here: bool, elsewhere: bool
+    engine: FakeDocker, docker: Docker, engine_id: str | None, here: bool
 ) -> None:
     path = engine.root / "engine-id"
     path.write_text(engine_id) if engine_id else path.unlink()
     found = volume.Engine(docker)
-    assert (found.maybe_here, found.here, found.elsewhere) == (True, here, elsewhere)
+    assert found.here is here
     assert engine.count == 1  # asked once
 
 
 @pytest.mark.parametrize(
-    ("key", "here", "elsewhere"),
+    ("key", "here"),
     [
-        ('{"kty": "EC", "kid": "fake-engine", "d": "secret"}', True, False),
-        ('{"kid": "other"}', False, True),
-        ("{}", False, False),
-        ("[]", False, False),
-        ("no key", False, False),
+        ('{"kty": "EC", "kid": "fake-engine", "d": "secret"}', True),
+        ('{"kid": "other"}', False),
+        ("{}", False),
+        ("[]", False),
+        ("no key", False),
     ],
 )
 def test_an_older_engine_is_recognised_by_its_key(
@@ -240,30 +240,23 @@ def test_an_older_engine_is_recognised_by_its_key(
     monkeypatch: pytest.MonkeyPatch,
     key: str,
     here: bool,
-    elsewhere: bool,
 ) -> None:
     (engine.root / "engine-id").unlink()
     monkeypatch.setattr(volume, "KEY", str(tmp_path / "key.json"))
     (tmp_path / "key.json").write_text(key)
     found = volume.Engine(docker)
-    assert (found.here, found.elsewhere) == (here, elsewhere)
+    assert found.here is here
     (engine.root / "engine-id").write_text("fake-engine")
     assert volume.Engine(docker).here  # the file of a newer engine counts, whatever key an older one has left
 
 
-def test_an_engine_without_its_folder_here_runs_elsewhere(
-    engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_without_its_folder_here_is_not_here(engine: FakeDocker, docker: Docker) -> None:
     found = volume.Engine(docker)
     found._info = {"ID": "fake-engine", "DockerRootDir": "/nowhere"}
-    assert (found.here, found.elsewhere) == (False, True)
+    assert not found.here
     found._info = {"ID": "", "DockerRootDir": str(engine.root)}
     (engine.root / "engine-id").write_text("")
     assert not found.here
-    monkeypatch.setattr(Docker, "local", False)
-    found._info = {"ID": "fake-engine", "DockerRootDir": str(engine.root)}
-    (engine.root / "engine-id").write_text("fake-engine")
-    assert (found.maybe_here, found.here, found.elsewhere) == (False, False, True)
 
 
 # Reasons against a removal
@@ -459,7 +452,6 @@ def test_unknown_free_space_is_none(
     ],
 )
 def test_a_share_that_must_be_mounted(
-    docker: Docker,
     tmp_path: Path,
     mounted: t.Callable[..., None],
     options: dict[str, str],
@@ -469,23 +461,13 @@ def test_a_share_that_must_be_mounted(
 ) -> None:
     mounted()
     options = {key: value.replace("HERE", str(tmp_path)) for key, value in options.items()}
-    arguments = (volume.Engine(docker), options, required, mountpoint.replace("HERE", str(tmp_path)))
+    arguments = (options, required, mountpoint.replace("HERE", str(tmp_path)))
     if not refused:
         volume.check_device(*arguments)
         return
     with pytest.raises(WaError) as error:
         volume.check_device(*arguments)
     assert error.value.found.startswith(refused)
-
-
-def test_a_folder_of_another_machine_is_not_checked(
-    engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mounted()
-    (engine.root / "engine-id").write_text("other")
-    volume.check_device(volume.Engine(docker), bind("/nowhere"), None)
-    monkeypatch.setattr(Docker, "local", False)
-    volume.check_device(volume.Engine(docker), bind("/nowhere"), None)
 
 
 # Files
