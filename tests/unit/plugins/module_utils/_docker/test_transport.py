@@ -89,7 +89,9 @@ def test_podman_is_refused_by_name(engine: FakeDocker, monkeypatch: pytest.Monke
         connect(engine.host)
 
 
-@pytest.mark.parametrize("host", ["ssh://root@far", "/var/run/docker.sock", "tcp://h:2375", "https://h:2376", "unix://", "unix://run/x"])
+@pytest.mark.parametrize(
+    "host", ["ssh://root@far", "/var/run/docker.sock", "tcp://h:2375", "https://h:2376", "unix://", "unix://run/x"]
+)
 def test_an_invalid_docker_host_is_refused(host: str) -> None:
     with pytest.raises(WaError, match=r"option docker_host: .* is no socket of a Docker Engine; expected unix:///PATH"):
         connect(host)
