@@ -45,13 +45,6 @@ options:
         it (C(wa-NAME)), without it from the folder of O(env_file). Set O(state_file) and O(lock_file) where neither is
         the deployment's name, as for an adopted client.
     type: str
-  notifications:
-    description:
-      - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
-        object a line, each as the client has posted it. A line that is none is skipped with a warning.
-      - Without it the tables alone show the end. With it every node must have notified, too, and RV(messages_deleted) is known.
-      - A number C(timestamp) (seconds since 1970) beside C(services) separates notifications of an older run.
-    type: path
   wait:
     description:
       - Whether to follow the GC to its end.
@@ -120,7 +113,7 @@ notes:
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
     smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
-    gone. With O(notifications) every node must have sent its own. A GC slower than RV(unnoticed_rate) could be taken for traffic;
+    gone. A GC slower than RV(unnoticed_rate) could be taken for traffic;
     counters of the complete server are not used, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
@@ -174,21 +167,16 @@ exact:
   returned: always
   type: bool
   sample: true
-messages_deleted:
-  description: The rows that GC deleted, by the notifications of every node in every round; V(null) without them.
-  returned: always
-  type: int
-  sample: 1200000
 rounds:
   description: How often GC was called.
   returned: always
   type: int
   sample: 1
 nodes:
-  description: For every node of the last round its C(status), and C(count) when it has notified one. A single client's is C(coreapp).
+  description: For every node of the last round its C(status) in the answer to the call. A single client's is C(coreapp).
   returned: always
   type: dict
-  sample: {coreapp: {status: complete, count: 1200000}}
+  sample: {coreapp: {status: processing}}
 databases:
   description: The databases that were counted.
   returned: always
@@ -254,7 +242,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "max_messages": {"type": "int", "default": 2000000},
     "window": {"type": "str"},
     "project": {"type": "str"},
-    "notifications": {"type": "path"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
     "poll_interval": {"type": "str", "default": "10s"},
