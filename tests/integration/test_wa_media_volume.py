@@ -507,7 +507,7 @@ def test_a_hanging_file_system_fails_within_the_timeout(clients: t.Any, docker_e
     names = [clients.add(f"wacore{number}", volume=volume) for number in range(2)]
     clients.run(
         names[1],
-        "mv /usr/bin/df /usr/bin/df.real; printf '#!/bin/sh\\nsleep 60\\n' >/usr/bin/df; chmod 755 /usr/bin/df",
+        "mv /usr/bin/dd /usr/bin/dd.real; printf '#!/bin/sh\\nsleep 60\\n' >/usr/bin/dd; chmod 755 /usr/bin/dd",
     )
     params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
     engine = docker_rules.Docker(dict(params, docker_host=docker_engine))

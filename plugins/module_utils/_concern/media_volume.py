@@ -173,13 +173,15 @@ class MediaVolume:
         """Raises WaError, before any change, if the volume could not be used. `actual` is the volume that stays, or None."""
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
-            mountpoint = actual["Mountpoint"] if actual else ""
-            media_volume.check_device(options, self.params["require_mountpoint"], mountpoint)
+            media_volume.check_device(options, self.params["require_mountpoint"])
         elif actual is None and self.result.module.check_mode:
             media_volume.check_driver(self.engine, self.name, driver)
         if self.params["probe"]:
             media_rules.check_mounts(self.consumers)
-        self.check_space(media_volume.space(self.engine, actual, driver, options))
+        space = media_volume.space(self.engine, actual, driver, options)
+        if space:
+            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
+            filesystem.check_space(self.name, *space, self.params["min_free"])
 
     def check_identity(self) -> None:
         """Raises WaError if a new, empty volume would replace the one that the containers mount."""
@@ -192,12 +194,6 @@ class MediaVolume:
         confirmed = self.params["confirm_identity"]
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
-
-    def check_space(self, space: tuple[int, int] | None) -> None:
-        """Records free and total bytes. Raises WaError if less than `min_free` is free."""
-        if space:
-            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
-            filesystem.check_space(self.name, space[0], space[1], self.params["min_free"])
 
     def warn(self, plan: Plan) -> None:
         """Adds the warnings about consumers and drift."""
@@ -225,13 +221,10 @@ class MediaVolume:
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
         """Probes the volume from the running containers, without `write` only their permissions. Raises WaError with all problems."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
-        measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
-        marker = self.params["expect_marker"] or ""
-        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure, write)
+        path, marker = self.params["mount_path"], self.params["expect_marker"] or ""
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, write)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")
-        if measure:
-            self.check_space(proof.space)
         self.result.values["marker"] = proof.marker
         proof.check()

@@ -198,24 +198,18 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def check_device(options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
-    """Raises WaError if a volume is in a directory of this host with a missing, stale or dead share.
-
-    That is the directory that it binds, or its folder `mountpoint` if a share is `required` there.
-    """
-    if is_bind(options):
-        path = options["device"]
-    elif required and not needs_mount(options):
-        path = mountpoint
-        if not path:
-            raise WaError(
-                "option require_mountpoint",
-                "a plain volume is made on the host's own disk",
-                "driver_options that bind a directory where a share is mounted",
-                "Set driver_options to type none, o bind, device the directory",
-            )
-    else:
+def check_device(options: t.Mapping[str, str], required: bool | None) -> None:
+    """Raises WaError if a volume binds a directory of this host with a missing, stale or dead share."""
+    if required and not is_bind(options) and not needs_mount(options):
+        raise WaError(
+            "option require_mountpoint",
+            "a plain volume is on the host's own disk",
+            "driver_options that bind a directory where a share is mounted",
+            "Set driver_options to type none, o bind, device the directory",
+        )
+    if not is_bind(options):
         return
+    path = options["device"]
     visit(path)
     device = bounded(lambda: os.path.realpath(path))
     promised = filesystem.parse_fstab(read("/etc/fstab"))
