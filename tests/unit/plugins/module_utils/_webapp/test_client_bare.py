@@ -204,55 +204,9 @@ def test_an_error_of_the_client_does_not_mention_a_proxy(bare: BareWebapp) -> No
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_names_its_target_without_credentials(bare: BareWebapp, status: int) -> None:
+def test_a_redirect_is_not_followed(bare: BareWebapp, status: int) -> None:
     headers = (("Location", "https://me:hush@sso.lab:8443/log/in;sid=hush?token=hush#hush"),)
     error = refused(bare, Reply(status, PAGE, headers))
-    assert error.found == f"HTTP {status} to https://sso.lab:8443/log/in"
+    assert error.found == f"HTTP {status}"
     assert "hush" not in str(error)
     assert ("api_url" in error.cure, error.retryable, calls(bare)) == (True, False, 1)
-
-
-# Retry-After
-
-
-def busy(after: str, status: int = 429) -> Reply:
-    return Reply(status, b'{"errors": [{"code": 1015, "title": "Too many requests"}]}', (("Retry-After", after),))
-
-
-@pytest.mark.parametrize("after", ["45", "90", "120"])
-def test_a_long_wait_is_respected(bare: BareWebapp, after: str) -> None:
-    bare.on("PUT", GC, busy(after), gc_answer({"status": "processing"}, 200))
-    time = Time()
-    assert session(bare, time).start_gc() == {"coreapp": "processing"}
-    assert time.pauses == [float(after)]
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_beyond_the_limit_is_an_error_at_once(bare: BareWebapp, status: int) -> None:
-    time = Time()
-    error = refused(bare, busy("121", status), time=time)
-    assert time.pauses == []
-    assert (error.kind, error.status, error.retry_after) == ("busy", status, 121)
-    assert "the server asks to wait 121 s" in error.found
-
-
-def test_long_waits_are_limited_in_sum(bare: BareWebapp) -> None:
-    time = Time()
-    error = refused(bare, busy("50"), time=time)
-    assert time.pauses == [50, 50]
-    assert "asks to wait 50 s" in error.found
-
-
-def test_a_short_wait_is_respected(bare: BareWebapp) -> None:
-    bare.on("PUT", GC, busy("7"), gc_answer({"status": "processing"}, 200))
-    time = Time()
-    session(bare, time).start_gc()
-    assert time.pauses == [7]
-
-
-def test_a_call_without_retries_does_not_wait(bare: BareWebapp) -> None:
-    bare.on("PUT", "/v1/x", busy("45"))
-    time = Time()
-    with pytest.raises(ApiError, match="asks to wait 45 s"):
-        session(bare, time).call("PUT", "/v1/x", again=False)
-    assert time.pauses == []
