@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import
     gc_nodes,
     metrics,
     parse_body,
-    parse_gc_failure,
+    started_gc,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
     LOGIN,
@@ -298,9 +298,8 @@ class Webapp:
             try:
                 answer = self._send("PUT", path, None, self._bearer())
             except ApiError as error:
-                nodes, began = parse_gc_failure(error.body)
-                if not began:
-                    raise gc_refusal(error, nodes) from None
+                if not started_gc(error.body):
+                    raise gc_refusal(error) from None
                 return gc_nodes(error.body)
             failure = no_success(self._subject("PUT", path), answer.status, answer.form)
             if failure:

@@ -142,22 +142,16 @@ def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
     return bare
 
 
-def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
-    """Returns the failure of a refused GC call. `failed` are the nodes in the answer, none of which has started.
+def gc_refusal(error: ApiError) -> ApiError:
+    """Returns the failure of a refused GC call.
 
     A 5xx without the client's message is a proxy's: the client may have accepted the call. A 503, from an overloaded client
     or from a proxy without a backend, means that it has not.
     """
-    if not error.bare:
+    if not error.bare or error.status < 500 or error.status == 503:
         return error
-    refusal = error
-    if failed and error.kind in ("other", "lost", "busy"):
-        found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
-        refusal = ApiError(error.subject, found, "coreapp", status=error.status)
-    elif error.status >= 500 and error.status != 503:
-        cure = f"{_CURES['lost']}. {PROXY_CURE}"
-        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=OWN_ANSWER, cure=cure)
-    return refusal
+    cure = f"{_CURES['lost']}. {PROXY_CURE}"
+    return ApiError(error.subject, error.found, "lost", status=error.status, expected=OWN_ANSWER, cure=cure)
 
 
 def no_success(subject: str, status: int, form: str) -> ApiError | None:
