@@ -159,11 +159,11 @@ started_at_boot:
 guard:
   description:
     - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
-      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
+      a second Coreapp of a single client.
     - C(kept) is a message about another number's containers, which are kept.
   type: dict
   returned: when O(guard) is given
-  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
+  sample: {refusal: "", kept: "", second_coreapp: ""}
 orphan_migrations:
   description:
     - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
