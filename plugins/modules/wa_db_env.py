@@ -21,7 +21,7 @@ options:
     type: path
     required: true
   state:
-    description: V(absent) removes the file; its backups stay, with a warning.
+    description: V(absent) removes the file.
     type: str
     choices: [present, absent]
     default: present
@@ -35,8 +35,7 @@ options:
   port:
     description:
       - The server's port, E(WA_DB_PORT).
-      - When not given, the engine's own (3306 or 5432) is written if the file has none, if the engine changes, and with
-        O(exclusive).
+      - When not given, the engine's own (3306 or 5432) is written if the file has none, and if the engine changes.
     type: int
   username:
     description: The database user, a text, E(WA_DB_USERNAME).
@@ -74,10 +73,6 @@ options:
     description: The same for secrets, such as E(WA_API_KEY) and E(WA_WEB_JWT_CRYPTO_KEY).
     type: dict
     default: {}
-  exclusive:
-    description: Whether only what the options declare stays in the file; comments and other keys go.
-    type: bool
-    default: false
   format:
     description:
       - V(portable) writes only values that Docker Compose and C(docker run --env-file) read alike, and refuses others.
@@ -130,10 +125,6 @@ options:
       - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
     type: dict
     default: {}
-  backup:
-    description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
-    type: bool
-    default: false
   keep_previous:
     description:
       - Whether to keep what the file held as C(PATH.previous) (mode 0600) when it changes and running, healthy containers
@@ -348,11 +339,6 @@ previous_kept:
   type: bool
   returned: always
   sample: false
-backup_file:
-  description: The backup that was made.
-  type: str
-  returned: when a backup was made
-  sample: /opt/waba/support/db.env.20260131T030000Z~
 actions:
   description: Actions that were made, or predicted in check mode.
   type: list
