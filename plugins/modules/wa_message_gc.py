@@ -90,13 +90,6 @@ options:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
-  retry_refused_login:
-    description:
-      - Whether to try a login again that was refused with the same password less than a day ago.
-      - For one run, when the password has become the right one, as by V(first_login) of M(waba.onprem.wa_webapp), or when the
-        account is no longer locked. Repeated wrong logins lock it.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -121,7 +114,7 @@ notes:
   - With O(wait=true) an action plugin drives the steps and displays a line of progress for each measurement on standard error. No connection is
     held open. With C(async) the module itself waits.
   - A call logs in, and out again; a step that only measures needs no login. A login that was refused is not tried again with the same
-    password for a day, but with O(retry_refused_login).
+    password for a day. When it has become right, remove the record that the message names.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -250,7 +243,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "lock_file": {"type": "path"},
     "held": {"type": "str"},
     "run_id": {"type": "str"},
-    "retry_refused_login": {"type": "bool", "default": False},
 }
 
 

@@ -45,7 +45,6 @@ OBJECTS = (
     HostObject("file", "{metrics_file}", "its metrics", "wa_log_cleanup"),
     HostObject("file", "/run/wa-log-cleanup-{project}.lock", "its lock", "wa_log_cleanup"),
     HostObject("file", "{gc_state_file}", "state of message GC", "wa_message_gc"),
-    HostObject("file", "{gc_state_file}.old", "state of message GC that was not readable", "wa_message_gc"),
     HostObject("file", "{gc_state_file}.lock", "lock of message GC", "wa_message_gc"),
     HostObject("file", "{refused_login_file}", "record of a refused login", "wa_client, wa_message_gc"),
     HostObject("compose", "{project_dir}/compose*.yml", "Compose file, also staged", "wa_client", GOES, _HEADER),

@@ -76,11 +76,11 @@ class GcRun:
         """Calls GC or resumes the running one, measures once, and returns whether the run is over."""
         self.lease.renew()
         if self.check_mode:
-            self.state.load(self.result.warn, keep=True)
+            self.state.load(self.result.warn)
             return self._step()
         with self.state.lock(_BRIEF if self.run_id else _PATIENT) as mine:
             if mine:
-                self.state.load(self.result.warn, keep=False)
+                self.state.load(self.result.warn)
                 return self._step()
         if not self.run_id:
             found, cure = f"another run has held its lock for {_PATIENT:g} s", "Wait for the other run, then try again"
@@ -188,9 +188,8 @@ class GcRun:
 
     def _check_login(self) -> None:
         """Raises WaError unless there is a credential to try."""
-        if not self.params["retry_refused_login"] or not self.params["api_password"]:
-            cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
-            self.refused.check(self.webapp, self.params["api_password"], cure)
+        cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
+        self.refused.check(self.webapp, self.params["api_password"], cure)
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""

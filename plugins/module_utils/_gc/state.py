@@ -79,8 +79,8 @@ class StateFile:
             "Create its folder (role wa_host does), or set state_file",
         )
 
-    def load(self, warn: t.Callable[[str], None], keep: bool) -> None:
-        """Reads the file. An unreadable one is renamed, unless `keep`. Raises WaError for another client's."""
+    def load(self, warn: t.Callable[[str], None]) -> None:
+        """Reads the file. An unreadable one counts as none, with a warning. Raises WaError for another client's."""
         try:
             client, run = _parse(json.loads(files.read_text(self.path)))
         except FileNotFoundError:
@@ -88,10 +88,7 @@ class StateFile:
         except OSError as error:
             raise self._unusable(error) from None
         except (ValueError, KeyError, TypeError):
-            warn(f"state file {self.path}: corrupt, or of another version of the collection; kept as {self.path}.old")
-            if not keep:
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(self.path, self.path + ".old")
+            warn(f"state file {self.path}: corrupt, or of another version of the collection; it counts as none")
             return
         if client != self.client:
             other = ", ".join(f"{key} {value}" for key, value in client.items() if self.client.get(key) != value)
