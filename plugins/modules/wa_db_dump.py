@@ -133,7 +133,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration, parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
@@ -280,7 +279,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = Result(module, Redactor([module.params["login_password"]]))
+    result = Result(module)
     try:
         dump = Dump(module.params, result)
         if not dump.exists():

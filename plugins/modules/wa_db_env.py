@@ -100,14 +100,6 @@ options:
     type: str
     choices: ["false", "true", "always"]
     default: "true"
-  login_user:
-    description:
-      - Not used; accepted so that one entry of C(module_defaults) serves all modules.
-      - The connection is tried with the user and the password in the file.
-    type: str
-  login_password:
-    description: Not used, see O(login_user).
-    type: str
   containers:
     description: Whether to compare the file with the running client containers.
     type: bool
@@ -368,7 +360,6 @@ def main() -> None:
     result = Result(module)
     secrets = [
         module.params["password"],
-        module.params["login_password"],
         *(module.params["extra_secrets"] or {}).values(),
     ]
     result.redact.add(str(value) for value in secrets if value is not None)

@@ -272,7 +272,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token", "login_password")))
+    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token")))
     try:
         complete(params)
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)

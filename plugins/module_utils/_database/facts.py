@@ -59,7 +59,7 @@ def gather(
     counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. Tables that
     are not counted are named to `warn`.
     """
-    config = connection.settings({**params, "login_user": None, "login_password": None}, env)
+    config = connection.settings(params, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
     read = _mysql if config.engine == connection.MYSQL else _pgsql

@@ -213,7 +213,7 @@ class LoginCheck:
 
         `untouched` is part of the message where the login fails.
         """
-        self.params = dict(params, login_user=None, login_password=None)
+        self.params = params
         self.thorough = params["check_connection"] == "always"
         self.warn, self.check, self.untouched = warn, check, untouched
         self.clients = Clients(params, engine)
