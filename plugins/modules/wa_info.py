@@ -57,12 +57,6 @@ options:
   guard:
     description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
     type: dict
-  min_statement_timeout:
-    description:
-      - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
-      - The vendor wants an hour for a migration.
-    type: str
-    default: 1h
   idle_timeout:
     description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). It returns the sessions that remain.
     type: str
@@ -571,8 +565,8 @@ database:
       type: float
     statement_timeout_fix:
       description:
-        - The statement with which the administrator raises it for this user to O(min_statement_timeout); V(null) when it is at least
-          that.
+        - The statement with which the administrator raises it for this user to an hour, which the vendor wants for a migration; V(null)
+          when it is at least that.
       type: str
     lock_timeout:
       description: Seconds that an C(ALTER) waits for the table's lock; V(null) when without end.
@@ -954,7 +948,6 @@ def main() -> None:
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},
-            min_statement_timeout={"type": "str", "default": "1h"},
             idle_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},

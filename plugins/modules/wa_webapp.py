@@ -14,7 +14,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc]
+    choices: [health, reachable, first_login, settings_backup, drain, automatic_gc]
     default: health
   topology: {description: What V(health) must look like., type: str, choices: [single, high_availability, multiconnect], default: single}
   shards: {description: The number of shards of a V(multiconnect) client., type: int, default: 1}
@@ -209,13 +209,6 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
 
 
-def stats(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    sums: dict[str, float] = {}
-    for name, _labels, value in webapp.stats():
-        sums[name] = sums.get(name, 0) + value
-    result.values["stats"] = sums
-
-
 def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     def poll() -> tuple[bool, str]:
         figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
@@ -274,7 +267,6 @@ OPERATIONS = {
     "reachable": reachable,
     "first_login": first_login,
     "settings_backup": settings_backup,
-    "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
 }

@@ -134,11 +134,7 @@ def test_the_settings_backup_is_written_and_can_be_restored(newer: Simulated, tm
     assert restored[0] == 200, restored
 
 
-def test_stats_count_messages_and_drain_waits_for_callbacks(newer: Simulated) -> None:
-    before = run(newer, "stats")["stats"]
-    assert newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "x"}})[0] in (200, 201)
-    after = run(newer, "stats")["stats"]
-    assert after["outbound_messages"] == before.get("outbound_messages", 0) + 1
+def test_drain_waits_for_callbacks(newer: Simulated) -> None:
     newer.call("PATCH", "/v1/settings/application", {"webhooks": {"url": "http://127.0.0.1:9/closed"}})
     try:
         newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "y"}})

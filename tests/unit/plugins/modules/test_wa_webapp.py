@@ -181,13 +181,6 @@ def test_drain_waits_for_an_empty_callback_queue(run: Run, fake: FakeWebapp) -> 
     assert "no callback_queue_size" in run("drain")["msg"]
 
 
-def test_stats_are_summed(run: Run, fake: FakeWebapp) -> None:
-    body = {"stats": {"sent": {"data": [{"labels": {"a": "1"}, "value": 1}, {"labels": {"a": "2"}, "value": 2}]}}}
-    fake.on("GET", "/v1/stats/app", (200, body))
-    assert run("stats")["stats"] == {"sent": 3}
-    assert "GET /v1/stats/db" not in fake.paths()
-
-
 @pytest.mark.parametrize(
     ("settings", "change", "restart"),
     [
