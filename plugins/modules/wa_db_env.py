@@ -88,8 +88,7 @@ options:
       - V(true) logs in when the client is about to connect with other values than now, which are engine, server, port, user,
         password, prefix and TLS; the file does not exist or holds others, or, with O(containers), a container that runs was
         created with others. A run that changes none of them does not ask the database.
-      - V(always) logs in at every run, and warns of a server version that the vendor does not support and of several
-        databases that look like the client's.
+      - V(always) logs in at every run.
       - V(false) skips the check.
       - The host connects to the address that the name has in the client's containers, by their own resolver, C(extra_hosts),
         links and networks, or to O(login_host). The files of O(ssl_ca), O(ssl_cert) and O(ssl_key) are read in the
@@ -147,7 +146,7 @@ notes:
     C($NAME), cuts a value at a hash behind a space, and trims it. C(docker run) takes the rest of the line as it stands.'
   - Compose 1.26 to 1.29 replaces C(${NAME}) even in single quotes and knows no C(\$); the first releases of Compose v2
     cut an unquoted value at any hash. Values without dollar sign, hash, quote and backslash are read alike by those, too.
-  - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13; another server is a warning.
+  - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13. The checks of an upgrade name another server.
   - With O(containers), the Compose files of containers that differ are read by C(docker compose config), to distinguish keys that
     they set themselves from stale ones.
 seealso:

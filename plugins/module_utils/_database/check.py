@@ -32,9 +32,8 @@ def check(
     env: t.Mapping[str, str],
     found: dict[str, t.Any],
     warn: t.Callable[[str], None],
-    doubt: t.Callable[[str], None] | None = None,
 ) -> None:
-    """Checks the database. `found` receives the facts, `warn` warnings that may break the client, `doubt` minor remarks.
+    """Checks the database. `found` receives the facts, `warn` what may break the client.
 
     `env` is the future content of db.env: its prefix, and whether the client will use TLS. Raises WaError if the client
     could not work; `found` and earlier warnings are kept.
@@ -43,7 +42,6 @@ def check(
     with connection.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        _emit(doubt, check_version(version))
         _emit(warn, _check_tls(session, env, found))
         if session.is_read_only():
             raise messages.read_only(config)
@@ -52,21 +50,14 @@ def check(
         holders = _holders(session, config, names)
         found.update(databases=names, messages_databases=holders)
         found["messages_database"] = holders[0] if len(holders) == 1 else None
-        if len(holders) > 1:
-            text = (
-                f"{config.subject}: {len(holders)} databases that begin with {prefix!r} hold a table messages "
-                f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
-            )
-            _emit(doubt, [text])
         # With an empty prefix every database matches; only a client's databases are relevant.
         candidates = names if prefix else holders
         _emit(warn, _check_privileges(session, config, candidates, prefix))
 
 
-def _emit(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
-    if warn:
-        for warning in warnings:
-            warn(warning)
+def _emit(warn: t.Callable[[str], None], warnings: t.Iterable[str]) -> None:
+    for warning in warnings:
+        warn(warning)
 
 
 def check_version(version: connection.Version) -> list[str]:

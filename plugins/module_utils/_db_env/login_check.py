@@ -43,7 +43,7 @@ _TLS_FILES = {
 }
 Values = t.Mapping[str, str]
 Warn = t.Callable[[str], None]
-Check = t.Callable[[Settings, Values, "dict[str, t.Any]", Warn, "Warn | None"], None]
+Check = t.Callable[[Settings, Values, "dict[str, t.Any]", Warn], None]
 
 
 def variants(
@@ -214,7 +214,6 @@ class LoginCheck:
         `untouched` is part of the message where the login fails.
         """
         self.params = params
-        self.thorough = params["check_connection"] == "always"
         self.warn, self.check, self.untouched = warn, check, untouched
         self.clients = Clients(params, engine)
         self.found: dict[str, t.Any] = {}
@@ -248,13 +247,12 @@ class LoginCheck:
                     raise
             time.sleep(0.5)  # a server reports this for a moment after its start
 
-    def _look(self, config: Settings, values: Values, doubt: Warn | None) -> None:
-        (self.check or database_check.check)(config, values, self.found, self.warn, doubt)
+    def _look(self, config: Settings, values: Values) -> None:
+        (self.check or database_check.check)(config, values, self.found, self.warn)
 
     def _check(self, config: Settings, values: Values) -> None:
-        doubt = self.warn if self.thorough else None
         try:
-            self._look(config, values, doubt)
+            self._look(config, values)
         except DatabaseError as error:
             if not config.plain or config.engine != database.MYSQL or error.kind not in ("login", "tls", "driver"):
                 raise
@@ -265,7 +263,7 @@ class LoginCheck:
         secure = replace(config, plain=False)
         if error.kind == "driver":  # only this host's driver is incomplete; the password is correct
             try:
-                self._look(secure, values, self.warn if self.thorough else None)
+                self._look(secure, values)
             except DatabaseError as other:
                 raise (error if other.kind == "driver" else other) from None
             return

@@ -29,7 +29,6 @@ class CheckedServer:
         self.server = server = ScriptedDatabase(engine)
         self.found: dict[str, t.Any] = {}
         self.warnings: list[str] = []
-        self.doubts: list[str] = []
         self.env = {"WA_DB_NAME_PREFIX": "wa1"}
         monkeypatch.setattr(connection, "connect", server.connect)
         if engine == MYSQL:
@@ -46,7 +45,7 @@ class CheckedServer:
             server.on("FROM pg_tables", lambda _values: [(1,)] if server.databases[-1] in holders else [])
 
     def __call__(self) -> CheckedServer:
-        database_check.check(self.server.settings, self.env, self.found, self.warnings.append, self.doubts.append)
+        database_check.check(self.server.settings, self.env, self.found, self.warnings.append)
         assert self.server.open == 0, "a session stays open"
         return self
 
@@ -86,7 +85,7 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
         "messages_databases": ["wa1m"],
         "messages_database": "wa1m",
     }
-    assert (checked.warnings, checked.doubts) == ([], [])
+    assert checked.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -110,15 +109,6 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
 )
 def test_versions_supported_by_the_vendor(engine: str, version: str, message: str) -> None:
     assert database_check.check_version(parse_version(engine, version)) == ([message] if message else [])
-
-
-@both
-def test_an_unsupported_version_is_a_doubt(make: Make, engine: str) -> None:
-    checked = make(engine)
-    checked.server.on("version", [("9.9",)])
-    assert len(checked().doubts) == 1
-    database_check.check(checked.server.settings, checked.env, {}, checked.warnings.append)
-    assert checked.warnings == []
 
 
 # TLS
@@ -186,13 +176,9 @@ def test_a_mysql_without_the_status_variable_counts_this_connection(make: Make) 
 
 
 @both
-def test_several_databases_with_messages_are_a_doubt(make: Make, engine: str) -> None:
+def test_several_databases_with_messages_are_listed(make: Make, engine: str) -> None:
     checked = make(engine, ("wa1b", "wa1a"), ("wa1b", "wa1a"))()
     assert (checked.found["messages_databases"], checked.found["messages_database"]) == (["wa1a", "wa1b"], None)
-    assert checked.doubts == [
-        f"{SERVER[engine]}: 2 databases that begin with 'wa1' hold a table messages (wa1a, wa1b): shards, or another client's "
-        "whose prefix begins alike"
-    ]
 
 
 def test_a_messages_table_without_the_prefix_does_not_count(make: Make) -> None:
