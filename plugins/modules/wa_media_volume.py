@@ -138,9 +138,7 @@ drift:
   elements: dict
   sample: [{what: option device, found: ":/old", wanted: ":/export/media"}]
 consumers:
-  description:
-    - The client's containers, with what they mount, what their Compose file declares, and what is wrong.
-    - C(differs) names the one of mounted, declared and wanted that differs from the others.
+  description: The client's containers, with what they mount, what their Compose file declares, and what is wrong.
   returned: when O(state=present)
   type: list
   elements: dict
@@ -151,7 +149,6 @@ consumers:
       ok: true
       mounted: volume biz_whatsappMedia
       declared: volume biz_whatsappMedia
-      differs: null
       reason: null
       probe: passed
       user: "1000:1000"

@@ -121,7 +121,7 @@ class Mounted(t.Protocol):
 
 @dataclass
 class Consumer:
-    """One client container and its check. `differs` is the deviating one of mounted, declared, wanted."""
+    """One client container and its check."""
 
     name: str
     service: str
@@ -129,7 +129,6 @@ class Consumer:
     mounted: MountState
     declared: MountState | None
     reason: str = ""
-    differs: str = ""
     warning: str = ""
     user: str = ""
     probe: str = "not probed"
@@ -143,7 +142,6 @@ class Consumer:
             "ok": not self.reason,
             "mounted": str(self.mounted),
             "declared": str(self.declared) if self.declared else None,
-            "differs": self.differs or None,
             "reason": self.reason or None,
             "probe": self.probe,
             "user": self.user or None,
@@ -185,7 +183,7 @@ def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None, p
 def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
 ) -> None:
-    """Sets `reason`, `differs` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
+    """Sets `reason` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
     path = posixpath.normpath(path)
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
@@ -194,9 +192,7 @@ def check_consumer(
         if below:
             parts = ", ".join(f"{one.destination} ({one.kind} {one.name})".replace(" )", ")") for one in below)
             consumer.reason = f"parts of {path} are covered by other mounts: {parts}"
-            consumer.differs = "mounted"
         elif declared and declared != wanted:
-            consumer.differs = "declared"
             consumer.warning = (
                 f"{consumer.name} mounts the right volume, but its Compose file declares {declared}: "
                 f"the next docker compose up moves it away"
@@ -216,10 +212,7 @@ def check_consumer(
     else:
         consumer.reason = f"mounts {mounted} at {path}, not volume {volume}"
         consumer.reason += _split(mounted, volume, project)
-    if declared is None:
-        consumer.differs = "mounted"
-    elif declared == wanted:
-        consumer.differs = "mounted"
+    if declared == wanted:
         if mounted.kind in ("volume", "bind") and mounted.name != volume:
             consumer.reason += (
                 f"; its Compose file declares {declared}: recreated, it sees no more what is in {mounted.name}"
@@ -227,10 +220,8 @@ def check_consumer(
         else:
             consumer.reason += "; its Compose file declares the right one: recreate the container"
     elif declared == mounted:
-        consumer.differs = "wanted"
         consumer.reason += f"; its Compose file declares the same ({declared})"
-    else:
-        consumer.differs = "mounted, declared"
+    elif declared is not None:
         consumer.reason += f"; its Compose file declares {declared}"
 
 
