@@ -38,13 +38,6 @@ options:
       - When GC may start, such as V(01:00-05:00), in the host's time, the end not included. It may pass midnight.
       - Any time when not given.
     type: str
-  project:
-    description:
-      - The Compose project of the client.
-      - The deployment's name in the defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) comes from
-        it (C(wa-NAME)), without it from the folder of O(env_file). Set O(state_file) and O(lock_file) where neither is
-        the deployment's name, as for an adopted client.
-    type: str
   wait:
     description:
       - Whether to follow the GC to its end.
@@ -72,7 +65,7 @@ options:
   state_file:
     description:
       - What is kept on the managed host of the GC that runs, or else of the last one.
-      - C(/var/lib/waba/gc-<deployment>.json) when not given. That a login was refused is kept beside it, in
+      - C(/var/lib/waba/gc-<deployment>.json) when not given, after the folder of O(env_file). That a login was refused is kept beside it, in
         C(api-login-<deployment>.json).
     type: path
   lock_file:
@@ -234,7 +227,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "policy": {"type": "str", "choices": list(gc_policy.POLICIES), "default": "limit"},
     "max_messages": {"type": "int", "default": 2000000},
     "window": {"type": "str"},
-    "project": {"type": "str"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
     "poll_interval": {"type": "str", "default": "10s"},
@@ -247,13 +239,10 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def complete(params: dict[str, t.Any]) -> None:
-    """Sets the paths derived from the deployment's name. Raises WaError for invalid options."""
-    project, env_file = params["project"], params["env_file"]
-    if not project and not env_file:
-        raise WaError("option env_file", "neither it nor project is given", "one of them")
-    part = project[3:] if project and project.startswith("wa-") else project
-    names = topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
-    params["env_file"] = env_file or names["env_file"]
+    """Sets the paths derived from the deployment's name, the folder of db.env. Raises WaError for invalid options."""
+    if not params["env_file"]:
+        raise WaError("option env_file", "not given", "the client's db.env")
+    names = topology.names(os.path.basename(os.path.dirname(os.path.abspath(params["env_file"]))) or "client")
     params["state_file"] = params["state_file"] or names["gc_state_file"]
     params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
     if params["max_messages"] < 0:

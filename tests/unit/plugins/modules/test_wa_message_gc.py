@@ -134,8 +134,7 @@ def test_the_tables_are_those_of_the_prefix_or_of_the_databases_named(client: Cl
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"env_file": None, "project": "wa-support"}, "/opt/waba/support/db.env"),  # the defaults of the deployment
-        ({"env_file": None}, "one of them"),
+        ({"env_file": None}, "option env_file: not given; expected the client's db.env"),
         ({"window": "5-6"}, "option window"),
         ({"max_messages": -1}, "option max_messages"),
         ({"quiet_period": "soon"}, "quiet_period"),
