@@ -99,8 +99,7 @@ notes:
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
     smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
-    gone. A GC slower than RV(unnoticed_rate) could be taken for traffic;
-    counters of the complete server are not used, so other clients on it do not matter.
+    gone. A GC slower than some 150 rows a second in 3 million could be taken for traffic; counters of the complete server are not used, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
@@ -189,13 +188,6 @@ run_id:
   returned: always
   type: str
   sample: 2f1c8a
-unnoticed_rate:
-  description:
-    - The rows a second below which a GC could have been taken for traffic; V(null) when none was followed.
-    - It falls with O(quiet_period), and is higher the more rows there are and the more of them traffic deletes.
-  returned: always
-  type: float
-  sample: 113.4
 progress:
   description:
     - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate) and C(left) (seconds to

@@ -33,7 +33,7 @@ _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with an
 _AWAY = 600.0  # seconds for which a database may be unreachable while GC runs
 _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 _STOPPED = ("unreachable", "lost", "coreapp")  # kinds of errors of a client whose Webapp or Coreapp is stopped
-_UNSET = ("messages_before", "messages_after", "unnoticed_rate", "skip_reason", "next_due", "run_id", "progress")
+_UNSET = ("messages_before", "messages_after", "skip_reason", "next_due", "run_id", "progress")
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 
 
@@ -372,7 +372,6 @@ class GcRun:
             rounds=run.round,
             nodes=run.nodes,
             databases=run.databases,
-            unnoticed_rate=round(run.watch.unnoticed(self.quiet), 1),
             running=False,
             progress=None,
         )
