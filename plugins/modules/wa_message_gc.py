@@ -65,8 +65,8 @@ options:
   state_file:
     description:
       - What is kept on the managed host of the GC that runs, or else of the last one.
-      - C(/var/lib/waba/gc-<deployment>.json) when not given, after the folder of O(env_file). That a login was refused is kept beside it, in
-        C(api-login-<deployment>.json).
+      - C(/var/lib/waba/gc-<deployment>.json) when not given, after the folder of O(env_file). That a login was refused is kept
+        beside it, in C(api-login-<deployment>.json).
     type: path
   lock_file:
     description:
@@ -99,7 +99,8 @@ notes:
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
     smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
-    gone. A GC slower than some 150 rows a second in 3 million could be taken for traffic; counters of the complete server are not used, so other clients on it do not matter.
+    gone. A GC slower than some 150 rows a second in 3 million could be taken for traffic; counters of the
+    complete server are not used, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
