@@ -16,12 +16,6 @@ options:
   login_port:
     description: The port at O(login_host); the one in db.env when not given.
     type: int
-  login_user:
-    description: The database user; the one in db.env when not given.
-    type: str
-  login_password:
-    description: The database user's password; the one in db.env when not given.
-    type: str
   login_ca_cert:
     description:
       - The certificate authority of the database server, a path on the managed host.

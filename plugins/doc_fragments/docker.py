@@ -10,37 +10,16 @@ class ModuleDocFragment:
 options:
   docker_host:
     description:
-      - The Docker Engine's address, as C(unix://), C(tcp://) or C(https://).
+      - The Docker Engine's socket on the managed host, as C(unix:///PATH).
       - The environment variable E(DOCKER_HOST) is used when the option is not given.
     type: str
     default: unix:///var/run/docker.sock
-  docker_tls:
-    description:
-      - Whether to use TLS and verify the engine's certificate.
-      - The environment variable E(DOCKER_TLS_VERIFY) is used when the option is not given.
-    type: bool
-    default: false
-  docker_ca_path:
-    description: The certificate authority that signed the engine's certificate, a path on the managed host.
-    type: path
-  docker_client_cert:
-    description: The client certificate to present, a path on the managed host.
-    type: path
-  docker_client_key:
-    description: The key of O(docker_client_cert), a path on the managed host.
-    type: path
   docker_timeout:
     description:
       - How long to wait for an answer of the engine, in seconds or as text such as V(60s).
       - The environment variable E(DOCKER_TIMEOUT) is used when the option is not given.
     type: str
     default: 60s
-  docker_api_version:
-    description:
-      - The version of the engine's API, or V(auto) to negotiate it.
-      - The environment variable E(DOCKER_API_VERSION) is used when the option is not given.
-    type: str
-    default: auto
   client_images:
     description:
       - The complete names of the client's image repositories, without tag and digest, as the variable C(wa_images) of the roles.

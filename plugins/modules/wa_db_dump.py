@@ -26,11 +26,6 @@ options:
       - A finished dump of that name is left as it is.
     type: str
     required: true
-  min_free:
-    description:
-      - How much room there must be at O(dest) before the dump begins, such as V(20G).
-      - When not given, as much as the server says that the databases hold; the dump is mostly far smaller.
-    type: str
   timeout:
     description: How long the dump may take, in seconds or as text.
     type: str
@@ -133,9 +128,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
@@ -223,8 +217,7 @@ class Dump:
         tool = dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
-        wanted = self.params["min_free"]
-        check_free_space(folder, source.size if wanted is None else parse_size("min_free", wanted))
+        check_free_space(folder, source.size)
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
@@ -275,12 +268,11 @@ def main() -> None:
             **LEASE_SPEC,
             "dest": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
-            "min_free": {"type": "str"},
             "timeout": {"type": "str", "default": "2h"},
         },
         supports_check_mode=True,
     )
-    result = Result(module, Redactor([module.params["login_password"]]))
+    result = Result(module)
     try:
         dump = Dump(module.params, result)
         if not dump.exists():

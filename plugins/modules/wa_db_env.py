@@ -21,7 +21,7 @@ options:
     type: path
     required: true
   state:
-    description: V(absent) removes the file; its backups stay, with a warning.
+    description: V(absent) removes the file.
     type: str
     choices: [present, absent]
     default: present
@@ -35,8 +35,7 @@ options:
   port:
     description:
       - The server's port, E(WA_DB_PORT).
-      - When not given, the engine's own (3306 or 5432) is written if the file has none, if the engine changes, and with
-        O(exclusive).
+      - When not given, the engine's own (3306 or 5432) is written if the file has none, and if the engine changes.
     type: int
   username:
     description: The database user, a text, E(WA_DB_USERNAME).
@@ -64,10 +63,6 @@ options:
     description: The same for secrets, such as E(WA_API_KEY) and E(WA_WEB_JWT_CRYPTO_KEY).
     type: dict
     default: {}
-  exclusive:
-    description: Whether only what the options declare stays in the file; comments and other keys go.
-    type: bool
-    default: false
   format:
     description:
       - V(portable) writes only values that Docker Compose and C(docker run --env-file) read alike, and refuses others.
@@ -94,14 +89,6 @@ options:
     type: str
     choices: ["false", "true", "always"]
     default: "true"
-  login_user:
-    description:
-      - Not used; accepted so that one entry of C(module_defaults) serves all modules.
-      - The connection is tried with the user and the password in the file.
-    type: str
-  login_password:
-    description: Not used, see O(login_user).
-    type: str
   containers:
     description: Whether to compare the file with the running client containers.
     type: bool
@@ -119,10 +106,6 @@ options:
       - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
     type: dict
     default: {}
-  backup:
-    description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
-    type: bool
-    default: false
   keep_previous:
     description:
       - Whether to keep what the file held as C(PATH.previous) (mode 0600) when it changes and running, healthy containers
@@ -153,7 +136,7 @@ notes:
     C($NAME), cuts a value at a hash behind a space, and trims it. C(docker run) takes the rest of the line as it stands.'
   - Compose 1.26 to 1.29 replaces C(${NAME}) even in single quotes and knows no C(\$); the first releases of Compose v2
     cut an unquoted value at any hash. Values without dollar sign, hash, quote and backslash are read alike by those, too.
-  - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13; another server is a warning.
+  - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13. The checks of an upgrade name another server.
   - With O(containers), the Compose files of containers that differ are read by C(docker compose config), to distinguish keys that
     they set themselves from stale ones.
 seealso:
@@ -337,11 +320,6 @@ previous_kept:
   type: bool
   returned: always
   sample: false
-backup_file:
-  description: The backup that was made.
-  type: str
-  returned: when a backup was made
-  sample: /opt/waba/support/db.env.20260131T030000Z~
 actions:
   description: Actions that were made, or predicted in check mode.
   type: list
@@ -371,7 +349,6 @@ def main() -> None:
     result = Result(module)
     secrets = [
         module.params["password"],
-        module.params["login_password"],
         *(module.params["extra_secrets"] or {}).values(),
     ]
     result.redact.add(str(value) for value in secrets if value is not None)

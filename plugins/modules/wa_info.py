@@ -22,8 +22,8 @@ options:
       - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
-      - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
-        used. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
+      - V(database) is the client's database, read as the client's own user. It needs O(env_file). With V(journal), the
+        databases that an unfinished upgrade has noted come before O(databases).
       - V(database_sizes) adds the sizes of its tables, and with O(max_messages) the rows of C(messages), not where V(journal) has an
         unfinished upgrade or V(containers) a running migration of this database, because on PostgreSQL they wait for a migration that
         rewrites a table.
@@ -57,12 +57,6 @@ options:
   guard:
     description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
     type: dict
-  min_statement_timeout:
-    description:
-      - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
-      - The vendor wants an hour for a migration.
-    type: str
-    default: 1h
   idle_timeout:
     description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). It returns the sessions that remain.
     type: str
@@ -159,11 +153,11 @@ started_at_boot:
 guard:
   description:
     - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
-      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
+      a second Coreapp of a single client.
     - C(kept) is a message about another number's containers, which are kept.
   type: dict
   returned: when O(guard) is given
-  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
+  sample: {refusal: "", kept: "", second_coreapp: ""}
 orphan_migrations:
   description:
     - By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
@@ -571,8 +565,8 @@ database:
       type: float
     statement_timeout_fix:
       description:
-        - The statement with which the administrator raises it for this user to O(min_statement_timeout); V(null) when it is at least
-          that.
+        - The statement with which the administrator raises it for this user to an hour, which the vendor wants for a migration; V(null)
+          when it is at least that.
       type: str
     lock_timeout:
       description: Seconds that an C(ALTER) waits for the table's lock; V(null) when without end.
@@ -954,7 +948,6 @@ def main() -> None:
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},
-            min_statement_timeout={"type": "str", "default": "1h"},
             idle_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},

@@ -38,20 +38,6 @@ options:
       - When GC may start, such as V(01:00-05:00), in the host's time, the end not included. It may pass midnight.
       - Any time when not given.
     type: str
-  project:
-    description:
-      - The Compose project of the client.
-      - The deployment's name in the defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) comes from
-        it (C(wa-NAME)), without it from the folder of O(env_file). Set O(state_file) and O(lock_file) where neither is
-        the deployment's name, as for an adopted client.
-    type: str
-  notifications:
-    description:
-      - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
-        object a line, each as the client has posted it. A line that is none is skipped with a warning.
-      - Without it the tables alone show the end. With it every node must have notified, too, and RV(messages_deleted) is known.
-      - A number C(timestamp) (seconds since 1970) beside C(services) separates notifications of an older run.
-    type: path
   wait:
     description:
       - Whether to follow the GC to its end.
@@ -79,8 +65,8 @@ options:
   state_file:
     description:
       - What is kept on the managed host of the GC that runs, or else of the last one.
-      - C(/var/lib/waba/gc-<deployment>.json) when not given. That a login was refused is kept beside it, in
-        C(api-login-<deployment>.json).
+      - C(/var/lib/waba/gc-<deployment>.json) when not given, after the folder of O(env_file). That a login was refused is kept
+        beside it, in C(api-login-<deployment>.json).
     type: path
   lock_file:
     description:
@@ -97,13 +83,6 @@ options:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
-  retry_refused_login:
-    description:
-      - Whether to try a login again that was refused with the same password less than a day ago.
-      - For one run, when the password has become the right one, as by V(first_login) of M(waba.onprem.wa_webapp), or when the
-        account is no longer locked. Repeated wrong logins lock it.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -120,15 +99,15 @@ notes:
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
     smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
-    gone. With O(notifications) every node must have sent its own. A GC slower than RV(unnoticed_rate) could be taken for traffic;
-    counters of the complete server are not used, so other clients on it do not matter.
+    gone. A GC slower than some 150 rows a second in 3 million could be taken for traffic; counters of the
+    complete server are not used, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
   - With O(wait=true) an action plugin drives the steps and displays a line of progress for each measurement on standard error. No connection is
     held open. With C(async) the module itself waits.
   - A call logs in, and out again; a step that only measures needs no login. A login that was refused is not tried again with the same
-    password for a day, but with O(retry_refused_login).
+    password for a day. When it has become right, remove the record that the message names.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -174,21 +153,16 @@ exact:
   returned: always
   type: bool
   sample: true
-messages_deleted:
-  description: The rows that GC deleted, by the notifications of every node in every round; V(null) without them.
-  returned: always
-  type: int
-  sample: 1200000
 rounds:
   description: How often GC was called.
   returned: always
   type: int
   sample: 1
 nodes:
-  description: For every node of the last round its C(status), and C(count) when it has notified one. A single client's is C(coreapp).
+  description: For every node of the last round its C(status) in the answer to the call. A single client's is C(coreapp).
   returned: always
   type: dict
-  sample: {coreapp: {status: complete, count: 1200000}}
+  sample: {coreapp: {status: processing}}
 databases:
   description: The databases that were counted.
   returned: always
@@ -215,13 +189,6 @@ run_id:
   returned: always
   type: str
   sample: 2f1c8a
-unnoticed_rate:
-  description:
-    - The rows a second below which a GC could have been taken for traffic; V(null) when none was followed.
-    - It falls with O(quiet_period), and is higher the more rows there are and the more of them traffic deletes.
-  returned: always
-  type: float
-  sample: 113.4
 progress:
   description:
     - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate) and C(left) (seconds to
@@ -253,8 +220,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "policy": {"type": "str", "choices": list(gc_policy.POLICIES), "default": "limit"},
     "max_messages": {"type": "int", "default": 2000000},
     "window": {"type": "str"},
-    "project": {"type": "str"},
-    "notifications": {"type": "path"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
     "poll_interval": {"type": "str", "default": "10s"},
@@ -263,18 +228,14 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "lock_file": {"type": "path"},
     "held": {"type": "str"},
     "run_id": {"type": "str"},
-    "retry_refused_login": {"type": "bool", "default": False},
 }
 
 
 def complete(params: dict[str, t.Any]) -> None:
-    """Sets the paths derived from the deployment's name. Raises WaError for invalid options."""
-    project, env_file = params["project"], params["env_file"]
-    if not project and not env_file:
-        raise WaError("option env_file", "neither it nor project is given", "one of them")
-    part = project[3:] if project and project.startswith("wa-") else project
-    names = topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
-    params["env_file"] = env_file or names["env_file"]
+    """Sets the paths derived from the deployment's name, the folder of db.env. Raises WaError for invalid options."""
+    if not params["env_file"]:
+        raise WaError("option env_file", "not given", "the client's db.env")
+    names = topology.names(os.path.basename(os.path.dirname(os.path.abspath(params["env_file"]))) or "client")
     params["state_file"] = params["state_file"] or names["gc_state_file"]
     params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
     if params["max_messages"] < 0:
@@ -293,7 +254,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token", "login_password")))
+    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token")))
     try:
         complete(params)
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)

@@ -44,7 +44,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor, is_secret
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
@@ -222,7 +222,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = Result(module, Redactor([module.params["login_password"]]))
+    result = Result(module)
     result.values["migration"] = {}
     try:
         if not module.params["env_file"]:

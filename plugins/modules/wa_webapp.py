@@ -14,7 +14,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc]
+    choices: [health, reachable, first_login, settings_backup, drain, automatic_gc]
     default: health
   topology: {description: What V(health) must look like., type: str, choices: [single, high_availability, multiconnect], default: single}
   shards: {description: The number of shards of a V(multiconnect) client., type: int, default: 1}
@@ -36,11 +36,6 @@ options:
   automatic:
     description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
     type: bool
-  restart_marker:
-    description: >-
-      A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
-      restarted.
-    type: path
   refused_login_file:
     description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
     type: path
@@ -214,13 +209,6 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
 
 
-def stats(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    sums: dict[str, float] = {}
-    for name, _labels, value in webapp.stats():
-        sums[name] = sums.get(name, 0) + value
-    result.values["stats"] = sums
-
-
 def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     def poll() -> tuple[bool, str]:
         figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
@@ -237,35 +225,23 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
     settings = webapp.application()
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
-    marker: str | None = module.params["restart_marker"]
-    restarted = files.read_lines(marker) if marker else []
-    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)), restarted=restarted)
+    result.values["automatic"] = wanted
     if wanted == now:
         return
-    result.values["restarted"] = []
     result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
-    result.values["restart_needed"] |= not isinstance(newer, dict)
+    if not isinstance(newer, dict):
+        result.warn(
+            f"API {webapp.url}: a client of this version reads the setting of automatic GC when a Coreapp starts. Restart the "
+            "Coreapps one after the other (docker restart), or leave it to the next upgrade"
+        )
     if not module.check_mode:
-        if marker and result.values["restart_needed"]:
-            write_marker(marker)
-        change: t.Any = {**newer, "messages": wanted} if isinstance(newer, dict) else wanted
-        webapp.set_application(
-            {"garbagecollector_enable" if isinstance(newer, dict) else "db_garbagecollector_enable": change}
+        name, change = (
+            ("garbagecollector_enable", {**newer, "messages": wanted})
+            if isinstance(newer, dict)
+            else ("db_garbagecollector_enable", wanted)
         )
-
-
-def write_marker(path: str) -> None:
-    try:
-        os.close(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-        )
-    except OSError as error:
-        raise WaError(
-            f"restart_marker {path}",
-            f"cannot be written: {error.strerror}",
-            cure="Create its folder (role wa_host does)",
-        ) from None
+        webapp.set_application({name: change})
 
 
 @contextlib.contextmanager
@@ -291,7 +267,6 @@ OPERATIONS = {
     "reachable": reachable,
     "first_login": first_login,
     "settings_backup": settings_backup,
-    "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
 }
@@ -314,7 +289,6 @@ def main() -> None:
             "backup_password": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
             "automatic": {"type": "bool"},
-            "restart_marker": {"type": "path"},
             "refused_login_file": {"type": "path"},
         },
         required_if=[

@@ -583,15 +583,7 @@ def asked_api(inventory: Inventory) -> State:
 
 def automatic_gc(inventory: Inventory) -> State:
     """Returns the desired automatic message GC."""
-    place = deployment(inventory)
-    reached = inventory.variables.get("ansible_play_hosts", place["members"])
-    return {
-        **asked_api(inventory),
-        "automatic": inventory["wa_message_gc_automatic"],
-        "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
-        "members": place["members"],
-        "absent": [one for one in place["members"] if one not in reached],
-    }
+    return {**asked_api(inventory), "automatic": inventory["wa_message_gc_automatic"]}
 
 
 def health(inventory: Inventory) -> State:

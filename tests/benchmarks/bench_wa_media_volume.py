@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import typing as t
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lab_images
@@ -19,7 +20,7 @@ from compare import measure, tell, title
 from plays import measure_tasks
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
-from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute_all
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober
 
@@ -68,7 +69,11 @@ def probes(project: str) -> None:
         return lambda: Prober(docker, these, MOUNT_PATH).run()
 
     def true(these: t.Sequence[Container]) -> t.Callable[[], object]:
-        return lambda: execute_all(docker, [Job(one, ["true"]) for one in these])
+        def run() -> list[object]:
+            with ThreadPoolExecutor(len(these)) as pool:
+                return list(pool.map(lambda one: execute(docker, one, ["true"]), these))
+
+        return run
 
     title(f"wa_media_volume: the probe alone, {COUNT} containers and one, beside `true` in them")
     sides = {

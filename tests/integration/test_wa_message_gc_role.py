@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from commands import REPOSITORY
-from database_servers import CANARY, Server
+from database_servers import CANARY
 from playbook import Play, start
-from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth, opened
+from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
@@ -139,24 +139,3 @@ def test_the_clients_own_gc_is_turned_on(site: Site, client: Simulated) -> None:
         assert next(task["changed"] for task in done["Read and set the application setting"]) is changed
     settings = client.call("GET", "/v1/settings/application")[1]["settings"]["application"]
     assert settings["garbagecollector_enable"]["messages"] is True
-
-
-@pytest.mark.deep
-def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path: Path, clients: t.Any) -> None:
-    """The setting is the simulated client's, the containers are those that Docker shows for its project."""
-    core, web = clients.add(), clients.add("waweb", "web")
-    started = {name: clients.engine.started(name) for name in (core, web)}
-    with opened(tmp_path, mariadb, "gco_", "2.51.2") as older:
-        site = Site(older, tmp_path / "state")
-        site.folder.mkdir()
-        options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
-        done, output = site.run(**options)
-        again, _output = site.run(**options)
-        # what a run leaves behind that has failed between the setting and the restart
-        note = site.folder / "gc-support.restart"
-        note.touch()
-        made_up, _output = site.run(**options)
-    assert CANARY not in output
-    assert [bool(run.get("Restart the Coreapps")) for run in (done, again, made_up)] == [True, False, True], output
-    assert not note.exists()
-    assert {name: clients.engine.started(name) != started[name] for name in started} == {core: True, web: False}

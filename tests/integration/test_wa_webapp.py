@@ -134,11 +134,7 @@ def test_the_settings_backup_is_written_and_can_be_restored(newer: Simulated, tm
     assert restored[0] == 200, restored
 
 
-def test_stats_count_messages_and_drain_waits_for_callbacks(newer: Simulated) -> None:
-    before = run(newer, "stats")["stats"]
-    assert newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "x"}})[0] in (200, 201)
-    after = run(newer, "stats")["stats"]
-    assert after["outbound_messages"] == before.get("outbound_messages", 0) + 1
+def test_drain_waits_for_callbacks(newer: Simulated) -> None:
     newer.call("PATCH", "/v1/settings/application", {"webhooks": {"url": "http://127.0.0.1:9/closed"}})
     try:
         newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "y"}})
@@ -153,9 +149,9 @@ def test_stats_count_messages_and_drain_waits_for_callbacks(newer: Simulated) ->
 
 def test_automatic_gc_is_set_under_either_name(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
     with opened(tmp_path, mariadb, "webo_", "2.51.2") as older:
-        for client, restart in ((newer, False), (older, True)):
+        for client in (newer, older):
             now = run(client, "automatic_gc")
             assert not now["changed"]
             done = converge(client, "automatic_gc", automatic=not now["automatic"])
-            assert (done["automatic"], done["restart_needed"]) == (not now["automatic"], restart)
+            assert done["automatic"] is not now["automatic"]
             assert run(client, "automatic_gc")["automatic"] is not now["automatic"]

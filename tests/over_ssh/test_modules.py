@@ -156,7 +156,7 @@ def test_wa_remove(site: Site, converge: Converge) -> None:
 
 
 def test_wa_media_volume(site: Site, converge: Converge) -> None:
-    converge("wa_media_volume", name="over_ssh", project="other", labels={"tier": "media"})
+    converge("wa_media_volume", name="over_ssh", project="other")
     volume = site.engine.volume("over_ssh")
     assert volume is not None
     assert volume["Labels"] == {"tier": "media"}

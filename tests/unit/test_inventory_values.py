@@ -296,7 +296,6 @@ DB_ENV = st.fixed_dictionaries(
         ),
         "extra_secrets": st.dictionaries(st.sampled_from(["WA_API_KEY", "TZ"]), SETTING | WRONG),
         "format": st.sampled_from(env_file.FORMATS),
-        "exclusive": st.booleans(),
     }
 )
 

@@ -78,7 +78,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
 def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
     """What the role wa_db_env would do to the file, or why it would refuse it."""
     params: dict[str, t.Any] = {option: found.variables.get(f"wa_db_env_{option}") for option in env_rules.OPTIONS}
-    params.update(password=found.secrets.get("wa_db_env_password"), state="present", exclusive=False, extra_secrets={})
+    params.update(password=found.secrets.get("wa_db_env_password"), state="present", extra_secrets={})
     params["extra"] = {env_state.CONFIG_ON_DB: "1", **found.variables.get("wa_db_env_extra", {})}
     params["format"] = found.variables.get("wa_env_format", "portable")
     before = file["text"] if file else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import project, starts, unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts, unmanaged
 
 
 def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -17,18 +17,14 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     runs adopt.yml; `single`, whether the client has one Coreapp; `starts`, the recorded containers outside Compose. The keys:
 
     - `refusal`: containers outside the project; `kept`: a message about those of another number, which are kept
-    - `second_coreapp`: a second Coreapp beside the one that is started; `second_at_restart`: beside those that are restarted
-    - `coreapps`: the running Coreapps of the project
+    - `second_coreapp`: a second Coreapp beside the one that is started
     """
     name, database = facts["unmanaged"]["project"], facts["unmanaged"]["database"]
     found = unmanaged.sort(containers, **facts["unmanaged"])
-    coreapps = project.running_coreapps(containers, name)
     started = None if name else facts["starts"]
     single = facts["single"]
     return {
         "refusal": unmanaged.refusal(found, name, facts["adopt"]),
         "kept": unmanaged.kept(found, database),
         "second_coreapp": starts.second_coreapp(containers, name, started, database) if single else "",
-        "coreapps": coreapps,
-        "second_at_restart": starts.second_coreapp(containers, name, coreapps) if single else "",
     }

@@ -22,11 +22,6 @@ def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]
     return service_containers(one for one in containers if one["project"] == project)
 
 
-def running_coreapps(containers: Containers, project: str) -> list[str]:
-    """Returns the names of the project's running Coreapps, masters included."""
-    return [one["name"] for one in services(containers, project) if one["role"] != "web" and one["state"] == "running"]
-
-
 def decide(
     containers: Containers,
     desired: t.Mapping[str, t.Any],

@@ -5,33 +5,21 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._concern.health import API_SPEC, Session
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 
 SPEC: dict[str, dict[str, t.Any]] = {
     **API_SPEC,
     "automatic": {"type": "bool", "required": True},
-    "restart_marker": {"type": "path", "required": True},
-    # Of the deployment, and those among them that this run does not reach.
-    "members": {"type": "list", "elements": "str", "default": []},
-    "absent": {"type": "list", "elements": "str", "default": []},
 }
 
 
 def observe(params: t.Mapping[str, t.Any], session: Session) -> Finding:
     """Returns how the setting differs."""
     found = Finding()
-    if os.path.lexists(params["restart_marker"]):
-        restarted = files.read_lines(params["restart_marker"])
-        left = [one for one in params["members"] if one not in restarted]
-        later = bool(left) and not {*left} - {*params["absent"]}
-        text = f"the Coreapps of {', '.join(left)} have not been restarted since the automatic GC was set"
-        (found.pending if later else found.restarts).append(text)
     if not (params["api_password"] or params["api_token"]):
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
     enabled = answers.automatic_gc(session.log_in(params).application())
@@ -46,7 +34,7 @@ def observe(params: t.Mapping[str, t.Any], session: Session) -> Finding:
 def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool, held: str = "") -> str:
     """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`.
 
-    `held` is why containers stay as they are: the setting may need a restart, and the client may be stopped.
+    `held` is why containers stay as they are: the client may be stopped.
     """
     if held:
         return f"the client is {held}."

@@ -255,7 +255,7 @@ class HostComparison:
         result = Result(concern, self.redact)
         # The role logs in before it writes; a comparison must not lock an account.
         concern.params["check_connection"] = "false"
-        self.redact.add(str(value) for value in (concern.params["password"], concern.params["login_password"]) if value)
+        self.redact.add([str(concern.params["password"] or "")])
         self.redact.add(str(value) for value in (concern.params["extra_secrets"] or {}).values())
         db_env.run(concern, result, self._docker if concern.params["containers"] else None)
         found = Finding(changes=list(result.actions))

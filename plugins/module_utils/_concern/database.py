@@ -62,8 +62,8 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     running = params["running"] or bool(clients.running)
     containers = sorted({name for one in clients.records for name in host_names.origins(one)})
     ours = [*machine.origins(), *params["origins"], *containers]
-    # From another machine, or on another way than the client's, a server shows our session from another origin than the client's.
-    compared = not running or (engine.local and not params["login_host"] and not (params["look"] and params["cluster"]))
+    # On another way than the client's a server shows our session from another origin than the client's.
+    compared = not running or (not params["login_host"] and not (params["look"] and params["cluster"]))
 
     def unknown(sessions: guard.Sessions, origin: str) -> guard.Sessions:
         return guard.unknown(sessions, running, [*ours, origin], params["shared_origins"]) if compared else []
@@ -151,7 +151,7 @@ def observe(concern: t.Any, engine: Docker, redactor: Redactor) -> tuple[Finding
         found = read(concern, engine, redactor)
     except DatabaseError as error:
         # The concern `host` reports a missing library. What this host cannot reach, the client may.
-        if error.kind in _ALARMS and engine.local:
+        if error.kind in _ALARMS:
             finding.alarms.append(str(error))
         elif error.kind != "driver":
             finding.warnings.append(f"who uses the client's database is not known: {error}")

@@ -40,13 +40,11 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "name_prefix": {"type": "raw"},
     "extra": {"type": "dict", "default": {}},
     "extra_secrets": {"type": "dict", "default": {}, "no_log": True},
-    "exclusive": {"type": "bool", "default": False},
     "format": {"type": "str", "choices": list(env_file.FORMATS), "default": "portable"},
     "check_connection": {"type": "str", "choices": ["false", "true", "always"], "default": "true"},
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
     "confirm_identity": {"type": "dict", "default": {}},
-    "backup": {"type": "bool", "default": False},
     "keep_previous": {"type": "bool", "default": False},
     "mode": {"type": "raw", "default": "0600"},
 }

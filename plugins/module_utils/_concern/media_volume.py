@@ -36,9 +36,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "driver": {"type": "str", "default": "local"},
     # no_log keeps its secrets out of the system log; values that are not secret are shown again below
     "driver_options": {"type": "dict", "no_log": True},
-    "labels": {"type": "dict", "default": {}},
     "mount_path": {"type": "path", "default": MEDIA_FOLDER},
-    "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
+    "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     "min_free": {"type": "str"},
     "probe": {"type": "bool", "default": True},
     "require_mountpoint": {"type": "bool"},
@@ -58,7 +57,6 @@ def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
     if params["driver_options"] is not None:
         module.params["driver_options"] = redact.mask_options(options)
         params["driver_options"] = options
-    params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
     params["mount_path"] = posixpath.normpath(params["mount_path"])
     params["min_free"] = parse_size("min_free", params["min_free"] or 0)
     return params, Result(module, Redactor(redact.option_secrets(options)))
@@ -87,16 +85,16 @@ class MediaVolume:
             self.observe_consumers()
             result.values.update(free_bytes=None, total_bytes=None)
         plan = media_rules.plan(self.params, actual)
-        if actual and plan.removes:
+        if actual and plan.actions:
             plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
         result.values["drift"] = plan.drift
-        result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
+        result.diff(media_rules.show(plan.before), media_rules.show(plan.after), header=f"volume {self.name}")
         if plan.obstacle:
             raise plan.obstacle
         if plan.after and actual is None:
             self.check_identity()
         if plan.after:
-            self.check(plan.after, None if plan.actions else actual)
+            self.check(plan.after, actual)
         if plan.actions:
             actual = None if check else self.apply(plan)
             for action in plan.actions:
@@ -176,13 +174,15 @@ class MediaVolume:
         """Raises WaError, before any change, if the volume could not be used. `actual` is the volume that stays, or None."""
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
-            mountpoint = actual["Mountpoint"] if actual else ""
-            media_volume.check_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+            media_volume.check_device(options, self.params["require_mountpoint"])
         elif actual is None and self.result.module.check_mode:
             media_volume.check_driver(self.engine, self.name, driver)
         if self.params["probe"]:
             media_rules.check_mounts(self.consumers)
-        self.check_space(media_volume.space(self.engine, actual, driver, options))
+        space = media_volume.space(self.engine, actual, driver, options)
+        if space:
+            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
+            filesystem.check_space(self.name, *space, self.params["min_free"])
 
     def check_identity(self) -> None:
         """Raises WaError if a new, empty volume would replace the one that the containers mount."""
@@ -196,12 +196,6 @@ class MediaVolume:
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
 
-    def check_space(self, space: tuple[int, int] | None) -> None:
-        """Records free and total bytes. Raises WaError if less than `min_free` is free."""
-        if space:
-            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
-            filesystem.check_space(self.name, space[0], space[1], self.params["min_free"])
-
     def warn(self, plan: Plan) -> None:
         """Adds the warnings about consumers and drift."""
         for one in self.consumers:
@@ -214,26 +208,24 @@ class MediaVolume:
 
     def apply(self, plan: Plan) -> dict[str, t.Any] | None:
         """Applies the plan. Returns Docker's record of the new volume."""
-        actual = media_volume.replace(self.docker, self.name, plan.before, plan.after)
-        if plan.after and actual:
-            # Another process may have created the volume meanwhile: Docker then returns that one.
-            drift = media_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
-            if drift:
-                raise WaError(
-                    f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}"
-                )
+        if plan.after is None:
+            media_volume.remove(self.docker, self.name)
+            return None
+        driver, options = plan.after["driver"], plan.after["driver_options"]
+        actual = media_volume.create(self.docker, self.name, driver, options)
+        # Another process may have created the volume meanwhile: Docker then returns that one.
+        drift = media_rules.drift(actual, driver, options)
+        if drift:
+            raise WaError(f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}")
         return actual
 
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
         """Probes the volume from the running containers, without `write` only their permissions. Raises WaError with all problems."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
-        measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
-        marker = self.params["expect_marker"] or ""
-        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure, write)
+        path, marker = self.params["mount_path"], self.params["expect_marker"] or ""
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, write)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")
-        if measure:
-            self.check_space(proof.space)
         self.result.values["marker"] = proof.marker
         proof.check()

@@ -78,13 +78,6 @@ class Redactor:
         return value
 
 
-def diff_secret(before: str | None, after: str | None) -> tuple[str | None, str | None]:
-    """Returns two distinct placeholders for a secret's old and new value in a diff, without the values or hashes."""
-    if before == after:
-        return (HIDDEN, HIDDEN) if before is not None else (None, None)
-    return (HIDDEN if before is not None else None, CHANGED if after is not None else None)
-
-
 def is_secret(name: str, declared: t.Container[str] = ()) -> bool:
     """Returns whether the value of a variable or option is a secret: declared so, or by its name."""
     return name in declared or bool(_NAME.search(name))

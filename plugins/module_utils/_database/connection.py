@@ -62,20 +62,19 @@ def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Setting
         raise WaError("WA_DB_ENGINE", f"{engine!r} is no engine of the client", "MYSQL or PGSQL", "Correct db.env")
     name = env.get("WA_DB_HOSTNAME", "").strip()
     host = params.get("login_host") or name
-    user = params.get("login_user") or env.get("WA_DB_USERNAME", "")
+    user = env.get("WA_DB_USERNAME", "")
     for variable, value in (("WA_DB_HOSTNAME", host), ("WA_DB_USERNAME", user)):
         if not value:
             raise WaError(variable, "missing or empty", "a value in db.env, or the login option", "Correct db.env")
     port = params.get("login_port") or env.get("WA_DB_PORT", "").strip() or DATABASE_PORTS[engine]
     if not re.fullmatch(r"[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
         raise WaError("WA_DB_PORT", f"{port!r} is no port", "1 to 65535", "Correct db.env")
-    password = params.get("login_password")
     return Settings(
         engine=engine,
         host=host,
         port=int(port),
         user=user,
-        password=env.get("WA_DB_PASSWORD", "") if password is None else password,
+        password=env.get("WA_DB_PASSWORD", ""),
         server_name=name or host,
         ca_cert=params.get("login_ca_cert"),
         client_cert=params.get("login_client_cert"),

@@ -59,17 +59,16 @@ def gather(
     counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. Tables that
     are not counted are named to `warn`.
     """
-    config = connection.settings({**params, "login_user": None, "login_password": None}, env)
+    config = connection.settings(params, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
     read = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
-    enough = parse_duration("min_statement_timeout", params.get("min_statement_timeout") or HOUR)
     end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
     sizes = "database_sizes" in params["gather"]
     while True:
-        facts = read(config, names, enough, sizes)
+        facts = read(config, names, sizes)
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_POLL_INTERVAL)
@@ -118,13 +117,13 @@ def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dic
     }
 
 
-def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -> dict[str, t.Any]:
-    """Returns the time-outs as facts: the server's 0 becomes None; solutions are added for those below `enough`."""
+def _limits(timeouts: dict[str, float], cures: t.Sequence[str]) -> dict[str, t.Any]:
+    """Returns the time-outs as facts: the server's 0 becomes None; solutions are added for those below an hour."""
     ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
     shortest = min(ends, default=None)
     return {
         "statement_timeout": shortest,
-        "statement_timeout_fix": " ".join(cures) if shortest is not None and shortest < enough else None,
+        "statement_timeout_fix": " ".join(cures) if shortest is not None and shortest < HOUR else None,
         "lock_timeout": timeouts.get("lock_wait_timeout", timeouts.get("lock_timeout")) or None,
         "timeouts": timeouts,
     }
@@ -145,9 +144,9 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, names: list[str], enough: float, sizes: bool) -> dict[str, t.Any]:
+def _mysql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config, limited=False) as session:
-        limits = _mysql_limits(session, enough)
+        limits = _mysql_limits(session)
         connection.limit(session)
         facts = {**_common(session, names), **limits, **_by_owner(processlist.sessions(session), names)}
         if sizes:
@@ -158,13 +157,13 @@ def _mysql(config: Settings, names: list[str], enough: float, sizes: bool) -> di
     return facts
 
 
-def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
+def _mysql_limits(session: Session) -> dict[str, t.Any]:
     rows = session.rows(f"SHOW SESSION VARIABLES WHERE variable_name IN ({', '.join(['%s'] * len(_MYSQL))})", _MYSQL)
     timeouts = {str(name): float(value) for name, value in rows}
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
     account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
     # An account's limit takes precedence over the server's.
-    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
+    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"])
 
 
 def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, int]]:
@@ -195,7 +194,7 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, names: list[str], enough: float, sizes: bool) -> dict[str, t.Any]:
+def _pgsql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config) as session:
         facts = {**_common(session, names), **_by_owner(processlist.sessions(session), names)}
     tables: list[tuple[str, str, int]] = []
@@ -205,7 +204,7 @@ def _pgsql(config: Settings, names: list[str], enough: float, sizes: bool) -> di
     places: list[str | None] = [*names] or [None]
     for name in places:
         with connection.connect(config, name, limited=False) as session:
-            here, cure = _pgsql_timeouts(session, name, enough)
+            here, cure = _pgsql_timeouts(session, name)
             for key, seconds in here.items():
                 known = timeouts.get(key)
                 timeouts[key] = min(known, seconds) if known and seconds else known or seconds
@@ -213,13 +212,13 @@ def _pgsql(config: Settings, names: list[str], enough: float, sizes: bool) -> di
             connection.limit(session)
             if sizes and name is not None:
                 tables += _pgsql_tables(session, name)
-    facts.update(_limits(timeouts, list(dict.fromkeys(cures)), enough))
+    facts.update(_limits(timeouts, list(dict.fromkeys(cures))))
     if sizes:
         facts.update(_sizes(tables), free_bytes=None)
     return facts
 
 
-def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tuple[dict[str, float], list[str]]:
+def _pgsql_timeouts(session: Session, database: str | None) -> tuple[dict[str, float], list[str]]:
     rows = session.rows(
         "SELECT name, setting::float / 1000, source FROM pg_settings WHERE name = ANY (%s) AND unit = 'ms'",
         (list(_PGSQL),),
@@ -227,12 +226,12 @@ def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tu
     role = quote(connection.PGSQL, session.settings.user).replace("%%", "%")
     cures = []
     for name, seconds, source in sorted(rows):
-        if name in _ENDS and 0 < seconds < enough:
+        if name in _ENDS and 0 < seconds < HOUR:
             # Precedence: role in database, role, database, server.
             where = ""
             if source == "database user" and database is not None:
                 where = " IN DATABASE " + quote(connection.PGSQL, database).replace("%%", "%")
-            cures.append(f"ALTER ROLE {role}{where} SET {name} = '{enough:.0f}s';")
+            cures.append(f"ALTER ROLE {role}{where} SET {name} = '{HOUR:.0f}s';")
     return {str(name): float(seconds) for name, seconds, _source in rows}, cures
 
 

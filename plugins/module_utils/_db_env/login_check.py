@@ -99,8 +99,7 @@ class Clients:
 
         Raises DatabaseError if a running container cannot resolve the name.
         """
-        # Addresses of containers on another machine are not reachable.
-        if self.docker is None or not self.docker.local or _is_address(name):
+        if self.docker is None or _is_address(name):
             return "", ""
         for container in self.running:
             try:
@@ -208,7 +207,7 @@ class LoginCheck:
         self, params: t.Mapping[str, t.Any], warn: Warn, untouched: str = _UNTOUCHED, engine: Docker | None = None
     ) -> None:
         """`untouched` is part of the message where the login fails. A caller that reads something else replaces `check`."""
-        self.params = dict(params, login_user=None, login_password=None)
+        self.params = params
         self.warn, self.untouched = warn, untouched
         self.clients = Clients(params, engine)
         self.found: dict[str, t.Any] = {}

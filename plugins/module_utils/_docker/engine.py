@@ -146,27 +146,20 @@ class Docker:
         """Connects with a module's `docker_*` options and negotiates the API version."""
         self.images = deployment_client_containers.ClientImages.of(params.get("client_images"))
         self.transport = Transport(params)
-        self.version: str = params["docker_api_version"]
-        if self.version == "auto":
-            if any("Podman" in str(one.get("Name")) for one in self.about.get("Components") or []):
-                raise WaError(
-                    f"Docker Engine at {self.transport.host}",
-                    "what answers there is Podman, which speaks like Docker and does not behave like it",
-                    "Docker itself",
-                    "Use another host, or set docker_host (wa_docker_host) to where a Docker Engine listens",
-                )
-            newest = min(self.about.get("ApiVersion", API_VERSION), API_VERSION, key=_numbers)
-            self.version = max(newest, self.about.get("MinAPIVersion", newest), key=_numbers)
+        if any("Podman" in str(one.get("Name")) for one in self.about.get("Components") or []):
+            raise WaError(
+                f"Docker Engine at {self.transport.host}",
+                "what answers there is Podman, which speaks like Docker and does not behave like it",
+                "Docker itself",
+                "Use another host, or set docker_host (wa_docker_host) to where a Docker Engine listens",
+            )
+        newest = min(self.about.get("ApiVersion", API_VERSION), API_VERSION, key=_numbers)
+        self.version: str = max(newest, self.about.get("MinAPIVersion", newest), key=_numbers)
 
     @cached_property
     def about(self) -> dict[str, t.Any]:
         """Returns the engine's versions, as `docker version`."""
         return t.cast("dict[str, t.Any]", self.transport.request("Docker Engine", "GET", "/version"))
-
-    @property
-    def local(self) -> bool:
-        """Returns whether the engine is reached by a Unix socket, so that it may run on this machine."""
-        return bool(self.transport.path)
 
     def request(
         self,

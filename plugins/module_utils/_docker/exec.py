@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import selectors
 import socket
-import ssl
 import time
 import typing as t
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ class Outcome:
     stdout: str
     stderr: str
     timed_out: bool
-    seconds: float
 
 
 class Exec:
@@ -149,7 +147,7 @@ class Exec:
         while True:
             try:
                 data = self._socket.recv(65536)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except BlockingIOError:
                 return True
             except OSError:
                 data = b""
@@ -224,72 +222,6 @@ def _message(body: bytes, connection: socket.socket) -> str:
     return reason(body[body.find(b"{") : body.rfind(b"}") + 1] or body)
 
 
-@dataclass
-class Job:
-    """A command to run in a container, for `execute_all`."""
-
-    container: Container
-    argv: t.Sequence[str]
-    user: str = ""
-
-
-def execute_all(
-    docker: Docker, jobs: t.Sequence[Job], timeout: float = 60.0, grace: float = 2.0
-) -> list[Outcome | WaError]:
-    """Runs all jobs in parallel. Returns results in the order of the jobs, with an error in place of a failed job.
-
-    After `timeout` seconds a command and its children in the container get SIGTERM, `grace` seconds later SIGKILL. The
-    commands have no standard input. The image needs `/bin/sh`.
-    """
-    answers: dict[int, Outcome | WaError] = {}
-    running: dict[Exec, int] = {}
-    stopped: set[Exec] = set()
-    deadlines: dict[Exec, float] = {}
-    with selectors.DefaultSelector() as selector:
-        for index, job in enumerate(jobs):
-            mark = f"{_MARK}={secrets.token_hex(8)}"
-            wrapped = ["/bin/sh", "-c", _SUPERVISOR, "sh", str(round(grace * 10)), mark, *job.argv]
-            try:
-                command = Exec(docker, job.container, wrapped, job.user, [mark])
-            except WaError as error:
-                answers[index] = error
-                continue
-            running[command] = index
-            deadlines[command] = command.started + timeout
-            selector.register(command, selectors.EVENT_READ)
-        while running:
-            wait = min(deadlines[command] for command in running) - time.monotonic()
-            ready = {t.cast("Exec", key.fileobj) for key, _events in selector.select(max(0.0, wait))}
-            now = time.monotonic()
-            for command in list(running):
-                ended = command in ready and not command.feed()
-                if not ended and now >= deadlines[command]:
-                    if command not in stopped:
-                        command.send("\n")
-                        stopped.add(command)
-                        deadlines[command] = now + grace + _AFTER_KILL
-                        continue
-                    ended = True
-                if ended:
-                    selector.unregister(command)
-                    answers[running.pop(command)] = _outcome(command, command in stopped)
-    return [answers[index] for index in range(len(jobs))]
-
-
-def _outcome(command: Exec, stopped: bool) -> Outcome | WaError:
-    seconds = time.monotonic() - command.started
-    try:
-        code = command.exit_code()
-    except WaError as error:
-        return error
-    finally:
-        command.close()
-    # A command that ended at the moment of the time-out has its own exit code.
-    timed_out = stopped and code in (None, 124, 125)
-    rc = None if timed_out and code == 125 else code
-    return Outcome(rc, command.stdout, command.stderr, timed_out, seconds)
-
-
 def execute(
     docker: Docker,
     container: Container,
@@ -298,8 +230,35 @@ def execute(
     timeout: float = 60.0,
     grace: float = 2.0,
 ) -> Outcome:
-    """Runs one command and waits for its end; see `execute_all`. Raises WaError if it cannot be started."""
-    (answer,) = execute_all(docker, [Job(container, argv, user)], timeout, grace)
-    if isinstance(answer, WaError):
-        raise answer
-    return answer
+    """Runs one command, without standard input, and waits for its end. Raises WaError if it cannot be started.
+
+    After `timeout` seconds the command and its children in the container get SIGTERM, `grace` seconds later SIGKILL. The image
+    needs `/bin/sh`.
+    """
+    mark = f"{_MARK}={secrets.token_hex(8)}"
+    wrapped = ["/bin/sh", "-c", _SUPERVISOR, "sh", str(round(grace * 10)), mark, *argv]
+    command = Exec(docker, container, wrapped, user, [mark])
+    try:
+        stopped = not _has_ended(command, command.started + timeout)
+        if stopped:
+            command.send("\n")
+            _has_ended(command, time.monotonic() + grace + _AFTER_KILL)
+        code = command.exit_code()
+    finally:
+        command.close()
+    # A command that ended at the moment of the time-out has its own exit code.
+    timed_out = stopped and code in (None, 124, 125)
+    rc = None if timed_out and code == 125 else code
+    return Outcome(rc, command.stdout, command.stderr, timed_out)
+
+
+def _has_ended(command: Exec, until: float) -> bool:
+    """Reads the streams up to their end; returns false if they have not ended until then."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(command, selectors.EVENT_READ)
+        while True:
+            ready = selector.select(max(0.0, until - time.monotonic()))
+            if ready and not command.feed():
+                return True
+            if time.monotonic() >= until:
+                return False

@@ -112,7 +112,7 @@ def _registry_digest(engine: docker_engine.Docker, name: str, run: registry_logi
 def free_bytes(engine: docker_engine.Docker) -> int | None:
     """Returns the free bytes of the engine's file system for images; None if it is not on this host."""
     folder = str(engine.info().get("DockerRootDir", ""))
-    if not engine.local or not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         return None
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize

@@ -16,12 +16,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "default": DEFAULT_HOST,
         "fallback": (env_fallback, ["DOCKER_HOST"]),
     },
-    "docker_tls": {"type": "bool", "default": False, "fallback": (env_fallback, ["DOCKER_TLS_VERIFY"])},
-    "docker_ca_path": {"type": "path"},
-    "docker_client_cert": {"type": "path"},
-    "docker_client_key": {"type": "path"},
     "docker_timeout": {"type": "str", "default": "60s", "fallback": (env_fallback, ["DOCKER_TIMEOUT"])},
-    "docker_api_version": {"type": "str", "default": "auto", "fallback": (env_fallback, ["DOCKER_API_VERSION"])},
     "client_images": {
         "type": "dict",
         "options": {

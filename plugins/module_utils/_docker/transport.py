@@ -14,10 +14,9 @@ import http.client
 import json
 import os
 import socket
-import ssl
 import typing as t
 from contextlib import suppress
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
@@ -52,54 +51,31 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Transport:
-    """The transport to one engine, from a module's `docker_*` options."""
+    """The Unix socket of one engine, from a module's `docker_*` options."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         """Does not connect yet. Raises WaError for an unsupported address."""
         self.host: str = params["docker_host"]
         self.timeout = parse_duration("docker_timeout", params["docker_timeout"])
-        parts = urlsplit(self.host)
-        self.path = "/" + (parts.netloc + parts.path).lstrip("/") if parts.scheme == "unix" else ""
-        secure = bool(params["docker_tls"]) or parts.scheme == "https"
-        try:
-            self.address = (parts.hostname or "", parts.port or (2376 if secure else 2375))
-        except ValueError:
-            self.address = ("", 0)
-        if parts.scheme not in ("unix", "tcp", "http", "https") or not (self.path or self.address[0]):
+        self.path = self.host.removeprefix("unix://")
+        if self.path == self.host or not self.path.startswith("/"):
             raise WaError(
                 "option docker_host",
-                f"{self.host!r} is no address of a Docker Engine",
-                "unix:///PATH, tcp://HOST:PORT or https://HOST:PORT",
+                f"{self.host!r} is no socket of a Docker Engine",
+                "unix:///PATH",
                 "For an engine on another machine run the task there",
             )
-        self._tls = self._context(params) if secure and not self.path else None
-
-    def _context(self, params: t.Mapping[str, t.Any]) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=params["docker_ca_path"])
-            # A CA created as in Docker's manual lacks extensions.
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-            if params["docker_client_cert"]:
-                context.load_cert_chain(params["docker_client_cert"], params["docker_client_key"])
-        except OSError as error:
-            names = ("docker_ca_path", "docker_client_cert", "docker_client_key")
-            given = ", ".join(f"{name} {params[name]}" for name in names if params[name])
-            raise WaError(f"Docker Engine at {self.host}", f"{given or 'TLS'}: {error}", "readable PEM files") from None
-        return context
 
     def connect(self) -> socket.socket:
         """Returns an open connection with the time-out `docker_timeout`. Raises OSError."""
-        if self.path:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.settimeout(self.timeout)
-                connection.connect(self.path)
-            except OSError:
-                connection.close()
-                raise
-            return connection
-        connection = socket.create_connection(self.address, self.timeout)
-        return self._tls.wrap_socket(connection, server_hostname=self.address[0]) if self._tls else connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     def request(
         self,
@@ -144,10 +120,10 @@ class Transport:
         """Returns why the engine does not answer, with the solution."""
         cure = "Start the Docker Engine (systemctl start docker), or set docker_host"
         found = f"no answer: {error or type(error).__name__}"
-        if self.path and not os.path.exists(self.path):
+        if not os.path.exists(self.path):
             found = f"the socket {self.path} does not exist"
             cure = f"Start the Docker Engine, set docker_host, or {INSTALL}"
-        elif self.path and not os.access(self.path, os.R_OK | os.W_OK):
+        elif not os.access(self.path, os.R_OK | os.W_OK):
             found = f"no permission on the socket {self.path}"
             cure = "Use become, or add the user to the group docker"
         return Unreachable(f"Docker Engine at {self.host}", found, "an engine that answers", cure)

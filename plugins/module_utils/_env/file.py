@@ -344,13 +344,12 @@ def edit(
     text: str,
     settings: t.Mapping[str, str | None],
     env_format: str,
-    exclusive: bool = False,
     path: str = "db.env",
 ) -> Edited:
     """Returns `text` with `settings` applied: a text sets the key, None removes it.
 
     Comments, order, unknown keys, line ends and unchanged settings are preserved byte for byte; of a duplicate key only
-    the last is kept. `exclusive` removes everything that is not in `settings`. Raises WaError.
+    the last is kept. Raises WaError.
     """
     lines = {key: write(key, value, env_format) for key, value in settings.items() if value is not None}
     entries = read(text, env_format)
@@ -358,13 +357,9 @@ def edit(
     counts = Counter(entry.key for entry in entries if entry.key)
     duplicates = [entries[position].name for key, position in last.items() if counts[key] > 1]
     changed = [key for key in lines if key not in last or not _is(entries[last[key]], settings[key], env_format)]
-    removed = [key for key in last if key not in lines and (exclusive or key in settings)]
+    removed = [key for key in last if key not in lines and key in settings]
     end = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     out = []
-    if exclusive:
-        kept = {key: entries[last[key]].raw.removeprefix(_BOM).rstrip("\r\n") for key in lines if key not in changed}
-        out = [kept.get(key, lines[key]) + end for key in lines]
-        return Edited("".join(out), changed, removed, duplicates)
     for position, entry in enumerate(entries):
         if entry.key and (position != last[entry.key] or entry.key in removed):
             continue

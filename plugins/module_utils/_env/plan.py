@@ -35,7 +35,7 @@ class Plan(t.NamedTuple):
             parts.append(f"removed {', '.join(self.removed())}")
         if self.edited.duplicates:
             parts.append(f"removed earlier lines of {', '.join(self.edited.duplicates)}")
-        return "; ".join(parts) or "removed comments and other lines"
+        return "; ".join(parts)
 
 
 def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
@@ -57,7 +57,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
         return Plan(before, None, file.Edited("", [], list(existing), []), {}, [], existing)
     known = {key: value for key, value in existing.items() if value is not None}
     wanted = rules.settings(params, known)
-    edited = file.edit(before or "", wanted, env_format, params["exclusive"], path)
+    edited = file.edit(before or "", wanted, env_format, path)
     values = file.load(edited.text, env_format, path)
     warnings = rules.check(values, path)
     warnings += [

@@ -72,13 +72,13 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
 
 
 def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
-    """Returns the engine's default port if the file has none (or with `exclusive` would have none) or another engine's.
+    """Returns the engine's default port if the file has none, or another engine's.
 
     None: do not change it.
     """
     before = existing.get(OPTIONS["engine"])
     engine = params.get("engine") or before
-    if existing.get(OPTIONS["port"]) and before in (engine, None) and not params.get("exclusive"):
+    if existing.get(OPTIONS["port"]) and before in (engine, None):
         return None
     return DATABASE_PORTS.get(engine or "")
 

@@ -61,16 +61,6 @@ def check_due(policy: str, large: bool, since_last: float | None, last_left_larg
     return Due(False, "not more rows than the limit")
 
 
-def next_step(quiet: bool, notified: bool, late: bool) -> str:
-    """Returns the next step after a measurement: the round is `over`, `goes on`, or has timed out: `deletes`, `silent`.
-
-    `quiet` is whether there was no sign of GC in the quiet period, `notified` whether every node has sent a notification.
-    """
-    if quiet and notified:
-        return "over"
-    return "goes on" if not late else "silent" if quiet else "deletes"
-
-
 def after_round(large: bool, known: bool, went: bool, failed: bool, unanswered: int, rounds: int) -> str:
     """Returns the next step after a round: `done`, `again`, or the reason of a failure: `failed`, `unknown`, `nothing`, `rounds`.
 

@@ -24,7 +24,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._env.options import read_env
-from ansible_collections.waba.onprem.plugins.module_utils._gc import completion, notifications, policy
+from ansible_collections.waba.onprem.plugins.module_utils._gc import completion, policy
 from ansible_collections.waba.onprem.plugins.module_utils._gc.state import Run, StateFile, moment
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
@@ -33,7 +33,7 @@ _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with an
 _AWAY = 600.0  # seconds for which a database may be unreachable while GC runs
 _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 _STOPPED = ("unreachable", "lost", "coreapp")  # kinds of errors of a client whose Webapp or Coreapp is stopped
-_UNSET = ("messages_before", "messages_after", "unnoticed_rate", "skip_reason", "next_due", "run_id", "progress")
+_UNSET = ("messages_before", "messages_after", "skip_reason", "next_due", "run_id", "progress")
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 
 
@@ -69,18 +69,18 @@ class GcRun:
         self.run_id: str = params["run_id"] or ""
         self.lease = Lease(None if check_mode else params["lease_file"])
         self.values = result.values
-        self.values.update(dict.fromkeys(_UNSET), exact=False, messages_deleted=0, rounds=0, nodes={})
+        self.values.update(dict.fromkeys(_UNSET), exact=False, rounds=0, nodes={})
         self.values.update(databases=[], running=False)
 
     def step(self) -> bool:
         """Calls GC or resumes the running one, measures once, and returns whether the run is over."""
         self.lease.renew()
         if self.check_mode:
-            self.state.load(self.result.warn, keep=True)
+            self.state.load(self.result.warn)
             return self._step()
         with self.state.lock(_BRIEF if self.run_id else _PATIENT) as mine:
             if mine:
-                self.state.load(self.result.warn, keep=False)
+                self.state.load(self.result.warn)
                 return self._step()
         if not self.run_id:
             found, cure = f"another run has held its lock for {_PATIENT:g} s", "Wait for the other run, then try again"
@@ -188,9 +188,8 @@ class GcRun:
 
     def _check_login(self) -> None:
         """Raises WaError unless there is a credential to try."""
-        if not self.params["retry_refused_login"] or not self.params["api_password"]:
-            cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
-            self.refused.check(self.webapp, self.params["api_password"], cure)
+        cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
+        self.refused.check(self.webapp, self.params["api_password"], cure)
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""
@@ -205,8 +204,7 @@ class GcRun:
                 run.watch.went, run.vacuumed, run.nodes, run.after = False, False, {}, None
                 run.round += 1
                 run.unanswered += 1
-                run.called = run.waiting = run.looked = moment()  # the time before the call does not count
-                run.mark = notifications.mark(self.params["notifications"])
+                run.waiting = run.looked = moment()  # the time before the call does not count
                 self.run_id = run.id
                 self._save(run)
                 answer = self._start()
@@ -237,7 +235,7 @@ class GcRun:
 
     def _take_answer(self, run: Run, answer: dict[str, str]) -> None:
         run.unanswered -= 1
-        run.nodes = {node: {"status": status, "count": None} for node, status in answer.items()}
+        run.nodes = {node: {"status": status} for node, status in answer.items()}
         failed = [f"{node} {item['status']}" for node, item in run.nodes.items() if _failed(item)]
         if failed and len(failed) == len(answer):
             raise self._error(f"started on no node: {'; '.join(failed)}", cure="Look into the Coreapps' logs")
@@ -277,28 +275,18 @@ class GcRun:
         if span is None:
             run.watch.restart()  # the time without deletes is unknown
         run.looked = now
-        silent, others = self._listen(run)
         quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
-        after = policy.next_step(quiet >= self.quiet, not silent, waited > self.wait_timeout)
-        if after == "over":
+        if quiet >= self.quiet:
             problem = self._vacuum(run, max(self.wait_timeout - waited, 30.0))
             if problem:
                 self.result.warn(problem)
             return self._end_round(run, *self._count())
-        if after == "deletes":
+        if waited > self.wait_timeout:
             return self._leave(run, waited)
-        if after == "silent":
-            more = f", but from {', '.join(others)}, which the call did not name" if others else ""
-            failure = self._error(
-                f"no notification from {', '.join(silent)} within {format_duration(waited)}{more}",
-                f"one of each node in {self.params['notifications']}",
-                "See that the webhook's consumer appends them there, or leave notifications out",
-            )
-            raise self._fail(run, failure)
         if quiet > self.quiet / 2:
             self._vacuum(run, self.quiet / 4)  # makes the following count faster
         self._save(run)
-        self._progress(run, self._phase(run, silent))
+        self._progress(run, self._phase(run))
         return False
 
     def _vacuum(self, run: Run, seconds: float) -> str:
@@ -307,28 +295,11 @@ class GcRun:
         run.vacuumed = not problem
         return problem
 
-    def _phase(self, run: Run, silent: list[str]) -> str:
+    def _phase(self, run: Run) -> str:
         quiet = run.watch.quiet()
-        if quiet >= self.quiet:
-            return f"waiting for the notification of {', '.join(silent)}"
         if not quiet:
             return "deleting"
         return f"{'quiet' if run.watch.went else 'nothing deleted yet'} for {quiet:.0f} of {self.quiet:g} s"
-
-    def _listen(self, run: Run) -> tuple[list[str], list[str]]:
-        """Returns the nodes whose notification is missing, and unexpected nodes that have sent one."""
-        path = self.params["notifications"]
-        if not path or not run.nodes or run.called is None:
-            return [], []
-        elapsed = moment().since(run.called)  # the wall clock may have been set since the call
-        called = run.called.wall if elapsed is None else min(run.called.wall, time.time() - elapsed)
-        # A node that failed to start sends none.
-        nodes = [node for node, one in run.nodes.items() if one["count"] is not None or not _failed(one)]
-        last, others = notifications.by_node(notifications.read(path, run.mark, called, self.result.warn), nodes)
-        for node, one in last.items():
-            status = f"failed: {one.details or 'no details'}" if one.status == "failed" else one.status
-            run.nodes[node] = {"status": status, "count": one.deleted}
-        return [node for node in nodes if node not in last], others
 
     def _leave(self, run: Run, waited: float) -> bool:
         """Handles rows that are still deleted at the time-out: fails, unless the table is small and it may be traffic."""
@@ -351,10 +322,7 @@ class GcRun:
         remain = f"{'' if count.exact else 'about '}{after} rows remain"
         run.after, run.exact, run.large = after, count.exact, count.large
         failed = "; ".join(f"{node}: {item['status']}" for node, item in run.nodes.items() if _failed(item))
-        counts = [item["count"] for item in run.nodes.values()]
-        deleted = sum(counts) if counts and None not in counts and not failed else None
-        run.deleted = None if run.deleted is None or deleted is None else run.deleted + deleted
-        went = run.watch.went or bool(deleted)
+        went = run.watch.went
         step = policy.after_round(count.large, not count.unknown, went, bool(failed), run.unanswered, run.round)
         if failed and step != "failed":
             self.result.warn(f"GC failed on {failed}")
@@ -401,11 +369,9 @@ class GcRun:
             messages_before=run.before,
             messages_after=run.after,
             exact=run.exact,
-            messages_deleted=run.deleted if run.round else None,
             rounds=run.round,
             nodes=run.nodes,
             databases=run.databases,
-            unnoticed_rate=round(run.watch.unnoticed(self.quiet), 1),
             running=False,
             progress=None,
         )
@@ -425,7 +391,7 @@ class GcRun:
             "left": (rows - self.limit) / watch.rate if watch.rate > 0 and rows > self.limit else None,
             "quiet_left": max(self.quiet - watch.quiet(), 0.1),
         }
-        self.values.update(running=True, messages_deleted=None, progress=where)
+        self.values.update(running=True, progress=where)
 
     def _skip(self, because: str, wait: float | None = None) -> bool:
         """Records why GC is not called (again), and when it may be."""

@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Watch
 from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment
 
-VERSION = 3
+VERSION = 4
 
 
 def moment() -> Moment:
@@ -42,12 +42,9 @@ class Run:
     began: Moment
     looked: Moment  # time of the last measurement
     waiting: Moment  # start of the wait for the end of the round
-    called: Moment | None = None
     round: int = 0  # 0: started by another program
     unanswered: int = 0  # calls that may not have reached the client
     nodes: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    mark: list[int] = field(default_factory=list)  # position in the file of notifications at the call
-    deleted: int | None = 0  # from the notifications of finished rounds; None if some are missing
     vacuumed: bool = False  # in this round
     after: int | None = None  # rows at the end of the last round
     over: bool = False
@@ -82,8 +79,8 @@ class StateFile:
             "Create its folder (role wa_host does), or set state_file",
         )
 
-    def load(self, warn: t.Callable[[str], None], keep: bool) -> None:
-        """Reads the file. An unreadable one is renamed, unless `keep`. Raises WaError for another client's."""
+    def load(self, warn: t.Callable[[str], None]) -> None:
+        """Reads the file. An unreadable one counts as none, with a warning. Raises WaError for another client's."""
         try:
             client, run = _parse(json.loads(files.read_text(self.path)))
         except FileNotFoundError:
@@ -91,10 +88,7 @@ class StateFile:
         except OSError as error:
             raise self._unusable(error) from None
         except (ValueError, KeyError, TypeError):
-            warn(f"state file {self.path}: corrupt, or of another version of the collection; kept as {self.path}.old")
-            if not keep:
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(self.path, self.path + ".old")
+            warn(f"state file {self.path}: corrupt, or of another version of the collection; it counts as none")
             return
         if client != self.client:
             other = ", ".join(f"{key} {value}" for key, value in client.items() if self.client.get(key) != value)
@@ -122,6 +116,5 @@ def _parse(data: dict[str, t.Any]) -> tuple[dict[str, str], Run | None]:
     run = data["run"]
     if run is not None:
         moments = {name: Moment(*run[name]) for name in ("began", "looked", "waiting")}
-        called = None if run["called"] is None else Moment(*run["called"])
-        run = Run(**{**run, **moments, "called": called, "watch": Watch(**run["watch"])})
+        run = Run(**{**run, **moments, "watch": Watch(**run["watch"])})
     return dict(data["client"]), run

@@ -138,12 +138,10 @@ class Cleaner:
         elif report["rc"] > 125:
             ended = f"{rules.COMMAND[0]} cannot be run" if report["rc"] in (126, 127) else "the cleanup was killed"
             report["reason"] = f"{ended} (exit code {report['rc']}): {_last_lines(report['output'])}"
-        elif report["rc"] and (report["_violations"] or before.files is None or (after and after.files is None)):
-            broken = "; ".join(one["message"] for one in report["_violations"]) or "what it left cannot be measured"
+        elif report["rc"] and report["_violations"]:
+            broken = "; ".join(one["message"] for one in report["_violations"])
             output = _last_lines(report["output"])
             report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {output}"
-        elif before.files is None:
-            report["reason"] = "nothing can be measured: the image has no ls"
         else:
             report["status"] = "cleaned"
             if report["rc"]:
@@ -155,7 +153,7 @@ class Cleaner:
 
     def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
         """Measures only: from outside if possible, else with a process in the container."""
-        if self.docker.local and pid:
+        if pid:
             with contextlib.suppress(proc_root.NotHere):
                 return proc_root.walk(pid, container.id, rules.FOLDERS)
         outcome, token = self.run(container, measuring.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)

@@ -23,7 +23,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import C
 _EXIT_CODES = """Exit code: 0 all is cleaned, 1 a container failed or there is none, 2 wrong usage, 3 the job itself failed, 4 the
 deployment is locked and not everything was cleaned."""
 _RESULTS = {0: "ok", 4: "locked"}  # by exit code; any other is a failure
-_DOCKER = {"docker_timeout": "60s", "docker_tls": False, "docker_api_version": "auto"}
 _METRICS = (
     ("last_run_timestamp_seconds", "finished", "When the job last ended."),
     ("last_success_timestamp_seconds", "last_success", "When it last ended without a failure."),
@@ -92,7 +91,9 @@ class Job:
         if self._locked("nothing was cleaned"):
             return 4
         self._write_status()
-        engine = Docker({**_DOCKER, "docker_host": self.options.host, "client_images": self.options.images})
+        engine = Docker(
+            {"docker_host": self.options.host, "docker_timeout": "60s", "client_images": self.options.images}
+        )
         cleaner = Cleaner(engine, self.options.timeout)
         containers = engine.client_containers(self.options.project)
         for container in containers:

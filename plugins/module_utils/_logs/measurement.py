@@ -16,17 +16,15 @@ ARCHIVE = "archive"
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 
 # Lists all log folders, one process each. It needs a POSIX shell and ls. `-q` keeps a name with a
-# newline on one line, `--full-time` prints the time as a number; BusyBox supports only the latter, others neither.
+# newline on one line, `--full-time` prints the time as a number; BusyBox supports only the latter.
 # Variables: T is a token that no file name contains, P the folders, one per line.
 _MEASURE = r"""
 measure() (
   unset POSIXLY_CORRECT TIME_STYLE QUOTING_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE
   LC_ALL=C.UTF-8; export LC_ALL
   if ls -q --full-time / >/dev/null 2>&1; then o='-lAinstRkq --full-time'
-  elif ls --full-time / >/dev/null 2>&1; then o='-lAinstRk --full-time'
-  elif ls -q / >/dev/null 2>&1; then o=-lAinstRkq
-  elif ls / >/dev/null 2>&1; then o=-lAinstRk
-  else o=; fi
+  else o='-lAinstRk --full-time'; fi
+  ls --full-time / >/dev/null 2>&1 || echo "$T blind"
   set -f
   n='
 '
@@ -37,8 +35,7 @@ measure() (
     elif ! cd -P "$p" 2>/dev/null; then echo "$T closed $p"
     else
       echo "$T folder $PWD"
-      if ! [ "$o" ]; then echo "$T blind $p"
-      else ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"; fi
+      ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"
     fi
     IFS=$n
   done
@@ -52,7 +49,7 @@ RUN_SCRIPT = _MEASURE + 'T=$1 P=$2\nshift 2\nmeasure\n"$@" </dev/null >&2\necho 
 
 _LINE = re.compile(
     r" *(?P<inode>\d+) +(?P<blocks>\d+) +(?P<kind>[-a-zA-Z])\S{9}\S? +\d+ +\d+ +\d+ +(?P<size>\d+) +"
-    r"(?:(?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?P<part>\.\d+)? (?P<zone>[-+]\d{4})|\S+ +\S+ +\S+) (?P<name>.*)"
+    r"(?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?P<part>\.\d+)? (?P<zone>[-+]\d{4}) (?P<name>.*)"
 )
 _ROTATED = re.compile(r"\.log[-._]\d")
 _LOG = re.compile(r"\.log(?=$|[-._])")
@@ -70,8 +67,7 @@ class LogFile:
     inode: int
     size: int
     used: int
-    mtime: float | None
-    order: int  # position in the listing, newest first, within one folder
+    mtime: float
 
     @property
     def folder(self) -> str:
@@ -131,26 +127,26 @@ class LogFile:
 
 @dataclass
 class Measurement:
-    """The content of one container's log folders. `files` is None if the image has no `ls`."""
+    """The content of one container's log folders."""
 
-    files: list[LogFile] | None = field(default_factory=list)
+    files: list[LogFile] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
     @property
-    def bytes(self) -> int | None:
-        """Returns the bytes on disk of all files, None if unknown."""
-        return None if self.files is None else sum(file.used for file in self.files)
+    def bytes(self) -> int:
+        """Returns the bytes on disk of all files."""
+        return sum(file.used for file in self.files)
 
     @property
-    def count(self) -> int | None:
-        """Returns the number of files, None if unknown."""
-        return None if self.files is None else len(self.files)
+    def count(self) -> int:
+        """Returns the number of files."""
+        return len(self.files)
 
 
 def parse_measurement(text: str, token: str) -> Measurement:
-    """Parses the output of the shell function `measure`. Raises WaError if it is incomplete."""
+    """Parses the output of the shell function `measure`. Raises WaError if it is incomplete, or the image has no fitting `ls`."""
     found = Measurement()
     files: dict[tuple[str, str], LogFile] = {}
     folder, header, complete = "", "", False
@@ -165,7 +161,7 @@ def parse_measurement(text: str, token: str) -> Measurement:
         if match and match["kind"] == "-":
             path = posixpath.join(folder, match["name"])
             files[path, match["inode"]] = LogFile(
-                path, int(match["inode"]), int(match["size"]), int(match["blocks"]) * 1024, _mtime(match), len(files)
+                path, int(match["inode"]), int(match["size"]), int(match["blocks"]) * 1024, _mtime(match)
             )
         elif not match and not line.startswith("total "):
             header = f"{header}\n{line}" if header and line else line
@@ -173,8 +169,7 @@ def parse_measurement(text: str, token: str) -> Measurement:
                 folder = posixpath.normpath(header[:-1])
     if not complete:
         raise WaError("measuring the logs", "the output is incomplete: " + (text.strip()[-200:] or "no output"))
-    if found.files is not None:
-        found.files = list(files.values())
+    found.files = list(files.values())
     return found
 
 
@@ -187,13 +182,11 @@ def _mark(found: Measurement, mark: str, value: str) -> bool:
     elif mark == "closed":
         found.unreadable.append(value)
     elif mark == "blind":
-        found.files = None
+        raise WaError("measuring the logs", "the image has no ls that prints full times", "ls of GNU or BusyBox")
     return mark == "end"
 
 
-def _mtime(match: re.Match[str]) -> float | None:
-    if not match["full"]:
-        return None
+def _mtime(match: re.Match[str]) -> float:
     moment = datetime.strptime(match["full"] + match["zone"], "%Y-%m-%d %H:%M:%S%z")
     return moment.timestamp() + float(match["part"] or 0)
 

@@ -77,18 +77,15 @@ def _take(found: Measurement, root: int, path: str) -> None:
         return
     try:
         found.folders.append(path)
-        known = {(file.path, file.inode) for file in found.files or []}
+        known = {(file.path, file.inode) for file in found.files}
         for top, _folders, names, here in os.fwalk(".", dir_fd=folder, onerror=_raise):
             below = posixpath.normpath(posixpath.join(path, _shown(top)))
             rows = [(name, _stat(name, here)) for name in names]
             files = [(name, one) for name, one in rows if one is not None and stat.S_ISREG(one.st_mode)]
-            files.sort(key=lambda row: (-row[1].st_mtime_ns, row[0]))  # as `ls -t` lists them
             for name, one in files:
                 where = posixpath.join(below, _shown(name))
-                if found.files is not None and (where, one.st_ino) not in known:
-                    found.files.append(
-                        LogFile(where, one.st_ino, one.st_size, one.st_blocks * 512, one.st_mtime, len(found.files))
-                    )
+                if (where, one.st_ino) not in known:
+                    found.files.append(LogFile(where, one.st_ino, one.st_size, one.st_blocks * 512, one.st_mtime))
     finally:
         os.close(folder)
 

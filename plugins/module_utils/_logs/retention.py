@@ -55,11 +55,8 @@ class Prediction:
 
 
 def _newest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
-    """Sorts newest first; without times, live logs are newer than the archive and each listing is in order."""
     files = sorted(files, key=lambda file: file.name, reverse=True)  # with equal times, the name with the later date
-    if any(file.mtime is None for file in files):
-        return sorted(files, key=lambda file: (file.archived, file.order))
-    return sorted(files, key=lambda file: (-t.cast("float", file.mtime), file.archived))
+    return sorted(files, key=lambda file: (-file.mtime, file.archived))
 
 
 def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> dict[t.Any, list[LogFile]]:
@@ -71,21 +68,21 @@ def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> di
 
 def oversized(role: str, found: Measurement, times: int = 1) -> list[LogFile]:
     """Returns the live logs above `times` their rotation size."""
-    return [file for file in found.files or [] if file.live and file.size > times * MAX_SIZE[role]]
+    return [file for file in found.files if file.live and file.size > times * MAX_SIZE[role]]
 
 
 def old_core_files(role: str, found: Measurement) -> list[LogFile]:
     """Returns a Coreapp's logs that are not the newest of their name, which only the cleanup removes."""
     if role == "web":
         return []
-    live = _groups((file for file in found.files or [] if file.live), lambda file: (file.folder, file.log_name))
+    live = _groups((file for file in found.files if file.live), lambda file: (file.folder, file.log_name))
     return [file for group in live.values() for file in _newest_first(group)[1:]]
 
 
 def live_core_files(role: str, found: Measurement) -> list[LogFile]:
     """Returns a Coreapp's newest logs of each name: they are open, and must not be removed or truncated."""
     old = old_core_files(role, found)
-    newest = [file for file in found.files or [] if file.live and file.core and file not in old]
+    newest = [file for file in found.files if file.live and file.core and file not in old]
     return [] if role == "web" else newest
 
 
@@ -94,8 +91,6 @@ def lost_core_files(role: str, before: Measurement, after: Measurement) -> list[
 
     A log is no longer live after the Coreapp has opened a newer one.
     """
-    if before.files is None or after.files is None:
-        return []
     files = {(file.path, file.inode): file for file in after.files}
     known = {(file.path, file.inode) for file in before.files}
     fresh = {(file.folder, file.log_name) for key, file in files.items() if file.live and key not in known}
@@ -113,7 +108,7 @@ def predict(role: str, found: Measurement) -> Prediction:
     plan = Prediction(rotate=oversized(role, found))
     plan.rotate = [file for file in plan.rotate if file not in old_core_files(role, found)]
     plan.archive = old_core_files(role, found)
-    archived = [file for file in found.files or [] if file.archived]
+    archived = [file for file in found.files if file.archived]
     homes = {file.folder for file in archived}
     incoming: dict[str, list[LogFile]] = {}
     for file in plan.rotate + plan.archive:
@@ -143,8 +138,6 @@ def compare(before: Measurement, after: Measurement) -> Difference:
 
     Growing and new live logs are the client's writes.
     """
-    if before.files is None or after.files is None:
-        return Difference()
     old = {(file.path, file.inode): file for file in before.files if not file.hidden}
     new = {(file.path, file.inode): file for file in after.files if not file.hidden}
     found = Difference(
@@ -167,7 +160,7 @@ def violations(role: str, before: Measurement, after: Measurement) -> list[dict[
     The client continues to write: a Coreapp log that became old after `before`, and a live log that is just above its size,
     are not violations. Each violation has `rule`, `paths` (the first few), `count` and `message`.
     """
-    files = after.files or []
+    files = after.files
     archived = [file for file in files if file.archived]
     found: list[dict[str, t.Any]] = []
 

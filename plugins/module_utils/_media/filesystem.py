@@ -116,9 +116,9 @@ def misplaced(home: str, folders: t.Sequence[str]) -> str:
     )
 
 
-def check_space(volume: str, free: int | None, total: int | None, least: int) -> None:
+def check_space(volume: str, free: int, total: int, least: int) -> None:
     """Raises WaError if fewer than `least` bytes are free."""
-    if free is not None and total is not None and free < least:
+    if free < least:
         raise WaError(
             f"file system of volume {volume}",
             f"{format_size(free)} free of {format_size(total)}",

@@ -77,7 +77,7 @@ printf 'become\t%s:%s\n' "$user" "$gid"
 _PROBE = (
     r"""
 LC_ALL=C; export LC_ALL; umask 022
-path=$1 now=$2 token=$3 measure=$4 write=$5
+path=$1 now=$2 token=$3 write=$4
 name=.wa-probe-$now-$token
 clean() {
   trap - EXIT
@@ -128,7 +128,6 @@ cd -P "$path" 2>/dev/null && real=$PWD
 while read -r _ _ _ _ point _; do
   case $point in "$real"/?*) printf 'covered\t%s\n' "${point#"$real"/}";; esac
 done 2>/dev/null </proc/self/mountinfo
-[ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
 if read -r held 2>/dev/null <"$path/MARKER"; then
   case $held in *[!0-9a-f]*) ;; *) printf 'marker\t%s\n' "$held";; esac
 fi
@@ -179,8 +178,6 @@ class Probe:
     left: list[str] = field(default_factory=list)
     covered: list[str] = field(default_factory=list)
     marker: str = ""  # content of the marker file; empty if there is none
-    free: int | None = None
-    total: int | None = None
     command: Exec | None = None
     stage: str = "starting"
     seen: int = 0
@@ -202,12 +199,11 @@ class Prober:
         docker: Docker,
         containers: t.Sequence[Container],
         path: str,
-        measure: bool = True,
         write: bool = True,
         seconds: float = 15.0,
     ) -> None:
         self.docker, self.path, self.seconds = docker, path, seconds
-        self.measure, self.write = measure, write
+        self.write = write
         self.now = int(time.time())
         self.probes = [Probe(container) for container in containers]
         self._selector = selectors.DefaultSelector()
@@ -240,7 +236,7 @@ class Prober:
 
     def _start(self, probe: Probe, user: str = "") -> None:
         script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
-        argv = [*script, self.path, str(self.now), probe.token, "1" if self.measure else "", "1" if self.write else ""]
+        argv = [*script, self.path, str(self.now), probe.token, "1" if self.write else ""]
         try:
             probe.command = Exec(self.docker, probe.container, argv, user)
         except WaError as error:
@@ -300,8 +296,6 @@ class Prober:
                 probe.written.append((rest[0], "", "", ""))
             else:
                 probe.written.append((rest[0], rest[2], rest[3], _plain(rest[4])))
-        elif kind == "space":
-            probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
         elif kind == "marker":
             probe.marker = rest[0]
         elif kind == "covered":

@@ -31,11 +31,10 @@ def selinux_is_enforced() -> bool:
 
 @dataclass
 class Proof:
-    """The result: `problems` make the volume unusable, `space` is free and total bytes in a container."""
+    """The result: `problems` make the volume unusable."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    space: tuple[int, int] | None = None
     marker: str = ""  # content of the marker file in the first container
 
     def check(self) -> None:
@@ -56,13 +55,12 @@ def prove(
     path: str,
     home: str | None,
     marker: str,
-    measure: bool,
     write: bool = True,
 ) -> Proof:
     """Lets the running `containers` write and read at `path`, and records each result in `consumers`.
 
     `home` is the folder of this host in which the files must appear, None if unknown; `marker` is the content of the
-    leader's marker file, which all must read; `measure` requests the space. Without `write` only permissions are checked.
+    leader's marker file, which all must read. Without `write` only permissions are checked.
     """
     proof = Proof()
     running = [one for one in containers if one.running]
@@ -78,9 +76,9 @@ def prove(
                 proof.problems.append(f"{probe.container.name}: {filesystem.misplaced(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
-    for probe in Prober(docker, running, path, measure, write).run(inspect):
+    for probe in Prober(docker, running, path, write).run(inspect):
         consumer = by_name[probe.container.name]
-        found = filesystem.probe_problems(probe, path, docker.local and selinux_is_enforced())
+        found = filesystem.probe_problems(probe, path, selinux_is_enforced())
         if marker and not probe.error and probe.marker != marker:
             found.append(
                 "does not see what the leader's container writes: the hosts do not share one volume "
@@ -89,6 +87,4 @@ def prove(
         proof.marker = proof.marker or probe.marker
         consumer.user, consumer.probe = probe.user, "failed" if found else "passed"
         proof.problems += [f"{consumer.name}: {text}" for text in found]
-        if proof.space is None and probe.free is not None and probe.total is not None:
-            proof.space = (probe.free, probe.total)
     return proof

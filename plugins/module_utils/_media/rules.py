@@ -69,11 +69,8 @@ def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
     return before, after.replace(HIDDEN, CHANGED) if differs else after
 
 
-def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: Options) -> list[dict[str, t.Any]]:
-    """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked.
-
-    Of labels, only those that are set are compared.
-    """
+def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options) -> list[dict[str, t.Any]]:
+    """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked."""
     found: list[dict[str, t.Any]] = []
     if actual["Driver"] not in (driver, f"{driver}:latest"):
         found.append({"what": "driver", "found": actual["Driver"], "wanted": driver})
@@ -85,10 +82,6 @@ def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: 
         elif not _same(driver, name, there.get(name), value):
             before, after = _shown(name, there.get(name), value)
             found.append({"what": f"option {name}", "found": before, "wanted": after})
-    there = actual.get("Labels") or {}
-    for name, value in sorted(labels.items()):
-        if there.get(name) != value:
-            found.append({"what": f"label {name}", "found": there.get(name), "wanted": value})
     return found
 
 
@@ -128,7 +121,7 @@ class Mounted(t.Protocol):
 
 @dataclass
 class Consumer:
-    """One client container and its check. `differs` is the deviating one of mounted, declared, wanted."""
+    """One client container and its check."""
 
     name: str
     service: str
@@ -136,7 +129,6 @@ class Consumer:
     mounted: MountState
     declared: MountState | None
     reason: str = ""
-    differs: str = ""
     warning: str = ""
     user: str = ""
     probe: str = "not probed"
@@ -150,7 +142,6 @@ class Consumer:
             "ok": not self.reason,
             "mounted": str(self.mounted),
             "declared": str(self.declared) if self.declared else None,
-            "differs": self.differs or None,
             "reason": self.reason or None,
             "probe": self.probe,
             "user": self.user or None,
@@ -192,7 +183,7 @@ def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None, p
 def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
 ) -> None:
-    """Sets `reason`, `differs` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
+    """Sets `reason` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
     path = posixpath.normpath(path)
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
@@ -201,9 +192,7 @@ def check_consumer(
         if below:
             parts = ", ".join(f"{one.destination} ({one.kind} {one.name})".replace(" )", ")") for one in below)
             consumer.reason = f"parts of {path} are covered by other mounts: {parts}"
-            consumer.differs = "mounted"
         elif declared and declared != wanted:
-            consumer.differs = "declared"
             consumer.warning = (
                 f"{consumer.name} mounts the right volume, but its Compose file declares {declared}: "
                 f"the next docker compose up moves it away"
@@ -223,10 +212,7 @@ def check_consumer(
     else:
         consumer.reason = f"mounts {mounted} at {path}, not volume {volume}"
         consumer.reason += _split(mounted, volume, project)
-    if declared is None:
-        consumer.differs = "mounted"
-    elif declared == wanted:
-        consumer.differs = "mounted"
+    if declared == wanted:
         if mounted.kind in ("volume", "bind") and mounted.name != volume:
             consumer.reason += (
                 f"; its Compose file declares {declared}: recreated, it sees no more what is in {mounted.name}"
@@ -234,10 +220,8 @@ def check_consumer(
         else:
             consumer.reason += "; its Compose file declares the right one: recreate the container"
     elif declared == mounted:
-        consumer.differs = "wanted"
         consumer.reason += f"; its Compose file declares the same ({declared})"
-    else:
-        consumer.differs = "mounted, declared"
+    elif declared is not None:
         consumer.reason += f"; its Compose file declares {declared}"
 
 
@@ -293,29 +277,17 @@ def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, path: str
 
 
 def shape(actual: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns driver, options and labels of Docker's inspection of a volume, including secrets."""
+    """Returns driver and options of Docker's inspection of a volume, including secrets."""
     return {
         "name": actual["Name"],
         "driver": actual["Driver"],
         "driver_options": dict(actual.get("Options") or {}),
-        "labels": dict(actual.get("Labels") or {}),
     }
 
 
 def show(volume: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Returns a volume's shape with secrets hidden; empty for no volume."""
     return dict(volume, driver_options=mask_options(volume["driver_options"])) if volume else {}
-
-
-def diff(
-    before: t.Mapping[str, t.Any] | None, after: t.Mapping[str, t.Any] | None
-) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Returns two shapes for a diff; a changed secret is shown as changed."""
-    shown = show(before), show(after)
-    if before and after:
-        old, new = before["driver_options"], after["driver_options"]
-        shown[1]["driver_options"].update({name: _shown(name, old.get(name), new[name])[1] for name in new})
-    return shown
 
 
 # The plan
@@ -331,35 +303,24 @@ class Plan:
     actions: list[str] = field(default_factory=list)
     obstacle: WaError | None = None
 
-    @property
-    def removes(self) -> bool:
-        """Returns whether an existing volume is removed."""
-        return self.before is not None and bool(self.actions)
-
 
 def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) -> Plan:
     """Returns the plan from the module's options and Docker's inspection (None for no volume).
 
-    Without `driver_options` those of an existing volume are right. A recreated volume keeps labels that are not set. Raises WaError for
-    options that the local driver refuses.
+    Without `driver_options` those of an existing volume are right. Raises WaError for options that the local driver refuses.
     """
-    name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
+    name, driver, options = (params[key] for key in ("name", "driver", "driver_options"))
     check_volume_name(name)
     before = shape(actual) if actual else None
     if options is None:
         options = dict(actual.get("Options") or {}) if actual and actual["Driver"] == driver else {}
     if params["state"] == "absent":
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])
-    after = {"name": name, "driver": driver, "driver_options": options, "labels": labels}
     if actual is None:
         check_options(driver, options)
-        return Plan(None, after, [], [f"create volume {name}"])
-    made = Plan(before, before, drift(actual, driver, options, labels))
-    if made.drift and params["on_drift"] == "recreate":
-        after["labels"] = {**(actual.get("Labels") or {}), **labels}
-        check_options(driver, options)
-        made.after, made.actions = after, [f"remove volume {name}", f"create volume {name}"]
-    elif made.drift and params["on_drift"] == "fail":
+        return Plan(None, {"name": name, "driver": driver, "driver_options": options}, [], [f"create volume {name}"])
+    made = Plan(before, before, drift(actual, driver, options))
+    if made.drift and params["on_drift"] == "fail":
         made.obstacle = WaError(
             f"volume {name}",
             drift_text(made.drift),

@@ -56,10 +56,10 @@ def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
     return answer[0]
 
 
-def create(docker: Docker, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> dict[str, t.Any]:
+def create(docker: Docker, name: str, driver: str, options: dict[str, str]) -> dict[str, t.Any]:
     """Creates a volume and returns its inspection; an existing volume of that name is returned unchanged."""
     subject = f"volume {name}"
-    body = {"Name": name, "Driver": driver, "DriverOpts": options or None, "Labels": labels or None}
+    body = {"Name": name, "Driver": driver, "DriverOpts": options or None}
     try:
         return t.cast("dict[str, t.Any]", docker.request(subject, "POST", "/volumes/create", body=body))
     except WaError as error:
@@ -93,32 +93,6 @@ def remove(docker: Docker, name: str) -> None:
             raise
 
 
-def replace(
-    docker: Docker, name: str, before: dict[str, t.Any] | None, after: dict[str, t.Any] | None
-) -> dict[str, t.Any] | None:
-    """Replaces the volume `before` (None for none) by `after`. Returns its inspection.
-
-    Both are shapes of `_media.rules.shape`. If `after` cannot be created, `before` is created again.
-    """
-
-    def make(shape: dict[str, t.Any]) -> dict[str, t.Any]:
-        return create(docker, name, shape["driver"], shape["driver_options"], shape["labels"])
-
-    if before:
-        remove(docker, name)
-    try:
-        return make(after) if after else None
-    except WaError as error:
-        if before is None:
-            raise
-        state = "the empty one that was there is there again"
-        try:
-            make(before)
-        except WaError as second:
-            state = f"the empty one that was there is removed and cannot be made again: {second.found}"
-        raise WaError(error.subject, f"{error.found}; {state}", error.expected, error.cure) from None
-
-
 def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
     """Returns the names of all containers, including stopped ones, that mount a volume or bind its folder."""
     name, options = actual["Name"], actual.get("Options") or {}
@@ -148,29 +122,13 @@ class Engine:
         return self._info
 
     @property
-    def maybe_here(self) -> bool:
-        """Returns whether the engine may run on this machine."""
-        return self.docker.local
-
-    @property
     def here(self) -> bool:
         """Returns whether the engine's folder is on this machine, verified by `engine-id` in it, or by its key before Docker 24.
 
         A socket may lead to another machine or into a container; then the engine's paths are not valid here.
         """
-        return bool(self.info["ID"]) and self._mark() == self.info["ID"]
-
-    @property
-    def elsewhere(self) -> bool:
-        """Returns whether the engine is certainly not on this machine: its folder is missing, or is another engine's."""
-        return not self.maybe_here or self._mark() not in (self.info["ID"], "")
-
-    def _mark(self) -> str | None:
-        """Returns the id of the engine whose folder is on this machine; empty if unreadable, None without a folder."""
-        root = self.info["DockerRootDir"]
-        if not self.maybe_here or not os.path.isdir(root):
-            return None
-        return read(os.path.join(root, "engine-id")).strip() or _id_of_key()
+        mark = read(os.path.join(self.info["DockerRootDir"], "engine-id")).strip() or _id_of_key()
+        return bool(mark) and mark == self.info["ID"]
 
 
 def _id_of_key() -> str:
@@ -221,7 +179,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     if is_bind(options):
         root = os.path.realpath(options["device"])
         try:
-            check_device(engine, options, None)
+            check_device(options, None)
         except WaError as error:
             raise OSError(error.found) from None
     elif needs_mount(options) and not any(one.path == root for one in mount_table()):
@@ -240,41 +198,29 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
-    """Raises WaError if a volume is in a directory of this host with a missing, stale or dead share.
-
-    That is the directory that it binds, or its folder `mountpoint` if a share is `required` there.
-    """
-    if is_bind(options):
-        path = options["device"]
-    elif required and not needs_mount(options):
-        path = mountpoint
-        if not path:
-            raise WaError(
-                "option require_mountpoint",
-                "a plain volume is made on the host's own disk",
-                "driver_options that bind a directory where a share is mounted",
-                "Set driver_options to type none, o bind, device the directory",
-            )
-    else:
+def check_device(options: t.Mapping[str, str], required: bool | None) -> None:
+    """Raises WaError if a volume binds a directory of this host with a missing, stale or dead share."""
+    if required and not is_bind(options) and not needs_mount(options):
+        raise WaError(
+            "option require_mountpoint",
+            "a plain volume is on the host's own disk",
+            "driver_options that bind a directory where a share is mounted",
+            "Set driver_options to type none, o bind, device the directory",
+        )
+    if not is_bind(options):
         return
-    if not engine.maybe_here:
-        return
-    try:
-        visit(path)
-        device = bounded(lambda: os.path.realpath(path))
-        promised = filesystem.parse_fstab(read("/etc/fstab"))
-        filesystem.check_device(device, mount_table(), promised, required)
-    except WaError:
-        if not engine.elsewhere:  # last, because it costs a request
-            raise
+    path = options["device"]
+    visit(path)
+    device = bounded(lambda: os.path.realpath(path))
+    promised = filesystem.parse_fstab(read("/etc/fstab"))
+    filesystem.check_device(device, mount_table(), promised, required)
 
 
 def space(
     engine: Engine, actual: t.Mapping[str, t.Any] | None, driver: str, options: t.Mapping[str, str]
 ) -> tuple[int, int] | None:
     """Returns free and total bytes of the file system of an existing or planned volume; None if unknown on this host."""
-    if driver != "local" or not engine.maybe_here:
+    if driver != "local":
         return None
     if is_bind(options):
         path = options["device"]

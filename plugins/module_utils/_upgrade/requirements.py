@@ -17,7 +17,7 @@ _STATEMENT = 3600  # seconds that a statement of a migration may take
 
 
 def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], logs: bool) -> list[str]:
-    """Why a host has not the room for an upgrade; no sentence when it has, or when its engine is on another machine.
+    """Why a host has not the room for an upgrade; no sentence when it has, or when that is not known.
 
     `found` is what `wa_info` tells of images. Those that are `wanted` need room unless they are there already; that for `logs` is on
     the same file system.

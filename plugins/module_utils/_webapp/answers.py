@@ -81,76 +81,34 @@ def gc_nodes(body: t.Mapping[str, t.Any]) -> dict[str, str]:
 
     A single client's node is called `coreapp`. A failed node has the text of its failure.
     """
-    items = _gc_items(body)
-    if items is None:
-        return {SINGLE: "processing"}
-    nodes = {name: _node_status(item) for name, item in items}
-    # Some failures are listed next to the nodes that started; their text names the node.
-    errors = body.get("errors")
-    for item in errors if isinstance(errors, list) else []:
-        name, status = _meant(str(item), nodes), _node_status({"errors": [item]})
-        nodes[name] = f"{nodes[name]}; {status}" if name == UNNAMED and name in nodes else status
+    gc = _gc(body)
+    several = isinstance(gc, dict) and gc and not {"status", "errors"} & set(gc)
+    nodes = {str(name): _node_status(item) for name, item in gc.items()} if several else {SINGLE: _node_status(gc)}
+    if body.get("errors"):  # failures beside the nodes that have started
+        nodes[UNNAMED] = _node_status({"errors": body["errors"]})
     return nodes
 
 
-def parse_gc_failure(body: t.Mapping[str, t.Any]) -> tuple[dict[str, str], bool]:
-    """Returns the nodes named in an answer with any HTTP status, and whether GC of messages has started on one of them.
-
-    Only a status that is not a failure counts as started: without a status nothing is known.
-    """
-    items = _gc_items(body) or []
-    status = {name: _node_status(item) for name, item in items if item}
-    began = any(_has_status(item) and not _node_status(item).startswith("failed") for _name, item in items)
-    return status, began
+def started_gc(body: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether an answer with any HTTP status names a node on which GC of messages may have started."""
+    return _gc(body) is not None and any(not status.startswith("failed") for status in gc_nodes(body).values())
 
 
-def _has_status(item: t.Any) -> bool:
-    """Returns whether a node's part of an answer has a status of one word."""
-    status = item.get("status") if isinstance(item, dict) else item
-    return isinstance(status, str) and re.fullmatch(r"[\w-]+", status) is not None
-
-
-def _gc_items(body: t.Mapping[str, t.Any]) -> list[tuple[str, t.Any]] | None:
-    """Returns the entries about GC of messages in an answer as (node, item); None if there are none."""
-    services = body.get("services")
-    parts = services if isinstance(services, list) else [services]
-    found = [part["message"] for part in parts if isinstance(part, dict) and isinstance(part.get("message"), dict)]
-    answers = [part["gc"] for part in found if "gc" in part]
-    items: list[tuple[str, t.Any]] = []
-    for gc in (one for many in answers for one in (many if isinstance(many, list) else [many])):
-        if not isinstance(gc, dict):
-            items.append((SINGLE, gc))
-        elif "status" in gc or ("errors" in gc and not any(isinstance(item, dict) for item in gc.values())):
-            items.append((str(gc.get("node") or SINGLE), gc))
-        else:
-            items += [
-                (UNNAMED, {"errors": item}) if node == "errors" else (str(node), item) for node, item in gc.items()
-            ]
-    return items if answers else None
-
-
-def _meant(text: str, nodes: t.Mapping[str, str]) -> str:
-    """Returns the node that a failure's text concerns: the one it names, or the only failed one without a text."""
-    named = re.search(r"[\w.-]+:[0-9a-f]{12}", text)
-    if named:
-        return named.group()
-    wordless = [node for node, status in nodes.items() if status == "failed"]
-    hosts = [node for node in wordless if re.search(rf"(?<![\w.-]){re.escape(node.partition(':')[0])}(?![\w-])", text)]
-    meant = hosts or wordless
-    return meant[0] if len(meant) == 1 else UNNAMED
+def _gc(body: t.Mapping[str, t.Any]) -> t.Any:
+    """Returns the part about GC of messages; None without one."""
+    for name in ("services", "message", "gc"):
+        body = body.get(name) if isinstance(body, dict) else None  # type: ignore[assignment]
+    return body
 
 
 def _node_status(item: t.Any) -> str:
     """Returns the status of one node in a GC answer, or the text of its failure."""
     if not isinstance(item, dict):
-        text = str(item)
+        text = str(item or "processing")
         return f"failed: {text}" if re.search(r"fail|error", text, re.IGNORECASE) else text
     errors = item.get("errors")
     if isinstance(errors, list) and errors:
         first = errors[0] if isinstance(errors[0], dict) else {"details": errors[0]}
         return "failed: " + ", ".join(str(first[key]) for key in ("code", "title", "details") if first.get(key))
     status = str(item.get("status") or "processing")
-    if not re.search(r"fail|error", status, re.IGNORECASE):
-        return status
-    text = ", ".join(str(item[key]) for key in ("title", "details") if item.get(key))
-    return f"failed: {text}" if text else "failed"
+    return "failed" if re.search(r"fail|error", status, re.IGNORECASE) else status

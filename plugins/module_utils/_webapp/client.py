@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import
     gc_nodes,
     metrics,
     parse_body,
-    parse_gc_failure,
+    started_gc,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
     LOGIN,
@@ -37,10 +37,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import 
     gc_refusal,
     no_success,
     reported,
-    requested_pause,
-    safe_location,
     silence,
-    too_long,
 )
 
 __all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "check_password", "metrics"]
@@ -59,7 +56,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 FIRST_PASSWORD = "secret"  # domain: the initial password of a new client
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
-_LONGEST_REQUESTED = 120.0  # seconds that one request waits in total on request of the server
 _GATEWAY = (502, 503, 504)  # a proxy's status for an unreachable backend
 _MOST_TIMES = 4  # maximum time of a health request as a multiple of `api_timeout`
 _LOST = 3  # number of retries after a lost answer
@@ -151,7 +147,6 @@ class Webapp:
         end = self._clock() + retry_time
         pause = 1.0
         renewed = False
-        waited = 0.0  # on request of the server
         while True:
             try:
                 return once()
@@ -162,21 +157,14 @@ class Webapp:
                     continue
                 if error.kind == "denied" and self._expired(path):
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
-                requested = error.retry_after if error.retry_after > _LONGEST_PAUSE else 0.0
-                pause_now = requested or min(max(pause, error.retry_after), _LONGEST_PAUSE)
                 absent = error.kind == "unreachable" and not error.sent
                 if error.kind == "lost" and lost > 0:
                     lost, absent = lost - 1, True
-                if not (error.retryable or absent):
+                if not (error.retryable or absent) or self._clock() + pause > end:
                     raise error from None
-                if requested and (self._clock() >= end or waited + requested > _LONGEST_REQUESTED):
-                    raise too_long(error) from None
-                if not requested and self._clock() + pause_now > end:
-                    raise error from None
-            waited += requested
             self.retries += 1
-            self._sleep(pause_now)
-            pause *= 2
+            self._sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def login(self, password: str | None = None, new_password: str | None = None) -> None:
         """Requests a token with the password, once; `new_password` completes the first login."""
@@ -242,7 +230,7 @@ class Webapp:
                 return self._answer(subject, answer.getcode(), answer.read())
         except HTTPError as error:
             with error:
-                raise self._refusal(subject, path, error) from None
+                raise _refusal(subject, path, error) from None
         except (URLError, AnsibleConnectionError, HTTPException, OSError, ValueError) as error:
             raise silence(subject, error, timeout) from None
 
@@ -254,18 +242,6 @@ class Webapp:
         if errors and not body.get("services"):
             raise reported(subject, "", status, errors)
         return Answer(status, body, version, form)
-
-    def _refusal(self, subject: str, path: str, error: HTTPError) -> ApiError:
-        try:
-            body, form = parse_body(error.read())
-        except (HTTPException, OSError):
-            body, form = {}, "torn"
-        redirect = 300 <= error.code < 400 and error.headers
-        location = safe_location(self.url + path, error.headers.get("Location") or "") if redirect else ""
-        refused = reported(subject, path, error.code, body.get("errors") or [], location)
-        refused.body, refused.form = body, form
-        refused.retry_after = requested_pause(error.headers)
-        return refused
 
     # Calls
 
@@ -322,9 +298,8 @@ class Webapp:
             try:
                 answer = self._send("PUT", path, None, self._bearer())
             except ApiError as error:
-                nodes, began = parse_gc_failure(error.body)
-                if not began:
-                    raise gc_refusal(error, nodes) from None
+                if not started_gc(error.body):
+                    raise gc_refusal(error) from None
                 return gc_nodes(error.body)
             failure = no_success(self._subject("PUT", path), answer.status, answer.form)
             if failure:
@@ -350,3 +325,13 @@ class Webapp:
         if not isinstance(text, str) or not text:
             raise ApiError(self._subject("POST", "/v1/settings/backup"), "the answer holds no backup", "other")
         return text
+
+
+def _refusal(subject: str, path: str, error: HTTPError) -> ApiError:
+    try:
+        body, form = parse_body(error.read())
+    except (HTTPException, OSError):
+        body, form = {}, "torn"
+    refused = reported(subject, path, error.code, body.get("errors") or [])
+    refused.body, refused.form = body, form
+    return refused

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import ssl
 import typing as t
-from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -19,7 +17,6 @@ RETRY_STATUS = (429, 503)
 _GATEWAY_STATUS = (502, 504)
 OWN_ANSWER = "the Webapp's own answer in JSON"
 PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
-_LONGEST_LOCATION = 200  # maximum of characters of an address in a message
 _DATABASE = 1023
 # A client may count logins by account or by address, and report a lock as too many calls.
 _LOGIN_BUSY_CURE = (
@@ -51,8 +48,7 @@ _CURES = {
 class ApiError(WaError):
     """A failure of the API; `kind` is its class, `status` the HTTP status (0: no answer), `code` the client's code.
 
-    `sent` is false if the request certainly did not reach the client. `retry_after` are the seconds to wait requested by
-    the server. `bare`: an HTTP status without the client's message; `body` and `form` are those of `parse_body`.
+    `sent` is false if the request certainly did not reach the client. `bare`: an HTTP status without the client's message; `body` and `form` are those of `parse_body`.
     """
 
     def __init__(
@@ -72,7 +68,6 @@ class ApiError(WaError):
         self.status = status
         self.code = code
         self.sent = sent
-        self.retry_after = 0.0
         self.bare = False
         self.body: dict[str, t.Any] = {}
         self.form = ""
@@ -92,8 +87,8 @@ class ApiError(WaError):
         )
 
 
-def reported(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
-    """Returns the failure reported by HTTP status and `errors`; `location` is the target of a redirect."""
+def reported(subject: str, path: str, status: int, errors: t.Any) -> ApiError:
+    """Returns the failure reported by HTTP status and `errors`."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     code = int(first["code"]) if str(first.get("code")).isdecimal() else 0
     message = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
@@ -133,7 +128,7 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
     if code or message:
         cure = _LOGIN_BUSY_CURE if login and kind == "busy" else ""
         return ApiError(subject, found, kind, status=status, code=code, cure=cure)
-    return _bare(subject, found + (f" to {location}" if location else ""), kind, status)
+    return _bare(subject, found, kind, status)
 
 
 def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
@@ -147,58 +142,16 @@ def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
     return bare
 
 
-def safe_location(url: str, location: str) -> str:
-    """Returns the target of a redirect of `url`, without credentials, parameters, query and fragment; empty for none."""
-    try:
-        parts = urlsplit(urljoin(url, "".join(location.split()))) if location.strip() else None
-        host = parts.netloc.rpartition("@")[2] if parts else ""
-    except ValueError:
-        return ""
-    if not parts or not host:
-        return ""
-    path = re.sub(r"[^/\\]*@|;[^/]*", "", parts.path)
-    return "".join(c for c in f"{parts.scheme}://{host}{path}" if c.isprintable())[:_LONGEST_LOCATION]
-
-
-def requested_pause(headers: t.Any) -> float:
-    """Returns the seconds of `Retry-After`, 0 if it is not set; a date is relative to the server's `Date`."""
-    after = str((headers.get("Retry-After") if headers else "") or "").strip()
-    if after.isascii() and after.isdigit():
-        return float(after)
-    try:
-        return max((parsedate_to_datetime(after) - parsedate_to_datetime(headers.get("Date"))).total_seconds(), 0.0)
-    except (TypeError, ValueError, IndexError, AttributeError):
-        return 0.0
-
-
-def too_long(error: ApiError) -> ApiError:
-    """Returns the failure for a server that requests a longer wait than allowed."""
-    found = f"{error.found}; the server asks to wait {error.retry_after:g} s"
-    cure = f"Run again after that time. {error.cure}"
-    longer = ApiError(
-        error.subject, found, error.kind, status=error.status, code=error.code, expected=error.expected, cure=cure
-    )
-    longer.retry_after = error.retry_after
-    return longer
-
-
-def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
-    """Returns the failure of a refused GC call. `failed` are the nodes in the answer, none of which has started.
+def gc_refusal(error: ApiError) -> ApiError:
+    """Returns the failure of a refused GC call.
 
     A 5xx without the client's message is a proxy's: the client may have accepted the call. A 503, from an overloaded client
     or from a proxy without a backend, means that it has not.
     """
-    if not error.bare:
+    if not error.bare or error.status < 500 or error.status == 503:
         return error
-    refusal = error
-    if failed and error.kind in ("other", "lost", "busy"):
-        found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
-        refusal = ApiError(error.subject, found, "coreapp", status=error.status)
-    elif error.status >= 500 and error.status != 503:
-        cure = f"{_CURES['lost']}. {PROXY_CURE}"
-        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=OWN_ANSWER, cure=cure)
-    refusal.retry_after = error.retry_after
-    return refusal
+    cure = f"{_CURES['lost']}. {PROXY_CURE}"
+    return ApiError(error.subject, error.found, "lost", status=error.status, expected=OWN_ANSWER, cure=cure)
 
 
 def no_success(subject: str, status: int, form: str) -> ApiError | None:

@@ -37,7 +37,7 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 class Simulated(Deployment):
-    """A client with Coreapps, a Webapp and a webhook whose notifications are stored as JSON lines."""
+    """A client with Coreapps, a Webapp, and a webhook."""
 
     def __init__(self, folder: Path, where: Server, prefix: str, version: str = VERSION, **knobs: t.Any) -> None:
         folder.mkdir(parents=True)
@@ -98,12 +98,6 @@ class Simulated(Deployment):
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.address[1]}"
-
-    def notifications(self) -> str:
-        """Write the received notifications as a consumer would, and return the file's name."""
-        path = self.folder / "webhook.jsonl"
-        path.write_text("".join(json.dumps(body) + "\n" for body in self.control.bodies()))
-        return str(path)
 
     def env_file(self) -> str:
         """Write the client's db.env and return its name."""

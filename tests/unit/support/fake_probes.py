@@ -37,7 +37,7 @@ class FakeProbes:
     ) -> int:
         """Write a file in the folder, follow the orders, and remove the file, like the real script."""
         folder = folder or self.folder
-        _path, now, token, _measure, write = command.argv[-5:]
+        _path, now, token, write = command.argv[-4:]
         own = folder / f".wa-probe-{now}-{token}"
         if "ok" in wrote and write:
             own.write_text(token)

@@ -21,12 +21,6 @@ CANARY = "Canary-gc-77"
 PROCESSING = {"status": "processing"}
 
 
-def line(status: str = "complete", deleted: t.Any = 400, top: t.Any = None, **gc: t.Any) -> str:
-    """A notification as the business's consumer appends it; `top` stands beside `services`."""
-    gc = {"messages_deleted": deleted, "status": status, **gc}
-    return json.dumps({"services": [{"message": {"gc": gc}}], **(top or {})}) + "\n"
-
-
 def answered(**gc: t.Any) -> tuple[int, t.Any]:
     """The answer to a call: of a single client PROCESSING, or that for each node."""
     return 200, {"services": {"message": {"gc": gc}}}
@@ -37,7 +31,7 @@ class Client:
 
     def __init__(self, web: FakeWebapp, folder: Path, run_module: t.Callable[..., t.Any], warned: list[str]) -> None:
         self.web, self.folder, self.run_module, self.warned = web, folder, run_module, warned
-        self.state_file, self.webhook = folder / "gc.json", folder / "webhook.jsonl"
+        self.state_file = folder / "gc.json"
         self.batches: list[tuple[float, int]] = []  # when, and how many rows go
         self.fill(2_200)
         self.troubles: list[DatabaseError] = []  # of the next statements
@@ -99,10 +93,6 @@ class Client:
         """Start to delete."""
         begin = time.monotonic() + delay
         self.batches += [(begin + number * pause, count // batches) for number in range(batches)]
-
-    def notify(self, **notification: t.Any) -> None:
-        with self.webhook.open("a") as stream:
-            stream.write(line(**notification))
 
     # What the database adapter offers
 

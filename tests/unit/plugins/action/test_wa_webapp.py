@@ -78,8 +78,8 @@ def test_a_failure_that_waiting_does_not_resolve_ends_it(monkeypatch: pytest.Mon
         {"wait_timeout": "30s"},
         {"wait_timeout": "soon"},
         {"wait": False},
-        {"operation": "stats"},
-        {"operation": "stats", "wait_timeout": "15m"},
+        {"operation": "first_login"},
+        {"operation": "first_login", "wait_timeout": "15m"},
         {"async_val": 60},
     ],
 )

@@ -41,10 +41,10 @@ def check(
 
 
 def test_nothing_forbids_the_start_of_a_client_that_is_alone() -> None:
-    nothing = {"refusal": "", "kept": "", "second_coreapp": "", "second_at_restart": ""}
-    assert check([]) == {**nothing, "coreapps": []}
+    nothing = {"refusal": "", "kept": "", "second_coreapp": ""}
+    assert check([]) == nothing
     web, stopped = core("web", role="web"), core("old", state="exited")
-    assert check([core("wacore"), web, stopped]) == {**nothing, "coreapps": ["wacore"]}
+    assert check([core("wacore"), web, stopped]) == nothing
 
 
 @pytest.mark.parametrize("single", [True, False])
@@ -54,15 +54,6 @@ def test_a_client_outside_the_project_and_a_second_coreapp_are_refused(single: b
         "other (r/coreapp:v2.53.4, project biz, running): containers of this client outside"
     )
     assert found["second_coreapp"].startswith("Coreapp of a single client: other (running, project biz)") is single
-    assert (
-        found["second_at_restart"].startswith("Coreapp of a single client: wacore (running, project wa-a), ") is single
-    )
-
-
-def test_a_restart_is_refused_beside_another_coreapp_of_the_project() -> None:
-    found = check([core("wacore"), core("run", one_shot=True)])
-    assert (bool(found["second_coreapp"]), bool(found["second_at_restart"])) == (True, True)
-    assert found["coreapps"] == ["wacore"]
 
 
 def test_the_recorded_containers_outside_compose_are_started() -> None:

@@ -179,9 +179,7 @@ def test_containers_of_one_or_all_projects_are_listed(engine: FakeDocker) -> Non
     for project in ("a", "b"):
         engine.container(f"{project}-wacore-1", project=project, environment=ENVIRONMENT)
     engine.container("named", image="other/image:1", project="b")
-    docker = Docker(
-        {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
-    )
+    docker = Docker({"docker_host": engine.host, "docker_timeout": 5})
     assert [one["name"] for one in listing.read(docker, None, [])] == ["a-wacore-1", "b-wacore-1"]
     assert [one["name"] for one in listing.read(docker, "b", ["named"])] == ["b-wacore-1", "named"]
     assert listing.read(docker, "c", []) == []
@@ -192,9 +190,7 @@ def test_a_container_removed_during_the_listing_is_left_out(engine: FakeDocker) 
     engine.container("b-wacore-1")
     removed = engine.containers[next(iter(engine.containers))]
     engine.failures[f"GET /containers/{removed['Id']}/json"] = (404, "No such container")
-    docker = Docker(
-        {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
-    )
+    docker = Docker({"docker_host": engine.host, "docker_timeout": 5})
     assert [one["name"] for one in listing.read(docker, None, [])] == ["b-wacore-1"]
 
 

@@ -72,13 +72,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
 @pytest.mark.parametrize("one", [MIGRATION, LEFT_MIGRATION, container("run", one_shot=True)])
 def test_a_migration_or_a_one_off_container_is_no_service(one: dict[str, t.Any]) -> None:
     assert project.services([CORE, one], "wa-a") == [CORE]
-    assert project.running_coreapps([{**one, "state": "running"}], "wa-a") == []
-
-
-def test_running_coreapps_are_those_of_the_project() -> None:
-    master = container("wamaster", role="master")
-    found = [CORE, WEB, master, STRANGER, container("wacore3", "exited"), container("wacore4", "paused")]
-    assert project.running_coreapps(found, "wa-a") == ["wa-a-wacore-1", "wa-a-wamaster-1"]
 
 
 MAY: dict[str, t.Any] = {"waits": "", "acts": True, "recreate": "auto", "in_force": True}

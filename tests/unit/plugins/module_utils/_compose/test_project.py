@@ -51,7 +51,7 @@ def make(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Make:
     """Create a project from services given as keywords and the fields of a Project given in `project`."""
 
     def call(project: dict[str, t.Any] | None = None, document: t.Any = None, **services: t.Any) -> Project:
-        params = {"docker_host": engine.host, "docker_timeout": "5s", "docker_tls": False, "docker_api_version": "1.45"}
+        params = {"docker_host": engine.host, "docker_timeout": "5s"}
         document = {"services": services, **(document or {})}
         return Project(compose, Docker(params), "wa-a", str(tmp_path), document, **(project or {}))
 

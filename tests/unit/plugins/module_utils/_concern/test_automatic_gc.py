@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The concern automatic_gc: the client's setting, a pending restart, and at most one refused login per password."""
+"""The concern automatic_gc: the client's setting, and at most one refused login per password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def params(fake: FakeWebapp, tmp_path: Path) -> dict[str, t.Any]:
         "api_password": PASSWORD,
         "api_timeout": "10s",
         "automatic": True,
-        "restart_marker": str(tmp_path / "gc-a.restart"),
         "refused_login_file": str(tmp_path / "api-login-a.json"),
     }
 
@@ -67,38 +66,6 @@ def test_a_different_setting_is_a_change(
         "POST /v1/users/login",
         "POST /v1/users/logout",
     ]
-
-
-@pytest.mark.parametrize(
-    ("restarted", "absent", "state", "kind", "named"),
-    [
-        ([], [], "drifted", "restarts", "h1, h2"),
-        (["h1"], [], "drifted", "restarts", "h2"),
-        ([], ["h2"], "drifted", "restarts", "h1, h2"),
-        (["h1"], ["h2"], "restart_pending", "pending", "h2"),  # nothing that this run can do
-    ],
-)
-def test_a_pending_restart_is_reported(
-    fake: FakeWebapp,
-    params: dict[str, t.Any],
-    restarted: list[str],
-    absent: list[str],
-    state: str,
-    kind: str,
-    named: str,
-) -> None:
-    set_settings(fake, db_garbagecollector_enable=True)
-    Path(params["restart_marker"]).write_text("".join(f"{one}\n" for one in restarted))
-    assert observe({**params, "members": ["h1", "h2"], "absent": absent}).shown("now") == {
-        "state": state,
-        kind: [f"the Coreapps of {named} have not been restarted since the automatic GC was set"],
-    }
-
-
-def test_a_marker_of_which_all_is_done_is_removed_by_the_role(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
-    set_settings(fake, db_garbagecollector_enable=True)
-    Path(params["restart_marker"]).write_text("h1\n")
-    assert observe({**params, "members": ["h1"]}).state("now") == "drifted"
 
 
 def test_without_a_password_the_api_is_not_called(fake: FakeWebapp, params: dict[str, t.Any]) -> None:

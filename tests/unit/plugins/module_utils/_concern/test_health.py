@@ -158,7 +158,7 @@ def test_a_refused_login_is_asked_once_a_day(fake: FakeWebapp, params: dict[str,
 def test_concerns_share_one_session_and_one_refusal(fake: FakeWebapp, params: dict[str, t.Any], tmp_path: Path) -> None:
     settings = {"garbagecollector_enable": {"messages": True}}
     fake.on("GET", "/v1/settings/application", (200, {"meta": META, "settings": {"application": settings}}))
-    more = {**params, "automatic": True, "restart_marker": str(tmp_path / "gc-a.restart")}
+    more = {**params, "automatic": True}
     session = health.Session(write=True)
     assert health.observe(Docker(params), params, session) == automatic_gc.observe(more, session) == Finding()
     session.close()

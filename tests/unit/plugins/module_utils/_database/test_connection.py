@@ -40,15 +40,13 @@ def test_options_precede_db_env() -> None:
     options = {
         "login_host": "10.0.0.1",
         "login_port": 3308,
-        "login_user": "other",
-        "login_password": "",
         "login_ca_cert": "/h/ca.pem",
         "login_client_cert": "/h/cert.pem",
         "login_client_key": "/h/key.pem",
         "connect_timeout": "1m",
     }
     assert connection.settings(options, ENV) == Settings(
-        *(MYSQL, "10.0.0.1", 3308, "other", ""),
+        *(MYSQL, "10.0.0.1", 3308, "wa", PASSWORD),
         server_name="db.lab",
         ca_cert="/h/ca.pem",
         client_cert="/h/cert.pem",
@@ -66,9 +64,7 @@ def test_options_precede_db_env() -> None:
         ({}, {"WA_DB_ENGINE": "PGSQL", "WA_DB_PORT": " "}, "port", 5432),
         ({}, {"WA_DB_PORT": "1"}, "port", 1),
         ({}, {"WA_DB_PORT": "65535"}, "port", 65535),
-        ({"login_password": None}, {}, "password", PASSWORD),
         ({"login_host": "h"}, {"WA_DB_HOSTNAME": ""}, "server_name", "h"),
-        ({"login_user": "u"}, {"WA_DB_USERNAME": ""}, "user", "u"),
     ],
 )
 def test_values_are_read_as_the_client_reads_them(

@@ -30,7 +30,7 @@ def mysql(account: str, **variables: str) -> dict[str, t.Any]:
         "VARIABLES": list(variables.items()),
         "CURRENT_USER": [(account,)],
     }
-    return facts._mysql_limits(FakeSession("MYSQL", answers), 3600)
+    return facts._mysql_limits(FakeSession("MYSQL", answers))
 
 
 def test_mysql_has_no_statement_timeout() -> None:
@@ -52,28 +52,19 @@ def test_the_statement_timeout_of_mariadb_has_a_fix(seconds: str, shortest: floa
     assert found["statement_timeout_fix"] == (fix if has_fix else None)
 
 
-def test_the_fix_sets_the_required_timeout() -> None:
-    answers: dict[str, list[tuple[t.Any, ...]]] = {
-        "VARIABLES": [("max_statement_time", "3600")],
-        "CURRENT_USER": [("wa@%",)],
-    }
-    found = facts._mysql_limits(FakeSession("MYSQL", answers), 7200)
-    assert found["statement_timeout_fix"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
-
-
 def test_the_fix_for_postgresql_changes_the_setting_at_its_source() -> None:
     rows = [
         ("statement_timeout", 30.0, "database user"),
         ("transaction_timeout", 60.0, "configuration file"),
         ("lock_timeout", 5.0, "user"),
     ]
-    timeouts, fixes = facts._pgsql_timeouts(FakeSession("PGSQL", {"pg_settings": rows}), 'm"s', 3600)
+    timeouts, fixes = facts._pgsql_timeouts(FakeSession("PGSQL", {"pg_settings": rows}), 'm"s')
     assert timeouts == {"statement_timeout": 30, "transaction_timeout": 60, "lock_timeout": 5}
     assert fixes == [
         'ALTER ROLE "w""a%" IN DATABASE "m""s" SET statement_timeout = \'3600s\';',
         'ALTER ROLE "w""a%" SET transaction_timeout = \'3600s\';',
     ]
-    found = facts._limits(timeouts, fixes, 3600)
+    found = facts._limits(timeouts, fixes)
     assert (found["statement_timeout"], found["lock_timeout"]) == (30, 5)
     assert found["statement_timeout_fix"] == " ".join(fixes)
 

@@ -34,8 +34,6 @@ PARAMS: dict[str, t.Any] = {
     "project": "wa-h1",
     "docker_host": "unix:///nowhere/docker.sock",
     "docker_timeout": 5,
-    "docker_tls": False,
-    "docker_api_version": "auto",
     "connect_timeout": "1s",
 }
 TLS = {"WA_DB_SSL_CA": "/c/ca.pem", "WA_DB_SSL_CERT": "/c/cert.pem", "WA_DB_SSL_KEY": "/c/key.pem"}

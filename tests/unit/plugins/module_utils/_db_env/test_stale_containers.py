@@ -33,7 +33,7 @@ def find(engine: FakeDocker, tmp_path: Path) -> Find:
         file.write_text(f"services: {{wacore: {{image: any, environment: {[f'{key}=x' for key in sets]}}}}}")
         for one in engine.containers.values():
             one["Labels"]["com.docker.compose.project.config_files"] = str(file)
-        params = {"docker_host": engine.host, "docker_timeout": "5s", "docker_tls": False, "docker_api_version": "1.45"}
+        params = {"docker_host": engine.host, "docker_timeout": "5s"}
         docker = Docker(params)
         containers = docker.client_containers(all_projects=True)
         engine.requests.clear()

@@ -15,7 +15,7 @@ from fake_docker import FakeDocker, FakeExec
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import exec as docker_exec
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
-from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute, execute_all
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
 
@@ -106,22 +106,6 @@ def test_a_command_that_cannot_be_killed_is_given_up(
     engine.on_exec = hang
     done = execute(docker, one, ["x"], timeout=1.0, grace=0.1)
     assert (done.rc, done.timed_out, done.stdout) == (None, True, "begun\n")
-
-
-def test_parallel_commands_keep_their_order(docker: Docker, engine: FakeDocker) -> None:
-    for number in range(16):
-        engine.container(f"n{number:02}", state="exited" if number == 3 else "running")
-    containers = docker.client_containers()
-    started = time.monotonic()
-    answers = execute_all(docker, [Job(each, ["sh", "-c", f"sleep 0.5; echo {each.name}"]) for each in containers])
-    assert time.monotonic() - started < 4  # not 8
-    for container, answer in zip(containers, answers):
-        if container.name == "n03":
-            assert isinstance(answer, WaError)
-            assert "is not running" in str(answer)
-        else:
-            assert not isinstance(answer, WaError)
-            assert answer.stdout == f"{container.name}\n"
 
 
 def test_frames_are_joined_however_they_arrive(docker: Docker, one: Container, engine: FakeDocker) -> None:

@@ -63,7 +63,7 @@ def test_only_temporary_failures_are_retried(
         return status, {"message": message} if message else {"Descriptor": {}}
 
     monkeypatch.setattr(engine, "answer", answer)
-    params = {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": 5}
     found = docker_images.missing(docker_engine.Docker(params), [NAME], no_login, retries=2)
     assert found == ({NAME: missing} if missing else {}, {NAME: unanswered} if unanswered else {})
     assert left == []
@@ -107,6 +107,6 @@ def test_a_tag_of_another_build_is_recognised(
         return own(method, path, *rest)
 
     monkeypatch.setattr(engine, "answer", answer)
-    params = {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": 5}
     found = docker_images.wrong_builds(docker_engine.Docker(params), [NAME], no_login)
     assert found == ({NAME: wrong} if wrong else {})

@@ -174,13 +174,6 @@ def test_a_line_with_the_right_value_is_unchanged() -> None:
     assert env_file.edit(text, {"A": "it is"}, "portable").text == "A=it is\n"
 
 
-def test_exclusive_removes_undeclared_keys() -> None:
-    done = env_file.edit(HAND_WRITTEN, {"WA_DB_PORT": "3307", "WA_DB_ENGINE": "MYSQL"}, "portable", exclusive=True)
-    assert done.text == "WA_DB_PORT=3307\r\nWA_DB_ENGINE=MYSQL\r\n"
-    assert done.removed == ["WA_DB_HOSTNAME", "TZ", "WA_DB_PASSWORD", "LAST"]
-    assert env_file.edit(done.text, {"WA_DB_PORT": "3307", "WA_DB_ENGINE": "MYSQL"}, "portable", True).text == done.text
-
-
 def test_an_empty_value_removes_every_line_of_a_key() -> None:
     done = env_file.edit(HAND_WRITTEN, {"WA_DB_PASSWORD": None, "TZ": None}, "docker")
     assert "WA_DB_PASSWORD" not in done.text
@@ -191,13 +184,10 @@ def test_an_empty_value_removes_every_line_of_a_key() -> None:
     FILE,
     st.dictionaries(st.sampled_from(["A", "B", "AB", "_"]), st.none() | TRICKY),
     st.sampled_from(env_file.FORMATS),
-    st.booleans(),
 )
-def test_an_edit_is_complete_and_idempotent(
-    text: str, settings: dict[str, str | None], env_format: str, exclusive: bool
-) -> None:
+def test_an_edit_is_complete_and_idempotent(text: str, settings: dict[str, str | None], env_format: str) -> None:
     try:
-        done = env_file.edit(text, settings, env_format, exclusive)
+        done = env_file.edit(text, settings, env_format)
     except WaError:
         return
     read = values(env_file.read(done.text, env_format))
@@ -205,9 +195,7 @@ def test_an_edit_is_complete_and_idempotent(
         assert read.get(key, None) == value, (text, done.text)
         if value is None:
             assert key not in read
-    if exclusive:
-        assert read == {key: value for key, value in settings.items() if value is not None}
-    again = env_file.edit(done.text, settings, env_format, exclusive)
+    again = env_file.edit(done.text, settings, env_format)
     assert (again.text, again.changed, again.removed, again.duplicates) == (done.text, [], [], [])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment, after_round, check_due, next_step
+from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment, after_round, check_due
 
 DAY = 86400.0
 
@@ -61,19 +61,6 @@ def test_an_hourly_schedule_keeps_to_its_hour() -> None:
         dues = ((at, number) for number, at in enumerate(starts) if check_due("daily", False, at - began, False).due)
         began, hour = next(dues)
         assert hour == 1
-
-
-@pytest.mark.parametrize(
-    ("quiet", "notified", "in_time", "late"),
-    [
-        (True, True, "over", "over"),
-        (True, False, "goes on", "silent"),
-        (False, True, "goes on", "deletes"),
-        (False, False, "goes on", "deletes"),
-    ],
-)
-def test_what_follows_a_look(quiet: bool, notified: bool, in_time: str, late: str) -> None:
-    assert (next_step(quiet, notified, False), next_step(quiet, notified, True)) == (in_time, late)
 
 
 @pytest.mark.parametrize(

@@ -13,22 +13,21 @@ from gc_module import Client
     "text",
     [
         "",
-        '{"version": 3, "cli',
+        '{"version": 4, "cli',
         "[]",
-        '{"version": 2, "client": {}, "run": null, "last": null, "refused": null}',  # an older one
-        '{"version": 3, "client": {}, "run": {"id": "x"}}',
-        '{"version": 3, "client": {}, "run": "x"}',
-        '{"version": 3, "client": [1], "run": null}',
+        '{"version": 3, "client": {}, "run": null}',  # an older one
+        '{"version": 4, "client": {}, "run": {"id": "x"}}',
+        '{"version": 4, "client": {}, "run": "x"}',
+        '{"version": 4, "client": [1], "run": null}',
     ],
 )
-def test_a_state_file_that_cannot_be_read_is_set_aside(client: Client, text: str) -> None:
+def test_a_state_file_that_cannot_be_read_counts_as_none(client: Client, text: str) -> None:
     path = client.state_file
     path.write_text(text)
     client.run(check=True)
     assert path.read_text() == text
     assert client.run()["messages_after"] == 1_800
-    assert path.with_suffix(".json.old").read_text() == text
-    warning = f"state file {path}: corrupt, or of another version of the collection; kept as {path}.old"
+    warning = f"state file {path}: corrupt, or of another version of the collection; it counts as none"
     assert client.warned == [warning, warning]
     path.write_text(path.read_text().replace('"prefix": "wa"', '"prefix": "other"'))
     assert "belongs to another client (prefix other)" in client.run()["msg"]

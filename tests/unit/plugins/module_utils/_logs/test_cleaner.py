@@ -76,8 +76,6 @@ def clean(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         params = {
             "docker_host": engine.host,
             "docker_timeout": "20s",
-            "docker_tls": False,
-            "docker_api_version": "1.45",
         }
         docker = Docker(params)
         containers = docker.client_containers(all_projects=True)
@@ -218,11 +216,11 @@ def test_a_cleanup_that_takes_too_long_is_killed(engine: FakeDocker, clean: Clea
 @pytest.mark.parametrize(
     ("outcome", "check", "reason"),
     [
-        (Outcome(None, "", "", True, 1.0), False, "a: the measuring took more than 20s and cannot be ended."),
-        (Outcome(137, "", "", True, 1.0), False, "a: the measuring took more than 20s and was ended."),
-        (Outcome(137, "", "", True, 1.0), True, "a: the measuring took more than 60 s."),
-        (Outcome(0, "", "", False, 1.0), False, "measuring the logs: the output is incomplete: no output."),
-        (Outcome(0, "", "", False, 1.0), True, "measuring the logs: the output is incomplete: no output."),
+        (Outcome(None, "", "", True), False, "a: the measuring took more than 20s and cannot be ended."),
+        (Outcome(137, "", "", True), False, "a: the measuring took more than 20s and was ended."),
+        (Outcome(137, "", "", True), True, "a: the measuring took more than 60 s."),
+        (Outcome(0, "", "", False), False, "measuring the logs: the output is incomplete: no output."),
+        (Outcome(0, "", "", False), True, "measuring the logs: the output is incomplete: no output."),
     ],
 )
 def test_a_measurement_that_does_not_end_fails(
@@ -241,7 +239,7 @@ def test_an_incomplete_cleanup_fails(
     monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
     monkeypatch.setattr(cleaner.secrets, "token_hex", lambda _size: "0")  # type: ignore[attr-defined]
     measured = f"wa0 folder {tmp_path}\nwa0 end\n"
-    monkeypatch.setattr(cleaner, "execute", lambda *_arguments, **_options: Outcome(9, measured, "", False, 1.0))
+    monkeypatch.setattr(cleaner, "execute", lambda *_arguments, **_options: Outcome(9, measured, "", False))
     engine.container("a")
     (one,) = clean()
     assert (one["status"], one["reason"]) == ("failed", "a: the cleanup was cut short (exit code 9).")

@@ -27,9 +27,9 @@ MB = 1 << 20
 _inodes = itertools.count(1)
 
 
-def log(path: str, size: int = 100, age: float | None = 0, inode: int = 0, order: int = 0) -> LogFile:
-    """A file that is `age` seconds old, or None if ls printed no time."""
-    return LogFile(path, inode or next(_inodes), size, size, None if age is None else 1e9 - age, order)
+def log(path: str, size: int = 100, age: float = 0, inode: int = 0) -> LogFile:
+    """A file that is `age` seconds old."""
+    return LogFile(path, inode or next(_inodes), size, size, 1e9 - age)
 
 
 def measured(*files: LogFile) -> Measurement:
@@ -104,16 +104,6 @@ def test_web_keeps_the_newest_files_of_each_log() -> None:
     assert {file.name for file in plan.remove} == {"web.log-029.gz", *(f"access.log-{n:03}.gz" for n in (30, 31, 32))}
 
 
-def test_without_times_the_order_of_the_listing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If ls prints no times, the order within a folder counts, and added files are newer."""
-    archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=None, order=n) for n in range(3)]
-    live = [log(f"{CORE}/wa-service-{n}.log", age=None, order=n) for n in range(2)]
-    monkeypatch.setattr(retention, "KEEP", 2)
-    plan = predict("core", measured(*archive, *live))
-    assert plan.archive == live[1:]
-    assert plan.remove == archive[1:]
-
-
 ARCHIVED = st.lists(
     st.tuples(st.sampled_from(["web", "access", "x y", "wa-service"]), st.integers(0, 50), st.integers(0, 9999)),
     max_size=60,
@@ -167,13 +157,6 @@ def test_writing_of_the_client_is_no_change() -> None:
     )
     assert (rotated.changed, rotated.freed_bytes) == (True, 70)
     assert [file.name for file in rotated.came] == ["web.log-1.gz"]
-
-
-def test_without_a_listing_nothing_is_known() -> None:
-    nothing = Measurement(files=None)
-    assert not compare(nothing, nothing).changed
-    assert not predict("core", nothing).changed
-    assert (nothing.bytes, nothing.count) == (None, None)
 
 
 def test_each_broken_rule_is_a_violation() -> None:
@@ -244,7 +227,6 @@ def test_a_live_core_log_removed_by_the_cleanup_is_a_violation() -> None:
     assert rules(measured(live), measured(log(f"{CORE}/wa-service.log.20261126"))) == []
     assert rules(measured(log(live.path, 16 * MB)), measured()) == []
     assert rules(measured(live), measured(), "web") == []
-    assert rules(measured(live), Measurement(files=None)) == []
 
 
 def test_lighttpd_rotates_its_own_log() -> None:

@@ -29,8 +29,8 @@ NOW = 1_700_000_000
 class Script:
     """The probe's script in a folder, as it runs in a container."""
 
-    def __init__(self, folder: Path, token: str = "a", measure: str = "", write: str = "1") -> None:
-        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, measure, write]
+    def __init__(self, folder: Path, token: str = "a", write: str = "1") -> None:
+        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, write]
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def until(self, last: str) -> list[str]:
@@ -175,15 +175,11 @@ def test_an_unprintable_name_is_not_shown(media: Path) -> None:
     ("held", "expected"),
     [("0a1f\n", ["marker\t0a1f"]), (None, []), ("x\ty\n", []), ("", [])],
 )
-def test_the_marker_is_read_and_the_space_measured(media: Path, held: str | None, expected: list[str]) -> None:
+def test_the_marker_is_read(media: Path, held: str | None, expected: list[str]) -> None:
     if held is not None:
         (media / media_probe.MARKER).write_text(held)
-    script = Script(media, measure="1")
+    script = Script(media)
     output = script.until("ready")
-    space = next(line for line in output if line.startswith("space"))
-    word, free, total = space.split("\t")
-    assert word == "space"
-    assert 0 <= int(free) <= int(total)
     assert [line for line in output if line.startswith("marker")] == expected
     script.end()
     assert (media / media_probe.MARKER).exists() is (held is not None)
@@ -217,7 +213,7 @@ def probing(engine: FakeDocker) -> Probing:
     def call(*names: str, between: t.Any = None, **options: t.Any) -> list[Probe]:
         for name in names:
             engine.container(name)
-        params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+        params = {"docker_host": engine.host, "docker_timeout": "9s"}
         docker = Docker(params)
         prober = Prober(docker, docker.client_containers(), PATH, **{"seconds": 9.0, **options})
         found = prober.run(between) if between else prober.run()
@@ -228,7 +224,7 @@ def probing(engine: FakeDocker) -> Probing:
 
 
 def test_each_container_reads_the_file_of_another(probes: FakeProbes, probing: Probing) -> None:
-    more = "space\t5\t9\nmarker\t0a\ncovered\tincoming\n"
+    more = "marker\t0a\ncovered\tincoming\n"
     probes.programs["a"] = functools.partial(probes.probe, more=more)
     there: list[set[str]] = []
 
@@ -241,18 +237,18 @@ def test_each_container_reads_the_file_of_another(probes: FakeProbes, probing: P
     assert [probe.error for probe in (one, two, three)] == [""] * 3
     assert [probe.written for probe in (one, two, three)] == [[("", "", "", "")]] * 3
     assert [probe.read for probe in (one, two, three)] == [[("c", "", "")], [("a", "", "")], [("b", "", "")]]
-    assert (one.user, one.free, one.total, one.marker, one.covered) == ("1000", 5120, 9216, "0a", ["incoming"])
-    assert (two.free, two.marker, two.covered) == (None, "", [])
+    assert (one.user, one.marker, one.covered) == ("1000", "0a", ["incoming"])
+    assert (two.marker, two.covered) == ("", [])
     assert probes.orders == {name: ["read"] for name in "abc"}
     assert files(probes.folder) == set()
 
 
-@pytest.mark.parametrize(("measure", "write"), [(True, True), (False, True), (True, False)])
-def test_a_probe_gets_path_token_and_switches(probes: FakeProbes, probing: Probing, measure: bool, write: bool) -> None:
-    (probe,) = probing("a", measure=measure, write=write)
+@pytest.mark.parametrize("write", [True, False])
+def test_a_probe_gets_path_token_and_switch(probes: FakeProbes, probing: Probing, write: bool) -> None:
+    (probe,) = probing("a", write=write)
     (command,) = probes.commands
-    path, _now, token, *switches = command.argv[-5:]
-    assert (path, token, switches) == (PATH, probe.token, ["1" if measure else "", "1" if write else ""])
+    path, _now, token, switch = command.argv[-4:]
+    assert (path, token, switch) == (PATH, probe.token, "1" if write else "")
     assert len(token) == 24
     assert command.user == ""
 
@@ -305,7 +301,7 @@ def test_files_that_could_not_be_removed_are_reported(probes: FakeProbes, probin
 
 def test_the_files_of_a_dead_probe_are_removed_by_another(probes: FakeProbes, probing: Probing) -> None:
     def die(command: FakeExec) -> int:
-        _path, now, token, *_more = command.argv[-5:]
+        _path, now, token, *_more = command.argv[-4:]
         (probes.folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("wrote\t\tok\n")
         command.write("out of memory\n", 2)
@@ -350,7 +346,7 @@ def test_an_exception_between_the_steps_removes_the_files(probes: FakeProbes, pr
 
 def write_marker(engine: FakeDocker) -> str:
     engine.container("a")
-    params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": "9s"}
     docker = Docker(params)
     return media_probe.write_marker(docker, docker.client_containers()[0], PATH)
 

@@ -23,7 +23,7 @@ NFS = {"type": "nfs", "o": "addr=h", "device": ":/e"}
 
 @pytest.fixture
 def docker(engine: FakeDocker) -> Docker:
-    params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+    params = {"docker_host": engine.host, "docker_timeout": "9s"}
     return Docker(params)
 
 
@@ -101,10 +101,10 @@ def test_errors_of_a_device_are_explained(monkeypatch: pytest.MonkeyPatch, error
 
 
 def test_a_volume_is_created_once(engine: FakeDocker, docker: Docker) -> None:
-    made = volume.create(docker, "m", "local", NFS, {"a": "1"})
-    assert (made["Name"], made["Driver"], made["Options"], made["Labels"]) == ("m", "local", NFS, {"a": "1"})
-    assert volume.create(docker, "m", "local", {}, {}) == made
-    assert engine.bodies[-1] == {"Name": "m", "Driver": "local", "DriverOpts": None, "Labels": None}
+    made = volume.create(docker, "m", "local", NFS)
+    assert (made["Name"], made["Driver"], made["Options"]) == ("m", "local", NFS)
+    assert volume.create(docker, "m", "local", {}) == made
+    assert engine.bodies[-1] == {"Name": "m", "Driver": "local", "DriverOpts": None}
 
 
 DRIVER = "volume m: the engine has no volume driver nope; expected a driver that is installed and enabled. docker plugin install nope"
@@ -112,7 +112,7 @@ DRIVER = "volume m: the engine has no volume driver nope; expected a driver that
 
 def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: Docker) -> None:
     for act in (
-        lambda: volume.create(docker, "m", "nope", {}, {}),
+        lambda: volume.create(docker, "m", "nope", {}),
         lambda: volume.check_driver(volume.Engine(docker), "m", "nope"),
     ):
         with pytest.raises(WaError) as error:
@@ -120,10 +120,10 @@ def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: 
         assert str(error.value) == DRIVER
     engine.failures["POST /volumes/create"] = (500, "no room")
     with pytest.raises(WaError, match="no room"):
-        volume.create(docker, "m", "nope", {}, {})
+        volume.create(docker, "m", "nope", {})
     engine.failures["POST /volumes/create"] = (404, "plugin is broken")
     with pytest.raises(WaError, match="plugin is broken"):
-        volume.create(docker, "m", "local", {}, {})
+        volume.create(docker, "m", "local", {})
 
 
 @pytest.mark.parametrize("drivers", [["nope"], ["local", "nope:latest"]])
@@ -143,40 +143,6 @@ def test_a_volume_in_use_is_not_removed(engine: FakeDocker, docker: Docker) -> N
     assert list(engine.volumes) == ["used"]
     engine.failures["DELETE /volumes/gone"] = (500, "odd")
     volume.remove(docker, "gone")  # the volume does not exist, whatever the error is
-
-
-def shape(**more: t.Any) -> dict[str, t.Any]:
-    return {"driver": "local", "driver_options": {}, "labels": {}, **more}
-
-
-@pytest.mark.parametrize("before", [None, shape(labels={"a": "1"})])
-@pytest.mark.parametrize("after", [None, shape(labels={"a": "2"})])
-def test_a_volume_is_replaced(engine: FakeDocker, docker: Docker, before: t.Any, after: t.Any) -> None:
-    if before:
-        engine.volume("m", labels=before["labels"])
-    made = volume.replace(docker, "m", before, after)
-    assert (made or {}).get("Labels") == (after["labels"] if after else None)
-    assert list(engine.volumes) == (["m"] if after else [])
-
-
-def test_a_volume_that_cannot_be_created_is_restored(engine: FakeDocker, docker: Docker) -> None:
-    before = shape(labels={"a": "1"})
-    engine.volume("m", labels={"a": "1"})
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "m", before, shape(driver="nope"))
-    assert str(error.value) == DRIVER.replace(
-        " nope; expected", " nope; the empty one that was there is there again; expected"
-    )
-    assert engine.volumes["m"]["Labels"] == {"a": "1"}
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "n", None, shape(driver="nope"))
-    assert str(error.value) == DRIVER.replace("volume m", "volume n")
-    engine.failures["POST /volumes/create"] = (500, "no room")
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "m", before, shape())
-    assert error.value.found == (
-        "Docker refused: no room; the empty one that was there is removed and cannot be made again: Docker refused: no room"
-    )
 
 
 # Users
@@ -210,27 +176,27 @@ def test_containers_that_use_a_volume(
 
 
 @pytest.mark.parametrize(
-    ("engine_id", "here", "elsewhere"),
-    [("fake-engine", True, False), ("fake-engine\n", True, False), ("other", False, True), (None, False, False)],
+    ("engine_id", "here"),
+    [("fake-engine", True), ("fake-engine\n", True), ("other", False), (None, False)],
 )
 def test_the_engine_id_file_proves_where_the_engine_runs(
-    engine: FakeDocker, docker: Docker, engine_id: str | None, here: bool, elsewhere: bool
+    engine: FakeDocker, docker: Docker, engine_id: str | None, here: bool
 ) -> None:
     path = engine.root / "engine-id"
     path.write_text(engine_id) if engine_id else path.unlink()
     found = volume.Engine(docker)
-    assert (found.maybe_here, found.here, found.elsewhere) == (True, here, elsewhere)
+    assert found.here is here
     assert engine.count == 1  # asked once
 
 
 @pytest.mark.parametrize(
-    ("key", "here", "elsewhere"),
+    ("key", "here"),
     [
-        ('{"kty": "EC", "kid": "fake-engine", "d": "secret"}', True, False),
-        ('{"kid": "other"}', False, True),
-        ("{}", False, False),
-        ("[]", False, False),
-        ("no key", False, False),
+        ('{"kty": "EC", "kid": "fake-engine", "d": "secret"}', True),
+        ('{"kid": "other"}', False),
+        ("{}", False),
+        ("[]", False),
+        ("no key", False),
     ],
 )
 def test_an_older_engine_is_recognised_by_its_key(
@@ -240,30 +206,23 @@ def test_an_older_engine_is_recognised_by_its_key(
     monkeypatch: pytest.MonkeyPatch,
     key: str,
     here: bool,
-    elsewhere: bool,
 ) -> None:
     (engine.root / "engine-id").unlink()
     monkeypatch.setattr(volume, "KEY", str(tmp_path / "key.json"))
     (tmp_path / "key.json").write_text(key)
     found = volume.Engine(docker)
-    assert (found.here, found.elsewhere) == (here, elsewhere)
+    assert found.here is here
     (engine.root / "engine-id").write_text("fake-engine")
     assert volume.Engine(docker).here  # the file of a newer engine counts, whatever key an older one has left
 
 
-def test_an_engine_without_its_folder_here_runs_elsewhere(
-    engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_without_its_folder_here_is_not_here(engine: FakeDocker, docker: Docker) -> None:
     found = volume.Engine(docker)
     found._info = {"ID": "fake-engine", "DockerRootDir": "/nowhere"}
-    assert (found.here, found.elsewhere) == (False, True)
+    assert not found.here
     found._info = {"ID": "", "DockerRootDir": str(engine.root)}
     (engine.root / "engine-id").write_text("")
     assert not found.here
-    monkeypatch.setattr(Docker, "local", False)
-    found._info = {"ID": "fake-engine", "DockerRootDir": str(engine.root)}
-    (engine.root / "engine-id").write_text("fake-engine")
-    assert (found.maybe_here, found.here, found.elsewhere) == (False, False, True)
 
 
 # Reasons against a removal
@@ -446,46 +405,33 @@ def test_unknown_free_space_is_none(
 
 
 @pytest.mark.parametrize(
-    ("options", "required", "mountpoint", "refused"),
+    ("options", "required", "refused"),
     [
-        ({}, None, "", ""),
-        ({}, False, "", ""),
-        (NFS, True, "", ""),
-        ({}, True, "", "a plain volume is made on the host's own disk"),
-        ({}, True, "HERE", "a plain directory"),
-        (bind("HERE"), True, "", "a plain directory"),
-        (bind("HERE"), None, "", ""),
-        (bind("HERE/none"), None, "", "does not exist"),
+        ({}, None, ""),
+        ({}, False, ""),
+        (NFS, True, ""),
+        ({}, True, "a plain volume is on the host's own disk"),
+        (bind("HERE"), True, "a plain directory"),
+        (bind("HERE"), None, ""),
+        (bind("HERE/none"), None, "does not exist"),
     ],
 )
 def test_a_share_that_must_be_mounted(
-    docker: Docker,
     tmp_path: Path,
     mounted: t.Callable[..., None],
     options: dict[str, str],
     required: bool | None,
-    mountpoint: str,
     refused: str,
 ) -> None:
     mounted()
     options = {key: value.replace("HERE", str(tmp_path)) for key, value in options.items()}
-    arguments = (volume.Engine(docker), options, required, mountpoint.replace("HERE", str(tmp_path)))
+    arguments = (options, required)
     if not refused:
         volume.check_device(*arguments)
         return
     with pytest.raises(WaError) as error:
         volume.check_device(*arguments)
     assert error.value.found.startswith(refused)
-
-
-def test_a_folder_of_another_machine_is_not_checked(
-    engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mounted()
-    (engine.root / "engine-id").write_text("other")
-    volume.check_device(volume.Engine(docker), bind("/nowhere"), None)
-    monkeypatch.setattr(Docker, "local", False)
-    volume.check_device(volume.Engine(docker), bind("/nowhere"), None)
 
 
 # Files
