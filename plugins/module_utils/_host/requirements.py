@@ -9,6 +9,8 @@ import contextlib
 import glob
 import importlib.util
 import os
+import struct
+import sys
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
@@ -38,7 +40,8 @@ PLUGIN_FOLDERS = (
     os.path.expanduser("~/.docker/cli-plugins"),
     *(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec")),
 )
-_ELF = b"\x7fELF"  # how a program begins
+# The header of a program: where the table of its parts begins, the length of an entry, their number. A part: its kind, offset, size.
+_ELF, _ELF_PART, _ELF_LOAD = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I4xQ16xQ"), 1
 CRON_NAMES = ("cron", "crond")
 SERVICE_PLACES = (
     "/etc/init.d/{}",
@@ -101,11 +104,19 @@ def _plugin(folder: str) -> str:
 
 
 def _is_program(path: str) -> bool:
-    """Returns whether a file is a program that may be started; False where that takes a start of it."""
+    """Returns whether a file is a complete 64-bit program for this machine; False where that takes a start of it."""
     try:
-        with open(path, "rb") as program:
-            return os.access(path, os.X_OK) and program.read(len(_ELF)) == _ELF
-    except OSError:
+        with open(sys.executable, "rb") as ours, open(path, "rb") as program:
+            wanted, header = ours.read(_ELF.size), program.read(_ELF.size)
+            if len(header) < _ELF.size or header[:6] != b"\x7fELF\x02\x01" or header[18:20] != wanted[18:20]:
+                return False
+            first, length, count = _ELF.unpack(header)
+            program.seek(first)
+            parts = [_ELF_PART.unpack(program.read(length)[: _ELF_PART.size]) for _each in range(count)]
+            # Of a download that was cut off, a part to load is not all there.
+            end = max((at + size for kind, at, size in parts if kind == _ELF_LOAD), default=0)
+            return os.access(path, os.X_OK) and 0 < end <= os.fstat(program.fileno()).st_size
+    except (OSError, struct.error):
         return False
 
 

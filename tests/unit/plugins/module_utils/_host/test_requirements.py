@@ -165,9 +165,14 @@ def test_the_service_of_a_cron_daemon(
         (PROGRAM, 0o644, False),
         (b"", 0o755, False),
         (b"<html>404</html>" * 10, 0o755, False),
+        (PROGRAM[:40], 0o755, False),
+        (PROGRAM[:100], 0o755, False),
+        (PROGRAM[: len(PROGRAM) // 2], 0o755, False),
+        (PROGRAM[:4] + b"\1" + PROGRAM[5:], 0o755, False),  # of 32 bits
+        (PROGRAM[:18] + b"\0\0" + PROGRAM[20:], 0o755, False),  # for another machine
     ],
 )
-def test_a_plugin_is_started_unless_it_is_a_program(
+def test_a_plugin_is_started_unless_it_is_a_complete_program(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bytes, mode: int, found: bool
 ) -> None:
     calls: list[list[str]] = []
