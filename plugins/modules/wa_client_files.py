@@ -18,7 +18,7 @@ options:
   keep: {description: 'Whether containers run on what O(path) holds, so that it is kept before it changes.', type: bool, default: false}
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
   identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
-  hashes: {description: 'RV(waba.onprem.wa_info#module:containers[].hash) by service.', type: dict}
+  hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
   version: {description: "The client's version, for the record.", type: str}
   definitions: {description: "The digest of the client's tables, for the record.", type: str}
 author: [waba.onprem contributors (@waba)]

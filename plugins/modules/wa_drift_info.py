@@ -137,29 +137,14 @@ marker:
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
 requirements:
-  description: What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
+  description:
+    - What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
+    - C(missing) has the reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
+      C(python_mysql), C(python_postgresql), C(cron); C(install) the packages for it; C(without_package) what has none.
+    - C(services) has the reason by service that does not run, or is not started at boot; C(docker) is why the Docker Engine or
+      C(docker compose) does not answer, with what to do.
   type: dict
   returned: success
-  contains:
-    missing:
-      description:
-        - The reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
-          C(python_mysql), C(python_postgresql), C(cron).
-      type: dict
-    install:
-      description: The packages to install for what is missing, those of C(wa_host_packages) first.
-      type: list
-      elements: str
-    without_package:
-      description: What is missing and has no known package.
-      type: list
-      elements: str
-    services:
-      description: The reason by service that the host needs and that does not run, or is not started at boot.
-      type: dict
-    docker:
-      description: Why the Docker Engine or C(docker compose) does not answer, with what to do. Empty when both do.
-      type: str
   sample:
     missing: {cron: no cron daemon is installed}
     install: [cron]
