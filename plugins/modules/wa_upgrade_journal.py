@@ -14,8 +14,8 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
-    default: read
+    choices: [begin, stage, migrate, wait, go_back, end, hold, release]
+    required: true
   path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
   deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
   target: {description: 'The version to upgrade to, without C(v); needed for V(begin).', type: str}
@@ -136,12 +136,12 @@ def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.A
         time.sleep(POLL_INTERVAL)
 
 
-def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> str:
-    """Writes the journal. Returns the path of the archive of a finished one."""
+def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> None:
+    """Writes the journal."""
     if params["operation"] == "end" and params["outcome"] != "failed":
-        return file.archive(after)
-    file.save(after)
-    return ""
+        file.archive(after)
+    else:
+        file.save(after)
 
 
 def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
@@ -161,10 +161,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     action = ""
     now = time.time()
     try:
-        if params["operation"] == "read":
-            found = file.load()
-            result.values["ended"] = file.load_last() or {}
-        elif params["operation"] == "go_back":
+        if params["operation"] == "go_back":
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 after = upgrade_journal.go_back(found, params["run_id"])
@@ -191,9 +188,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                     upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
-                    last = apply(file, params, after)
-                    if last:
-                        result.values["archive_path"] = last
+                    apply(file, params, after)
                     found = after
             if starts and not module.check_mode:
                 found = wait_for_start(file, params)
@@ -201,7 +196,6 @@ def run(module: AnsibleModule, result: Result) -> None:
         result.values.update(
             journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
-            holder=upgrade_journal.describe(found) if found else "",
         )
     if action:
         result.record_change(action)
@@ -214,8 +208,8 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release", "read"],
-                "default": "read",
+                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release"],
+                "required": True,
             },
             "path": {"type": "path", "required": True},
             "deployment": {"type": "str"},

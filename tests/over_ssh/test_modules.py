@@ -24,7 +24,6 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     "wa_retire": {"operation": "plan"},
-    "wa_upgrade_journal": {"operation": "read", "path": LOCK},
     "wa_webapp": {"operation": "reachable", "api_validate_certs": False},
 }
 
