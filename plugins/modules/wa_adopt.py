@@ -144,16 +144,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = Result(module)
-    if not module.no_log:
-        result.fail(
-            WaError("task", "its result is displayed", "a task with no_log: true, since the result has secrets")
-        )
-    try:
+    with Result(module) as result:
+        if not module.no_log:
+            raise WaError("task", "its result is displayed", "a task with no_log: true, since the result has secrets")
         result.unmasked["survey"] = survey(docker_engine.Docker(module.params), module.run_command)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -98,11 +97,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)
-    result = Result(module)
-    content: str = module.params.pop("content") or ""
-    # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
-    module.no_log_values.discard(content)
-    try:
+    with Result(module) as result:
+        content: str = module.params.pop("content") or ""
+        # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
+        module.no_log_values.discard(content)
         if module.params["operation"] == "write":
             result.values.update(path=module.params["path"], kept=False)
             given = {name: module.params[name] for name in ("mode", "owner", "keep")}
@@ -110,9 +108,6 @@ def main() -> None:
         else:
             {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
         result.values["unproven"] = [path for path in module.params["files"] if os.path.lexists(Store(path).previous)]
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -280,14 +280,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = Result(module, Redactor([module.params["login_password"]]))
-    try:
+    with Result(module, Redactor([module.params["login_password"]])) as result:
         dump = Dump(module.params, result)
         if not dump.exists():
             dump.run(module)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

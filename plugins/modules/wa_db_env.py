@@ -294,7 +294,6 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
 
@@ -307,20 +306,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)  # all files created here contain secrets
-    result = Result(module)
-    secrets = [
-        module.params["password"],
-        module.params["login_password"],
-        *(module.params["extra_secrets"] or {}).values(),
-    ]
-    result.redact.add(str(value) for value in secrets if value is not None)
-    # Ansible displays the options with -vvv; hiding a short text would hide large parts of the output.
-    module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
-    try:
+    with Result(module) as result:
+        secrets = [
+            module.params["password"],
+            module.params["login_password"],
+            *(module.params["extra_secrets"] or {}).values(),
+        ]
+        result.redact.add(str(value) for value in secrets if value is not None)
+        # Ansible displays the options with -vvv; hiding a short text would hide large parts of the output.
+        module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
         db_env.run(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -492,15 +492,11 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    result = Result(module)
-    gather = module.params["gather"]
-    if "journal" in gather and not module.params["lock_file"]:
-        result.fail(WaError("option lock_file", "not given", "the deployment's lock file, for journal in gather"))
-    try:
+    with Result(module) as result:
+        gather = module.params["gather"]
+        if "journal" in gather and not module.params["lock_file"]:
+            raise WaError("option lock_file", "not given", "the deployment's lock file, for journal in gather")
         read(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -146,12 +146,8 @@ def main() -> None:
         argument_spec={"project": {"type": "str"}, "timeout": {"type": "str", "default": "300s"}, **ARGUMENT_SPEC},
         supports_check_mode=True,
     )
-    result = Result(module)
-    try:
+    with Result(module) as result:
         run(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 def run(module: AnsibleModule, result: Result) -> None:

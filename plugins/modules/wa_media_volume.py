@@ -41,10 +41,6 @@ options:
         option none are compared.
       - Values of passwords and credentials in them are hidden in everything that the module returns.
     type: dict
-  labels:
-    description: Labels of the volume. Only the ones given are compared.
-    type: dict
-    default: {}
   mount_path:
     description: Where the containers mount the volume.
     type: path
@@ -52,11 +48,10 @@ options:
   on_drift:
     description:
       - What to do when a volume of that name is there and differs. Docker cannot change a volume.
-      - V(fail) lists the differences and fails, V(report) only returns them.
-      - V(recreate) makes it anew when no container uses it and it holds no file, and fails otherwise. Options and labels
-        that are not given are kept.
+      - V(fail) lists the differences and fails, V(report) only returns them. Remove an unused, empty volume by C(docker volume rm)
+        and run again.
     type: str
-    choices: [fail, report, recreate]
+    choices: [fail, report]
     default: fail
   min_free:
     description: Bytes (or text such as V(5G)) that must be free on the volume's file system.
@@ -136,7 +131,7 @@ volume:
   description: The volume, or null when it is not there.
   returned: when Docker answered
   type: dict
-  sample: {name: biz_whatsappMedia, driver: local, options: {}, labels: {}, mountpoint: /var/lib/docker/volumes/biz_whatsappMedia/_data}
+  sample: {name: biz_whatsappMedia, driver: local, driver_options: {}, mountpoint: /var/lib/docker/volumes/biz_whatsappMedia/_data}
 drift:
   description: How the volume that was found differs from what is wanted.
   returned: when Docker answered

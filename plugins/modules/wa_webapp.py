@@ -221,19 +221,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(
+    with Result(
         module,
         Redactor(
             params[name] for name in ("api_password", "api_token", "api_key", "api_new_password", "backup_password")
         ),
-    )
-    try:
+    ) as result:
         webapp = webapp_client.Webapp(params)
         with session(webapp, params):
             OPERATIONS[params["operation"]](module, result, webapp)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -97,17 +97,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token", "api_key")))
-    try:
+    with Result(module, Redactor(params[name] for name in ("api_password", "api_token", "api_key"))) as result:
         webapp = webapp_client.Webapp(params)
         try:
             QUERIES[params["query"]](params, result, webapp)
+        except webapp_client.ApiError as error:
+            result.values["kind"] = error.kind
+            raise
         finally:
             webapp.log_out()
-    except WaError as error:
-        result.values["kind"] = getattr(error, "kind", "")
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

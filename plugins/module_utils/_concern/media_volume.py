@@ -36,9 +36,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "driver": {"type": "str", "default": "local"},
     # no_log keeps its secrets out of the system log; values that are not secret are shown again below
     "driver_options": {"type": "dict", "no_log": True},
-    "labels": {"type": "dict", "default": {}},
     "mount_path": {"type": "path", "default": MEDIA_FOLDER},
-    "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
+    "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     "min_free": {"type": "str"},
     "probe": {"type": "bool", "default": True},
     "require_mountpoint": {"type": "bool"},
@@ -58,7 +57,6 @@ def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
     if params["driver_options"] is not None:
         module.params["driver_options"] = redact.mask_options(options)
         params["driver_options"] = options
-    params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
     params["mount_path"] = posixpath.normpath(params["mount_path"])
     params["min_free"] = parse_size("min_free", params["min_free"] or 0)
     return params, Result(module, Redactor(redact.option_secrets(options)))
@@ -90,13 +88,13 @@ class MediaVolume:
         if actual and plan.removes:
             plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
         result.values["drift"] = plan.drift
-        result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
+        result.diff(media_rules.show(plan.before), media_rules.show(plan.after), f"volume {self.name}")
         if plan.obstacle:
             raise plan.obstacle
         if plan.after and actual is None:
             self.check_identity()
         if plan.after:
-            self.check(plan.after, None if plan.actions else actual)
+            self.check(plan.after, actual)
         if plan.actions:
             actual = None if check else self.apply(plan)
             for action in plan.actions:
@@ -214,14 +212,15 @@ class MediaVolume:
 
     def apply(self, plan: Plan) -> dict[str, t.Any] | None:
         """Applies the plan. Returns Docker's record of the new volume."""
-        actual = media_volume.replace(self.docker, self.name, plan.before, plan.after)
-        if plan.after and actual:
-            # Another process may have created the volume meanwhile: Docker then returns that one.
-            drift = media_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
-            if drift:
-                raise WaError(
-                    f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}"
-                )
+        if plan.after is None:
+            media_volume.remove(self.docker, self.name)
+            return None
+        wanted = plan.after["driver"], plan.after["driver_options"]
+        actual = media_volume.create(self.docker, self.name, *wanted)
+        # Another process may have created the volume meanwhile: Docker then returns that one.
+        drift = media_rules.drift(actual, *wanted)
+        if drift:
+            raise WaError(f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}")
         return actual
 
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:

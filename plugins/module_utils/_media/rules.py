@@ -69,11 +69,8 @@ def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
     return before, after.replace(HIDDEN, CHANGED) if differs else after
 
 
-def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: Options) -> list[dict[str, t.Any]]:
-    """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked.
-
-    Of labels, only those that are set are compared.
-    """
+def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options) -> list[dict[str, t.Any]]:
+    """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked."""
     found: list[dict[str, t.Any]] = []
     if actual["Driver"] not in (driver, f"{driver}:latest"):
         found.append({"what": "driver", "found": actual["Driver"], "wanted": driver})
@@ -85,10 +82,6 @@ def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: 
         elif not _same(driver, name, there.get(name), value):
             before, after = _shown(name, there.get(name), value)
             found.append({"what": f"option {name}", "found": before, "wanted": after})
-    there = actual.get("Labels") or {}
-    for name, value in sorted(labels.items()):
-        if there.get(name) != value:
-            found.append({"what": f"label {name}", "found": there.get(name), "wanted": value})
     return found
 
 
@@ -293,29 +286,17 @@ def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, path: str
 
 
 def shape(actual: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns driver, options and labels of Docker's inspection of a volume, including secrets."""
+    """Returns name, driver and options of Docker's inspection of a volume, including secrets."""
     return {
         "name": actual["Name"],
         "driver": actual["Driver"],
         "driver_options": dict(actual.get("Options") or {}),
-        "labels": dict(actual.get("Labels") or {}),
     }
 
 
 def show(volume: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Returns a volume's shape with secrets hidden; empty for no volume."""
     return dict(volume, driver_options=mask_options(volume["driver_options"])) if volume else {}
-
-
-def diff(
-    before: t.Mapping[str, t.Any] | None, after: t.Mapping[str, t.Any] | None
-) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Returns two shapes for a diff; a changed secret is shown as changed."""
-    shown = show(before), show(after)
-    if before and after:
-        old, new = before["driver_options"], after["driver_options"]
-        shown[1]["driver_options"].update({name: _shown(name, old.get(name), new[name])[1] for name in new})
-    return shown
 
 
 # The plan
@@ -340,26 +321,21 @@ class Plan:
 def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) -> Plan:
     """Returns the plan from the module's options and Docker's inspection (None for no volume).
 
-    Without `driver_options` those of an existing volume are right. A recreated volume keeps labels that are not set. Raises WaError for
-    options that the local driver refuses.
+    Without `driver_options` those of an existing volume are right. Raises WaError for options that the local driver refuses.
     """
-    name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
+    name, driver, options = (params[key] for key in ("name", "driver", "driver_options"))
     check_volume_name(name)
     before = shape(actual) if actual else None
     if options is None:
         options = dict(actual.get("Options") or {}) if actual and actual["Driver"] == driver else {}
     if params["state"] == "absent":
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])
-    after = {"name": name, "driver": driver, "driver_options": options, "labels": labels}
     if actual is None:
         check_options(driver, options)
+        after = {"name": name, "driver": driver, "driver_options": options}
         return Plan(None, after, [], [f"create volume {name}"])
-    made = Plan(before, before, drift(actual, driver, options, labels))
-    if made.drift and params["on_drift"] == "recreate":
-        after["labels"] = {**(actual.get("Labels") or {}), **labels}
-        check_options(driver, options)
-        made.after, made.actions = after, [f"remove volume {name}", f"create volume {name}"]
-    elif made.drift and params["on_drift"] == "fail":
+    made = Plan(before, before, drift(actual, driver, options))
+    if made.drift and params["on_drift"] == "fail":
         made.obstacle = WaError(
             f"volume {name}",
             drift_text(made.drift),

@@ -56,10 +56,10 @@ def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
     return answer[0]
 
 
-def create(docker: Docker, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> dict[str, t.Any]:
+def create(docker: Docker, name: str, driver: str, options: dict[str, str]) -> dict[str, t.Any]:
     """Creates a volume and returns its inspection; an existing volume of that name is returned unchanged."""
     subject = f"volume {name}"
-    body = {"Name": name, "Driver": driver, "DriverOpts": options or None, "Labels": labels or None}
+    body = {"Name": name, "Driver": driver, "DriverOpts": options or None}
     try:
         return t.cast("dict[str, t.Any]", docker.request(subject, "POST", "/volumes/create", body=body))
     except WaError as error:
@@ -91,32 +91,6 @@ def remove(docker: Docker, name: str) -> None:
     except WaError:
         if docker.volume(name) is not None:
             raise
-
-
-def replace(
-    docker: Docker, name: str, before: dict[str, t.Any] | None, after: dict[str, t.Any] | None
-) -> dict[str, t.Any] | None:
-    """Replaces the volume `before` (None for none) by `after`. Returns its inspection.
-
-    Both are shapes of `_media.rules.shape`. If `after` cannot be created, `before` is created again.
-    """
-
-    def make(shape: dict[str, t.Any]) -> dict[str, t.Any]:
-        return create(docker, name, shape["driver"], shape["driver_options"], shape["labels"])
-
-    if before:
-        remove(docker, name)
-    try:
-        return make(after) if after else None
-    except WaError as error:
-        if before is None:
-            raise
-        state = "the empty one that was there is there again"
-        try:
-            make(before)
-        except WaError as second:
-            state = f"the empty one that was there is removed and cannot be made again: {second.found}"
-        raise WaError(error.subject, f"{error.found}; {state}", error.expected, error.cure) from None
 
 
 def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:

@@ -31,10 +31,10 @@ def methods(engine: FakeDocker) -> list[str]:
 
 
 def test_an_unchanged_volume_costs_two_requests(engine: FakeDocker, run_module: Run) -> None:
-    engine.volume("biz_m", labels={"a": "1"})
+    engine.volume("biz_m")
     for number in range(20):
         engine.container(f"biz-wacore-{number}", volume="biz_m")
-    done = run_module(MODULE, options(engine, labels={"a": "1"}, min_free="1"))
+    done = run_module(MODULE, options(engine, min_free="1"))
     assert not done["changed"]
     assert len(done["consumers"]) == 20
     assert methods(engine) == ["GET /volumes/biz_m", "GET /containers/json"]
@@ -90,11 +90,10 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
 
 
 def test_a_new_volume_is_predicted_created_and_then_unchanged(engine: FakeDocker, run_module: Run) -> None:
-    wanted = options(engine, driver_options={"type": "nfs", "o": "addr=h,rw", "device": ":/e"}, labels={"n": 1})
+    wanted = options(engine, driver_options={"type": "nfs", "o": "addr=h,rw", "device": ":/e"})
     predicted = run_module(MODULE, wanted, check=True)
     assert "POST /volumes/create" not in methods(engine)
     done = run_module(MODULE, wanted)
-    assert engine.volumes["biz_m"]["Labels"] == {"n": "1"}
     assert predicted["changed"]
     assert done["changed"]
     assert predicted["actions"] == done["actions"] == ["create volume biz_m"]
@@ -206,14 +205,13 @@ def a_bind_volume_of_type_tmpfs(engine: FakeDocker) -> None:
         (a_bind_volume_of_type_tmpfs, "holds files, x is one"),
     ],
 )
-@pytest.mark.parametrize("more", [{"state": "absent"}, {"labels": {"new": "1"}, "on_drift": "recreate"}])
 def test_a_volume_that_may_hold_data_is_not_removed(
-    engine: FakeDocker, run_module: Run, plant: t.Callable[[FakeDocker], None], message: str, more: dict[str, t.Any]
+    engine: FakeDocker, run_module: Run, plant: t.Callable[[FakeDocker], None], message: str
 ) -> None:
     engine.volume("biz_m")
     plant(engine)
     for check in (True, False):
-        failed = run_module(MODULE, options(engine, **more), check=check)
+        failed = run_module(MODULE, options(engine, state="absent"), check=check)
         assert failed["failed"]
         assert message in failed["msg"]
         assert not failed["changed"]
@@ -235,8 +233,7 @@ MIXES: dict[str, list[t.Any]] = {
     "state": ["present", "absent"],
     "driver": ["local", "plugin"],
     "driver_options": OPTIONS,
-    "labels": [{}, {"a": "1"}, {"a": "2"}, {"b": "1"}],
-    "on_drift": ["fail", "report", "recreate"],
+    "on_drift": ["fail", "report"],
     "probe": [True, False],
     "require_mountpoint": [None, True, False],
     "min_free": [None, "1", "900T"],
@@ -262,7 +259,7 @@ def test_no_mix_of_options_removes_data(
     run_module: Run, tmp_path_factory: pytest.TempPathFactory, mix: dict[str, t.Any], there: dict[str, str], plant: str
 ) -> None:
     with FakeDocker(tmp_path_factory.mktemp("mix"), drivers=["local", "plugin"]) as engine:
-        engine.volume("biz_m", labels={"a": "1"})
+        engine.volume("biz_m")
         home = engine.root / "media" if there else Path(engine.mountpoint("biz_m"))
         engine.volumes["biz_m"]["Options"] = {key: value.replace("HOME", str(home)) for key, value in there.items()}
         (home / plant).parent.mkdir(parents=True, exist_ok=True)
@@ -280,12 +277,12 @@ def test_a_volume_created_concurrently_is_compared(engine: FakeDocker, run_modul
     create = engine._create_volume
 
     def raced(**request: t.Any) -> tuple[int, t.Any]:
-        engine.volume("biz_m", labels={"a": "theirs"})
+        engine.volume("biz_m", options={"type": "tmpfs"})
         return create(**request)
 
     engine._create_volume = raced  # type: ignore[method-assign, assignment]  # the race cannot be produced otherwise
-    failed = run_module(MODULE, options(engine, labels={"a": "ours"}))
-    assert "made by somebody else meanwhile: label a is theirs, wanted ours" in failed["msg"]
+    failed = run_module(MODULE, options(engine))
+    assert "made by somebody else meanwhile: option type is tmpfs, wanted none" in failed["msg"]
 
 
 def test_a_mount_outside_the_volumes_folder_does_not_block_removal(engine: FakeDocker, run_module: Run) -> None:
@@ -293,23 +290,6 @@ def test_a_mount_outside_the_volumes_folder_does_not_block_removal(engine: FakeD
     for source in (f"{engine.mountpoint('biz_m')}2", "/"):
         engine.container(f"x{len(source)}", image="unrelated", mounts=[engine.mount(source, "/d", kind="bind")])
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
-
-
-def test_a_volume_that_cannot_be_recreated_is_restored(engine: FakeDocker, run_module: Run) -> None:
-    wanted = options(engine, driver="nope", driver_options={"x": "2"}, on_drift="recreate")
-    before = dict(engine.volume("biz_m", labels={"a": "1"}))
-    predicted = run_module(MODULE, wanted, check=True)
-    failed = run_module(MODULE, wanted)
-    for one in (predicted, failed):
-        assert "the engine has no volume driver nope" in one["msg"]
-        assert not one["changed"]
-    assert "the empty one that was there is there again" in failed["msg"]
-    assert engine.volumes["biz_m"] == before
-    create = engine._create_volume
-    engine._create_volume = lambda **_rest: (500, {"message": "no room"})  # type: ignore[method-assign]
-    failed = run_module(MODULE, dict(wanted, driver="local", driver_options={}, labels={"a": "2"}))
-    engine._create_volume = create  # type: ignore[method-assign]
-    assert "is removed and cannot be made again: Docker refused: no room" in failed["msg"]
 
 
 def test_require_mountpoint_refuses_a_plain_volume(engine: FakeDocker, run_module: Run) -> None:

@@ -26,12 +26,11 @@ def made(**options: t.Any) -> AnsibleModule:
 
 
 def test_driver_options_are_shown_without_their_secrets() -> None:
-    module = made(driver_options=SHARE, labels={"a": 1}, mount_path="/usr/local//wamedia/", min_free="2K")
+    module = made(driver_options=SHARE, mount_path="/usr/local//wamedia/", min_free="2K")
     assert "cifs" in module.no_log_values
     params, result = media_volume.prepare(module)
-    assert {name: params[name] for name in ("driver_options", "labels", "mount_path", "min_free")} == {
+    assert {name: params[name] for name in ("driver_options", "mount_path", "min_free")} == {
         "driver_options": SHARE,
-        "labels": {"a": "1"},
         "mount_path": "/usr/local/wamedia",
         "min_free": 2048,
     }
@@ -45,7 +44,7 @@ def test_driver_options_are_shown_without_their_secrets() -> None:
     [
         (None, {}, ["create volume m1"], []),
         ({}, {}, [], []),
-        ({}, {"labels": {"a": "b"}, "on_drift": "report"}, [], ["label a"]),
+        ({}, {"driver": "p", "on_drift": "report"}, [], ["driver"]),
     ],
 )
 def test_check_mode_with_a_given_engine_changes_nothing(

@@ -101,10 +101,10 @@ def test_errors_of_a_device_are_explained(monkeypatch: pytest.MonkeyPatch, error
 
 
 def test_a_volume_is_created_once(engine: FakeDocker, docker: Docker) -> None:
-    made = volume.create(docker, "m", "local", NFS, {"a": "1"})
-    assert (made["Name"], made["Driver"], made["Options"], made["Labels"]) == ("m", "local", NFS, {"a": "1"})
-    assert volume.create(docker, "m", "local", {}, {}) == made
-    assert engine.bodies[-1] == {"Name": "m", "Driver": "local", "DriverOpts": None, "Labels": None}
+    made = volume.create(docker, "m", "local", NFS)
+    assert (made["Name"], made["Driver"], made["Options"]) == ("m", "local", NFS)
+    assert volume.create(docker, "m", "local", {}) == made
+    assert engine.bodies[-1] == {"Name": "m", "Driver": "local", "DriverOpts": None}
 
 
 DRIVER = "volume m: the engine has no volume driver nope; expected a driver that is installed and enabled. docker plugin install nope"
@@ -112,7 +112,7 @@ DRIVER = "volume m: the engine has no volume driver nope; expected a driver that
 
 def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: Docker) -> None:
     for act in (
-        lambda: volume.create(docker, "m", "nope", {}, {}),
+        lambda: volume.create(docker, "m", "nope", {}),
         lambda: volume.check_driver(volume.Engine(docker), "m", "nope"),
     ):
         with pytest.raises(WaError) as error:
@@ -120,10 +120,10 @@ def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: 
         assert str(error.value) == DRIVER
     engine.failures["POST /volumes/create"] = (500, "no room")
     with pytest.raises(WaError, match="no room"):
-        volume.create(docker, "m", "nope", {}, {})
+        volume.create(docker, "m", "nope", {})
     engine.failures["POST /volumes/create"] = (404, "plugin is broken")
     with pytest.raises(WaError, match="plugin is broken"):
-        volume.create(docker, "m", "local", {}, {})
+        volume.create(docker, "m", "local", {})
 
 
 @pytest.mark.parametrize("drivers", [["nope"], ["local", "nope:latest"]])
@@ -143,40 +143,6 @@ def test_a_volume_in_use_is_not_removed(engine: FakeDocker, docker: Docker) -> N
     assert list(engine.volumes) == ["used"]
     engine.failures["DELETE /volumes/gone"] = (500, "odd")
     volume.remove(docker, "gone")  # the volume does not exist, whatever the error is
-
-
-def shape(**more: t.Any) -> dict[str, t.Any]:
-    return {"driver": "local", "driver_options": {}, "labels": {}, **more}
-
-
-@pytest.mark.parametrize("before", [None, shape(labels={"a": "1"})])
-@pytest.mark.parametrize("after", [None, shape(labels={"a": "2"})])
-def test_a_volume_is_replaced(engine: FakeDocker, docker: Docker, before: t.Any, after: t.Any) -> None:
-    if before:
-        engine.volume("m", labels=before["labels"])
-    made = volume.replace(docker, "m", before, after)
-    assert (made or {}).get("Labels") == (after["labels"] if after else None)
-    assert list(engine.volumes) == (["m"] if after else [])
-
-
-def test_a_volume_that_cannot_be_created_is_restored(engine: FakeDocker, docker: Docker) -> None:
-    before = shape(labels={"a": "1"})
-    engine.volume("m", labels={"a": "1"})
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "m", before, shape(driver="nope"))
-    assert str(error.value) == DRIVER.replace(
-        " nope; expected", " nope; the empty one that was there is there again; expected"
-    )
-    assert engine.volumes["m"]["Labels"] == {"a": "1"}
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "n", None, shape(driver="nope"))
-    assert str(error.value) == DRIVER.replace("volume m", "volume n")
-    engine.failures["POST /volumes/create"] = (500, "no room")
-    with pytest.raises(WaError) as error:
-        volume.replace(docker, "m", before, shape())
-    assert error.value.found == (
-        "Docker refused: no room; the empty one that was there is removed and cannot be made again: Docker refused: no room"
-    )
 
 
 # Users
