@@ -21,7 +21,7 @@ options:
     type: path
     required: true
   state:
-    description: V(absent) removes the file; its backups stay, with a warning.
+    description: V(absent) removes the file.
     type: str
     choices: [present, absent]
     default: present
@@ -129,10 +129,6 @@ options:
       - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
     type: dict
     default: {}
-  backup:
-    description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
-    type: bool
-    default: false
   keep_previous:
     description:
       - Whether to keep what the file held as C(PATH.previous) (mode 0600) when it changes and running, healthy containers
@@ -276,11 +272,6 @@ previous_kept:
   type: bool
   returned: always
   sample: false
-backup_file:
-  description: The backup that was made.
-  type: str
-  returned: when a backup was made
-  sample: /opt/waba/support/db.env.20260131T030000Z~
 actions:
   description: Actions that were made, or predicted in check mode.
   type: list

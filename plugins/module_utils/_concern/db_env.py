@@ -50,7 +50,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
     "confirm_identity": {"type": "dict", "default": {}},
-    "backup": {"type": "bool", "default": False},
     "keep_previous": {"type": "bool", "default": False},
     "mode": {"type": "raw", "default": "0600"},
 }

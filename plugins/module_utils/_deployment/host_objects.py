@@ -55,7 +55,6 @@ OBJECTS = (
     HostObject("compose", "{project_dir}/compose.*.previous", "their earlier content", "wa_client", GOES, _HEADER),
     HostObject("env", "{env_file}", "database settings, with the password", "wa_db_env", GOES, _OURS),
     HostObject("env", "{env_file}.previous", "their earlier content", "wa_db_env", GOES, _OURS),
-    HostObject("env", "{env_file}.*Z~", "their backups", "wa_db_env", GOES, _OURS),
     HostObject("file", "{project_dir}/.*.wa_*", "locks and drafts of killed runs", "wa_client, wa_db_env"),
     HostObject("file", "{state_dir}/{slug}.lock", "lock, and journal of an upgrade", "wa_client, wa_upgrade"),
     HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of this file", "wa_client, wa_upgrade"),

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applies a plan to a db.env, or predicts it in check mode: content, backup, owner and mode."""
+"""Applies a plan to a db.env, or predicts it in check mode: content, owner and mode."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     result.values.update(changed_keys=plan.edited.changed, removed_keys=plan.removed())
     old = env_plan.show(module.params, plan.before)
     new = env_plan.show(module.params, plan.after, plan.edited.changed)
-    kept = plan.before if plan.before != plan.after and module.params["backup"] else None
-    if kept is not None and module.check_mode:
-        _report_backup(result, None)
     if plan.after is None:
-        _remove(module, result, store, plan, kept)
+        if plan.before is not None:
+            if not module.check_mode:
+                store.remove()
+            result.record_change(f"removed {store.path}")
+        if not module.check_mode:
+            store.drop()
         result.diff(old, new, store.path)
         return
     attributes = module.load_file_common_arguments(module.params, path=store.path)
@@ -38,7 +40,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     other = plan.before is not None and _differ(module, attributes, moved)
     if plan.before != plan.after:
         if not module.check_mode:
-            _report_backup(result, store.write(plan.after, lambda draft: _own(module, attributes, draft), kept))
+            store.write(plan.after, lambda draft: _own(module, attributes, draft))
         result.record_change(plan.summary())
     elif other and not module.check_mode:
         with store.opened() as number:
@@ -111,22 +113,3 @@ def _set(module: AnsibleModule, attributes: t.Mapping[str, t.Any]) -> None:
     except OSError as error:  # Ansible accepts some invalid modes
         cure = "It may be immutable (see lsattr): chattr -i"
         raise WaError(attributes["path"], f"cannot be given owner or mode: {error.strerror}", cure=cure) from None
-
-
-def _report_backup(result: Result, made: str | None) -> None:
-    """Records the backup; None for a predicted one."""
-    if made != "":
-        result.actions.append("kept a backup")
-    if made:
-        result.values["backup_file"] = made
-
-
-def _remove(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Plan, kept: str | None) -> None:
-    if plan.before is not None:
-        if not module.check_mode:
-            _report_backup(result, store.remove(kept))
-        result.record_change(f"removed {store.path}")
-    if not module.check_mode:
-        store.drop()
-    if store.backups():
-        result.warn(f"backups of {store.path} hold secrets and stay: {', '.join(store.backups())}")

@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
-import re
 import stat
 import typing as t
-from datetime import datetime, timezone
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-BACKUPS_KEPT = 2
-_STAMP = "%Y%m%dT%H%M%S.%fZ"
-_BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
 _LONGEST_FILE = 1 << 20
 # Does not block on a FIFO and does not follow a link.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -97,37 +91,26 @@ class Store:
                     raise WaError(self._draft, found, cure=cure) from None
             yield
 
-    def write(self, text: str, set_attributes: t.Callable[[int], None], backup: str | None = None) -> str:
+    def write(self, text: str, set_attributes: t.Callable[[int], None]) -> None:
         """Replaces the file by `text` atomically; `set_attributes` sets owner and mode of the empty draft. Needs the lock.
 
-        `backup` is the text of a backup next to it, with mode 0600; the newest two are kept. Returns its path, empty for
-        none. A failure leaves the old file unchanged. Raises WaError.
+        A failure leaves the old file unchanged. Raises WaError.
         """
-        made = self._backup(backup)
         try:
             self._write_private(self._draft, text, set_attributes)
             self._want_unchanged()
             self._step(os.replace, self._draft, self.path)
         except BaseException:  # a module also ends by SystemExit
-            for path in (self._draft, made):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-            raise
-        self._settle()
-        return made
-
-    def remove(self, backup: str | None = None) -> str:
-        """Removes the file, with a backup as in `write`. Needs the lock."""
-        made = self._backup(backup)
-        try:
-            self._want_unchanged()
-            self._step(os.unlink, self.path)
-        except WaError:
             with contextlib.suppress(OSError):
-                os.unlink(made)
+                os.unlink(self._draft)
             raise
         self._settle()
-        return made
+
+    def remove(self) -> None:
+        """Removes the file. Needs the lock."""
+        self._want_unchanged()
+        self._step(os.unlink, self.path)
+        self._settle()
 
     def keep(self, text: str) -> bool:
         """Saves `text` as the previous content, with mode 0600, unless one exists. Needs the lock. Raises WaError."""
@@ -160,13 +143,6 @@ class Store:
             if not os.access(path, os.W_OK) and (path == self.folder or os.geteuid() == 0):
                 cure = f"{_CURES[errno.EPERM]}; or its file system is read-only"
                 raise WaError(path, "cannot be changed by this user", "a file that may change", cure)
-
-    def _backup(self, text: str | None) -> str:
-        if text is None:
-            return ""
-        path = f"{self.path}.{datetime.now(timezone.utc).strftime(_STAMP)}~"
-        self._write_private(path, text)
-        return path
 
     def _inherit(self, draft: int) -> None:
         """Copies owner, mode and ACL of the old file to the open draft, as far as permitted."""
@@ -221,23 +197,12 @@ class Store:
             raise WaError(self.path, f"cannot be replaced: {error.strerror}", "a file that may change", cure) from None
 
     def _settle(self) -> None:
-        """Syncs the directory and removes old backups."""
+        """Syncs the directory."""
         try:
             files.sync_folder(self.folder)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EROFS):  # not supported by the file system
                 raise WaError(f"folder {self.folder}", f"cannot be written to the disk: {error.strerror}") from None
-        for old in self.backups()[:-BACKUPS_KEPT]:
-            try:
-                os.unlink(old)
-            except OSError as error:
-                found = f"cannot be removed: {error.strerror}"
-                raise WaError(f"old backup {old}", found, "the last two only", f"{self.path} itself is done") from None
-
-    def backups(self) -> list[str]:
-        """Returns the backups, the oldest first."""
-        found = glob.glob(glob.escape(self.path) + ".*~")
-        return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
     def _write_private(self, path: str, text: str, set_attributes: t.Callable[[int], None] | None = None) -> None:
         """Creates a file that only its owner can read, unless `set_attributes` changes that while it is empty.

@@ -274,22 +274,8 @@ def test_a_new_file_is_never_readable_by_others(env: Env, monkeypatch: pytest.Mo
     assert all(mode & 0o077 == 0 for mode in seen)
 
 
-def test_backup_keeps_one_file_per_change(env: Env) -> None:
-    assert "backup_file" not in env(**BASE, backup=True)
-    made = [env(hostname=name, backup=True)["backup_file"] for name in ("a", "b", "c")]
-    assert sorted(made[1:]) == sorted(str(path) for path in env.path.parent.glob("db.env.*~"))
-    assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in made[1:])
-    assert "backup_file" not in env(hostname="c", backup=True)
-    predicted = env(check=True, hostname="d", backup=True)
-    assert predicted["actions"] == ["kept a backup", "set WA_DB_HOSTNAME"]
-    assert "backup_file" not in predicted
-    assert len(list(env.path.parent.glob("db.env.*~"))) == 2
-    assert env(hostname="d", backup=True)["actions"] == predicted["actions"]
-
-
 def test_state_absent_removes_the_file(env: Env) -> None:
     env(**BASE)
-    env(hostname="x", backup=True)
     predicted = env(check=True, state="absent")
     assert env.path.exists()
     done = env(state="absent")
@@ -298,7 +284,6 @@ def test_state_absent_removes_the_file(env: Env) -> None:
     assert predicted["actions"] == done["actions"] == [f"removed {env.path}"]
     assert predicted["diff"] == done["diff"]
     assert done["removed_keys"] == list(ENVIRONMENT)
-    assert any("hold secrets" in warning for warning in done["warnings"])
     assert not env(state="absent")["changed"]
 
 
@@ -573,7 +558,7 @@ def test_a_refused_login_leaves_the_file_unchanged(env: Env, login: Login, check
     env(**BASE)
     before = os.stat(env.path)
     login.refusal = f"Access denied with {CANARY}2"
-    result = env(check=check, **{**BASE, "password": f"{CANARY}2"}, check_connection=True, backup=True)
+    result = env(check=check, **{**BASE, "password": f"{CANARY}2"}, check_connection=True)
     assert result["failed"]
     assert result["actions"] == result["changed_keys"] == []
     after = os.stat(env.path)  # every attribute but the access time

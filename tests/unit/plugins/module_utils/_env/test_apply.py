@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A db.env file is changed as planned: content, backup, owner and mode. Check mode only predicts."""
+"""A db.env file is changed as planned: content, owner and mode. Check mode only predicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ SPEC: dict[str, t.Any] = {
     "extra": {"type": "dict"},
     "extra_secrets": {"type": "dict"},
     "exclusive": {"type": "bool", "default": False},
-    "backup": {"type": "bool", "default": True},
 }
 Apply = t.Callable[..., Result]
 
@@ -75,13 +74,12 @@ def summary(result: Result) -> dict[str, t.Any]:
 @pytest.mark.parametrize(
     ("options", "actions", "keys"),
     [
-        ({"hostname": "new"}, ["kept a backup", "set WA_DB_HOSTNAME"], (["WA_DB_HOSTNAME"], [])),
-        ({"hostname": "new", "backup": False}, ["set WA_DB_HOSTNAME"], (["WA_DB_HOSTNAME"], [])),
+        ({"hostname": "new"}, ["set WA_DB_HOSTNAME"], (["WA_DB_HOSTNAME"], [])),
         ({"mode": "0600"}, ["changed mode from 0640 to 0600"], ([], [])),
         ({"mode": "u=rw,go="}, ["changed mode from 0640 to 0600"], ([], [])),
         (
             {"hostname": "new", "mode": "0600"},
-            ["kept a backup", "set WA_DB_HOSTNAME", "changed mode from 0640 to 0600"],
+            ["set WA_DB_HOSTNAME", "changed mode from 0640 to 0600"],
             (["WA_DB_HOSTNAME"], []),
         ),
         ({"mode": "0640", "owner": str(os.geteuid()), "hostname": "db"}, [], ([], [])),
@@ -111,13 +109,6 @@ def test_the_diff_contains_the_mode_and_no_secret(apply: Apply, path: Path) -> N
     }
 
 
-def test_a_backup_contains_the_old_file(apply: Apply, path: Path) -> None:
-    backup = Path(apply(hostname="new").values["backup_file"])
-    assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == (BASE, 0o600)
-    assert "backup_file" not in apply(hostname="newer", backup=False).values
-    assert "backup_file" not in apply(check=True, hostname="other").values
-
-
 def test_a_missing_key_leaves_no_new_file(apply: Apply, path: Path) -> None:
     path.unlink()
     extra = dict(line.split("=") for line in BASE.split()) | {"X": "1"}
@@ -127,19 +118,15 @@ def test_a_missing_key_leaves_no_new_file(apply: Apply, path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("backup", [True, False])
-def test_state_absent_is_predicted_and_done(apply: Apply, path: Path, backup: bool, warned: list[str]) -> None:
+def test_state_absent_is_predicted_and_done(apply: Apply, path: Path) -> None:
     previous = path.with_name("db.env.previous")
     previous.write_text(BASE)
-    options = {"state": "absent", "backup": backup}
-    predicted, done = apply(check=True, **options), apply(**options)
+    predicted, done = apply(check=True, state="absent"), apply(state="absent")
     assert summary(predicted) == summary(done)
-    assert done.actions == [*(["kept a backup"] if backup else []), f"removed {path}"]
+    assert done.actions == [f"removed {path}"]
     assert done.values["removed_keys"] == [line.partition("=")[0] for line in BASE.split()]
-    kept = [Path(done.values["backup_file"])] if backup else []
-    assert sorted(path.parent.iterdir()) == kept
-    assert warned == [f"backups of {path} hold secrets and stay: {one}" for one in kept]
-    again = apply(**options)
+    assert list(path.parent.iterdir()) == []
+    again = apply(state="absent")
     assert (again.changed, again.actions) == (False, [])
 
 

@@ -132,7 +132,7 @@ def test_a_failed_write_keeps_the_old_file(
     with store.lock(1):
         store.read()
         with pytest.raises(error, match=message):
-            store.write("new", set_attributes, backup="old")
+            store.write("new", set_attributes)
     assert (tmp_path / "db.env").read_text() == "old"
     assert os.listdir(tmp_path) == ["db.env"]
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_replaced_is_an_error_with_a_fix(
         with monkeypatch.context() as patched:
             patched.setattr(os, "unlink", lambda path: refuse() if path == store.path else unlink(path))
             with pytest.raises(WaError, match=fix):
-                store.remove(backup="old")
+                store.remove()
     assert os.listdir(tmp_path) == ["db.env"]
 
 
@@ -175,9 +175,9 @@ def test_a_change_by_another_program_is_not_overwritten(store: Store, tmp_path: 
             (tmp_path / "x").write_text("theirs")
             os.replace(tmp_path / "x", path)
         with pytest.raises(WaError, match="changed by another program"):
-            store.write("new", keep_attributes, backup="old")
+            store.write("new", keep_attributes)
         with pytest.raises(WaError, match="changed by another program"):
-            store.remove(backup="old")
+            store.remove()
     assert [name.read_text() for name in tmp_path.iterdir()] == ([] if other == "removed" else ["theirs"])
 
 
@@ -185,22 +185,6 @@ def test_a_leftover_that_cannot_be_removed_is_an_error(store: Store, tmp_path: P
     (tmp_path / ".db.env.wa_new").mkdir()
     with pytest.raises(WaError, match="left over"), store.lock(1):
         pytest.fail("went on")
-
-
-def test_the_last_two_backups_are_kept(store: Store, tmp_path: Path) -> None:
-    other = tmp_path / "db.env.bak~"
-    other.write_text("the operator's own")
-    made = []
-    with store.lock(1):
-        for text in ("1", "2", "3"):
-            before = store.read()
-            made.append(store.write(text, keep_attributes, backup=before or "0"))
-        store.read()
-        made.append(store.remove(backup="3"))
-    assert store.backups() == made[2:]
-    assert [Path(path).read_text() for path in store.backups()] == ["2", "3"]
-    assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in store.backups())
-    assert other.exists()
 
 
 def test_a_symbolic_link_instead_of_the_temporary_file_is_not_followed(store: Store, tmp_path: Path) -> None:
