@@ -223,7 +223,8 @@ image_free_bytes:
 upgrade:
   description:
     - Who has the deployment's lock in O(lock_file), or which upgrade is unfinished; empty for none.
-    - C(stage) and what follows are only of an upgrade. While it is C(blocking), nothing else may start or stop the client. C(resume) has the variables with which C(upgrade.yml) goes on.
+    - C(stage) and what follows are only of an upgrade. While it is C(blocking), nothing else may start or stop the client.
+      C(resume) has the variables with which C(upgrade.yml) goes on.
   type: dict
   returned: when O(lock_file) is given
   sample:

@@ -16,7 +16,7 @@ options:
     type: str
     choices: [first_login, settings_backup, automatic_gc]
     required: true
-  wait_timeout: {description: 'How long V(first_login) waits for the client to start, in seconds or as text such as V(120s).', type: str, default: 120s}
+  wait_timeout: {description: 'How long V(first_login) waits for the client to start, in seconds or as text.', type: str, default: 120s}
   poll_interval: {description: 'The pause between two logins meanwhile, in seconds or as text.', type: str, default: 1s}
   api_new_password: {description: The password for O(operation=first_login)., type: str}
   backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
