@@ -427,7 +427,7 @@ def test_an_error_of_a_module_helper_affects_its_concern_only(
             {"extra_secrets": API_KEY},
             "argument 'extra_secrets' is of type str and we were unable to convert ",
         ),
-        ("media_volume", {"on_drift": "x"}, "value of on_drift must be one of: fail, report, recreate, got: x"),
+        ("media_volume", {"on_drift": "x"}, "value of on_drift must be one of: fail, report, got: x"),
         (
             "client",
             {"services": [{"name": "waweb"}]},

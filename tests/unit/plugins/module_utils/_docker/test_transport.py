@@ -196,7 +196,7 @@ def test_an_engine_without_a_valid_answer_is_an_error(tmp_path: Path) -> None:
                 "check_connection": False,
             },
         ),
-        ("wa_media_volume", {"name": "biz_m", "labels": {"a": "1"}}),
+        ("wa_media_volume", {"name": "biz_m"}),
     ],
 )
 def test_modules_import_only_the_standard_library(
@@ -204,7 +204,7 @@ def test_modules_import_only_the_standard_library(
 ) -> None:
     """A run needs no third-party library on the host, and loads none."""
     engine.container("biz-wacore-1", volume="biz_m", state="exited")
-    engine.volume("biz_m", labels={"a": "1"})
+    engine.volume("biz_m")
     arguments = {**options, "docker_host": engine.host}
     if module == "wa_db_env":
         arguments["path"] = str(tmp_path / "db.env")
