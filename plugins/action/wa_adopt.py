@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads hosts through `wa_info` and writes the inventory that describes them, all of it on the controller.
+"""Reads hosts through the module and writes the inventory that describes them, all of it on the controller.
 
 What was read contains secrets. Modules are run as in a task with `no_log`, but the task itself has none: its errors are
 displayed. Between the two operations it is in a file of Ansible's own folder for temporary files, which ends with the run.
@@ -39,7 +39,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import kee
 
 display = Display()
 
-_GATHER = ["environment", "volume", "compose", "autostart"]
 # How a host is reached, carried over into the new inventory.
 _CONNECTION = (
     *("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"),
@@ -78,11 +77,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         keep_alive(self._connection, task_vars)
         with self._no_log():
             result: dict[str, t.Any] = self._execute_module(
-                module_name="waba.onprem.wa_info",
-                module_args={**args, "gather": _GATHER, "unmasked": True},
-                task_vars=task_vars,
+                module_args={**args, "operation": "read"}, task_vars=task_vars
             )
-        survey = result.pop("unmasked", None)
+        survey = result.pop("survey", None)
         if survey is None:
             return result
         engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*DATABASE_PORTS}

@@ -18,7 +18,7 @@ options:
   keep: {description: 'Whether containers run on what O(path) holds, so that it is kept before it changes.', type: bool, default: false}
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
   identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
-  hashes: {description: 'RV(waba.onprem.wa_info#module:containers[].hash) by service.', type: dict}
+  hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
   version: {description: "The client's version, for the record.", type: str}
   definitions: {description: "The digest of the client's tables, for the record.", type: str}
 author: [waba.onprem contributors (@waba)]
@@ -38,7 +38,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -98,11 +97,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)
-    result = Result(module)
-    content: str = module.params.pop("content") or ""
-    # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
-    module.no_log_values.discard(content)
-    try:
+    with Result(module) as result:
+        content: str = module.params.pop("content") or ""
+        # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
+        module.no_log_values.discard(content)
         if module.params["operation"] == "write":
             result.values.update(path=module.params["path"], kept=False)
             given = {name: module.params[name] for name in ("mode", "owner", "keep")}
@@ -110,9 +108,6 @@ def main() -> None:
         else:
             {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
         result.values["unproven"] = [path for path in module.params["files"] if os.path.lexists(Store(path).previous)]
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

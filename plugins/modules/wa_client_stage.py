@@ -55,23 +55,23 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)
-    result, params = Result(module), module.params
+    params = module.params
     text: str = params.pop("text")  # hidden in logs and with -vvv
     module.no_log_values.discard(text)  # it holds no secret, so the diff may show it
-    project: compose_project.Project | None = None
-    try:
+    with Result(module) as result:
         project = prediction.open_project(module.run_command, params, reasons=False)
-        refusals = refuse(project, params)
-        if "services" in refusals:
-            project.reasons = True
+        try:
             refusals = refuse(project, params)
-        if refusals:
-            raise WaError.of(". ".join(line for lines in refusals.values() for line in lines) + ". Nothing was written")
-        concern_files.write(result, params["path"], text, owner=params["owner"])
-    except WaError as error:
-        result.redact.add(project.secrets() if project else [])
-        result.fail(error)
-    result.exit()
+            if "services" in refusals:
+                project.reasons = True
+                refusals = refuse(project, params)
+            if refusals:
+                lines = [line for lines in refusals.values() for line in lines]
+                raise WaError.of(". ".join(lines) + ". Nothing was written")
+            concern_files.write(result, params["path"], text, owner=params["owner"])
+        except WaError:
+            result.redact.add(project.secrets())
+            raise
 
 
 if __name__ == "__main__":

@@ -272,14 +272,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = Result(module)
-    try:
+    with Result(module) as result:
         dump = Dump(module.params, result)
         if not dump.exists():
             dump.run(module)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

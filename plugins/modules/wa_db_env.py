@@ -192,47 +192,20 @@ undeclared_keys:
   returned: always
   sample: [WA_LOG_LEVEL]
 stale:
-  description: The name of each of RV(stale_containers), with its RV(stale_containers[].stale_keys).
+  description: The name of each of RV(stale_containers), with its C(stale_keys).
   type: list
   elements: str
   returned: always
   sample: [wa-support-wacore-1 (WA_DB_PORT)]
 stale_containers:
-  description: Running client containers that were created with other values than the file now holds.
+  description:
+    - Running client containers that were created with other values than the file now holds.
+    - Recreating one puts its C(stale_keys) in force, and its C(undeclared_keys), which no option names. It changes nothing about
+      C(overridden_keys), which the Compose file sets itself.
+    - Where C(keeps_configuration) is false, recreating it would lose the client's configuration and registration. Do not recreate it.
   type: list
   elements: dict
   returned: always
-  contains: &container
-    name:
-      description: The container's name.
-      type: str
-    id:
-      description: The first 12 digits of its id.
-      type: str
-    project:
-      description: Its Compose project, empty outside Compose.
-      type: str
-    service:
-      description: Its Compose service, or its name.
-      type: str
-    role:
-      description: V(web), V(core) or V(master).
-      type: str
-    stale_keys:
-      description: The keys that recreating it would put in force.
-      type: list
-      elements: str
-    undeclared_keys:
-      description: Those that recreating it would put in force although no option names them.
-      type: list
-      elements: str
-    overridden_keys:
-      description: Keys that differ because the Compose file sets them itself; recreating changes nothing about them.
-      type: list
-      elements: str
-    keeps_configuration:
-      description: V(false) when recreating it would lose the client's configuration and registration. Do not recreate it.
-      type: bool
   sample:
     - name: wa-support-wacore-1
       id: 4f6c2a9d01be
@@ -244,68 +217,24 @@ stale_containers:
       overridden_keys: []
       keeps_configuration: true
 undeclared_containers:
-  description: Running client containers that differ from the file in RV(undeclared_keys), whether in others, too, or not.
+  description: As RV(stale_containers), those that differ from the file in RV(undeclared_keys), whether in others, too, or not.
   returned: always
   type: list
   elements: dict
-  contains: *container
-  sample:
-    - name: wa-support-wacore-1
-      id: 4f6c2a9d01be
-      project: wa-support
-      service: wacore
-      role: core
-      stale_keys: []
-      undeclared_keys: [WA_LOG_LEVEL]
-      overridden_keys: []
-      keeps_configuration: true
+  sample: []
 overridden_containers:
-  description: Running client containers that differ from the file only in keys that the Compose file sets itself.
+  description: As RV(stale_containers), those that differ from the file only in keys that the Compose file sets itself.
   type: list
   elements: dict
   returned: always
-  contains: *container
-  sample:
-    - name: wa-support-waweb-1
-      id: 9b01d7c33e5f
-      project: wa-support
-      service: waweb
-      role: web
-      stale_keys: []
-      undeclared_keys: []
-      overridden_keys: [WA_DB_PORT]
-      keeps_configuration: true
+  sample: []
 server:
-  description: What O(check_connection) found; empty when it did not log in.
+  description:
+    - What O(check_connection) found; empty when it did not log in.
+    - C(databases) are those whose names begin with the prefix, C(messages_databases) those among them with a table C(messages),
+      and C(messages_database) is the only one. C(connections) are those that the user may see.
   type: dict
   returned: always
-  contains:
-    product:
-      description: V(MySQL), V(MariaDB) or V(PostgreSQL).
-      type: str
-    version:
-      description: The server's version in its own words.
-      type: str
-    databases:
-      description: The databases whose names begin with the prefix.
-      type: list
-      elements: str
-    messages_database:
-      description: The one among them that holds the table C(messages); V(null) when none or several do.
-      type: str
-    messages_databases:
-      description: All that hold it.
-      type: list
-      elements: str
-    max_connections:
-      description: The most connections that the server takes.
-      type: int
-    connections:
-      description: How many it has now, as far as the user may see.
-      type: int
-    tls:
-      description: Whether the connection was encrypted.
-      type: bool
   sample:
     product: MariaDB
     version: 11.8.3-MariaDB
@@ -333,7 +262,6 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
 
@@ -346,19 +274,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)  # all files created here contain secrets
-    result = Result(module)
-    secrets = [
-        module.params["password"],
-        *(module.params["extra_secrets"] or {}).values(),
-    ]
-    result.redact.add(str(value) for value in secrets if value is not None)
-    # Ansible displays the options with -vvv; hiding a short text would hide large parts of the output.
-    module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
-    try:
+    with Result(module) as result:
+        secrets = [
+            module.params["password"],
+            *(module.params["extra_secrets"] or {}).values(),
+        ]
+        result.redact.add(str(value) for value in secrets if value is not None)
+        # Ansible displays the options with -vvv; hiding a short text would hide large parts of the output.
+        module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
         db_env.run(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and describes the differences.
   - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
-    host's own database. At the leader it asks the client's API whether the client serves. A refused login is remembered for a day.
-    Its one trace is that each container writes a file into
-    the media volume, reads another container's, and removes it; not so in check mode.
+    host's own database. At the leader it asks the client's API whether the client serves. It writes nothing but what O(probe) and
+    O(restarted) ask for, and that a login was refused, which is not tried again for a day; in check mode not that either.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
 author:
@@ -48,9 +47,11 @@ options:
     elements: str
     default: []
   probe:
-    description: Whether each container shows that it can write the media volume. In check mode only the permission is checked.
+    description:
+      - Whether each container shows that it can write the media volume - it writes a file there, reads another container's, and
+        removes it. In check mode only the permission is checked.
     type: bool
-    default: true
+    default: false
   restart:
     description: When containers may be restarted for a change; what needs a restart is a drift with V(now) only.
     type: str
@@ -60,7 +61,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
   check_mode:
-    description: No container writes into the media volume; only the permission is checked.
+    description: With O(probe) no container writes into the media volume; only the permission is checked.
   diff_mode:
     description: Each drifted file's difference is in RV(concerns), with secrets hidden.
 seealso:
@@ -72,6 +73,11 @@ EXAMPLES = r"""
 - name: Compare the host with the inventory
   waba.onprem.wa_drift_info:
   register: wa_drift
+
+- name: Prove as well that every container can write the media volume
+  waba.onprem.wa_drift_info:
+    concerns: [media_volume]
+    probe: true
 
 - name: Display what differs
   ansible.builtin.debug:
@@ -137,29 +143,14 @@ marker:
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
 requirements:
-  description: What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
+  description:
+    - What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
+    - C(missing) has the reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
+      C(python_mysql), C(python_postgresql), C(cron); C(install) the packages for it; C(without_package) what has none.
+    - C(services) has the reason by service that does not run, or is not started at boot; C(docker) is why the Docker Engine or
+      C(docker compose) does not answer, with what to do.
   type: dict
   returned: success
-  contains:
-    missing:
-      description:
-        - The reason by requirement that the role P(waba.onprem.wa_host#role) installs, each one of C(python_requests),
-          C(python_mysql), C(python_postgresql), C(cron).
-      type: dict
-    install:
-      description: The packages to install for what is missing.
-      type: list
-      elements: str
-    without_package:
-      description: What is missing and has no known package.
-      type: list
-      elements: str
-    services:
-      description: The reason by service that the host needs and that does not run, or is not started at boot.
-      type: dict
-    docker:
-      description: Why the Docker Engine or C(docker compose) does not answer, with what to do. Empty when both do.
-      type: str
   sample:
     missing: {cron: no cron daemon is installed}
     install: [cron]
@@ -218,7 +209,7 @@ def main() -> None:
             "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
             "restarted": {"type": "list", "elements": "str", "default": []},
-            "probe": {"type": "bool", "default": True},
+            "probe": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
         },
         supports_check_mode=True,

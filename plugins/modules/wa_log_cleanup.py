@@ -62,30 +62,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 containers:
-  description: What happened in each container, by name.
+  description:
+    - What happened in each container. C(status) is V(cleaned), V(measured) (check mode), V(skipped) or V(failed), the last two for
+      the C(reason). C(bytes_before) and C(bytes_after) are bytes on disk; C(freed_bytes) does not count what the client wrote meanwhile.
+    - In check mode C(rotate), C(archive) and C(remove) are the files that would be rotated, archived and removed, C(freed_bytes) what the
+      removal would free, and C(compress_bytes) what would be compressed.
   returned: always
   type: list
   elements: dict
-  contains:
-    name: {description: Name., type: str}
-    id: {description: Id., type: str}
-    image: {description: The configured image., type: str}
-    role: {description: 'V(web), V(core) or V(master).', type: str}
-    status: {description: 'V(cleaned), V(measured) (check mode), V(skipped) or V(failed).', type: str}
-    reason: {description: Why it was skipped or failed., type: str}
-    rc: {description: Exit code of the cleanup., type: int}
-    bytes_before: {description: Bytes on disk before., type: int}
-    bytes_after: {description: Bytes on disk after., type: int}
-    freed_bytes: {description: 'Bytes freed, not counting what the client wrote meanwhile. In check mode what the
-      removal of archives would free.', type: int}
-    files_before: {description: Number of files before., type: int}
-    files_after: {description: Number of files after., type: int}
-    seconds: {description: Seconds that it took., type: float}
-    output: {description: The last lines that the cleanup wrote., type: list, elements: str}
-    rotate: {description: Live logs that would be rotated (check mode)., type: list, elements: str}
-    archive: {description: Old Coreapp logs that would be archived (check mode)., type: list, elements: str}
-    remove: {description: Files that would be removed (check mode)., type: list, elements: str}
-    compress_bytes: {description: Bytes that would be compressed (check mode)., type: int}
   sample:
     - name: wa-support-wacore-1
       id: 4f6c2a9d01be
@@ -101,10 +85,6 @@ containers:
       files_after: 33
       seconds: 2.4
       output: [cleanup done]
-      rotate: [/var/log/whatsapp/wacore.log]
-      archive: [/usr/local/waent/logs/wacore.log.1]
-      remove: [/usr/local/waent/logs/archive/wacore.log.31.gz]
-      compress_bytes: 15728640
 failures:
   description: One text for each container that failed.
   returned: always
@@ -118,17 +98,13 @@ skipped_containers:
   elements: str
   sample: ["wa-support-wacore-2: is exited"]
 violations:
-  description: Rotation rules that do not hold after the run, so that a broken cleanup is seen.
+  description:
+    - Rotation rules that do not hold after the run, so that a broken cleanup is seen. C(paths) are the first ten of C(count) files.
+    - C(rule) is V(too_many), V(not_compressed), V(outside_archive), V(old_core_files), V(live_removed), V(live_too_large),
+      V(unreadable) or V(no_folder).
   returned: always
   type: list
   elements: dict
-  contains:
-    container: {description: Name of the container., type: str}
-    rule: {description: 'V(too_many), V(not_compressed), V(outside_archive), V(old_core_files),
-      V(live_removed), V(live_too_large), V(unreadable) or V(no_folder).', type: str}
-    count: {description: Number of files., type: int}
-    paths: {description: The first ten of them., type: list, elements: str}
-    message: {description: A message about the violation., type: str}
   sample:
     - container: wa-support-waweb-1
       rule: too_many
@@ -170,12 +146,8 @@ def main() -> None:
         argument_spec={"project": {"type": "str"}, "timeout": {"type": "str", "default": "300s"}, **ARGUMENT_SPEC},
         supports_check_mode=True,
     )
-    result = Result(module)
-    try:
+    with Result(module) as result:
         run(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 def run(module: AnsibleModule, result: Result) -> None:

@@ -48,7 +48,8 @@ options:
   on_drift:
     description:
       - What to do when a volume of that name is there and differs. Docker cannot change a volume.
-      - V(fail) lists the differences and fails, V(report) only returns them.
+      - V(fail) lists the differences and fails, V(report) only returns them. Remove an unused, empty volume by C(docker volume rm)
+        and run again.
     type: str
     choices: [fail, report]
     default: fail

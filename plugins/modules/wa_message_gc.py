@@ -254,16 +254,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token")))
-    try:
+    with Result(module, Redactor(params[name] for name in ("api_password", "api_token"))) as result:
         complete(params)
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
             time.sleep(min(pause, (result.values["progress"] or {}).get("quiet_left", pause)))
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

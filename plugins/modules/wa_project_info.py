@@ -43,7 +43,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
 
@@ -79,10 +78,8 @@ def main() -> None:
         required_one_of=[["content", "compose_files"]],
         supports_check_mode=True,
     )
-    result = Result(module)
     params = module.params
-    project: compose_project.Project | None = None
-    try:
+    with Result(module) as result:
         project = prediction.open_project(
             module.run_command,
             params,
@@ -94,12 +91,10 @@ def main() -> None:
                 client_inspection.record(params["identity_file"]) if params["identity_file"] else {}
             ),
         )
-        result.values = read(project, params)
-    except WaError as error:
-        result.redact.add(project.secrets() if project else [])
-        result.fail(error)
-    result.redact.add(project.secrets())
-    result.exit()
+        try:
+            result.values = read(project, params)
+        finally:
+            result.redact.add(project.secrets())
 
 
 if __name__ == "__main__":

@@ -227,12 +227,8 @@ def main() -> None:
         required_if=[("operation", "stage", ["path", "service"])],
         supports_check_mode=True,
     )
-    result = Result(module)
-    try:
+    with Result(module) as result:
         {"set_version": set_version, "stage": stage}[module.params["operation"]](module, result, Project(module))
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

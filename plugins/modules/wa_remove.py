@@ -28,31 +28,26 @@ EXAMPLES = r"""
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
 
 def main() -> None:
     paths = {"type": "list", "elements": "path", "default": []}
     module = AnsibleModule(argument_spec={"files": paths, "keep": paths, "folders": paths}, supports_check_mode=True)
-    result = Result(module)
-    result.values["kept"] = {}
-    try:
-        params = module.params
+    params = module.params
+    with Result(module) as result:
+        result.values["kept"] = {}
         found = removal.plan(params["files"], params["folders"], params["keep"])
         if not module.check_mode:
             removal.apply(found)
-    except WaError as error:
-        result.fail(error)
-    for path in found.files:
-        result.record_change(f"remove {path}")
-    for path in found.folders:
-        result.record_change(f"remove the folder {path}")
-    result.values["kept"] = found.kept
-    gone = [*found.files, *found.folders]
-    if gone:
-        result.diff({"present": gone}, {"present": []})
-    result.exit()
+        for path in found.files:
+            result.record_change(f"remove {path}")
+        for path in found.folders:
+            result.record_change(f"remove the folder {path}")
+        result.values["kept"] = found.kept
+        gone = [*found.files, *found.folders]
+        if gone:
+            result.diff({"present": gone}, {"present": []})
 
 
 if __name__ == "__main__":

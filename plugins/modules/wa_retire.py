@@ -27,7 +27,6 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import retirement
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -47,22 +46,19 @@ def main() -> None:
         required_if=[("operation", one, ["desired"]) for one in ("plan", "remove")],
         supports_check_mode=True,
     )
-    result = Result(module)
     params = module.params
     desired = t.cast("retirement.Desired", params["desired"])
-    try:
+    with Result(module) as result:
         engine = Docker({**params, "docker_timeout": f"{topology.STOP_SECONDS + _REQUESTS}s"})
         found = retirement.plan(engine, desired)
         result.values.update(goes=found.goes, stays=found.stays, has_client=found.has_client)
-        if params["operation"] == "remove" and not module.check_mode:
-            retirement.apply(engine, found)
-    except WaError as error:
-        result.fail(error)
-    for line in found.goes if params["operation"] == "remove" else []:
-        result.record_change(f"remove {line}")
-    if result.changed:
-        result.diff({"present": found.goes}, {"present": []})
-    result.exit()
+        if params["operation"] == "remove":
+            if not module.check_mode:
+                retirement.apply(engine, found)
+            for line in found.goes:
+                result.record_change(f"remove {line}")
+        if result.changed:
+            result.diff({"present": found.goes}, {"present": []})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
-    default: read
+    choices: [begin, stage, migrate, wait, go_back, end, hold, release]
+    required: true
   path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
   deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
   target: {description: 'The version to upgrade to, without C(v); needed for V(begin).', type: str}
@@ -53,7 +53,6 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
@@ -136,12 +135,12 @@ def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.A
         time.sleep(POLL_INTERVAL)
 
 
-def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> str:
-    """Writes the journal. Returns the path of the archive of a finished one."""
+def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> None:
+    """Writes the journal."""
     if params["operation"] == "end" and params["outcome"] != "failed":
-        return file.archive(after)
-    file.save(after)
-    return ""
+        file.archive(after)
+    else:
+        file.save(after)
 
 
 def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
@@ -161,10 +160,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     action = ""
     now = time.time()
     try:
-        if params["operation"] == "read":
-            found = file.load()
-            result.values["ended"] = file.load_last() or {}
-        elif params["operation"] == "go_back":
+        if params["operation"] == "go_back":
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 after = upgrade_journal.go_back(found, params["run_id"])
@@ -191,9 +187,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                     upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
-                    last = apply(file, params, after)
-                    if last:
-                        result.values["archive_path"] = last
+                    apply(file, params, after)
                     found = after
             if starts and not module.check_mode:
                 found = wait_for_start(file, params)
@@ -201,7 +195,6 @@ def run(module: AnsibleModule, result: Result) -> None:
         result.values.update(
             journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
-            holder=upgrade_journal.describe(found) if found else "",
         )
     if action:
         result.record_change(action)
@@ -214,8 +207,8 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release", "read"],
-                "default": "read",
+                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release"],
+                "required": True,
             },
             "path": {"type": "path", "required": True},
             "deployment": {"type": "str"},
@@ -249,12 +242,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o077)
-    result = Result(module)
-    try:
+    with Result(module) as result:
         run(module, result)
-    except WaError as error:
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

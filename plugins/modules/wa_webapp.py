@@ -8,34 +8,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_webapp
-short_description: Health, first login, settings backup and figures of a WhatsApp Business API client
+short_description: First login, settings backup and automatic GC of a WhatsApp Business API client
 description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, drain, automatic_gc]
-    default: health
-  topology: {description: What V(health) must look like., type: str, choices: [single, high_availability, multiconnect], default: single}
-  shards: {description: The number of shards of a V(multiconnect) client., type: int, default: 1}
-  containers:
-    description: Ids of Coreapps and masters of a cluster that V(health) must know as nodes.
-    type: list
-    elements: str
-    default: []
-  expect_version: {description: 'The version that the API must report, with or without V(v); any when not given.', type: str}
-  wait:
-    description: Whether V(health), V(reachable) and V(drain) wait; without it they check once and do not fail.
-    type: bool
-    default: true
-  wait_timeout: {description: 'How long to wait, in seconds or as text such as V(120s).', type: str, default: 120s}
-  poll_interval: {description: 'The pause between two checks, in seconds or as text.', type: str, default: 1s}
+    choices: [first_login, settings_backup, automatic_gc]
+    required: true
+  wait_timeout: {description: 'How long V(first_login) waits for the client to start, in seconds or as text.', type: str, default: 120s}
+  poll_interval: {description: 'The pause between two logins meanwhile, in seconds or as text.', type: str, default: 1s}
   api_new_password: {description: The password for O(operation=first_login)., type: str}
   backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
   dest: {description: The file on the managed host for O(operation=settings_backup); only its owner can read it., type: path}
-  automatic:
-    description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
-    type: bool
+  automatic: {description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off., type: bool}
   refused_login_file:
     description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
     type: path
@@ -61,73 +47,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, waiting
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
-# Failures that waiting does not resolve.
-_FINAL = ("login", "locked", "first_login", "key", "expired", "denied", "tls", "token")
 # Messages of a client without its database. The Coreapp retries after 8 seconds, so more than two retries are sufficient.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
 _DATABASE_TIMEOUT = 20.0
-
-
-def wait_for(
-    params: dict[str, t.Any], result: Result, subject: str, poll: t.Callable[[], tuple[bool, str]], patient: bool
-) -> None:
-    """Calls `poll` until it returns true. Raises WaError with its last reason at the time-out."""
-    timeout = parse_duration("wait_timeout", params["wait_timeout"])
-    end = time.monotonic() + timeout
-    pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
-    lease = Lease(params["lease_file"] if patient else None)
-    while True:
-        lease.renew()
-        try:
-            good, reason = poll()
-        except webapp_client.ApiError as error:
-            if error.kind in _FINAL:
-                raise
-            good, reason = False, str(error)
-        result.values["reason"] = reason
-        if good or not patient:
-            return
-        if time.monotonic() + pause > end:
-            result.values["timed_out"] = True
-            raise WaError(
-                subject,
-                reason,
-                f"it to be well within {format_duration(timeout)}",
-                "Look into the logs of Coreapp and Webapp",
-            )
-        time.sleep(pause)
-
-
-def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    params = module.params
-    expected = params["expect_version"] and topology.normalise_version(params["expect_version"])
-    result.values.update(healthy=False, nodes={}, version="")
-
-    def poll() -> tuple[bool, str]:
-        result.values["healthy"] = False
-        answer, version = webapp.health(again=False)
-        nodes = {"coreapp": answer} if "gateway_status" in answer else answer
-        good, reason = topology.check_health(params["topology"], answer, params["shards"], params["containers"])
-        if good and expected and version != expected:
-            good, reason = False, f"version {version or 'unknown'}, expected {expected}"
-        result.values.update(healthy=good, nodes=nodes, version=version)
-        return good, reason
-
-    wait_for(params, result, f"health of {webapp.url}", poll, params["wait"])
-
-
-def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    def poll() -> tuple[bool, str]:
-        return webapp.answers(), "answers"
-
-    wait_for(module.params, result, f"API {webapp.url}", poll, module.params["wait"])
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
@@ -171,7 +97,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
         return True, "answers"
 
     # A client that is starting answers 1011 until its database is set up.
-    wait_for(module.params, result, f"API {webapp.url}", poll, not module.check_mode)
+    waiting.wait_for(module.params, result, f"API {webapp.url}", poll, not module.check_mode)
     if known[0] if known else has_password():
         return
     if not module.check_mode:
@@ -209,22 +135,10 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
 
 
-def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    def poll() -> tuple[bool, str]:
-        figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
-        if not figures:
-            raise WaError("/v1/stats/app", "no callback_queue_size in it", "the figure of queued callbacks")
-        result.values["queue"] = int(sum(figures))
-        return not result.values["queue"], f"{result.values['queue']} callbacks queued"
-
-    result.values["queue"] = None
-    wait_for(module.params, result, f"callbacks of {webapp.url}", poll, module.params["wait"] and not module.check_mode)
-
-
 def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     settings = webapp.application()
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
-    wanted = now if module.params["automatic"] is None else module.params["automatic"]
+    wanted = module.params["automatic"]
     result.values["automatic"] = wanted
     if wanted == now:
         return
@@ -263,11 +177,8 @@ def session(webapp: webapp_client.Webapp, params: t.Mapping[str, t.Any]) -> t.It
 
 
 OPERATIONS = {
-    "health": health,
-    "reachable": reachable,
     "first_login": first_login,
     "settings_backup": settings_backup,
-    "drain": drain,
     "automatic_gc": automatic_gc,
 }
 
@@ -276,15 +187,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **webapp_client.ARGUMENT_SPEC,
-            **LEASE_SPEC,
-            "operation": {"type": "str", "choices": list(OPERATIONS), "default": "health"},
-            "topology": {"type": "str", "choices": list(topology.TOPOLOGIES), "default": "single"},
-            "shards": {"type": "int", "default": 1},
-            "containers": {"type": "list", "elements": "str", "default": []},
-            "expect_version": {"type": "str"},
-            "wait": {"type": "bool", "default": True},
-            "wait_timeout": {"type": "str", "default": "120s"},
-            "poll_interval": {"type": "str", "default": "1s"},
+            **waiting.ARGUMENT_SPEC,
+            "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
             "api_new_password": {"type": "str", "no_log": True},
             "backup_password": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
@@ -294,27 +198,20 @@ def main() -> None:
         required_if=[
             ("operation", "first_login", ["api_new_password"]),
             ("operation", "settings_backup", ["dest", "backup_password"]),
+            ("operation", "automatic_gc", ["automatic"]),
         ],
         supports_check_mode=True,
     )
     params = module.params
-    result = Result(
+    with Result(
         module,
         Redactor(
             params[name] for name in ("api_password", "api_token", "api_key", "api_new_password", "backup_password")
         ),
-    )
-    begin = time.monotonic()
-    try:
+    ) as result:
         webapp = webapp_client.Webapp(params)
         with session(webapp, params):
             OPERATIONS[params["operation"]](module, result, webapp)
-        result.values["seconds"] = round(time.monotonic() - begin, 1)
-    except WaError as error:
-        result.values["seconds"] = round(time.monotonic() - begin, 1)
-        result.values["kind"] = getattr(error, "kind", "")
-        result.fail(error)
-    result.exit()
 
 
 if __name__ == "__main__":

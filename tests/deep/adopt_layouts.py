@@ -346,8 +346,8 @@ class Batch:
         for failure in self.failures.values():
             raise failure
 
-    def api(self, forks: str = FORKS, **options: str) -> None:
-        """Calls the API of each client, by wa_webapp; passwords stand as variables of the lab's inventory in `options`."""
+    def api(self, module: str, forks: str = FORKS, **options: str) -> None:
+        """Calls the API of each client by a module; passwords stand as variables of the lab's inventory in `options`."""
         clients = {client.host: {"url": client.url, "topology": client.topology} for client in self.clients.values()}
         given = {"api_url": "{{ clients[inventory_hostname].url }}", "api_validate_certs": False, **options}
         words = [
@@ -358,7 +358,7 @@ class Batch:
             "-e",
             json.dumps({"clients": clients}),
         ]
-        words += ["-m", "waba.onprem.wa_webapp", "-a", json.dumps(given), forks]
+        words += ["-m", f"waba.onprem.{module}", "-a", json.dumps(given), forks]
         output = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
 
         def answered(client: Client) -> None:
@@ -369,6 +369,7 @@ class Batch:
     def healthy(self, version: str) -> None:
         """Waits until all clients are healthy in that version."""
         self.api(
+            "wa_webapp_info",
             topology="{{ clients[inventory_hostname].topology }}",
             expect_version=version,
             api_password="{{ wa_api_password }}",
@@ -451,7 +452,7 @@ def go_through(names: t.Sequence[str], folder: Path) -> dict[str, Exception]:
 def begin(batch: Batch, forks: str = FORKS) -> None:
     """Starts healthy clients with data; hosts that are one client have one login, and `forks` keeps them apart."""
     batch.each(Client.start)
-    batch.api(forks, operation="first_login", api_new_password="{{ wa_api_password }}")
+    batch.api("wa_webapp", forks, operation="first_login", api_new_password="{{ wa_api_password }}")
     batch.healthy(OLD)
     batch.each(Client.plant)
 

@@ -15,7 +15,7 @@ from real_compose import Runner
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
-from ansible_collections.waba.onprem.plugins.modules import wa_info
+from ansible_collections.waba.onprem.plugins.modules import wa_adopt
 
 
 def shape(value: dict[str, t.Any]) -> dict[str, type]:
@@ -32,7 +32,7 @@ def test_a_sample_has_the_keys_and_types_of_an_inspection(clients: Clients, dock
     options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
     read = inspection.read(Docker({**options, "docker_host": docker_engine}), clients.project)
     [container] = read["containers"]
-    wa_info.read_compose_files([container], Runner())
+    wa_adopt.read_compose_files([container], Runner())
     sample = adopt_samples.single()
     assert (container["name"], container["env_files"]) == (name, [str(env)])
     assert shape(sample["containers"][0]) == shape(container)

@@ -316,7 +316,7 @@ def test_strict_server_settings_do_not_break_our_statements(mysql: Site) -> None
     with set_globally(mysql, **settings, max_execution_time="1"):
         assert mysql.check()["messages_database"] == "shop_messagestore"
         assert mysql.count() == (3, True)
-        assert mysql.facts()["messages_bytes"] > 0
+        assert mysql.facts()["largest_table"]["bytes"] > 0
         with pytest.raises(DatabaseError, match="user poor lacks UPDATE, DELETE, CREATE, ALTER, INDEX, DROP on shop_"):
             mysql.check("poor")
 

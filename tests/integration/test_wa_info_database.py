@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_info with `gather: [database]` on real MariaDB and PostgreSQL: timeouts of a new session, sessions, sizes."""
+"""wa_info with `gather: [database]` on real MariaDB and PostgreSQL: timeouts of a new session, sessions, the largest table."""
 
 from __future__ import annotations
 
@@ -81,19 +81,15 @@ def test_facts_of_the_database_are_returned(ansible: Ansible, database: Server, 
     done = ansible.module("wa_info", options)
     assert not done.get("failed"), done
     found = done["database"]
-    assert (found["engine"], found["server"]) == (database.engine, f"127.0.0.1:{database.port}")
-    assert (found["product"], found["supported"]) == (
-        ("MariaDB", False) if database.kind == "mariadb" else ("PostgreSQL", False)
-    )
+    assert found["server"] == f"127.0.0.1:{database.port}"
+    assert found["product"] == ("MariaDB" if database.kind == "mariadb" else "PostgreSQL")
+    assert "not supported" in found["unsupported"]
     assert found["databases"] == OWN
     assert (found["statement_timeout"], found["statement_timeout_fix"], found["sessions"]) == (None, None, [])
     assert found["largest_table"]["database"] == "in1messageStore"
     assert found["largest_table"]["name"] == "messages"
-    assert found["largest_table"]["bytes"] == found["messages_bytes"] > 500_000
-    assert found["bytes"] > found["messages_bytes"]
+    assert found["largest_table"]["bytes"] > 500_000
     assert found["free_bytes"] is None
-    assert 0 < found["connections"] < found["max_connections"]
-    assert found["timeouts"]["wait_timeout" if database.kind == "mariadb" else "lock_timeout"] >= 0
     assert CANARY not in str(done)
 
 
@@ -111,7 +107,7 @@ def test_messages_that_cannot_be_counted_count_as_large(
 ) -> None:
     given = {**options, "env_file": str(env_file(database, tmp_path, prefix="none_")), "max_messages": 9}
     done = ansible.module("wa_info", given)
-    assert (done["database"]["databases"], done["database"]["bytes"]) == ([], 0)
+    assert (done["database"]["databases"], done["database"]["largest_table"]) == ([], None)
     found = done["database"]["messages"]
     assert (found["rows"], found["large"]) == (None, True)
     assert "no database that begins with 'none_' holds a table messages" in found["unknown"]
@@ -161,11 +157,8 @@ def test_sessions_of_the_client_are_returned_by_database(
     ):
         for session in (own, other):
             session.value("SELECT 1")
-        facts = ansible.module("wa_info", options)["database"]
-        found = facts["sessions"]
+        found = ansible.module("wa_info", options)["database"]["sessions"]
         assert [one["database"] for one in found] == ["in1messageStore"]
-        other_database = None if database.kind == "mariadb" else "postgres"
-        assert [one["database"] for one in facts["other_sessions"]] == [other_database]
         assert sorted(found[0]) == ["database", "from", "id", "seconds", "state"]
         assert found[0]["from"].count(".") == 3, found
         assert found[0]["state"] == ("Sleep" if database.kind == "mariadb" else "idle")
@@ -215,7 +208,6 @@ def test_databases_of_another_client_are_not_included(
         other.value("SELECT 1")
         found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
     assert (found["databases"], found["sessions"]) == (OWN, [])
-    assert [one["database"] for one in found["other_sessions"]] == ["in10messageStore"]
 
 
 def test_sessions_are_read_while_a_migration_rewrites_a_table(
@@ -230,7 +222,7 @@ def test_sessions_are_read_while_a_migration_rewrites_a_table(
             migrating.rows(statement)
         found = ansible.module("wa_info", {**options, "gather": ["database"]})["database"]
     assert [one["database"] for one in found["sessions"]] == ["in1messageStore"]
-    assert {"bytes", "messages_bytes", "largest_table", "free_bytes"}.isdisjoint(found)
+    assert {"largest_table", "free_bytes"}.isdisjoint(found)
 
 
 def test_an_unfinished_upgrade_keeps_to_the_databases_that_it_has_noted(
@@ -246,7 +238,7 @@ def test_an_unfinished_upgrade_keeps_to_the_databases_that_it_has_noted(
         assert (found["journal"]["stage"], found["ended"]) == (stage, {})
         assert bool(found.get("failed")) is (stage == "locked")  # the neighbour's databases may be the client's
     assert found["database"]["databases"] == OWN
-    assert {"bytes", "messages_bytes", "largest_table", "free_bytes"}.isdisjoint(found["database"])
+    assert {"largest_table", "free_bytes"}.isdisjoint(found["database"])
 
 
 def test_a_new_client_has_no_databases(
@@ -255,7 +247,7 @@ def test_a_new_client_has_no_databases(
     path = env_file(database, tmp_path, "fresh")
     found = ansible.module("wa_info", {**options, "env_file": str(path)})["database"]
     assert (found["databases"], found["sessions"], found["largest_table"]) == ([], [], None)
-    assert (found["messages_bytes"], found["statement_timeout"]) == (None, None)
+    assert found["statement_timeout"] is None
 
 
 def test_a_server_that_does_not_answer_fails_within_the_timeout(

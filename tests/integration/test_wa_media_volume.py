@@ -372,7 +372,7 @@ def test_a_read_only_remount_is_reported(ansible: t.Any, clients: t.Any, mounts:
 
 
 def test_a_tmpfs_volume_is_removed_when_unused(ansible: t.Any, clients: t.Any) -> None:
-    """Its size is known only while a container uses it. Its files vanish with the last container."""
+    """Its size is known only while a container uses it. Its files vanish with the last container, so it may be removed."""
     name = f"{clients.project}_tmp"
     clients.volumes.append(name)
     small = options(clients, name, driver_options={"type": "tmpfs", "device": "tmpfs", "o": "size=2m"})
@@ -380,9 +380,10 @@ def test_a_tmpfs_volume_is_removed_when_unused(ansible: t.Any, clients: t.Any) -
     container = clients.add("wacore", volume=name)
     used = ansible.module(MODULE, small)
     assert used["total_bytes"] == 2 << 20
-    assert "used by" in failure(ansible, dict(small, state="absent"))
+    absent = dict(small, state="absent")
+    assert "used by" in failure(ansible, absent)
     docker("rm", "--force", container)
-    assert ansible.module(MODULE, dict(small, state="absent"))["changed"]
+    assert ansible.module(MODULE, absent)["changed"]
 
 
 def test_an_unmounted_share_behind_a_bind_volume_is_refused(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_webapp with the simulated client on a real database: each operation in check mode, run, and run again."""
+"""wa_webapp and wa_webapp_info with the simulated client on a real database: in check mode, run, and run again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import re
 import ssl
 import stat
+import time
 import typing as t
 from pathlib import Path
 
@@ -28,15 +29,16 @@ def newer(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterat
 
 
 def run(client: Simulated, operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    module, option = ("wa_webapp_info", "query") if operation in ("health", "drain") else ("wa_webapp", "operation")
     given = {
-        "operation": operation,
+        option: operation,
         "api_url": client.url,
         "api_password": PASSWORD,
         "api_validate_certs": False,
         "wait_timeout": "20s",
         "poll_interval": "0.2",
     }
-    return run_module("wa_webapp", {**given, **options}, check)
+    return run_module(module, {**given, **options}, check)
 
 
 def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t.Any]:
@@ -82,12 +84,13 @@ def test_health_waits_for_a_healthy_client_of_the_expected_version(newer: Simula
 
 def test_an_expired_client_is_reported_at_once(newer: Simulated) -> None:
     newer.fault("expired")
+    begin = time.monotonic()
     try:
         result = run(newer, "health")
     finally:
         newer.fault("expired", on=False)
     assert "upgrade it (a build lives about 180 days)" in result["msg"]
-    assert result["seconds"] < 10
+    assert time.monotonic() - begin < 10
 
 
 def test_certificate_errors_are_explained(newer: Simulated, tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_drain_waits_for_callbacks(newer: Simulated) -> None:
         until(lambda: run(newer, "drain", wait=False)["queue"] > 0, 20)
         stuck = run(newer, "drain", wait_timeout="1s")
         assert "callbacks queued" in stuck["msg"]
-        assert run(newer, "drain", check=True)["queue"] > 0
+        assert run(newer, "drain", check=True, wait=False)["queue"] > 0
     finally:
         newer.call("PATCH", "/v1/settings/application", {"webhooks": {"url": f"{newer.control.url}/webhook"}})
     assert run(newer, "drain", wait_timeout="60s")["queue"] == 0
@@ -150,8 +153,5 @@ def test_drain_waits_for_callbacks(newer: Simulated) -> None:
 def test_automatic_gc_is_set_under_either_name(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
     with opened(tmp_path, mariadb, "webo_", "2.51.2") as older:
         for client in (newer, older):
-            now = run(client, "automatic_gc")
-            assert not now["changed"]
-            done = converge(client, "automatic_gc", automatic=not now["automatic"])
-            assert done["automatic"] is not now["automatic"]
-            assert run(client, "automatic_gc")["automatic"] is not now["automatic"]
+            run(client, "automatic_gc", automatic=False)
+            assert converge(client, "automatic_gc", automatic=True)["automatic"]

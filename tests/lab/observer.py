@@ -77,7 +77,9 @@ class Lab:
             "api_password": "{{ wa_api_password }}",
             "api_validate_certs": False,
         }
-        commands.run("ansible", "-i", self.inventory, self.at, "-m", "waba.onprem.wa_webapp", "-a", json.dumps(options))
+        commands.run(
+            "ansible", "-i", self.inventory, self.at, "-m", "waba.onprem.wa_webapp_info", "-a", json.dumps(options)
+        )
 
     def play(self, playbook: str, variables: t.Mapping[str, t.Any], *arguments: str) -> Run:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "--diff", *arguments]

@@ -24,8 +24,7 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     "wa_retire": {"operation": "plan"},
-    "wa_upgrade_journal": {"operation": "read", "path": LOCK},
-    "wa_webapp": {"operation": "reachable", "api_validate_certs": False},
+    "wa_webapp_info": {"query": "reachable", "api_validate_certs": False},
 }
 
 
@@ -176,7 +175,7 @@ def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge
     api: dict[str, t.Any] = {"api_validate_certs": False}
     converge("wa_webapp", operation="first_login", api_new_password=site.secrets["api_password"], **api)
     api["api_password"] = site.secrets["api_password"]
-    healthy = run("wa_webapp", operation="health", **api)
+    healthy = run("wa_webapp_info", **api)
     assert (healthy["changed"], healthy["healthy"]) == (False, True)
     site.lab.lab("seed", "--rows", "3000")
     site.lab.host(f"mkdir -p {PLACE}")

@@ -30,7 +30,6 @@ WITHOUT = {
     "module_utils/_database/options",
     "module_utils/_docker/options",
     "module_utils/_env/options",
-    "modules/wa_adopt",
     "modules/wa_guard",
     "modules/wa_upgrade_step",
 }

@@ -13,7 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-_MODULE = "ansible {host} -i inventory.yml{options} --become -m waba.onprem.wa_webapp -a {arguments}"
+_MODULE = "ansible {host} -i inventory.yml{options} --become -m waba.onprem.{module} -a {arguments}"
 _AGAIN = "Run adopt.yml again: this entry is then gone"
 _OTHERWISE = (
     f"if the number may be registered again, set {env_state.CONFIG_ON_DB}=1 instead of the volume, create the container, and "
@@ -52,13 +52,13 @@ def _backup(client: Client, api: tuple[str, str]) -> t.Iterator[str]:
     yield "Add wa_api_password and wa_upgrade_backup_password to the vault.yml of the client (ansible-vault edit)"
     dest = f"/root/{client.deployment}-settings-backup.json"
     password = "backup_password={{wa_upgrade_backup_password}}"
-    yield f"Save a settings backup: `{_webapp(host, url, 'settings_backup', f'dest={dest} {password}')}`"
+    yield f"Save a settings backup: `{_call('wa_webapp', host, url, f'operation=settings_backup dest={dest} {password}')}`"
 
 
 def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]) -> t.Iterator[str]:
     """Copy the configuration onto the host while the container is stopped, then create it with that folder mounted."""
     options = f"topology={'high_availability' if client.multiconnect else 'single'} wait_timeout=5m"
-    check = f"`{_webapp(*api, 'health', options)}`" if api[0] else "GET /v1/health of its Webapp"
+    check = f"`{_call('wa_webapp_info', *api, options)}`" if api[0] else "GET /v1/health of its Webapp"
     name, files = container["name"], container["operators_files"] or container["files"]
     copy = posixpath.join(container["folder"] or "/opt", f"{name}-data")
     mount = f"{copy}:{env_state.CONFIG_FOLDER}"
@@ -92,8 +92,6 @@ def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]
         yield f"On {client.host}: `docker rm {name}-old`"
 
 
-def _webapp(host: str, url: str, operation: str, arguments: str) -> str:
-    words = (
-        f"operation={operation} {arguments} api_url={url} api_validate_certs=false api_password={{{{wa_api_password}}}}"
-    )
-    return _MODULE.format(host=host, options=OPTIONS, arguments=shlex.quote(words))
+def _call(module: str, host: str, url: str, arguments: str) -> str:
+    words = f"{arguments} api_url={url} api_validate_certs=false api_password={{{{wa_api_password}}}}"
+    return _MODULE.format(module=module, host=host, options=OPTIONS, arguments=shlex.quote(words))

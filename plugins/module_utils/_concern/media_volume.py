@@ -211,10 +211,10 @@ class MediaVolume:
         if plan.after is None:
             media_volume.remove(self.docker, self.name)
             return None
-        driver, options = plan.after["driver"], plan.after["driver_options"]
-        actual = media_volume.create(self.docker, self.name, driver, options)
+        wanted = plan.after["driver"], plan.after["driver_options"]
+        actual = media_volume.create(self.docker, self.name, *wanted)
         # Another process may have created the volume meanwhile: Docker then returns that one.
-        drift = media_rules.drift(actual, driver, options)
+        drift = media_rules.drift(actual, *wanted)
         if drift:
             raise WaError(f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}")
         return actual

@@ -11,11 +11,16 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 
 if t.TYPE_CHECKING:
+    from types import TracebackType
+
     from ansible.module_utils.basic import AnsibleModule
 
 
 class Result:
-    """Collects a module's actions and values, then ends it with `exit` or `fail`; both redact the result."""
+    """Collects a module's actions and values, then ends it with `exit` or `fail`; both redact the result.
+
+    As a context it does so at its end: with `fail` for a WaError.
+    """
 
     def __init__(self, module: AnsibleModule, redactor: Redactor | None = None) -> None:
         self.module = module
@@ -25,6 +30,17 @@ class Result:
         self.values: dict[str, t.Any] = {}
         self.unmasked: dict[str, t.Any] = {}  # values of a task with no_log, returned without redaction
         self._diff: dict[str, t.Any] | None = None
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        if isinstance(error, WaError):
+            self.fail(error)
+        if error is None:
+            self.exit()
 
     def record_change(self, action: str) -> None:
         """Records a change, made or (in check mode) predicted, as text."""

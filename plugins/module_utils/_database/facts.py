@@ -30,24 +30,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 
 _POLL_INTERVAL = 0.1  # seconds between two queries of the sessions
 HOUR = 3600.0  # domain 7: the vendor's value of the database's query time-out during an upgrade
-# Time-outs that may end an ALTER, delay it, or end the connection that waits for it. MySQL's max_execution_time is
-# not included: it applies to SELECT only.
-_MYSQL = (
-    "max_statement_time",
-    "lock_wait_timeout",
-    "innodb_lock_wait_timeout",
-    "wait_timeout",
-    "net_read_timeout",
-    "net_write_timeout",
-)
-_PGSQL = (
-    "statement_timeout",
-    "transaction_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-)
-_ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
+# Time-outs that may end an ALTER. MySQL's max_execution_time is not included: it applies to SELECT only.
+_MYSQL = "max_statement_time"
+_PGSQL = ("statement_timeout", "transaction_timeout")
 
 
 def gather(
@@ -74,7 +59,7 @@ def gather(
         time.sleep(_POLL_INTERVAL)
     if sizes and params.get("max_messages") is not None:
         facts["messages"] = _messages(config, prefix, wanted, params["max_messages"], warn)
-    return {"engine": config.engine, "server": server, **facts}
+    return {"server": server, **facts}
 
 
 def _messages(
@@ -96,49 +81,31 @@ def _messages(
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     version = session.version()
     unsupported = check.check_version(version)
-    used, most = check.connections(session)
     return {
         "product": version.product,
         "version": version.text,
-        "supported": not unsupported,
         "unsupported": unsupported[0] if unsupported else None,
         "read_only": session.is_read_only(),
         "databases": names,
-        "connections": used,
-        "max_connections": most,
     }
 
 
-def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dict[str, t.Any]:
-    """Returns the sessions of the client's user: on the client's databases, and on others (other applications)."""
-    return {
-        "sessions": [one for one in sessions if one["database"] in names],
-        "other_sessions": [one for one in sessions if one["database"] not in names],
-    }
+def _limit(limits: t.Iterable[float], cures: t.Iterable[str]) -> dict[str, t.Any]:
+    """Returns the shortest time-out, of which the server's 0 is none, and the statements that raise what is below an hour."""
+    shortest = min(filter(None, limits), default=None)
+    fix = " ".join(cures) if shortest is not None and shortest < HOUR else None
+    return {"statement_timeout": shortest, "statement_timeout_fix": fix}
 
 
-def _limits(timeouts: dict[str, float], cures: t.Sequence[str]) -> dict[str, t.Any]:
-    """Returns the time-outs as facts: the server's 0 becomes None; solutions are added for those below an hour."""
-    ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
-    shortest = min(ends, default=None)
-    return {
-        "statement_timeout": shortest,
-        "statement_timeout_fix": " ".join(cures) if shortest is not None and shortest < HOUR else None,
-        "lock_timeout": timeouts.get("lock_wait_timeout", timeouts.get("lock_timeout")) or None,
-        "timeouts": timeouts,
-    }
+def _largest(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any] | None:
+    """Returns the largest table of (database, table, bytes); None for none."""
+    largest = max(tables, key=lambda one: one[2], default=None)
+    return dict(zip(("database", "name", "bytes"), largest)) if largest else None
 
 
-def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
-    """Returns facts about tables from (database, table, bytes)."""
-    found = list(tables)
-    own = [size for _database_name, name, size in found if name == messages.NAME]
-    largest = max(found, key=lambda one: one[2], default=None)
-    return {
-        "bytes": sum(size for _database_name, _name, size in found),
-        "messages_bytes": sum(own) if own else None,
-        "largest_table": {"database": largest[0], "name": largest[1], "bytes": largest[2]} if largest else None,
-    }
+def _of(names: t.Collection[str], found: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Returns the sessions on the client's databases; others of its user are another application's."""
+    return [one for one in found if one["database"] in names]
 
 
 # MySQL and MariaDB
@@ -146,24 +113,25 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 
 def _mysql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config, limited=False) as session:
-        limits = _mysql_limits(session)
+        limit = _mysql_limit(session)
         connection.limit(session)
-        facts = {**_common(session, names), **limits, **_by_owner(processlist.sessions(session), names)}
+        facts = {**_common(session, names), **limit, "sessions": _of(names, processlist.sessions(session))}
         if sizes:
             if facts["product"] == "MySQL" and session.version().numbers >= (8,):
                 session.rows("SET SESSION information_schema_stats_expiry = 0")
-            facts.update(_sizes(_mysql_tables(session, names)))
+            facts["largest_table"] = _largest(_mysql_tables(session, names))
             facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
 
 
-def _mysql_limits(session: Session) -> dict[str, t.Any]:
-    rows = session.rows(f"SHOW SESSION VARIABLES WHERE variable_name IN ({', '.join(['%s'] * len(_MYSQL))})", _MYSQL)
-    timeouts = {str(name): float(value) for name, value in rows}
+def _mysql_limit(session: Session) -> dict[str, t.Any]:
+    rows = session.rows("SHOW SESSION VARIABLES WHERE variable_name = %s", (_MYSQL,))
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
     account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
     # An account's limit takes precedence over the server's.
-    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"])
+    return _limit(
+        (float(value) for _name, value in rows), [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"]
+    )
 
 
 def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, int]]:
@@ -196,29 +164,27 @@ def _mysql_free(session: Session) -> int | None:
 
 def _pgsql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config) as session:
-        facts = {**_common(session, names), **_by_owner(processlist.sessions(session), names)}
+        facts = {**_common(session, names), "sessions": _of(names, processlist.sessions(session))}
     tables: list[tuple[str, str, int]] = []
-    timeouts: dict[str, float] = {}
+    limits: list[float] = []
     cures: list[str] = []
     # Time-outs may be set for one database, and the tables of a database are visible only in a connection to it.
     places: list[str | None] = [*names] or [None]
     for name in places:
         with connection.connect(config, name, limited=False) as session:
-            here, cure = _pgsql_timeouts(session, name)
-            for key, seconds in here.items():
-                known = timeouts.get(key)
-                timeouts[key] = min(known, seconds) if known and seconds else known or seconds
+            here, cure = _pgsql_limits(session, name)
+            limits += here
             cures += cure
             connection.limit(session)
             if sizes and name is not None:
                 tables += _pgsql_tables(session, name)
-    facts.update(_limits(timeouts, list(dict.fromkeys(cures))))
+    facts.update(_limit(limits, dict.fromkeys(cures)))
     if sizes:
-        facts.update(_sizes(tables), free_bytes=None)
+        facts.update(largest_table=_largest(tables), free_bytes=None)
     return facts
 
 
-def _pgsql_timeouts(session: Session, database: str | None) -> tuple[dict[str, float], list[str]]:
+def _pgsql_limits(session: Session, database: str | None) -> tuple[list[float], list[str]]:
     rows = session.rows(
         "SELECT name, setting::float / 1000, source FROM pg_settings WHERE name = ANY (%s) AND unit = 'ms'",
         (list(_PGSQL),),
@@ -226,13 +192,13 @@ def _pgsql_timeouts(session: Session, database: str | None) -> tuple[dict[str, f
     role = quote(connection.PGSQL, session.settings.user).replace("%%", "%")
     cures = []
     for name, seconds, source in sorted(rows):
-        if name in _ENDS and 0 < seconds < HOUR:
+        if 0 < seconds < HOUR:
             # Precedence: role in database, role, database, server.
             where = ""
             if source == "database user" and database is not None:
                 where = " IN DATABASE " + quote(connection.PGSQL, database).replace("%%", "%")
             cures.append(f"ALTER ROLE {role}{where} SET {name} = '{HOUR:.0f}s';")
-    return {str(name): float(seconds) for name, seconds, _source in rows}, cures
+    return [float(seconds) for _name, seconds, _source in rows], cures
 
 
 def _pgsql_tables(session: Session, database: str) -> list[tuple[str, str, int]]:

@@ -103,12 +103,10 @@ class JournalFile:
         """Writes the lock atomically."""
         self._write(self.path, journal)
 
-    def archive(self, journal: dict[str, t.Any]) -> str:
-        """Archives `journal` as that of the last upgrade, releases the lock, and returns the path of the archive."""
-        last = self.last()
-        self._write(last, journal)
+    def archive(self, journal: dict[str, t.Any]) -> None:
+        """Archives `journal` as that of the last upgrade, and releases the lock."""
+        self._write(self.last(), journal)
         self.remove()
-        return last
 
     def last(self) -> str:
         """Returns the path of the journal of the last finished upgrade."""

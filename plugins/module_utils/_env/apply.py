@@ -27,7 +27,12 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     old = env_plan.show(module.params, plan.before)
     new = env_plan.show(module.params, plan.after, plan.edited.changed)
     if plan.after is None:
-        _remove(module, result, store, plan)
+        if plan.before is not None:
+            if not module.check_mode:
+                store.remove()
+            result.record_change(f"removed {store.path}")
+        if not module.check_mode:
+            store.drop()
         result.diff(old, new, store.path)
         return
     attributes = module.load_file_common_arguments(module.params, path=store.path)
@@ -108,12 +113,3 @@ def _set(module: AnsibleModule, attributes: t.Mapping[str, t.Any]) -> None:
     except OSError as error:  # Ansible accepts some invalid modes
         cure = "It may be immutable (see lsattr): chattr -i"
         raise WaError(attributes["path"], f"cannot be given owner or mode: {error.strerror}", cure=cure) from None
-
-
-def _remove(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Plan) -> None:
-    if plan.before is not None:
-        if not module.check_mode:
-            store.remove()
-        result.record_change(f"removed {store.path}")
-    if not module.check_mode:
-        store.drop()

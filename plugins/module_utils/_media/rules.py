@@ -318,7 +318,8 @@ def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) ->
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])
     if actual is None:
         check_options(driver, options)
-        return Plan(None, {"name": name, "driver": driver, "driver_options": options}, [], [f"create volume {name}"])
+        after = {"name": name, "driver": driver, "driver_options": options}
+        return Plan(None, after, [], [f"create volume {name}"])
     made = Plan(before, before, drift(actual, driver, options))
     if made.drift and params["on_drift"] == "fail":
         made.obstacle = WaError(

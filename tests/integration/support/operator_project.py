@@ -26,7 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
-from ansible_collections.waba.onprem.plugins.modules.wa_info import read_compose_files
+from ansible_collections.waba.onprem.plugins.modules.wa_adopt import read_compose_files
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 

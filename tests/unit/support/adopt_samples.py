@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `wa_info` would have read of hosts that run the client, for the tests of adoption."""
+"""What `wa_adopt` would have read of hosts that run the client, for the tests of adoption."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 
 def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
-    driver({"probe": False}, **GIVEN)
+    driver({"probe": True}, **GIVEN)
     (call,) = driver.calls
-    assert (call["restart"], call["probe"]) == ("now", False)
+    assert (call["restart"], call["probe"]) == ("now", True)
     assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
     assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
     expected = desired.for_comparison(inventory(wa_api_password=PASSWORD, **GIVEN), [])

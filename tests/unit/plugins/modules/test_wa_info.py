@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
-from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -134,7 +132,7 @@ def test_environment_keys_are_returned_without_values(engine: FakeDocker, run_mo
     assert "Canary" not in str(found)
 
 
-@pytest.mark.parametrize("gather", ["containers", "images", "environment", "autostart"])
+@pytest.mark.parametrize("gather", ["containers", "images"])
 def test_an_engine_that_does_not_answer_is_an_error(run_module: Run, tmp_path: Path, gather: str) -> None:
     failed = run_module(MODULE, {"gather": [gather, "identity"], "docker_host": f"unix://{tmp_path}/none.sock"})
     assert failed["msg"].startswith(
@@ -275,15 +273,6 @@ def test_a_compose_file_of_another_tool_is_refused(run_module: Run, tmp_path: Pa
     assert path.read_text() == (text if refused else HEADER)
 
 
-def test_secrets_are_returned_only_to_a_task_whose_result_is_not_displayed(engine: FakeDocker, run_module: Run) -> None:
-    options = {"docker_host": engine.host, "gather": ["environment", "autostart"]}
-    assert "unmasked" not in run_module(MODULE, options)
-    refused = run_module(MODULE, {**options, "unmasked": True})
-    assert ("no_log: true" in refused["msg"], "unmasked" in refused) == (True, False)
-    unmasked = run_module(MODULE, {**options, "unmasked": True, "_ansible_no_log": True})["unmasked"]
-    assert (unmasked["containers"], unmasked["files"]) == ([], [])
-
-
 def test_where_an_upgrade_stands_is_returned_without_an_engine(run_module: Run, tmp_path: Path) -> None:
     file = JournalFile(str(tmp_path / "one.lock"))
     claim = upgrade_journal.Claim("one", "m/1/1", "ops", "ctl", "2.53.4")
@@ -303,76 +292,3 @@ def test_an_env_file_that_is_no_text_does_not_hide_what_compose_says(run_module:
     compose = {"command": command, "environment": {}, "services": []}
     done = run_module(MODULE, {"gather": ["compose_images"], "compose": compose})
     assert done["compose_images"] == {"images": [], "problem": "exit status 1"}
-
-
-def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(tmp_path: Path) -> None:
-    theirs, variables, calls = tmp_path / "docker-compose.yml", tmp_path / "prod.env", list[list[str]]()
-    for path in (theirs, variables):
-        path.touch()
-
-    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
-        calls.append(command)
-        return 0, '{"services": {}}', ""
-
-    one: dict[str, t.Any] = {
-        "project": "biz",
-        "folder": str(tmp_path),
-        "service": "wacore",
-        "files": [str(theirs), "/opt/waba/has-gone/compose.yml"],
-        "interpolation_files": [str(variables), str(tmp_path / "gone.env"), "/opt/waba/has-gone/compose.env"],
-    }
-    wa_info.read_compose_files([one], run)
-    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], [])
-    assert one["interpolation_files"] == [str(variables), str(tmp_path / "gone.env")]
-    files = [word for word in calls[0] if word.startswith(("--file", "--env-file"))]
-    assert files == [f"--env-file={variables}", f"--file={theirs}"]
-    gone = [str(tmp_path / "more.yml"), "/opt/waba/has-gone/prod.yml"]
-    one["files"] = [str(theirs), *gone]
-    wa_info.read_compose_files([one], run)
-    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], gone)
-    assert [word for word in calls[-1] if word.startswith("--file")] == [f"--file={theirs}"]
-    one["files"] = gone
-    wa_info.read_compose_files([one], run)
-    assert (one["operators_files"], one["files_gone"]) == (gone, gone)
-
-
-def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:
-    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
-        return (1, "", "pull_policy is wrong") if "--no-interpolate" in command else (0, '{"services": {}}', "")
-
-    one: dict[str, t.Any] = {
-        "project": "biz",
-        "folder": str(tmp_path),
-        "service": "wacore",
-        "files": [str(tmp_path / "compose.yml")],
-        "interpolation_files": [],
-    }
-    wa_info.read_compose_files([one], run)
-    assert one["compose_problem"] == (
-        "docker compose config: pull_policy is wrong. Compose reads them with the values of variables, and not with --no-interpolate, "
-        "which the collection needs: write values in place of variables there"
-    )
-
-
-@pytest.mark.parametrize(
-    ("above", "own", "expected"),
-    [
-        ("COMPOSE_FILE=conf/compose.yml\n", False, ["b/.env"]),
-        ("COMPOSE_FILE=conf/compose.yml:more.yml\nA=1\n", True, ["b/conf/.env", "b/.env"]),
-        ("COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=./conf/compose.yml,more.yml\n", False, ["b/.env"]),
-        ("COMPOSE_FILE=conf/other.yml\n", True, []),
-        ("A=1\n", False, []),
-        (None, True, []),
-    ],
-)
-def test_variables_of_a_client_that_was_started_above_its_folder(
-    tmp_path: Path, above: str | None, own: bool, expected: list[str]
-) -> None:
-    folder = tmp_path / "b" / "conf"
-    folder.mkdir(parents=True)
-    if above is not None:
-        (folder.parent / ".env").write_text(above)
-    if own:
-        (folder / ".env").write_text("A=2\n")
-    found = wa_info.env_files_above(str(folder), str(folder / "compose.yml"))
-    assert [os.path.relpath(path, tmp_path) for path in found] == expected

@@ -36,53 +36,6 @@ def run(run_module: RunModule, fake: FakeWebapp) -> t.Callable[..., dict[str, t.
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
-def healthy(status: str = "connected", version: str = "v2.53.4") -> tuple[int, t.Any]:
-    return 200, {"health": {"gateway_status": status}, "meta": {**META, "version": version}}
-
-
-def test_health_waits_until_the_client_is_healthy(run: Run, fake: FakeWebapp) -> None:
-    fake.on(
-        "GET", "/v1/health", error(500, 1011), healthy("uninitialized"), "close", healthy(version="2.51.2"), healthy()
-    )
-    result = run("health", expect_version="v2.53.4")
-    assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
-    assert result["nodes"] == {"coreapp": {"gateway_status": "connected"}}
-
-
-def test_health_reports_the_last_state_after_the_timeout(run: Run, fake: FakeWebapp) -> None:
-    fake.on("GET", "/v1/health", healthy("uninitialized"))
-    result = run("health", wait_timeout="0.3")
-    assert result["failed"]
-    assert "starting or migrating: coreapp" in result["msg"]
-    assert result["healthy"] is False
-    assert not run("health", wait=False).get("failed")
-    assert run("health", check=True)["healthy"] is False
-
-
-def test_health_fails_on_another_version(run: Run, fake: FakeWebapp) -> None:
-    fake.on("GET", "/v1/health", healthy())
-    result = run("health", wait_timeout="0.3", expect_version="2.55.1")
-    assert "version 2.53.4, expected 2.55.1" in result["msg"]
-
-
-def test_health_does_not_retry_a_refused_login(run: Run, fake: FakeWebapp) -> None:
-    result = run("health", api_password="Wrong-9999", wait_timeout="60s")
-    assert result["failed"]
-    assert fake.logins == 1
-    assert "Wrong-9999" not in json.dumps(result)
-
-
-def test_health_of_multiconnect_needs_all_shards(run: Run, fake: FakeWebapp) -> None:
-    nodes = {
-        "m:1": {"gateway_status": "connected", "role": "primary_master"},
-        "a:2": {"gateway_status": "connected", "role": "coreapp"},
-        "b:3": {"gateway_status": "disconnected", "role": "coreapp"},
-    }
-    fake.on("GET", "/v1/health", (200, {"health": nodes, "meta": META}))
-    assert run("health", topology="multiconnect", shards=1)["healthy"]
-    assert run("health", topology="multiconnect", shards=2, wait_timeout="0.2")["failed"]
-
-
 def test_first_login_changes_the_initial_password_once(run: Run, fake: FakeWebapp) -> None:
     fake.fresh = True
     predicted = run("first_login", check=True, api_new_password="Newer-5678")
@@ -113,7 +66,6 @@ def test_first_login_has_a_short_timeout_for_database_errors(
     failed = run("first_login", api_new_password="Newer-5678", wait_timeout="30s")
     assert "Can't connect to MySQL server" in failed["msg"]
     assert "expected a client that reaches its database" in failed["msg"]
-    assert failed["seconds"] < 10
 
 
 def test_first_login_refuses_a_weak_password_without_a_request(run: Run, fake: FakeWebapp) -> None:
@@ -157,28 +109,12 @@ def test_settings_backup_is_written_with_mode_0600(run: Run, fake: FakeWebapp, t
 
 def test_a_failed_settings_backup_keeps_the_old_file(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
     fake.on("POST", "/v1/settings/backup", error(403, 1005))
-    fake.on("GET", "/v1/health", healthy())
     dest = tmp_path / "backup.json"
     dest.write_text("old")
     result = run("settings_backup", dest=str(dest), backup_password="Backup-canary")
     assert "administrator" in result["msg"]
     assert dest.read_text() == "old"
     assert "does not exist" in run("settings_backup", dest="/nowhere/b.json", backup_password="Backup-canary")["msg"]
-
-
-def test_drain_waits_for_an_empty_callback_queue(run: Run, fake: FakeWebapp) -> None:
-    def queue(length: int) -> tuple[int, t.Any]:
-        return 200, {"stats": {"callback_queue_size": {"data": [{"labels": {}, "value": length}]}}}
-
-    fake.on("GET", "/v1/stats/app", queue(7), queue(2), queue(0))
-    assert run("drain")["queue"] == 0
-    fake.on("GET", "/v1/stats/app", queue(3))
-    result = run("drain", wait_timeout="0.2")
-    assert result["failed"]
-    assert "3 callbacks queued" in result["msg"]
-    assert run("drain", check=True)["queue"] == 3
-    fake.on("GET", "/v1/stats/app", (200, {}))
-    assert "no callback_queue_size" in run("drain")["msg"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +139,7 @@ def test_automatic_gc_is_set_under_either_name(
     path = "/v1/settings/application"
     fake.on("GET", path, (200, {"settings": {"application": settings}}))
     fake.on("PATCH", path, (200, {}))
-    assert run("automatic_gc") | {"seconds": 0} == run("automatic_gc", automatic=False) | {"seconds": 0}
+    assert not run("automatic_gc", automatic=False)["changed"]
     assert run("automatic_gc", check=True, automatic=True)["changed"]
     assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
     result = run("automatic_gc", automatic=True)
@@ -216,7 +152,7 @@ def test_a_refused_login_is_not_tried_again_by_the_next_run(run: Run, fake: Fake
     fake.on(
         "GET", "/v1/settings/application", (200, {"settings": {"application": {"db_garbagecollector_enable": False}}})
     )
-    options = {"refused_login_file": str(tmp_path / "refused.json")}
+    options = {"automatic": False, "refused_login_file": str(tmp_path / "refused.json")}
     refused = [run("automatic_gc", api_password="Wrong-1234", **options)["msg"] for _run in range(2)]
     assert "is tried again after a day" in refused[1]
     assert fake.logins == 1
@@ -226,4 +162,4 @@ def test_a_refused_login_is_not_tried_again_by_the_next_run(run: Run, fake: Fake
 
 def test_automatic_gc_fails_if_the_client_has_no_such_setting(run: Run, fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
-    assert "db_garbagecollector_enable" in run("automatic_gc")["msg"]
+    assert "db_garbagecollector_enable" in run("automatic_gc", automatic=True)["msg"]

@@ -46,8 +46,8 @@ def test_it_is_reported_unless_it_is_in_the_database_or_on_a_volume(
 
 
 HEALTH = (
-    "See that the client is connected: `ansible h1 -i inventory.yml{options} --become -m waba.onprem.wa_webapp -a "
-    "'operation=health topology=single wait_timeout=5m api_url=https://127.0.0.1:9090 api_validate_certs=false "
+    "See that the client is connected: `ansible h1 -i inventory.yml{options} --become -m waba.onprem.wa_webapp_info -a "
+    "'topology=single wait_timeout=5m api_url=https://127.0.0.1:9090 api_validate_certs=false "
     "api_password={{wa_api_password}}'`"
 )
 BACKUP = (

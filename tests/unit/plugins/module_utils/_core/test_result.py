@@ -37,6 +37,18 @@ def test_without_an_action_the_result_is_unchanged(ended: t.Callable[..., dict[s
     assert ended(Result.exit) == {"changed": False, "actions": []}
 
 
+def test_as_a_context_it_ends_the_module(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+    def work(result: Result, *failures: Exception) -> None:
+        with result:
+            result.record_change("restarted")
+            for failure in failures:
+                raise failure
+
+    assert ended(work) == {"changed": True, "actions": ["restarted"]}
+    failed = ended(lambda result: work(result, WaError("lock", f"holds {SECRET}")))
+    assert (failed["failed"], failed["msg"], failed["actions"]) == (True, "lock: holds <hidden>.", ["restarted"])
+
+
 def fill(result: Result) -> Result:
     result.values.update(found=f"password {SECRET}", nested=[{"key": SECRET}])
     result.record_change(f"set {SECRET}")

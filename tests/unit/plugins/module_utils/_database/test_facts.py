@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Timeouts, sizes and free space from a server's variables. MySQL is fake, since the lab has none."""
+"""Time-outs, the largest table and free space from a server's variables. MySQL is fake, since the lab has none."""
 
 from __future__ import annotations
 
@@ -30,15 +30,11 @@ def mysql(account: str, **variables: str) -> dict[str, t.Any]:
         "VARIABLES": list(variables.items()),
         "CURRENT_USER": [(account,)],
     }
-    return facts._mysql_limits(FakeSession("MYSQL", answers))
+    return facts._mysql_limit(FakeSession("MYSQL", answers))
 
 
 def test_mysql_has_no_statement_timeout() -> None:
-    found = mysql("wa@%", lock_wait_timeout="31536000", wait_timeout="28800")
-    assert found["statement_timeout"] is None
-    assert found["statement_timeout_fix"] is None
-    assert found["lock_timeout"] == 31536000
-    assert found["timeouts"] == {"lock_wait_timeout": 31536000, "wait_timeout": 28800}
+    assert mysql("wa@%") == {"statement_timeout": None, "statement_timeout_fix": None}
 
 
 @pytest.mark.parametrize(
@@ -56,27 +52,23 @@ def test_the_fix_for_postgresql_changes_the_setting_at_its_source() -> None:
     rows = [
         ("statement_timeout", 30.0, "database user"),
         ("transaction_timeout", 60.0, "configuration file"),
-        ("lock_timeout", 5.0, "user"),
     ]
-    timeouts, fixes = facts._pgsql_timeouts(FakeSession("PGSQL", {"pg_settings": rows}), 'm"s')
-    assert timeouts == {"statement_timeout": 30, "transaction_timeout": 60, "lock_timeout": 5}
+    limits, fixes = facts._pgsql_limits(FakeSession("PGSQL", {"pg_settings": rows}), 'm"s')
+    assert limits == [30, 60]
     assert fixes == [
         'ALTER ROLE "w""a%" IN DATABASE "m""s" SET statement_timeout = \'3600s\';',
         'ALTER ROLE "w""a%" SET transaction_timeout = \'3600s\';',
     ]
-    found = facts._limits(timeouts, fixes)
-    assert (found["statement_timeout"], found["lock_timeout"]) == (30, 5)
-    assert found["statement_timeout_fix"] == " ".join(fixes)
-
-
-def test_sizes_of_shards_are_summed() -> None:
-    found = facts._sizes([("a", "messages", 5), ("b", "messages", 6), ("b", "media", 20)])
-    assert found == {
-        "bytes": 31,
-        "messages_bytes": 11,
-        "largest_table": {"database": "b", "name": "media", "bytes": 20},
+    assert facts._limit([0, *limits], fixes) == {
+        "statement_timeout": 30,
+        "statement_timeout_fix": " ".join(fixes),
     }
-    assert facts._sizes([]) == {"bytes": 0, "messages_bytes": None, "largest_table": None}
+
+
+def test_the_largest_table_of_all_shards() -> None:
+    found = facts._largest([("a", "messages", 5), ("b", "media", 20), ("b", "messages", 6)])
+    assert found == {"database": "b", "name": "media", "bytes": 20}
+    assert facts._largest([]) is None
 
 
 def test_free_space_is_that_of_the_disk_with_the_data() -> None:

@@ -118,7 +118,8 @@ def test_a_missing_key_leaves_no_new_file(apply: Apply, path: Path) -> None:
 
 
 def test_state_absent_is_predicted_and_done(apply: Apply, path: Path) -> None:
-    path.with_name("db.env.previous").write_text(BASE)
+    previous = path.with_name("db.env.previous")
+    previous.write_text(BASE)
     predicted, done = apply(check=True, state="absent"), apply(state="absent")
     assert summary(predicted) == summary(done)
     assert done.actions == [f"removed {path}"]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin of wa_webapp: a long wait is made in steps, and what is seen is displayed after each."""
+"""The action plugin of wa_webapp_info: a long wait is made in steps, and what is seen is displayed after each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.waba.onprem.plugins.action import wa_webapp
+from ansible_collections.waba.onprem.plugins.action import wa_webapp_info
 
 DONE = {"changed": False, "healthy": True}
 
 
-class Driver(wa_webapp.ActionModule):
+class Driver(wa_webapp_info.ActionModule):
     """The plugin with a module that answers by script. Each answer takes the time that it may wait."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: dict[str, t.Any], **arguments: t.Any) -> None:
@@ -28,7 +28,7 @@ class Driver(wa_webapp.ActionModule):
         self._task = SimpleNamespace(args=arguments, async_val=arguments.pop("async_val", 0))
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(wa_webapp.display, "display", self.show)
+        monkeypatch.setattr(wa_webapp_info.display, "display", self.show)
 
     def show(self, text: str, stderr: bool = False) -> None:
         assert stderr, "standard output belongs to the callback"
@@ -78,8 +78,7 @@ def test_a_failure_that_waiting_does_not_resolve_ends_it(monkeypatch: pytest.Mon
         {"wait_timeout": "30s"},
         {"wait_timeout": "soon"},
         {"wait": False},
-        {"operation": "first_login"},
-        {"operation": "first_login", "wait_timeout": "15m"},
+        {"wait": False, "wait_timeout": "15m"},
         {"async_val": 60},
     ],
 )

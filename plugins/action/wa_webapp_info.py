@@ -21,7 +21,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import for
 display = Display()
 
 STEP = 30.0  # seconds
-_WAITING = ("health", "reachable", "drain")
 _MOST_TIMES = 4  # `api_timeout` grows as within one step of the module: a Webapp waits for each node that is dead
 _API_TIMEOUT = "30s"  # the module's default
 
@@ -42,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             longest = parse_duration("api_timeout", args.get("api_timeout") or _API_TIMEOUT)
         except WaError:
             total = longest = 0.0  # the module refuses it
-        waits = args.get("operation", "health") in _WAITING and boolean(args.get("wait", True), strict=False)
+        waits = boolean(args.get("wait", True), strict=False)
         if self._task.async_val or not waits or total <= STEP:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return found

@@ -1,0 +1,109 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_adopt on a host with a fake Docker Engine: what it reads, and to whom it returns secrets."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.modules import wa_adopt
+
+MODULE = "wa_adopt"
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+def test_secrets_are_returned_only_to_a_task_whose_result_is_not_displayed(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("core", environment={"WA_DB_PASSWORD": "Canary-in-env"}).update(HostConfig={}, Created="now")
+    options = {"docker_host": engine.host, "operation": "read"}
+    refused = run_module(MODULE, options)
+    assert ("no_log: true" in refused["msg"], "Canary" in str(refused)) == (True, False)
+    done = run_module(MODULE, {**options, "_ansible_no_log": True})
+    [core] = done["survey"]["containers"]
+    assert core["environment"] == {"WA_DB_PASSWORD": "Canary-in-env"}
+    assert (done["changed"], done["survey"]["files"]) == (False, [])
+
+
+def test_an_engine_that_does_not_answer_is_an_error(run_module: Run, tmp_path: Path) -> None:
+    host = f"unix://{tmp_path}/none.sock"
+    failed = run_module(MODULE, {"operation": "read", "docker_host": host, "_ansible_no_log": True})
+    assert failed["msg"].startswith(f"Docker Engine at {host}: the socket {tmp_path}/none.sock does not exist; ")
+    assert "survey" not in failed
+
+
+def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(tmp_path: Path) -> None:
+    theirs, variables, calls = tmp_path / "docker-compose.yml", tmp_path / "prod.env", list[list[str]]()
+    for path in (theirs, variables):
+        path.touch()
+
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        calls.append(command)
+        return 0, '{"services": {}}', ""
+
+    one: dict[str, t.Any] = {
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(theirs), "/opt/waba/has-gone/compose.yml"],
+        "interpolation_files": [str(variables), str(tmp_path / "gone.env"), "/opt/waba/has-gone/compose.env"],
+    }
+    wa_adopt.read_compose_files([one], run)
+    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], [])
+    assert one["interpolation_files"] == [str(variables), str(tmp_path / "gone.env")]
+    files = [word for word in calls[0] if word.startswith(("--file", "--env-file"))]
+    assert files == [f"--env-file={variables}", f"--file={theirs}"]
+    gone = [str(tmp_path / "more.yml"), "/opt/waba/has-gone/prod.yml"]
+    one["files"] = [str(theirs), *gone]
+    wa_adopt.read_compose_files([one], run)
+    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], gone)
+    assert [word for word in calls[-1] if word.startswith("--file")] == [f"--file={theirs}"]
+    one["files"] = gone
+    wa_adopt.read_compose_files([one], run)
+    assert (one["operators_files"], one["files_gone"]) == (gone, gone)
+
+
+def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        return (1, "", "pull_policy is wrong") if "--no-interpolate" in command else (0, '{"services": {}}', "")
+
+    one: dict[str, t.Any] = {
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(tmp_path / "compose.yml")],
+        "interpolation_files": [],
+    }
+    wa_adopt.read_compose_files([one], run)
+    assert one["compose_problem"] == (
+        "docker compose config: pull_policy is wrong. Compose reads them with the values of variables, and not with --no-interpolate, "
+        "which the collection needs: write values in place of variables there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("above", "own", "expected"),
+    [
+        ("COMPOSE_FILE=conf/compose.yml\n", False, ["b/.env"]),
+        ("COMPOSE_FILE=conf/compose.yml:more.yml\nA=1\n", True, ["b/conf/.env", "b/.env"]),
+        ("COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=./conf/compose.yml,more.yml\n", False, ["b/.env"]),
+        ("COMPOSE_FILE=conf/other.yml\n", True, []),
+        ("A=1\n", False, []),
+        (None, True, []),
+    ],
+)
+def test_variables_of_a_client_that_was_started_above_its_folder(
+    tmp_path: Path, above: str | None, own: bool, expected: list[str]
+) -> None:
+    folder = tmp_path / "b" / "conf"
+    folder.mkdir(parents=True)
+    if above is not None:
+        (folder.parent / ".env").write_text(above)
+    if own:
+        (folder / ".env").write_text("A=2\n")
+    found = wa_adopt.env_files_above(str(folder), str(folder / "compose.yml"))
+    assert [os.path.relpath(path, tmp_path) for path in found] == expected
