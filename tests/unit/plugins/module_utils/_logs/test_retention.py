@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import typing as t
 
 import pytest
 from hypothesis import given
@@ -124,8 +123,8 @@ def test_the_prediction_satisfies_the_rules(rows: list[tuple[str, int, int]], ke
         assert not predict(role, after).changed, "a second cleanup has nothing to do"
         assert [one for one in violations(role, after, after) if one["rule"] == "too_many"] == []
     for group in groups.values():
-        kept = [t.cast("float", file.mtime) for file in group if file.path not in removed]
-        gone = [t.cast("float", file.mtime) for file in group if file.path in removed]
+        kept = [file.mtime for file in group if file.path not in removed]
+        gone = [file.mtime for file in group if file.path in removed]
         assert len(kept) == min(keep, len(group))
         assert not kept or not gone or min(kept) >= max(gone)
     difference = compare(measured(*files), after)
@@ -176,7 +175,7 @@ def test_each_broken_rule_is_a_violation() -> None:
     two = measured(log(f"{CORE}/wa-service-1.log", age=5), log(f"{CORE}/wa-service-2.log"))
     assert rules("core", two) == ["old_core_files"]
     assert rules("web", two) == []
-    assert rules("core", two, measured(two.files[0])) == []  # type: ignore[index]
+    assert rules("core", two, measured(two.files[0])) == []
     assert rules("web", measured(log(f"{LOGS}/web.log", 40 * MB))) == []
     large = measured(log(f"{LOGS}/web.log", 41 * MB, inode=7))
     assert rules("web", large) == ["live_too_large"]
