@@ -22,7 +22,8 @@ options:
       - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
-      - V(database) is the client's database, read as the client's own user. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
+      - V(database) is the client's database, read as the client's own user. It needs O(env_file). With V(journal), the
+        databases that an unfinished upgrade has noted come before O(databases).
       - V(database_sizes) adds the largest of its tables and the free room, and with O(max_messages) the rows of C(messages), not where
         V(journal) has an unfinished upgrade or V(containers) a running migration of this database, because on PostgreSQL they wait for
         a migration that rewrites a table.

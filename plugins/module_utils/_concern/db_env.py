@@ -107,10 +107,9 @@ def check_containers(
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
     found, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
-    undeclared = result.values["undeclared_keys"]
     for entry in found:
-        entry["undeclared_keys"] = [key for key in entry["stale_keys"] if key in undeclared]
-        entry["stale_keys"] = [key for key in entry["stale_keys"] if key not in undeclared]
+        entry["undeclared_keys"] = plan.shown(key for key in entry["stale_keys"] if key in plan.undeclared)
+        entry["stale_keys"] = plan.shown(key for key in entry["stale_keys"] if key not in plan.undeclared)
     stale = [entry for entry in found if entry["stale_keys"]]
     result.values.update(
         stale_containers=stale,
@@ -184,7 +183,7 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         plan = env_plan.make(module.params, path, before)
         for warning in plan.warnings:
             result.warn(warning)
-        result.values["undeclared_keys"] = list(plan.undeclared)
+        result.values["undeclared_keys"] = plan.shown(plan.undeclared)
         if plan.after is not None:
             if module.params["containers"]:
                 check_identity(module, plan, docker())

@@ -60,8 +60,9 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Returns the key for messages. An invalid line may be a part of a secret, so only its number is returned."""
-        plain = KEY.fullmatch(self.key) and (self.value is not None or self.key.isupper() or self.key.startswith("WA_"))
+        """Returns the key for messages. A line that may be a part of a secret, such as a key's in base64, is named by its number."""
+        bare = (self.value or "=") == "="
+        plain = KEY.fullmatch(self.key) and (not bare or self.key.isupper() or self.key.startswith("WA_"))
         return self.key if plain else f"line {self.line}"
 
 

@@ -28,6 +28,11 @@ class Plan(t.NamedTuple):
         names = file.names(self.before or "")
         return [names[key] for key in self.edited.removed]
 
+    def shown(self, keys: t.Iterable[str]) -> list[str]:
+        """Returns the names of keys of the new file for messages."""
+        names = file.names(self.after or "")
+        return [names.get(key, key) for key in keys]
+
     def summary(self) -> str:
         """Returns a summary of the change."""
         parts = [f"set {', '.join(self.edited.changed)}"] if self.edited.changed else []

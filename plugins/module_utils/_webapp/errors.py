@@ -48,7 +48,8 @@ _CURES = {
 class ApiError(WaError):
     """A failure of the API; `kind` is its class, `status` the HTTP status (0: no answer), `code` the client's code.
 
-    `sent` is false if the request certainly did not reach the client. `bare`: an HTTP status without the client's message; `body` and `form` are those of `parse_body`.
+    `sent` is false if the request certainly did not reach the client. `bare`: an HTTP status without the
+    client's message; `body` and `form` are those of `parse_body`.
     """
 
     def __init__(

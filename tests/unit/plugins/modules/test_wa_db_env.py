@@ -342,6 +342,17 @@ def test_containers_with_the_current_values_are_in_sync(env: Env, engine: FakeDo
     assert engine.count == 4
 
 
+@pytest.mark.parametrize("form", ["compose", "docker"])
+def test_lines_of_a_private_key_are_named_by_their_numbers(env: Env, engine: FakeDocker, form: str) -> None:
+    env(**BASE)
+    lines = ["SITE_KEY=-----BEGIN PRIVATE KEY-----", "CanaryMIIEvQIBADANBg", "CanaryLastLine=", "CanaryPadded=="]
+    env.path.write_text(env.path.read_text() + "\n".join(lines) + "\n")
+    engine.container("biz-wacore-1", service="wacore", environment={**ENVIRONMENT, "WA_DB_PASSWORD": OLD_CANARY})
+    done = env(**BASE, containers=True, docker_host=engine.host, format=form)
+    assert "Canary" not in json.dumps({key: value for key, value in done.items() if key != "invocation"})
+    assert done["undeclared_keys"] == ["WA_DB_PORT", "SITE_KEY", "line 8", "line 9"]
+
+
 def test_stale_containers_are_reported_with_their_keys(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     engine.container("biz-wacore-1", service="wacore", environment={**ENVIRONMENT, "WA_DB_PASSWORD": OLD_CANARY})
