@@ -278,7 +278,7 @@ def test_logins_rejected_by_pg_hba_conf_are_explained(pgsql: Site, user: str, ki
 @pytest.mark.parametrize("user", ["pinned", "cert"])
 def test_a_user_of_postgresql_that_requires_a_client_certificate(pgsql: Site, user: str, tmp_path: Path) -> None:
     assert pgsql.encrypted(user, ca_cert=str(pgsql.where.ca), **pgsql.certificate)
-    inside = {f"ssl_{kind}": f"/opt/certs/{kind}.pem" for kind in ("ca", "cert", "key")}
+    inside = {"extra": {f"WA_DB_SSL_{kind}": f"/opt/certs/{kind.lower()}.pem" for kind in ("CA", "CERT", "KEY")}}
     assert CERTIFICATE in pgsql.write(tmp_path, user, **inside, login_ca_cert=str(pgsql.where.ca))["msg"]
     options = {f"login_{name}": path for name, path in pgsql.certificate.items()}
     done = pgsql.write(tmp_path, user, **inside, login_ca_cert=str(pgsql.where.ca), **options)

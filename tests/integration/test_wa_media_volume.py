@@ -282,7 +282,10 @@ def test_declared_mounted_and_requested_volumes_are_compared(ansible: t.Any, cli
     )
     for media, words in (
         ("whatsappMedia", "recreated, it sees no more what is in"),
-        ("${MEDIA_VOLUME:-whatsappMedia}", "recreated, it sees no more what is in"),
+        (
+            "${MEDIA_VOLUME:-whatsappMedia}",
+            f"mounts volume {name}2 at {MEDIA}, not volume {name}",
+        ),  # what it declares is unknown
         ("other", "; its Compose file declares volume "),
     ):
         compose.write_text(text.replace("MEDIA:", f"{media}:") + "volumes: {whatsappMedia: , other: }\n")
