@@ -158,7 +158,7 @@ def test_wa_media_volume(site: Site, converge: Converge) -> None:
     converge("wa_media_volume", name="over_ssh", project="other")
     volume = site.engine.volume("over_ssh")
     assert volume is not None
-    assert volume["Labels"] == {"tier": "media"}
+    assert (volume["Driver"], volume["Options"]) == ("local", None)
 
 
 def test_wa_log_cleanup(site: Site, converge: Converge) -> None:
