@@ -349,7 +349,6 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc_skip_reason,
             "client_decision": client_project.decide,
@@ -361,7 +360,6 @@ class FilterModule:
             "upgrade_path": _with_ansible_errors(topology.check_jump),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
-            "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
@@ -370,7 +368,6 @@ class FilterModule:
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
             "container_line": container_line,
-            "layer_refusal": recreation.lost_with_layers,
             "restored_line": restored_line,
             "failure": failure,
             "provision_plan": provision_plan_of,
