@@ -63,7 +63,7 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
     return apply
 
 
-def container_line(container: t.Mapping[str, t.Any]) -> str:
+def _container_line(container: t.Mapping[str, t.Any]) -> str:
     """Returns a container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
@@ -141,7 +141,7 @@ def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> lis
     lines = []
     for one in results:
         found = compose_document.service_containers(one["containers"])
-        lines += [container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
+        lines += [_container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
         if not found:
             lines.append(f"{_member(one.get('item'))}: no container of the client")
     return lines
@@ -367,7 +367,6 @@ class FilterModule:
             "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
-            "container_line": container_line,
             "restored_line": restored_line,
             "failure": failure,
             "provision_plan": provision_plan_of,
