@@ -37,7 +37,6 @@ def build(
     connections: t.Mapping[str, t.Mapping[str, t.Any]],
     connection_secrets: t.Mapping[str, t.Mapping[str, t.Any]],
     render: Render,
-    with_vault: bool = True,
     options: str = "",
 ) -> Adoption:
     """All of it: from what was read of each host, why another one was not read, and how each is reached.
@@ -47,7 +46,7 @@ def build(
     """
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
     if not found:
-        return Adoption(report=report.lines([], surveys, failed, False, options))
+        return Adoption(report=report.lines([], surveys, failed, options))
     deployments = clients.name(found, connections)
     adoption = Adoption(deployments=list(deployments))
     groups = {"all": [client.name for client in found]}
@@ -81,8 +80,7 @@ def build(
                 _rendered(client, one, hostvars, groups, render)
         secrets = {client.name: dict(connection_secrets.get(client.host, {})) for client in one.members}
         _file(adoption, one.name, one.described, secrets)
-    blanks = bool(adoption.secrets) and not with_vault
-    adoption.report = report.lines(reported, surveys, failed, blanks, options)
+    adoption.report = report.lines(reported, surveys, failed, options)
     adoption.compose_files = report.compose_files(reported)
     return adoption
 

@@ -41,12 +41,11 @@ def lines(
     deployments: t.Sequence[Deployment],
     surveys: t.Mapping[str, Survey],
     failed: t.Mapping[str, str],
-    blanks: bool,
     options: str,
 ) -> list[str]:
-    """Returns the whole report. `blanks` is whether secrets were left out; `options` are those of this run's command line."""
+    """Returns the whole report. `options` are those of this run's command line."""
     found = ["# Adoption report", "", "No host was changed. No container was restarted.", ""]
-    found += _actions(deployments, failed, blanks, options)
+    found += _actions(deployments, failed, options)
     for one in deployments:
         found += _deployment(one)
     clients = {client.host for one in deployments for client in one.members}
@@ -71,7 +70,7 @@ def lines(
     ]
 
 
-def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], blanks: bool, options: str) -> list[str]:
+def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], options: str) -> list[str]:
     """What needs an action, numbered: registrations that can be lost come first."""
     found: list[tuple[str, Action]] = []
     for kind in ("registration", "actions"):
@@ -79,11 +78,6 @@ def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], b
             found += [(", ".join(names), action) for action, names in _by_text(one.described, kind).items()]
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     found += [(host, Action(("it was not read", why), (retry,))) for host, why in sorted(failed.items())]
-    if blanks:
-        fill = "Run adopt.yml again with --vault-password-file, or fill in the blanks and encrypt the files"
-        found.append(
-            ("all", Action(("no vault password was given: secrets are blanks in the files vault.yml",), (fill,)))
-        )
     written = ["## Needs an action", ""]
     for number, (names, action) in enumerate(found, start=1):
         first, *more = action.facts

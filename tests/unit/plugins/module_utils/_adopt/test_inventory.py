@@ -16,8 +16,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory impor
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 
-def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> Adoption:
-    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render, with_vault)
+def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> Adoption:
+    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render)
 
 
 def text(adoption: Adoption) -> str:
