@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks a database before the client uses it: login, version, privileges, databases, free connections.
+"""Checks a database before the client uses it: login, version, privileges, databases.
 
 Nothing remains on the server, even if the run is killed. On MySQL the privileges are tested with statements about a table
 that does not exist: the server checks the privileges first, and returns one of two errors. On PostgreSQL a table is
@@ -24,7 +24,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")  # domain: the vendor's list
 _SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "PostgreSQL": "PostgreSQL 11 to 13"}
-_NEARLY_FULL = 0.9
 
 
 def check(
@@ -45,7 +44,6 @@ def check(
         _emit(warn, _check_tls(session, env, found))
         if session.is_read_only():
             raise messages.read_only(config)
-        _emit(warn, _check_connections(session, found))
         names = connection.databases(session, prefix)
         holders = _holders(session, config, names)
         found.update(databases=names, messages_databases=holders)
@@ -90,25 +88,6 @@ def _check_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.An
         return [
             f"{config.subject}: TLS is on, but its certificate was not verified: the path in WA_DB_SSL_CA lies inside the "
             "containers, and there is none yet; set login_ca_cert to the same file on this host"
-        ]
-    return []
-
-
-def connections(session: Session) -> tuple[int, int]:
-    """Returns warnings about free connections; records the current number and the limit."""
-    if session.engine == connection.MYSQL:
-        rows = session.rows("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
-        return int(rows[0][1]) if rows else 1, int(session.value("SELECT @@global.max_connections"))
-    used = int(session.value("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL"))
-    return used, int(session.value("SHOW max_connections"))
-
-
-def _check_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
-    found["connections"], found["max_connections"] = connections(session)
-    if found["connections"] >= found["max_connections"] * _NEARLY_FULL:
-        return [
-            f"{session.settings.subject}: {found['connections']} of {found['max_connections']} connections are in use; "
-            "without a free one the client starts broken"
         ]
     return []
 

@@ -34,13 +34,11 @@ class CheckedServer:
         if engine == MYSQL:
             server.on("wa_check_", NO_TABLE).on("Ssl_cipher", [("Ssl_cipher", "")])
             server.on("global.read_only", [(0, 0)]).on("lower_case_table_names", [(0,)])
-            server.on("Threads_connected", [("Threads_connected", "3")]).on("@@global.max_connections", [(100,)])
             server.on("information_schema.schemata", [(name,) for name in names])
             server.on("information_schema.tables", [(name,) for name in holders])
         else:
             server.on("wa_check_", None).on("^(BEGIN|ROLLBACK)$", None).on("pg_stat_ssl", [(False,)])
             server.on("pg_is_in_recovery", [(False,)]).on("FROM pg_class c", [])
-            server.on("FROM pg_stat_activity", [(3,)]).on("SHOW max_connections", [("100",)])
             server.on("FROM pg_database", [(name,) for name in names])
             server.on("FROM pg_tables", lambda _values: [(1,)] if server.databases[-1] in holders else [])
 
@@ -79,8 +77,6 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
         "product": product,
         "version": version,
         "tls": False,
-        "connections": 3,
-        "max_connections": 100,
         "databases": ["wa1c", "wa1m"],
         "messages_databases": ["wa1m"],
         "messages_database": "wa1m",
@@ -142,7 +138,7 @@ def test_an_unverified_certificate_is_a_warning(make: Make, engine: str, key: st
     )
 
 
-# Write access and connections
+# Write access
 
 
 @both
@@ -154,22 +150,7 @@ def test_a_replica_is_refused(make: Make, engine: str) -> None:
         "at the primary server, or have its administrator end read_only (MySQL, MariaDB) or default_transaction_read_only "
         "(PostgreSQL)"
     )
-    assert "connections" not in checked.found
-
-
-@both
-@pytest.mark.parametrize(("used", "warned"), [(89, False), (90, True), (100, True)])
-def test_a_server_with_few_free_connections_is_a_warning(make: Make, engine: str, used: int, warned: bool) -> None:
-    checked = make(engine)
-    checked.server.on("Threads_connected", [("Threads_connected", str(used))]).on("FROM pg_stat_activity", [(used,)])
-    message = f"{SERVER[engine]}: {used} of 100 connections are in use; without a free one the client starts broken"
-    assert checked().warnings == ([message] if warned else [])
-
-
-def test_a_mysql_without_the_status_variable_counts_this_connection(make: Make) -> None:
-    checked = make()
-    checked.server.on("Threads_connected", [])
-    assert checked().found["connections"] == 1
+    assert "databases" not in checked.found
 
 
 # Databases
