@@ -245,12 +245,6 @@ def _operators(client: Client, found: Described) -> None:
                 (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
             )
         )
-    if given.edited:
-        names = ", ".join(given.edited)
-        found.pending.append(
-            f"an env file has another value of {names} than the client runs with: it was edited since, and the new value comes into force; "
-            "or the environment of whoever starts the client has it, which comes first: then write what runs into the file"
-        )
     for file in client.survey["files"]:
         if file["text"] is None and file["path"] in variables.get("wa_client_compose_env_files", ()):
             found.actions.append(

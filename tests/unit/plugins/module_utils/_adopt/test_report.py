@@ -46,14 +46,6 @@ def test_an_env_file_of_the_compose_files_that_cannot_be_read_is_an_action() -> 
     )
 
 
-def test_a_value_that_an_env_file_has_otherwise_waits_for_the_upgrade() -> None:
-    declared = {"environment": {"TZ": "${ZONE}"}}
-    found = survey(container("wacore", declared=declared, environment={"TZ": "UTC"}), container("waweb"))
-    found["files"].append({"path": "/srv/biz/.env", "text": "ZONE=CET\n", "problem": ""})
-    (line,) = [one for one in report({"h1": found}) if "another value of" in one]
-    assert line.startswith("- an env file has another value of ZONE than the client runs with: it was edited since, ")
-
-
 def test_two_clients_in_one_project() -> None:
     cores = [container(name, environment={"WA_DB_NAME_PREFIX": name}) for name in ("core-a", "core-b")]
     cores[1]["mounts"] = [["volume", "other", "/usr/local/wamedia"]]
