@@ -347,10 +347,6 @@ def _autostart(client: Client, found: Described) -> None:
         if one["kind"] == "container":
             fact = f"the container {path} on {client.host} ({line}) restarts or replaces containers"
             found.actions.append(Action((fact,), ("Exclude the containers of the client from it, or stop it",)))
-        elif one["kind"] == "socket":
-            found.notes.append(
-                f"the container {path} ({line}) has Docker's socket: see that it starts, restarts and replaces no container of the client"
-            )
         elif "cleanup.sh" in line:
             found.autostart.append(f"{path}: {line[:_LONGEST]}")
             by_id = " by a container's id, which changes at every recreation" if _ID.search(line) else ""

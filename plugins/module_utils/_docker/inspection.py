@@ -36,10 +36,8 @@ def read(engine: Docker) -> dict[str, t.Any]:
     watchers: list[dict[str, str]] = []
     for row in rows:
         name = (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")
-        acts = bool(_WATCHERS.search(row["Image"] + " " + name))
-        if acts or any((mount.get("Source") or "").endswith("docker.sock") for mount in row.get("Mounts") or []):
-            line = f"{row['Image']}, {row['State']}"
-            watchers.append({"kind": "container" if acts else "socket", "path": name, "line": line})
+        if _WATCHERS.search(row["Image"] + " " + name):
+            watchers.append({"kind": "container", "path": name, "line": f"{row['Image']}, {row['State']}"})
         beside = (row.get("Labels") or {}).get(docker_engine.PROJECT_LABEL, "") in projects
         if row["Id"] not in ours and not beside:
             continue

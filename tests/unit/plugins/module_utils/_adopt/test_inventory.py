@@ -406,10 +406,6 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
             "the container watchtower on h1 (w:1, running) restarts or replaces containers",
         ),
         (
-            {"h1": single(autostart=[{"kind": "socket", "path": "traefik", "line": "t:3, running"}])},
-            "- the container traefik (t:3, running) has Docker's socket: see that it starts,",
-        ),
-        (
             {"h1": survey(container("wacore", image="r/whatsapp/coreapp:V2.51.2@sha256:1"), container("waweb"))},
             "1. h1: the image of biz-wacore-1 on h1 is named by its digest, which upgrade.yml cannot change\n"
             "   - until it is not, provision.yml recreates nothing, and upgrade.yml is refused\n"
