@@ -175,7 +175,8 @@ def _kind(container: t.Mapping[str, t.Any]) -> str:
     """What a container is that is no service."""
     if container["environment"].get("WA_DB_UPGRADE") == "1":
         return "a migration"
-    if container["role"] != "web" and container["state"] == "running":  # another Coreapp of the number would run beside it
+    # Another Coreapp of the number would run beside it.
+    if container["role"] != "web" and container["state"] == "running":
         return "run by `docker compose run`, stop it before you start its service"
     return "left over from a test"
 

@@ -15,6 +15,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 
+# What each member has for itself.
+_OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
 Render = t.Callable[[Hostvars, str, Groups], tuple[dict[str, t.Any], str]]
@@ -142,9 +144,7 @@ def _file(
         shared = {
             key: value
             for key, value in values[0].items()
-            if len(every) > 1
-            and key not in report.OF_A_HOST
-            and all(key in one and one[key] == value for one in values)
+            if len(every) > 1 and key not in _OF_A_HOST and all(key in one and one[key] == value for one in values)
         }
         if shared:
             target[f"group_vars/{label}/{file}"] = shared

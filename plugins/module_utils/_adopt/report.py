@@ -19,11 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
     Survey,
     one_off_containers,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
-
-# What each member has for itself.
-OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 
 
 @dataclass
@@ -94,7 +90,6 @@ def _deployment(one: Deployment) -> list[str]:
     found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
     for client in one.members:
         found += _host(client, one.described[client.name])
-    found += _list("Differences among its hosts:", _differences(one.described))
     found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
     found += _list(
         "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what "
@@ -167,16 +162,3 @@ def _part(one: Deployment, kind: str) -> list[str]:
 
 def _list(title: str, texts: t.Sequence[str]) -> list[str]:
     return [title, "", *(f"- {text}" for text in texts), ""] if texts else []
-
-
-def _differences(described: t.Mapping[str, Described]) -> list[str]:
-    """The variables whose values differ among members; of secrets the names only."""
-    found = []
-    for kind in ("variables", "secrets"):
-        keys = {key for one in described.values() for key in getattr(one, kind)}
-        for key in sorted(keys - {*OF_A_HOST}):
-            values = {name: redact.mask(getattr(one, kind).get(key)) for name, one in described.items()}
-            if len({repr(getattr(one, kind).get(key)) for one in described.values()}) > 1:
-                each = (f"{name}: {'not set' if value is None else value}" for name, value in values.items())
-                found.append(f"{key} (secret)" if kind == "secrets" else f"{key}: {'; '.join(each)}")
-    return found

@@ -746,9 +746,7 @@ def test_the_inventory_has_the_target_of_a_link() -> None:
 
 def test_a_coreapp_of_compose_run_is_no_client() -> None:
     run = container("wacore", name="biz-wacore-run-1", one_shot=True)
-    said = (
-        "biz-wacore-run-1 is run by `docker compose run`, stop it before you start its service (running); it is not in the inventory"
-    )
+    said = "biz-wacore-run-1 is run by `docker compose run`, stop it before you start its service (running); it is not in the inventory"
     alone = adopt({"h1": survey(run)})
     assert f"h1: {said}" in text(alone)
     assert "no container of the client" not in text(alone)

@@ -196,21 +196,6 @@ def test_the_marker_file_is_announced_where_hosts_share_their_media() -> None:
     assert [line in lines for lines in found] == [True, False]
 
 
-def test_differences_among_members_are_named_without_secrets() -> None:
-    second = member(2)
-    for one in second["containers"]:
-        one["environment"]["WA_DB_CONNECTION_IDLE_TIMEOUT"] = "170000"
-        one["environment"]["WA_DB_PASSWORD"] = "Canary-secret-2"
-    second["files"][0]["text"] += "WA_DB_CONNECTION_IDLE_TIMEOUT=170000\nWA_DB_PASSWORD=Canary-secret-2\n"
-    found = report({"h1": member(1), "h2": second})
-    differences = part(found, "Differences among its hosts:")
-    on_db = "'WA_CONFIG_ON_DB': ''"
-    idle = f"{{{on_db}}}; h2: {{'WA_DB_CONNECTION_IDLE_TIMEOUT': '170000', {on_db}}}"
-    assert f"- wa_db_env_extra: h1: {idle}" in differences
-    assert "- wa_db_env_password (secret)" in differences
-    assert "Canary" not in "\n".join(found)
-
-
 @pytest.mark.parametrize(
     ("entry", "title", "line"),
     [
