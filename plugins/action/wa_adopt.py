@@ -231,11 +231,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if "survey" not in reading:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
                 continue
-            try:
-                with open(reading["survey"], encoding="utf-8") as file:
-                    surveys[str(host)] = json.load(file)
-            except (OSError, ValueError) as error:
-                failed[str(host)] = f"{reading['survey']}: {getattr(error, 'strerror', None) or 'no complete JSON'}"
+            with open(reading["survey"], encoding="utf-8") as file:
+                surveys[str(host)] = json.load(file)
         return surveys, failed
 
     def _vault_secret(self, password: str | None) -> t.Any:

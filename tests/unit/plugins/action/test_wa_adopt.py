@@ -200,21 +200,6 @@ def test_a_host_that_was_not_read_is_an_action(driver: Driver) -> None:
     assert driver.lines[6:8] == ["1. h2: it was not read", "   - no permission"]
 
 
-@pytest.mark.parametrize(
-    ("content", "why"), [(None, "No such file or directory"), ('{"containers": [', "no complete JSON")]
-)
-def test_a_host_whose_survey_cannot_be_read_is_an_action_and_the_others_are_written(
-    driver: Driver, content: str | None, why: str
-) -> None:
-    path = driver.folder / "h2.json"
-    driver.readings["h2"] = {"survey": str(path)}
-    if content is not None:
-        path.write_text(content)
-    found = driver()
-    assert (found["deployments"], driver.files()) == (["h1"], WRITTEN)
-    assert driver.lines[6:8] == ["1. h2: it was not read", f"   - {path}: {why}"]
-
-
 def test_hosts_without_a_client_write_no_file(driver: Driver) -> None:
     driver.read(h1=survey())
     found = driver()
