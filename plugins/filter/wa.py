@@ -21,10 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import docume
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
-    paths,
-    topology,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
@@ -359,7 +356,6 @@ class FilterModule:
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
             "text_list": _with_ansible_errors(units.text_list),
-            "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
