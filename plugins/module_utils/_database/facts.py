@@ -71,11 +71,10 @@ def _messages(config: Settings, prefix: str, wanted: t.Sequence[str] | None, lim
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     version = session.version()
-    unsupported = check.check_version(version)
     return {
         "product": version.product,
         "version": version.text,
-        "unsupported": unsupported[0] if unsupported else None,
+        "unsupported": check.unsupported(version),
         "read_only": session.is_read_only(),
         "databases": names,
     }

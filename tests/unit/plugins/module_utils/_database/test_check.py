@@ -78,8 +78,6 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
         "version": version,
         "tls": False,
         "databases": ["wa1c", "wa1m"],
-        "messages_databases": ["wa1m"],
-        "messages_database": "wa1m",
     }
     assert checked.warnings == []
 
@@ -104,7 +102,7 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
     ],
 )
 def test_versions_supported_by_the_vendor(engine: str, version: str, message: str) -> None:
-    assert database_check.check_version(parse_version(engine, version)) == ([message] if message else [])
+    assert database_check.unsupported(parse_version(engine, version)) == (message or None)
 
 
 # TLS
@@ -157,21 +155,10 @@ def test_a_replica_is_refused(make: Make, engine: str) -> None:
 
 
 @both
-def test_several_databases_with_messages_are_all_named(make: Make, engine: str) -> None:
-    checked = make(engine, ("wa1b", "wa1a"), ("wa1b", "wa1a"))()
-    assert (checked.found["messages_databases"], checked.found["messages_database"]) == (["wa1a", "wa1b"], None)
-
-
-def test_a_messages_table_without_the_prefix_does_not_count(make: Make) -> None:
-    checked = make(MYSQL, ("wa1b",), ("wa1b", "other"))()
-    assert checked.found["messages_databases"] == ["wa1b"]
-
-
-@both
 def test_without_a_database_the_user_must_be_able_to_create_one(make: Make, engine: str) -> None:
     checked = make(engine, (), ())
     checked.server.on("rolcreatedb", [(True,)])
-    assert checked().found["messages_database"] is None
+    assert checked().found["databases"] == []
     checked.server.on("rolcreatedb", [(False,)]).on("CREATE TABLE `wa1wa_check_", DENIED)
     lacks = (
         "CREATE on databases that begin with 'wa1'"
@@ -196,6 +183,9 @@ def test_without_a_prefix_only_the_clients_databases_count(make: Make) -> None:
     checked.server.on("wa_check_", DENIED)
     privileges = ", ".join(database_check.PRIVILEGES)
     assert checked.refused().found == f"user wa lacks {privileges} on new databases"
+    checked = make(PGSQL, ("shop", "messagestore"), ("messagestore",))
+    checked.env["WA_DB_NAME_PREFIX"] = ""
+    assert checked().server.databases == [None, "messagestore", "shop", "messagestore"]
 
 
 # Privileges
@@ -257,8 +247,8 @@ def test_privileges_of_postgresql_are_checked_and_rolled_back(make: Make, patter
     statements = [statement for statement, _values in checked.server.statements]
     assert statements[-1] == "ROLLBACK"
     assert statements.count("BEGIN") == 1
-    assert checked.server.databases == [None, "wa1m", "wa1m"]
-    assert [options.get("read_only") for options in checked.server.options] == [False, None, False]
+    assert checked.server.databases == [None, "wa1m"]
+    assert [options.get("read_only") for options in checked.server.options] == [False, False]
 
 
 def test_another_error_of_postgresql_is_rolled_back(make: Make) -> None:
