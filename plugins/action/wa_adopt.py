@@ -175,15 +175,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
             {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
             lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
-            with_vault=secret is not None,
             options="".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS)),
         )
-        _hide(adoption, redact, secret is not None)
-        vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None
+        _hide(adoption, redact)
+        if adoption.secrets and secret is None:
+            raise WaError(
+                "secrets of the clients",
+                "there is no vault password to encrypt them with",
+                cure="Nothing was written. Run adopt.yml again with --vault-password-file, or set wa_adopt_vault_password",
+            )
         writer = Writer(
             folder,
             lambda path: self._text(path, secret),
-            vault,
+            VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]),
             secret,
             boolean(args.get("overwrite", False), strict=False),
         )
@@ -227,11 +231,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if "survey" not in reading:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
                 continue
-            try:
-                with open(reading["survey"], encoding="utf-8") as file:
-                    surveys[str(host)] = json.load(file)
-            except (OSError, ValueError) as error:
-                failed[str(host)] = f"{reading['survey']}: {getattr(error, 'strerror', None) or 'no complete JSON'}"
+            with open(reading["survey"], encoding="utf-8") as file:
+                surveys[str(host)] = json.load(file)
         return surveys, failed
 
     def _vault_secret(self, password: str | None) -> t.Any:
@@ -292,19 +293,12 @@ def _secret(key: str, value: str) -> bool:
     return core_redact.is_secret(key) or core_redact.holds_password(value)
 
 
-def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:
-    """Move variables that hold a secret, such as a user called as the password, to the secrets.
-
-    Without a vault they are written with the secret taken out.
-    """
+def _hide(adoption: adopt_inventory.Adoption, redact: Redactor) -> None:
+    """Move variables that hold a secret, such as a user called as the password, to the secrets."""
     for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
         document = adoption.documents[name]
-        masked = {key: core_redact.mask(redact(value)) for key, value in document.items()}
-        hidden = {key: value for key, value in document.items() if masked[key] != value}
-        if hidden and with_vault:
+        hidden = {key: value for key, value in document.items() if core_redact.mask(redact(value)) != value}
+        if hidden:
             adoption.documents[name] = {key: value for key, value in document.items() if key not in hidden}
             secret = name.replace("vars.yml", "vault.yml")
             adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **hidden}
-        elif hidden:
-            adoption.documents[name] = masked
-            adoption.report.append(f"- Fill in what is {core_redact.HIDDEN} in {name}: {', '.join(hidden)}")

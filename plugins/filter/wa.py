@@ -21,10 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import docume
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
-    paths,
-    topology,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
@@ -63,7 +60,7 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
     return apply
 
 
-def container_line(container: t.Mapping[str, t.Any]) -> str:
+def _container_line(container: t.Mapping[str, t.Any]) -> str:
     """Returns a container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
@@ -141,7 +138,7 @@ def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> lis
     lines = []
     for one in results:
         found = compose_document.service_containers(one["containers"])
-        lines += [container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
+        lines += [_container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
         if not found:
             lines.append(f"{_member(one.get('item'))}: no container of the client")
     return lines
@@ -349,7 +346,6 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc_skip_reason,
             "client_decision": client_project.decide,
@@ -360,8 +356,6 @@ class FilterModule:
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
             "text_list": _with_ansible_errors(units.text_list),
-            "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
-            "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
@@ -369,8 +363,6 @@ class FilterModule:
             "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
-            "container_line": container_line,
-            "layer_refusal": recreation.lost_with_layers,
             "restored_line": restored_line,
             "failure": failure,
             "provision_plan": provision_plan_of,

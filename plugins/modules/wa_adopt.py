@@ -43,7 +43,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import declar
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
@@ -69,17 +68,12 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
     homes = sorted({user.pw_dir for user in pwd.getpwall()})
     for one in created:
         own = [path for path in one["files"] if client_files.is_own(path)]
-        own += [path for path in one["files"][1:] if is_removed(path, "compose.yml")]
         # After ours they only add to a client that the collection describes.
         theirs = [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
         # Compose leaves the labels as they are of a container that it need not recreate: a file may be gone, and not be missed.
         one["files_gone"] = [path for path in theirs if not os.path.exists(path)]
         one["operators_files"] = [path for path in theirs if path not in one["files_gone"]] or theirs
-        one["interpolation_files"] = [
-            path
-            for path in one["interpolation_files"]
-            if not client_files.is_own(path) and not is_removed(path, "compose.env")
-        ]
+        one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
         if one["folder"] and one["operators_files"] and not one["interpolation_files"]:
             one["interpolation_files"] = env_files_above(one["folder"], one["operators_files"][0])
         paths = tuple(one["operators_files"] or one["files"])
@@ -105,12 +99,6 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         # Every call has the operator's PWD.
         names = {"HOME", *_NAME.findall(json.dumps(one["document"]))} - {"PWD"}
         one["caller"] = {name: os.environ[name] for name in sorted(names) if name in os.environ}
-
-
-def is_removed(path: str, name: str) -> bool:
-    """Returns whether a file was the collection's: somebody has stopped using it, and removed its folder."""
-    folder = f"{deployment_topology.PROJECTS_DIR}/"
-    return path.startswith(folder) and os.path.basename(path) == name and not os.path.exists(path)
 
 
 def env_files_above(folder: str, compose_file: str) -> list[str]:

@@ -231,18 +231,13 @@ overridden_containers:
 server:
   description:
     - What O(check_connection) found; empty when it did not log in.
-    - C(databases) are those whose names begin with the prefix, C(messages_databases) those among them with a table C(messages),
-      and C(messages_database) is the only one. C(connections) are those that the user may see.
+    - C(databases) are those whose names begin with the prefix.
   type: dict
   returned: always
   sample:
     product: MariaDB
     version: 11.8.3-MariaDB
     databases: [waba1, waba_messages]
-    messages_database: waba_messages
-    messages_databases: [waba_messages]
-    max_connections: 151
-    connections: 12
     tls: true
 previous_kept:
   description: Whether this run has kept what the file held, see O(keep_previous).

@@ -382,12 +382,8 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     noted = journal["notes"].get("databases") if unfinished else None
     # Hidden here and not in the whole result: it may be a part of the name of an image or a volume.
     secrets = [env.get("WA_DB_PASSWORD")]
-
-    def warn(text: str) -> None:
-        result.warn(redact.hide(text, secrets))
-
     try:
-        facts = database_facts.gather({**params, "databases": noted or params["databases"]}, env, warn)
+        facts = database_facts.gather({**params, "databases": noted or params["databases"]}, env)
     except WaError as error:
         raise WaError.of(redact.hide(str(error), secrets)) from None
     if "messages" in facts:

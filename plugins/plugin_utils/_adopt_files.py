@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the files of an adoption on the controller: plain ones, ones encrypted with ansible-vault, marked blanks."""
+"""Writes the files of an adoption on the controller: plain ones, and ones encrypted with ansible-vault."""
 
 from __future__ import annotations
 
@@ -18,10 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HI
 
 RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
-_BLANK_HEAD = (
-    "# These secrets were read on the hosts and were not written, because there was no vault password. db.env keeps what it\n"
-    "# holds without them. Fill in the blanks, then encrypt this file: ansible-vault encrypt FILE\n"
-)
 
 
 class Dumper(yaml.SafeDumper):
@@ -79,9 +75,9 @@ class Writer:
     """Compares what is to be written with a folder, then writes it."""
 
     def __init__(
-        self, folder: str, read: t.Callable[[str], str], vault: VaultLib | None, secret: t.Any, overwrite: bool
+        self, folder: str, read: t.Callable[[str], str], vault: VaultLib, secret: t.Any, overwrite: bool
     ) -> None:
-        """`read` gives the text of a file, encrypted or not; `secret` encrypts, None for blanks."""
+        """`read` gives the text of a file, encrypted or not; `secret` encrypts."""
         self._folder = folder
         self._open = read
         self._vault = vault
@@ -104,16 +100,9 @@ class Writer:
             self.files.append(File(name, text.encode(), before, text, 0o640))
 
     def secret(self, name: str, document: t.Mapping[str, t.Any]) -> None:
-        """Plan a file of secrets: encrypted, or with blanks."""
-        path = os.path.join(self._folder, name)
-        if self._vault is None:
-            text = _BLANK_HEAD.replace("FILE", name) + "".join(_blank(key, value) for key, value in document.items())
-            # What is there is filled in, encrypted, or these blanks.
-            if not os.path.exists(path):
-                self.files.append(File(name, text.encode(), "", text))
-            return
+        """Plan an encrypted file of secrets."""
         changed = dict(self._changed(name, document))
-        if name not in changed and not is_encrypted(self._bytes(path)):
+        if name not in changed and not is_encrypted(self._bytes(os.path.join(self._folder, name))):
             changed[name] = self._load(name)
         for each, merged in changed.items():
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
@@ -177,20 +166,6 @@ class Writer:
         return self._bytes(path).decode(errors="replace") if os.path.exists(path) else ""
 
 
-def _blank(key: str, value: t.Any) -> str:
-    if not isinstance(value, dict):
-        return f"{key}:  # BLANK\n"
-    if (
-        key == "wa_client_compose_environment"
-    ):  # without it Compose would take blanks: a role refuses a variable without a value
-        return f"{key}:\n" + "".join(f"  {name}:  # BLANK\n" for name in value)
-    if not all(isinstance(one, dict) for one in value.values()):
-        return f"# {key}: BLANK, a mapping with {', '.join(value)}\n"
-    # Secrets of single services: a role refuses blanks, where it could not know that something is not there.
-    lines = [f"  {name}:\n" + "".join(f"    {each}:  # BLANK\n" for each in one) for name, one in value.items()]
-    return f"{key}:\n" + "".join(lines)
-
-
 _MISSING: t.Any = object()
 
 
@@ -205,7 +180,7 @@ class Merging:
         self.conflicts: list[str] = []  # edited by the operator, and changed on the host
 
     def merge(self, there: t.Any, before: t.Any, wanted: t.Any, where: str = "") -> t.Any:
-        """Returns the merged value of one key: the operator's own keys stay, and blanks are filled in."""
+        """Returns the merged value of one key: the operator's own keys stay."""
         if isinstance(there, dict) and isinstance(wanted, dict):
             known = before if isinstance(before, dict) else {}
             merged = {}
@@ -217,7 +192,7 @@ class Merging:
             return merged
         if wanted is _MISSING:
             return _MISSING if there == before and self._drop else there
-        if there is None or there == wanted or self._overwrite:
+        if there == wanted or self._overwrite:
             return wanted
         if before == wanted:
             self.kept.append(where)

@@ -25,7 +25,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import call a
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
     host_objects,
@@ -391,13 +390,6 @@ def client(inventory: Inventory) -> State:
     variables = inventory["wa_client_compose_environment"]
     for key, value in variables.items():
         env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
-        if HIDDEN in value:
-            raise WaError(
-                f"wa_client_compose_environment: {key}",
-                f"a secret that adopt.yml has left out, {HIDDEN}",
-                "the secret itself",
-                "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
-            )
     user = owner(inventory)
     files = [
         {"path": place["compose_file"], "content": compose_file.write(document, preface), "mode": "0640", "owner": user}

@@ -57,6 +57,7 @@ RULES: dict[str, Rule] = {
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_message_gc_max_messages": _count,
+    "wa_upgrade_dump_dir": paths.folder,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_skip": _text_list,

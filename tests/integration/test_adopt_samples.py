@@ -30,8 +30,8 @@ def test_a_sample_has_the_keys_and_types_of_an_inspection(clients: Clients, dock
     labels = {f"{label}working_dir": str(tmp_path), f"{label}config_files": str(compose)}
     name = clients.add("wacore", volume=clients.volume(), labels=labels)
     options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
-    read = inspection.read(Docker({**options, "docker_host": docker_engine}), clients.project)
-    [container] = read["containers"]
+    read = inspection.read(Docker({**options, "docker_host": docker_engine}))
+    [container] = [one for one in read["containers"] if one["name"] == name]
     wa_adopt.read_compose_files([container], Runner())
     sample = adopt_samples.single()
     assert (container["name"], container["env_files"]) == (name, [str(env)])

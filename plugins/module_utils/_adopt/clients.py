@@ -17,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import PASSWORD
 
 Survey = t.Mapping[str, t.Any]
-_ONE_OFF = "run by `docker compose run`"
 # Names under which each host reaches a server of its own.
 _OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
 
@@ -88,12 +87,6 @@ class Client:
             found.update(self.keys_of(path))
         own, has = container["own_keys"], container["environment"]
         return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
-
-    @property
-    def one_offs(self) -> list[str]:
-        """The Coreapps of its project that `docker compose run` has started."""
-        ours = [one for one in self.survey["containers"] if one["project"] == self.project]
-        return [one["name"] for one in ours if _is_one_off_coreapp(one)]
 
     @property
     def version_files(self) -> dict[str, list[str]]:
@@ -182,13 +175,10 @@ def _kind(container: t.Mapping[str, t.Any]) -> str:
     """What a container is that is no service."""
     if container["environment"].get("WA_DB_UPGRADE") == "1":
         return "a migration"
-    running = container["role"] != "web" and container["state"] == "running"
-    return _ONE_OFF if running else "left over from a test"
-
-
-def _is_one_off_coreapp(container: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether a container connects the client's number, and neither `docker compose up` nor provision.yml knows it."""
-    return bool(container["one_shot"]) and _kind(container) == _ONE_OFF
+    # Another Coreapp of the number would run beside it.
+    if container["role"] != "web" and container["state"] == "running":
+        return "run by `docker compose run`, stop it before you start its service"
+    return "left over from a test"
 
 
 def _guess_env_files(client: Client) -> None:
@@ -322,9 +312,6 @@ def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
         if members[0].operators
         else "provision.yml creates it"
     )
-    one_offs = [name for client in members for name in client.one_offs]
-    if one_offs:  # a second Coreapp of the number would run beside it
-        cure = f"stop {', '.join(one_offs)}, which `docker compose run` has started, and {cure}"
     read_all = f"If it is on a host that was not read, run adopt.yml again with that host; otherwise {cure}"
     if not members[0].multiconnect:
         missing = [kind for kind in ("web", "core1") if kind not in words]

@@ -103,7 +103,6 @@ class Interpolation:
     differ: list[str] = field(default_factory=list)  # names of those for which the files have another default
     unknown: list[str] = field(default_factory=list)
     of_user: dict[str, str] = field(default_factory=dict)  # those of which the collection's user has another value
-    edited: list[str] = field(default_factory=list)  # names of those for which an env file has another value
 
 
 def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
@@ -115,13 +114,7 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     """
     found, missing = Interpolation(), dict[str, None]()
     files, callers = interpolation_files(containers[-1]), containers[-1]["caller"]
-    # The collection's own file sets the images.
-    of_images = {
-        variable["name"] or variable["plain"]
-        for one in containers
-        for variable in compose_version.VARIABLE.finditer(str(one["declared"].get("image") or ""))
-    }
-    known = {entry.key: entry.value for path in files for entry in env_file.read_compose(texts.get(path, ""))}
+    known = {entry.key for path in files for entry in env_file.read_compose(texts.get(path, ""))}
     shown: dict[str, str] = {}
     for one in containers:
         passed = [
@@ -139,14 +132,10 @@ def interpolation(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -
     )
     for variable in (one for text in _read(containers) for one in compose_version.VARIABLE.finditer(text)):
         name = variable["name"] or variable["plain"]
-        if name in callers or name in _ALWAYS:
+        if name in callers or name in known or name in _ALWAYS:
             continue
         default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
-        if name in known:
-            value = known[name]
-            differs = value and name in shown and not _is(shown[name], value, containers[-1])
-            found.edited += [name] if differs and name not in (*of_images, *found.edited) else []
-        elif name in shown:
+        if name in shown:
             value = default["value"].replace("$$", "$") if default else ""
             if not _is(shown[name], value, containers[-1]):
                 found.differ += [name] if default and name not in found.differ else []

@@ -15,6 +15,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 
+# What each member has for itself.
+_OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
 Render = t.Callable[[Hostvars, str, Groups], tuple[dict[str, t.Any], str]]
@@ -37,7 +39,6 @@ def build(
     connections: t.Mapping[str, t.Mapping[str, t.Any]],
     connection_secrets: t.Mapping[str, t.Mapping[str, t.Any]],
     render: Render,
-    with_vault: bool = True,
     options: str = "",
 ) -> Adoption:
     """All of it: from what was read of each host, why another one was not read, and how each is reached.
@@ -47,7 +48,7 @@ def build(
     """
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
     if not found:
-        return Adoption(report=report.lines([], surveys, failed, False, options))
+        return Adoption(report=report.lines([], surveys, failed, options))
     deployments = clients.name(found, connections)
     adoption = Adoption(deployments=list(deployments))
     groups = {"all": [client.name for client in found]}
@@ -81,8 +82,7 @@ def build(
                 _rendered(client, one, hostvars, groups, render)
         secrets = {client.name: dict(connection_secrets.get(client.host, {})) for client in one.members}
         _file(adoption, one.name, one.described, secrets)
-    blanks = bool(adoption.secrets) and not with_vault
-    adoption.report = report.lines(reported, surveys, failed, blanks, options)
+    adoption.report = report.lines(reported, surveys, failed, options)
     adoption.compose_files = report.compose_files(reported)
     return adoption
 
@@ -144,9 +144,7 @@ def _file(
         shared = {
             key: value
             for key, value in values[0].items()
-            if len(every) > 1
-            and key not in report.OF_A_HOST
-            and all(key in one and one[key] == value for one in values)
+            if len(every) > 1 and key not in _OF_A_HOST and all(key in one and one[key] == value for one in values)
         }
         if shared:
             target[f"group_vars/{label}/{file}"] = shared

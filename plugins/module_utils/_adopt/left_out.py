@@ -10,7 +10,6 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import network_hash
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -43,7 +42,7 @@ def lines(
         "environment": _variables(client, container, body["environment"], written),
         "env_file": [path for path in container["env_files"] if file is None or path != file["path"]],
         "labels": sorted({*settings.get("labels", {})} - {*body["labels"]}),
-        "networks": _networks(client, settings.get("networks", {}), document),
+        "networks": _networks(settings.get("networks", {}), document),
         "volumes": [text for text in settings.get("volumes", []) if not _MEDIA.search(text)],
         "ports": [text for text in settings.get("ports", []) if _whole(text) not in body.get("ports", [])],
         "external_links": _links(client, settings.get("external_links", [])),
@@ -74,20 +73,11 @@ def _variables(client: Client, container: Mapping, has: Mapping, written: t.Iter
     return sorted(key for key, value in own.items() if key not in given and has.get(key) != value)
 
 
-def _networks(client: Client, joined: Mapping, document: Mapping) -> list[str]:
-    """Returns the networks, with fixed addresses and names, that are not the project's own.
-
-    Compose since 2.31 recreates a network whose options are not in its file.
-    """
-    labels = {one["name"]: one["labels"] for one in client.survey["networks"]}
-    own = {one["name"]: network_hash({"name": one["name"], "ipam": {}}) for one in document["networks"].values()}
-    options = [
-        f"{name} has options of its own: declare it as external"
-        for name, plain in own.items()
-        if name in joined and labels.get(name, {}).get("com.docker.compose.config-hash") not in (None, plain)
-    ]
+def _networks(joined: Mapping, document: Mapping) -> list[str]:
+    """Returns the networks, with fixed addresses and names, that are not the project's own."""
+    own = [one["name"] for one in document["networks"].values()]
     found = {name: how for name, how in joined.items() if how or name not in ("bridge", *own)}
-    return [f"{name} {json.dumps(how, sort_keys=True)}" if how else name for name, how in found.items()] + options
+    return [f"{name} {json.dumps(how, sort_keys=True)}" if how else name for name, how in found.items()]
 
 
 def _links(client: Client, links: t.Iterable[str]) -> list[str]:

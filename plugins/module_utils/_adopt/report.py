@@ -19,11 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
     Survey,
     one_off_containers,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
-
-# What each member has for itself.
-OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 
 
 @dataclass
@@ -41,12 +37,11 @@ def lines(
     deployments: t.Sequence[Deployment],
     surveys: t.Mapping[str, Survey],
     failed: t.Mapping[str, str],
-    blanks: bool,
     options: str,
 ) -> list[str]:
-    """Returns the whole report. `blanks` is whether secrets were left out; `options` are those of this run's command line."""
+    """Returns the whole report. `options` are those of this run's command line."""
     found = ["# Adoption report", "", "No host was changed. No container was restarted.", ""]
-    found += _actions(deployments, failed, blanks, options)
+    found += _actions(deployments, failed, options)
     for one in deployments:
         found += _deployment(one)
     clients = {client.host for one in deployments for client in one.members}
@@ -71,7 +66,7 @@ def lines(
     ]
 
 
-def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], blanks: bool, options: str) -> list[str]:
+def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], options: str) -> list[str]:
     """What needs an action, numbered: registrations that can be lost come first."""
     found: list[tuple[str, Action]] = []
     for kind in ("registration", "actions"):
@@ -79,11 +74,6 @@ def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], b
             found += [(", ".join(names), action) for action, names in _by_text(one.described, kind).items()]
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     found += [(host, Action(("it was not read", why), (retry,))) for host, why in sorted(failed.items())]
-    if blanks:
-        fill = "Run adopt.yml again with --vault-password-file, or fill in the blanks and encrypt the files"
-        found.append(
-            ("all", Action(("no vault password was given: secrets are blanks in the files vault.yml",), (fill,)))
-        )
     written = ["## Needs an action", ""]
     for number, (names, action) in enumerate(found, start=1):
         first, *more = action.facts
@@ -100,7 +90,6 @@ def _deployment(one: Deployment) -> list[str]:
     found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
     for client in one.members:
         found += _host(client, one.described[client.name])
-    found += _list("Differences among its hosts:", _differences(one.described))
     found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
     found += _list(
         "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what "
@@ -173,16 +162,3 @@ def _part(one: Deployment, kind: str) -> list[str]:
 
 def _list(title: str, texts: t.Sequence[str]) -> list[str]:
     return [title, "", *(f"- {text}" for text in texts), ""] if texts else []
-
-
-def _differences(described: t.Mapping[str, Described]) -> list[str]:
-    """The variables whose values differ among members; of secrets the names only."""
-    found = []
-    for kind in ("variables", "secrets"):
-        keys = {key for one in described.values() for key in getattr(one, kind)}
-        for key in sorted(keys - {*OF_A_HOST}):
-            values = {name: redact.mask(getattr(one, kind).get(key)) for name, one in described.items()}
-            if len({repr(getattr(one, kind).get(key)) for one in described.values()}) > 1:
-                each = (f"{name}: {'not set' if value is None else value}" for name, value in values.items())
-                found.append(f"{key} (secret)" if kind == "secrets" else f"{key}: {'; '.join(each)}")
-    return found

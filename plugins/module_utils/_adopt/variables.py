@@ -245,12 +245,6 @@ def _operators(client: Client, found: Described) -> None:
                 (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
             )
         )
-    if given.edited:
-        names = ", ".join(given.edited)
-        found.pending.append(
-            f"an env file has another value of {names} than the client runs with: it was edited since, and the new value comes into force; "
-            "or the environment of whoever starts the client has it, which comes first: then write what runs into the file"
-        )
     for file in client.survey["files"]:
         if file["text"] is None and file["path"] in variables.get("wa_client_compose_env_files", ()):
             found.actions.append(
@@ -353,10 +347,6 @@ def _autostart(client: Client, found: Described) -> None:
         if one["kind"] == "container":
             fact = f"the container {path} on {client.host} ({line}) restarts or replaces containers"
             found.actions.append(Action((fact,), ("Exclude the containers of the client from it, or stop it",)))
-        elif one["kind"] == "socket":
-            found.notes.append(
-                f"the container {path} ({line}) has Docker's socket: see that it starts, restarts and replaces no container of the client"
-            )
         elif "cleanup.sh" in line:
             found.autostart.append(f"{path}: {line[:_LONGEST]}")
             by_id = " by a container's id, which changes at every recreation" if _ID.search(line) else ""

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks a database before the client uses it: login, version, privileges, databases, free connections.
+"""Checks a database before the client uses it: login, version, privileges, databases.
 
 Nothing remains on the server, even if the run is killed. On MySQL the privileges are tested with statements about a table
 that does not exist: the server checks the privileges first, and returns one of two errors. On PostgreSQL a table is
@@ -24,7 +24,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")  # domain: the vendor's list
 _SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "PostgreSQL": "PostgreSQL 11 to 13"}
-_NEARLY_FULL = 0.9
 
 
 def check(
@@ -42,37 +41,31 @@ def check(
     with connection.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        _emit(warn, _check_tls(session, env, found))
+        _check_tls(session, env, found, warn)
         if session.is_read_only():
             raise messages.read_only(config)
-        _emit(warn, _check_connections(session, found))
         names = connection.databases(session, prefix)
-        holders = _holders(session, config, names)
-        found.update(databases=names, messages_databases=holders)
-        found["messages_database"] = holders[0] if len(holders) == 1 else None
+        found["databases"] = names
         # With an empty prefix every database matches; only a client's databases are relevant.
-        candidates = names if prefix else holders
-        _emit(warn, _check_privileges(session, config, candidates, prefix))
+        candidates = names if prefix else _holders(session, config, names)
+        _check_privileges(session, config, candidates, prefix, warn)
 
 
-def _emit(warn: t.Callable[[str], None], warnings: t.Iterable[str]) -> None:
-    for warning in warnings:
-        warn(warning)
-
-
-def check_version(version: connection.Version) -> list[str]:
-    """Returns a warning for a server version that the vendor does not support."""
+def unsupported(version: connection.Version) -> str | None:
+    """Returns why the vendor does not support a server version, or None."""
     numbers = version.numbers[:2]
     if version.product == "MySQL":
         good = numbers in ((5, 7), (8, 0))
     else:
         good = version.product == "PostgreSQL" and version.numbers[:1] in ((11,), (12,), (13,))
     if good:
-        return []
-    return [f"{version.product} {version.text} is not supported by the client's vendor ({_SUPPORTED[version.product]})"]
+        return None
+    return f"{version.product} {version.text} is not supported by the client's vendor ({_SUPPORTED[version.product]})"
 
 
-def _check_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.Any]) -> list[str]:
+def _check_tls(
+    session: Session, env: t.Mapping[str, str], found: dict[str, t.Any], warn: t.Callable[[str], None]
+) -> None:
     config = session.settings
     if session.engine == connection.MYSQL:
         rows = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
@@ -80,37 +73,15 @@ def _check_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.An
     else:
         found["tls"] = bool(session.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
     wanted = [key for key in ("WA_DB_SSL_CA", "WA_DB_SSL_CERT") if env.get(key)]
-    if not wanted:
-        return []
-    if not found["tls"]:
+    if wanted and not found["tls"]:
         raise WaError(
             config.subject, "offers no TLS", f"TLS, because {wanted[0]} is set", "Turn TLS on there, or unset the key"
         )
     if env.get("WA_DB_SSL_CA") and not config.ca_cert:
-        return [
+        warn(
             f"{config.subject}: TLS is on, but its certificate was not verified: the path in WA_DB_SSL_CA lies inside the "
             "containers, and there is none yet; set login_ca_cert to the same file on this host"
-        ]
-    return []
-
-
-def connections(session: Session) -> tuple[int, int]:
-    """Returns warnings about free connections; records the current number and the limit."""
-    if session.engine == connection.MYSQL:
-        rows = session.rows("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
-        return int(rows[0][1]) if rows else 1, int(session.value("SELECT @@global.max_connections"))
-    used = int(session.value("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL"))
-    return used, int(session.value("SHOW max_connections"))
-
-
-def _check_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
-    found["connections"], found["max_connections"] = connections(session)
-    if found["connections"] >= found["max_connections"] * _NEARLY_FULL:
-        return [
-            f"{session.settings.subject}: {found['connections']} of {found['max_connections']} connections are in use; "
-            "without a free one the client starts broken"
-        ]
-    return []
+        )
 
 
 def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list[str]:
@@ -128,7 +99,9 @@ def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list
     return holders
 
 
-def _check_privileges(session: Session, config: Settings, names: t.Sequence[str], prefix: str) -> list[str]:
+def _check_privileges(
+    session: Session, config: Settings, names: t.Sequence[str], prefix: str, warn: t.Callable[[str], None]
+) -> None:
     """Checks that the user has all privileges on the client's databases, or may create them if there are none."""
     if session.engine == connection.MYSQL:
         missing = {name: missing_mysql(session, name) for name in names}
@@ -143,13 +116,12 @@ def _check_privileges(session: Session, config: Settings, names: t.Sequence[str]
             may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
             missing = {"new databases": [] if may else ["CREATE DATABASE (CREATEDB)"]}
     bad = {name: privileges for name, privileges in missing.items() if privileges}
-    if not bad:
-        return []
     details = "; ".join(f"{', '.join(privileges)} on {name}" for name, privileges in bad.items())
-    if len(bad) == len(missing):
+    if bad and len(bad) == len(missing):
         cure = "ALTER ROLE ... CREATEDB, or make the databases first" if "CREATEDB" in details else ""
         raise DatabaseError(config.subject, f"user {config.user} lacks {details}", "denied", cure=cure)
-    return [f"{config.subject}: user {config.user} lacks {details} (another client's, whose prefix begins alike?)"]
+    if bad:
+        warn(f"{config.subject}: user {config.user} lacks {details} (another client's, whose prefix begins alike?)")
 
 
 def missing_mysql(session: Session, name: str) -> list[str]:

@@ -23,16 +23,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
     Session,
     Settings,
     Version,
-    parse_version,
     quote,
 )
 
 __all__ = [
     "ARGUMENT_SPEC",
-    "LOCK_TIMEOUT",
     "MYSQL",
     "PGSQL",
-    "STATEMENT_TIMEOUT",
     "DatabaseError",
     "Session",
     "Settings",
@@ -40,7 +37,6 @@ __all__ = [
     "connect",
     "databases",
     "limit",
-    "parse_version",
     "quote",
     "settings",
 ]

@@ -35,14 +35,11 @@ _MYSQL = "max_statement_time"
 _PGSQL = ("statement_timeout", "transaction_timeout")
 
 
-def gather(
-    params: t.Mapping[str, t.Any], env: t.Mapping[str, str], warn: t.Callable[[str], None] = lambda _text: None
-) -> dict[str, t.Any]:
+def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Returns the facts in the format of wa_info, after at most `idle_timeout`.
 
     Other waits are limited by the time-outs of the connection and of a statement. Sizes are read, and rows up to `max_messages` are
-    counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. Tables that
-    are not counted are named to `warn`.
+    counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table.
     """
     config = connection.settings(params, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
@@ -58,20 +55,14 @@ def gather(
             break
         time.sleep(_POLL_INTERVAL)
     if sizes and params.get("max_messages") is not None:
-        facts["messages"] = _messages(config, prefix, wanted, params["max_messages"], warn)
+        facts["messages"] = _messages(config, prefix, wanted, params["max_messages"])
     return {"server": server, **facts}
 
 
-def _messages(
-    config: Settings,
-    prefix: str,
-    wanted: t.Sequence[str] | None,
-    limit: int,
-    warn: t.Callable[[str], None],
-) -> dict[str, t.Any]:
+def _messages(config: Settings, prefix: str, wanted: t.Sequence[str] | None, limit: int) -> dict[str, t.Any]:
     """Returns how many rows the tables `messages` have, or why that is not known, which counts as large."""
     try:
-        tables = messages.find_tables(config, prefix, wanted, warn)
+        tables = messages.find_tables(config, prefix, wanted)
         count = messages.count_up_to(config, tables, limit)
         return {"rows": activity.rows(config, tables, count), "large": count.large, "unknown": count.unknown}
     except WaError as error:
@@ -80,11 +71,10 @@ def _messages(
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     version = session.version()
-    unsupported = check.check_version(version)
     return {
         "product": version.product,
         "version": version.text,
-        "unsupported": unsupported[0] if unsupported else None,
+        "unsupported": check.unsupported(version),
         "read_only": session.is_read_only(),
         "databases": names,
     }

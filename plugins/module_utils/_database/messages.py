@@ -34,8 +34,7 @@ _STRIDE = 50_000  # rows that a slow server reads in one statement
 class Table:
     """One `messages` table.
 
-    `key` are the columns of its primary key, `ids` PostgreSQL's object ids of it and its partitions; `readable` is whether
-    the user may count its rows, `visible` whether it is found by its unqualified name.
+    `key` are the columns of its primary key, `ids` PostgreSQL's object ids of it and its partitions.
     """
 
     database: str
@@ -43,8 +42,6 @@ class Table:
     key: tuple[str, ...]
     owned: bool = False
     ids: tuple[int, ...] = ()
-    readable: bool = True
-    visible: bool = True
 
     def quoted(self, engine: str) -> str:
         """Returns its quoted name for a statement."""
@@ -64,23 +61,15 @@ class Count:
     unknown: str = ""
 
 
-def find_tables(
-    config: Settings,
-    prefix: str,
-    wanted: t.Sequence[str] | None = None,
-    warn: t.Callable[[str], None] = lambda _text: None,
-) -> list[Table]:
+def find_tables(config: Settings, prefix: str, wanted: t.Sequence[str] | None = None) -> list[Table]:
     """Returns the `messages` tables of the client with `prefix`; `wanted`, if set, are its databases with any prefix.
 
-    Raises WaError if there is none, or if it may be another client's. Tables that the user may not read are skipped with a
-    warning to `warn`: the client reads with this user, so they belong to another one.
+    Raises WaError if there is none, or if it may be another client's. Tables that the user may not read are skipped: the client
+    reads with this user, so they belong to another one.
     """
     with connect(config) as session:
         found = ownership.inspect(session, prefix, wanted)
         names = ownership.anchors(prefix, found, wanted, lambda name: ownership.has_rows(session, name))
-        for name, traits in found.items():
-            for schema in traits.unreadable:
-                warn(f"{name}: {schema}.{NAME} was not counted, since user {config.user} may not read it")
         if not names:
             raise _nothing_found(prefix, wanted)
         if config.engine == MYSQL:
@@ -88,8 +77,15 @@ def find_tables(
     tables: list[Table] = []
     for name in names:
         with connect(config, name) as session:
-            readable = [table for table in _pgsql_tables(session, name) if table.readable]
-        tables += _one_schema(config, readable, warn)
+            here = _pgsql_tables(session, name)
+        if len(here) > 1:
+            raise WaError(
+                f"table {NAME} in {name}",
+                f"user {config.user} may read it in the schemas {', '.join(table.schema for table in here)}",
+                "one, the client's",
+                "Rename the other, or take the right to read it from the user",
+            )
+        tables += here
     return tables
 
 
@@ -104,25 +100,6 @@ def _nothing_found(prefix: str, wanted: t.Sequence[str] | None) -> WaError:
         "one that the client's user can see",
         "Start the client once so that it makes its databases, or correct WA_DB_NAME_PREFIX",
     )
-
-
-def _one_schema(config: Settings, tables: list[Table], warn: t.Callable[[str], None]) -> list[Table]:
-    """Returns, of tables in several schemas of one database, the one found by the user's search_path."""
-    if len(tables) <= 1:
-        return tables
-    name, mine = tables[0].database, [table for table in tables if table.visible]
-    schemas = ", ".join(table.schema for table in tables if not table.visible)
-    if not mine:
-        raise WaError(
-            f"table {NAME} in {name}",
-            f"ambiguous: it is in the schemas {schemas}, and none of them in the search_path of user {config.user}",
-            "one that the client's statements find",
-            f"Set the user's search_path in this database as the client has it: ALTER ROLE {config.user} IN DATABASE",
-        )
-    warn(
-        f"{name}: {NAME} in {schemas} was not counted, since it is not the one in the search_path of user {config.user}"
-    )
-    return mine
 
 
 def _mysql_tables(session: Session, database: str) -> list[Table]:
@@ -143,19 +120,15 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         " AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary),"
         " pg_has_role(c.relowner, 'USAGE'),"
         " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
-        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part),"
-        " has_table_privilege(c.oid, 'SELECT'), pg_table_is_visible(c.oid)"
+        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part)"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege(n.oid, 'USAGE')"
-        " ORDER BY n.nspname",
+        " AND has_table_privilege(c.oid, 'SELECT') ORDER BY n.nspname",
         (NAME,),
     )
     return [
-        Table(
-            database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3]), *map(bool, row[4:])
-        )
-        for row in rows
+        Table(database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3])) for row in rows
     ]
 
 

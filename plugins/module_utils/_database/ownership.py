@@ -44,7 +44,6 @@ class Traits:
     given: bool = False  # whether a grant names it for the user, or the user owns it
     owner: str = ""  # the owner, on PostgreSQL
     addresses: frozenset[str] = field(default_factory=frozenset)  # addresses of the user's sessions on it
-    unreadable: tuple[str, ...] = ()  # schemas with a `messages` that the user may not read
 
 
 Found = t.Mapping[str, Traits]
@@ -266,30 +265,29 @@ def _pgsql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
     found = {}
     for name in names:
         owner, given = owners.get(name, ("", False))
-        messages, beside, unreadable = _pgsql_tables(session, name)
-        found[name] = Traits(messages, beside, given, owner, addresses.get(name, frozenset()), unreadable)
+        messages, beside = _pgsql_tables(session, name)
+        found[name] = Traits(messages, beside, given, owner, addresses.get(name, frozenset()))
     return found
 
 
-def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool, tuple[str, ...]]:
-    """Returns whether it has `messages`, whether it has a related table, and the schemas with an unreadable `messages`."""
+def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool]:
+    """Returns whether it has a `messages` that the user may read, and whether a related table."""
     try:
         with connection.connect(session.settings, database) as there:
             rows = there.rows(
-                "SELECT c.relname, n.nspname, has_table_privilege(c.oid, 'SELECT') FROM pg_class c"
+                "SELECT c.relname FROM pg_class c"
                 " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = ANY (%s) AND c.relkind IN ('r', 'p')"
                 " AND NOT c.relispartition AND c.relpersistence <> 't' AND has_schema_privilege(n.oid, 'USAGE')"
-                " AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY n.nspname",
+                " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_table_privilege(c.oid, 'SELECT')",
                 ([MESSAGES, *_BESIDE],),
             )
     except DatabaseError as error:
         # A database without access for the client's user is not the client's.
         if error.kind not in ("login", "denied", "missing"):
             raise
-        return False, False, ()
-    readable = {str(table) for table, _schema, may in rows if may}
-    unreadable = tuple(str(schema) for table, schema, may in rows if table == MESSAGES and not may)
-    return MESSAGES in readable, bool(readable - {MESSAGES}), unreadable
+        return False, False
+    readable = {str(table) for (table,) in rows}
+    return MESSAGES in readable, bool(readable - {MESSAGES})
 
 
 def has_rows(session: Session, database: str) -> bool:

@@ -1,11 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inspects the client's projects: settings of each container, Compose files, volumes and networks."""
+"""Inspects the client's projects: settings of each container, Compose files and volumes."""
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import re
@@ -16,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files as 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_settings
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
-from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -26,13 +24,10 @@ _COMPOSE = "com.docker.compose."
 _WATCHERS = re.compile(r"autoheal|watchtower|ouroboros|willfarrell|dockerheal", re.IGNORECASE)
 
 
-def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
-    """Returns the client's containers, other containers of their projects, their volumes and networks, and watchers.
-
-    Secrets are not masked; use `mask`.
-    """
+def read(engine: Docker) -> dict[str, t.Any]:
+    """Returns the client's containers, other containers of their projects, their volumes, and watchers. Secrets are not masked."""
     rows = engine.rows("list of containers")
-    clients = engine.client_containers(project=project, all_projects=project is None)
+    clients = engine.client_containers(all_projects=True)
     projects = {one.project for one in clients} - {""}
     ours = {one.id: one.image for one in clients}  # the image's name if the inspection has only its id
     images: dict[str, dict[str, t.Any]] = {}
@@ -41,10 +36,8 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
     watchers: list[dict[str, str]] = []
     for row in rows:
         name = (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")
-        acts = bool(_WATCHERS.search(row["Image"] + " " + name))
-        if acts or any((mount.get("Source") or "").endswith("docker.sock") for mount in row.get("Mounts") or []):
-            line = f"{row['Image']}, {row['State']}"
-            watchers.append({"kind": "container" if acts else "socket", "path": name, "line": line})
+        if _WATCHERS.search(row["Image"] + " " + name):
+            watchers.append({"kind": "container", "path": name, "line": f"{row['Image']}, {row['State']}"})
         beside = (row.get("Labels") or {}).get(docker_engine.PROJECT_LABEL, "") in projects
         if row["Id"] not in ours and not beside:
             continue
@@ -53,13 +46,11 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
             (containers if row["Id"] in ours else sidecars).append(one)
     everything = [*containers, *sidecars]
     volumes = {part for one in everything for kind, part, _path in one["mounts"] if kind == "volume"}
-    networks = {name for one in everything for name in one["settings"].get("networks", {})}
     return {
         "containers": sorted(containers, key=lambda one: str(one["name"])),
         "sidecars": sorted(sidecars, key=lambda one: str(one["name"])),
         "watchers": watchers,
         "volumes": [volume for volume in map(engine.volume, sorted(volumes)) if volume],
-        "networks": [network for network in (_network(engine, name) for name in sorted(networks)) if network],
     }
 
 
@@ -110,16 +101,8 @@ def search_terms(inspected: t.Mapping[str, t.Any]) -> set[str]:
     return found - {""}
 
 
-def _network(engine: Docker, name: str) -> dict[str, t.Any] | None:
-    try:
-        found = engine.request(f"network {name}", "GET", f"/networks/{name}")
-    except NotFound:
-        return None
-    return {"name": found["Name"], "driver": found["Driver"], "labels": found.get("Labels") or {}}
-
-
 def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
-    """Returns each file's text, mode, owner, modification time, and the `target` of a link; `problem` instead of the text if it cannot be read."""
+    """Returns each file's text, mode, owner, and the `target` of a link; `problem` instead of the text if it cannot be read."""
     found = []
     for path in dict.fromkeys(paths):
         one: dict[str, t.Any] = {"path": path, "target": path, "problem": "", "text": None}
@@ -127,8 +110,7 @@ def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
             one["target"] = os.path.realpath(path)
         try:
             status = os.stat(path)
-            one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", changed=status.st_mtime)
-            one.update(owner=_name(pwd.getpwuid, status.st_uid), group=_name(grp.getgrgid, status.st_gid))
+            one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", owner=_owner(status.st_uid))
             one["text"] = core_files.read_text(path)
         except OSError as error:
             one["problem"] = error.strerror or "not readable"
@@ -138,9 +120,9 @@ def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
     return found
 
 
-def _name(find: t.Callable[[int], t.Any], number: int) -> str:
+def _owner(number: int) -> str:
     try:
-        return str(find(number)[0])
+        return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
 
@@ -149,10 +131,10 @@ def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
     """Returns every secret in an inspection."""
     found = {
         value
-        for one in [*inspected.get("containers", []), *inspected.get("sidecars", [])]
+        for one in [*inspected["containers"], *inspected["sidecars"]]
         for key, value in [*one["environment"].items(), *one["settings"].get("labels", {}).items()]
         if value and (redact.is_secret(key) or redact.holds_password(value))
     }
-    for volume in inspected.get("volumes", []):
+    for volume in inspected["volumes"]:
         found |= redact.option_secrets(volume.get("Options") or {})
     return found

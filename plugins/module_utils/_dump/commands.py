@@ -115,29 +115,39 @@ def arguments(
     return [[tool.path, *options, "--databases", "--", *databases]]
 
 
+def _connection(mariadb: bool, config: Settings, tls: bool) -> dict[str, str | None]:
+    """Returns the options with which a program of MySQL or MariaDB connects, but the password; None for one without a value.
+
+    `tls` is whether our connection uses TLS, which MariaDB before 11.4 does not by default.
+    """
+    named = config.host == (config.server_name or config.host)  # otherwise the CA is still verified
+    found: dict[str, str | None] = {"protocol": "TCP", "host": config.host, "user": config.user}
+    found["port"] = str(config.port)
+    if config.ca_cert:
+        found["ssl-ca"] = config.ca_cert
+    if config.client_cert:
+        found.update({"ssl-cert": config.client_cert, "ssl-key": config.client_key or config.client_cert})
+    if mariadb:
+        found["ssl" if tls else "skip-ssl"] = None
+        found[("" if config.ca_cert and named else "skip-") + "ssl-verify-server-cert"] = None
+    elif config.ca_cert:
+        found["ssl-mode"] = "VERIFY_IDENTITY" if named else "VERIFY_CA"
+    else:
+        found["ssl-mode"] = "REQUIRED" if tls else "PREFERRED"
+        found["loose-get-server-public-key"] = None
+    return found
+
+
 def option_file(tool: Tool, config: Settings, tls: bool) -> str:
     """Returns the option file of a MySQL or MariaDB tool for the connection; `tls` is whether our connection uses TLS."""
-    lines = ["[client]", "protocol=TCP", f"port={config.port}"]
-    values = {"host": config.host, "user": config.user, "password": config.password}
-    named = config.host == (config.server_name or config.host)
-    if config.ca_cert:
-        values["ssl-ca"] = config.ca_cert
-    if config.client_cert:
-        values["ssl-cert"] = config.client_cert
-        values["ssl-key"] = config.client_key or config.client_cert
-    for key, value in values.items():
+    lines = ["[client]"]
+    for key, value in {"password": config.password, **_connection(tool.product == "MariaDB", config, tls)}.items():
+        if value is None:
+            lines.append(key)
+            continue
         if "\n" in value or "\0" in value:
             raise WaError(f"database dump: {key}", "holds a line's end", "one line")
         lines.append(f'{key}="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
-    if tool.product == "MariaDB":
-        # Before 11.4 TLS is off by default. Without verification of the server's name the CA is still verified.
-        lines.append("ssl" if tls else "skip-ssl")
-        lines.append(("" if config.ca_cert and named else "skip-") + "ssl-verify-server-cert")
-    elif config.ca_cert:
-        lines.append("ssl-mode=" + ("VERIFY_IDENTITY" if named else "VERIFY_CA"))
-    else:
-        lines.append("ssl-mode=" + ("REQUIRED" if tls else "PREFERRED"))
-        lines.append("loose-get-server-public-key")
     return "\n".join(lines) + "\n"
 
 
@@ -204,31 +214,16 @@ def restore_commands(
     """
     unpack = shlex.join([COMPRESSORS[path.rpartition(".")[2]][0], "--decompress", "--stdout", path])
     if config.engine == PGSQL:
-        options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-        client = ["psql", *options, "--dbname=" + conninfo(config, facts["home"], address)]
+        quiet = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+        client = ["psql", *quiet, "--dbname=" + conninfo(config, facts["home"], address)]
     else:
-        client = _mysql_client(facts["product"] == "MariaDB", bool(facts["tls"]), config)
+        mariadb = facts["product"] == "MariaDB"
+        # Without settings of a my.cnf, such as continuing after an error.
+        client = ["mariadb" if mariadb else "mysql", "--no-defaults", "--password", "--max-allowed-packet=1G"]
+        options = _connection(mariadb, config, bool(facts["tls"]))
+        client += [f"--{key}" if value is None else f"--{key}={value}" for key, value in options.items()]
     notice = f"The next command drops these databases and makes them as they were, and no other: {', '.join(facts['databases'])}"
     return [
         f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check && echo {shlex.quote(notice)}",
         f"{unpack} | {shlex.join(client)}",
     ]
-
-
-def _mysql_client(mariadb: bool, tls: bool, config: Settings) -> list[str]:
-    # Without settings of a my.cnf, such as continuing after an error.
-    client = ["mariadb" if mariadb else "mysql", "--no-defaults", "--protocol=TCP"]
-    client += [
-        f"--host={config.host}",
-        f"--port={config.port}",
-        f"--user={config.user}",
-        "--password",
-        "--max-allowed-packet=1G",
-    ]
-    files = {"ssl-ca": config.ca_cert, "ssl-cert": config.client_cert, "ssl-key": config.client_key}
-    client += [f"--{option}={value}" for option, value in files.items() if value]
-    named = bool(config.ca_cert) and config.host == (config.server_name or config.host)
-    if not mariadb:
-        mode = ("VERIFY_IDENTITY" if named else "VERIFY_CA") if config.ca_cert else "REQUIRED" if tls else "PREFERRED"
-        return [*client, f"--ssl-mode={mode}"]
-    return [*client, "--ssl" if tls else "--skip-ssl", f"--{'' if named else 'skip-'}ssl-verify-server-cert"]

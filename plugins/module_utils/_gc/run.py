@@ -153,7 +153,7 @@ class GcRun:
 
     def _find(self, wanted: list[str] | None) -> None:
         if not self.tables:
-            self.tables = messages.find_tables(self.config, self.prefix, wanted, self.result.warn)
+            self.tables = messages.find_tables(self.config, self.prefix, wanted)
         self.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 
     def _count(self) -> tuple[messages.Count, int]:

@@ -224,7 +224,9 @@ class Adopted:
     def _survey(self) -> Variables:
         """Returns what `adopt` reads of the host."""
         options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
-        found = inspection.read(Docker({**options, **self.docker}), self.operator.project)
+        found = inspection.read(Docker({**options, **self.docker}))
+        for kind in ("containers", "sidecars"):
+            found[kind] = [one for one in found[kind] if one["project"] == self.operator.project]
         read_compose_files([*found["containers"], *found["sidecars"]], Runner())
         found.update(autostart=[], unreadable_paths=[], missing={}, services={})
         found["files"] = inspection.read_files(compose_files.complete_env_files(found))

@@ -73,13 +73,12 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
 def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
     """A host with these containers and one db.env."""
     text = "".join(f"{key}={value}\n" for key, value in (ENV if env is None else env).items())
-    whose = {"mode": "0600", "owner": "root", "group": "root", "changed": 1772331000.0}
+    whose = {"mode": "0600", "owner": "root"}
     file = {"path": "/srv/biz/db.env", "target": "/srv/biz/db.env", "problem": "", "text": text, **whose}
     return {
         "containers": list(containers),
         "sidecars": [],
         "volumes": [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}],
-        "networks": [],
         "autostart": [],
         "unreadable_paths": [],
         "files": [file],

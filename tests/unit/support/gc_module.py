@@ -103,7 +103,7 @@ class Client:
         """So many messages from now on."""
         self.filled = rows + self.gone()
 
-    def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any, _warn: t.Any) -> list[messages.Table]:
+    def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any) -> list[messages.Table]:
         if self.troubles:
             raise self.troubles.pop(0)
         return [messages.Table(name, name, ("id",)) for name in wanted or [f"{prefix}messageStore"]]

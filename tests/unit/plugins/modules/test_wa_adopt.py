@@ -36,7 +36,7 @@ def test_an_engine_that_does_not_answer_is_an_error(run_module: Run, tmp_path: P
     assert "survey" not in failed
 
 
-def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(tmp_path: Path) -> None:
+def test_compose_files_that_have_gone_are_left_out(tmp_path: Path) -> None:
     theirs, variables, calls = tmp_path / "docker-compose.yml", tmp_path / "prod.env", list[list[str]]()
     for path in (theirs, variables):
         path.touch()
@@ -49,8 +49,8 @@ def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(t
         "project": "biz",
         "folder": str(tmp_path),
         "service": "wacore",
-        "files": [str(theirs), "/opt/waba/has-gone/compose.yml"],
-        "interpolation_files": [str(variables), str(tmp_path / "gone.env"), "/opt/waba/has-gone/compose.env"],
+        "files": [str(theirs)],
+        "interpolation_files": [str(variables), str(tmp_path / "gone.env")],
     }
     wa_adopt.read_compose_files([one], run)
     assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], [])

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of an adoption: what is there and what is to be written, encrypted or with blanks."""
+"""The files of an adoption: what is there and what is to be written, encrypted or not."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ def opened(path: str | Path) -> str:
     return (VAULT.decrypt(raw) if raw.startswith(b"$ANSIBLE_VAULT") else raw).decode()
 
 
-def write(
-    folder: Path, variables: t.Any, secrets: t.Any = None, vault: bool = True, overwrite: bool = False
-) -> list[str]:
-    writer = Writer(str(folder), opened, VAULT if vault else None, SECRET if vault else None, overwrite)
+def write(folder: Path, variables: t.Any, secrets: t.Any = None, overwrite: bool = False) -> list[str]:
+    writer = Writer(str(folder), opened, VAULT, SECRET, overwrite)
     writer.plain(VARS, variables)
     if secrets is not None:
         writer.secret(SECRETS, secrets)
@@ -65,17 +63,6 @@ def test_a_secret_that_is_not_readable_this_time_stays(tmp_path: Path) -> None:
     assert write(tmp_path, {"a": 1}, {"p": "Canary-1"}) == [VARS]
     assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": 1}
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-1", "q": "Canary-2"}
-
-
-def test_without_a_vault_secrets_are_blanks_that_are_filled_later(tmp_path: Path) -> None:
-    secrets = {"wa_db_env_password": "Canary-1", "extra": {"waweb": {"KEY": "Canary-2"}}}
-    write(tmp_path, {}, secrets, vault=False)
-    text = (tmp_path / SECRETS).read_text()
-    assert "Canary" not in text
-    assert yaml.safe_load(text) == {"wa_db_env_password": None, "extra": {"waweb": {"KEY": None}}}
-    assert write(tmp_path, {}, secrets, vault=False) == []
-    assert write(tmp_path, {}, secrets) == [SECRETS]
-    assert yaml.safe_load(opened(tmp_path / SECRETS)) == secrets
 
 
 def test_a_clear_file_of_secrets_is_encrypted(tmp_path: Path) -> None:
@@ -128,7 +115,6 @@ def test_the_report_is_readable_by_the_group(tmp_path: Path) -> None:
         ({"a": 9}, None, {"a": 2}, {"a": 2}, [], ["a"]),  # without a record
         ({}, {"a": 1}, {"a": 1}, {}, ["a"], []),  # removed by the operator
         ({}, {"a": 1}, {"a": 2}, {"a": 2}, [], []),
-        ({"a": None}, {"a": 1}, {"a": 1}, {"a": 1}, [], []),  # a blank is filled in
         ({"a": 1, "own": 5}, {"a": 1}, {}, {"own": 5}, [], []),  # gone from the host
         ({"a": 9}, {"a": 1}, {}, {"a": 9}, [], []),
         ({"a": {"x": 9, "y": 2}}, {"a": {"x": 1, "z": 3}}, {"a": {"x": 1, "z": 4}}, {"a": {"x": 9, "y": 2, "z": 4}}, ["a.x"], []),

@@ -16,8 +16,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory impor
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 
-def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> Adoption:
-    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render, with_vault)
+def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> Adoption:
+    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render)
 
 
 def text(adoption: Adoption) -> str:
@@ -406,10 +406,6 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
             "the container watchtower on h1 (w:1, running) restarts or replaces containers",
         ),
         (
-            {"h1": single(autostart=[{"kind": "socket", "path": "traefik", "line": "t:3, running"}])},
-            "- the container traefik (t:3, running) has Docker's socket: see that it starts,",
-        ),
-        (
             {"h1": survey(container("wacore", image="r/whatsapp/coreapp:V2.51.2@sha256:1"), container("waweb"))},
             "1. h1: the image of biz-wacore-1 on h1 is named by its digest, which upgrade.yml cannot change\n"
             "   - until it is not, provision.yml recreates nothing, and upgrade.yml is refused\n"
@@ -750,14 +746,11 @@ def test_the_inventory_has_the_target_of_a_link() -> None:
 
 def test_a_coreapp_of_compose_run_is_no_client() -> None:
     run = container("wacore", name="biz-wacore-run-1", one_shot=True)
-    said = "biz-wacore-run-1 is run by `docker compose run` (running); it is not in the inventory"
+    said = "biz-wacore-run-1 is run by `docker compose run`, stop it before you start its service (running); it is not in the inventory"
     alone = adopt({"h1": survey(run)})
     assert f"h1: {said}" in text(alone)
     assert "no container of the client" not in text(alone)
-    in_its_place = text(adopt({"h1": survey(run, container("waweb"))}))
-    assert said in in_its_place
-    cure = "stop biz-wacore-run-1, which `docker compose run` has started, and start it from your Compose files"
-    assert cure in in_its_place
+    assert said in text(adopt({"h1": survey(run, container("waweb"))}))
     beside = text(adopt({"h1": survey(run, container("wacore"), container("waweb"))}))
     assert said in beside
     assert "Needs an action\n\nNothing." in beside

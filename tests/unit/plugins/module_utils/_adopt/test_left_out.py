@@ -12,7 +12,6 @@ from adopt_samples import ENV, REGISTRY, container, render, survey
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.left_out import lines
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import network_hash
 from ansible_collections.waba.onprem.plugins.module_utils._docker.container_settings import environment, settings
 
 HOST = {
@@ -240,36 +239,6 @@ def test_a_service_that_the_file_lacks_is_left_out_as_a_whole(name: str, subject
     assert lines(client, one, document(), "proxy") == [
         f"{subject}: the whole container: the file has no service for it"
     ]
-
-
-PLAIN_NETWORK = network_hash({"name": "biz_default", "ipam": {}})
-OPTIONS = "biz_default has options of its own: declare it as external"
-
-
-@pytest.mark.parametrize(
-    ("labels", "joined", "expected"),
-    [
-        ({}, {"biz_default": {}}, []),
-        ({"com.docker.compose.config-hash": PLAIN_NETWORK}, {"biz_default": {}}, []),
-        ({"com.docker.compose.config-hash": "0" * 64}, {"biz_default": {}}, [f"networks: {OPTIONS}"]),
-        ({"com.docker.compose.config-hash": "0" * 64}, {"biz_default": {}, "shared": {}}, [f"networks: shared, {OPTIONS}"]),
-        ({"com.docker.compose.config-hash": "0" * 64}, {"shared": {}}, ["networks: shared"]),
-        (
-            {"com.docker.compose.config-hash": "0" * 64},
-            {"biz_default": {"aliases": ["core"]}},
-            [f'networks: biz_default {{"aliases": ["core"]}}, {OPTIONS}'],
-        ),
-        ({"com.docker.compose.config-hash": "0" * 64}, None, []),
-    ],
-)  # fmt: skip
-def test_a_network_with_options_of_its_own_is_named(
-    labels: dict[str, str], joined: dict[str, t.Any] | None, expected: list[str]
-) -> None:
-    networks = [
-        {"name": "biz_default", "driver": "bridge", "labels": labels},
-        {"name": "shared", "driver": "bridge", "labels": {"com.docker.compose.config-hash": "1" * 64}},
-    ]
-    assert left_out(container("wacore", settings={"networks": joined}), networks=networks) == expected
 
 
 @pytest.mark.parametrize("setting", ["command", "entrypoint", "healthcheck"])

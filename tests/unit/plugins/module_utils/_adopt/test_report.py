@@ -16,8 +16,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory impor
 OPTIONS = " --vault-password-file /v"
 
 
-def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> list[str]:
-    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, render, with_vault, OPTIONS).report
+def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> list[str]:
+    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, render, OPTIONS).report
 
 
 def part(lines: list[str], title: str) -> list[str]:
@@ -28,7 +28,7 @@ def part(lines: list[str], title: str) -> list[str]:
 
 def test_a_folder_that_the_role_would_use_is_left_to_the_operator() -> None:
     one = container("wacore", folder="/opt/waba/h1", files=["/opt/waba/h1/docker-compose.yml"])
-    found = build({"h1": survey(one)}, {}, {"h1": {}}, {}, render, True, OPTIONS)
+    found = build({"h1": survey(one)}, {}, {"h1": {}}, {}, render, OPTIONS)
     assert (
         "- writes /opt/waba/h1.waba/compose.yml, which sets the version of the client after your Compose files"
         in found.report
@@ -44,14 +44,6 @@ def test_an_env_file_of_the_compose_files_that_cannot_be_read_is_an_action() -> 
     assert (
         line == "1. h1: the variables of its Compose files are in /srv/biz/prod.env, which cannot be read (not UTF-8)"
     )
-
-
-def test_a_value_that_an_env_file_has_otherwise_waits_for_the_upgrade() -> None:
-    declared = {"environment": {"TZ": "${ZONE}"}}
-    found = survey(container("wacore", declared=declared, environment={"TZ": "UTC"}), container("waweb"))
-    found["files"].append({"path": "/srv/biz/.env", "text": "ZONE=CET\n", "problem": ""})
-    (line,) = [one for one in report({"h1": found}) if "another value of" in one]
-    assert line.startswith("- an env file has another value of ZONE than the client runs with: it was edited since, ")
 
 
 def test_two_clients_in_one_project() -> None:
@@ -101,7 +93,7 @@ def test_only_a_raw_env_file_is_read_without_composes_rules(path: str, password:
         *(container(name, declared=declared, environment={"WA_DB_PASSWORD": password}) for name in ("wacore", "waweb")),
         env={**ENV, "WA_DB_PASSWORD": '"Canary-1"'},
     )
-    built = build({"h1": found}, {}, {"h1": {}}, {}, render, True, OPTIONS)
+    built = build({"h1": found}, {}, {"h1": {}}, {}, render, OPTIONS)
     assert [one["wa_db_env_password"] for one in built.secrets.values()] == [password]
     assert not [line for line in built.report if "was edited after" in line]
 
@@ -170,7 +162,7 @@ def test_registrations_come_before_other_actions() -> None:
     other = survey(
         container("wacore", environment={"WA_CONFIG_ON_DB": None, "WA_DB_NAME_PREFIX": "x_"}), container("waweb")
     )
-    found = report({"a": survey(container("wacore")), "h1": other}, {"h9": "no permission"}, with_vault=False)
+    found = report({"a": survey(container("wacore")), "h1": other}, {"h9": "no permission"})
     assert (
         found[found.index("## h1: single, version 2.51.2") :].count(
             "- is refused until the registration is out of the container"
@@ -182,7 +174,6 @@ def test_registrations_come_before_other_actions() -> None:
         "1. h1: the registration of the number exists only inside the container biz-wacore-1",
         "2. a: no container is its Webapp",
         "3. h9: it was not read",
-        "4. all: no vault password was given: secrets are blanks in the files vault.yml",
     ]
     assert actions[actions.index("2. a: no container is its Webapp") :][:4] == [
         "2. a: no container is its Webapp",
@@ -203,21 +194,6 @@ def test_the_marker_file_is_announced_where_hosts_share_their_media() -> None:
         part(report(one), "When provision.yml runs:") for one in ({"h1": member(1), "h2": member(2)}, {"h1": single()})
     ]
     assert [line in lines for lines in found] == [True, False]
-
-
-def test_differences_among_members_are_named_without_secrets() -> None:
-    second = member(2)
-    for one in second["containers"]:
-        one["environment"]["WA_DB_CONNECTION_IDLE_TIMEOUT"] = "170000"
-        one["environment"]["WA_DB_PASSWORD"] = "Canary-secret-2"
-    second["files"][0]["text"] += "WA_DB_CONNECTION_IDLE_TIMEOUT=170000\nWA_DB_PASSWORD=Canary-secret-2\n"
-    found = report({"h1": member(1), "h2": second})
-    differences = part(found, "Differences among its hosts:")
-    on_db = "'WA_CONFIG_ON_DB': ''"
-    idle = f"{{{on_db}}}; h2: {{'WA_DB_CONNECTION_IDLE_TIMEOUT': '170000', {on_db}}}"
-    assert f"- wa_db_env_extra: h1: {idle}" in differences
-    assert "- wa_db_env_password (secret)" in differences
-    assert "Canary" not in "\n".join(found)
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,9 @@ def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
         (MARIADB, {"ca_cert": "/ca"}, ['ssl-ca="/ca"', "ssl", "ssl-verify-server-cert"]),
         # If the host reaches the server under another name than that of the certificate, only the authority is verified.
         (MARIADB, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-ca="/ca"', "ssl", "skip-ssl-verify-server-cert"]),
-        (MYSQL, {}, ["ssl-mode=REQUIRED", "loose-get-server-public-key"]),
-        (MYSQL, {"ca_cert": "/ca", "client_cert": "/c", "client_key": "/k"}, ['ssl-cert="/c"', 'ssl-key="/k"', "ssl-mode=VERIFY_IDENTITY"]),
-        (MYSQL, {"ca_cert": "/ca", "server_name": "other"}, ["ssl-mode=VERIFY_CA"]),
+        (MYSQL, {}, ['ssl-mode="REQUIRED"', "loose-get-server-public-key"]),
+        (MYSQL, {"ca_cert": "/ca", "client_cert": "/c", "client_key": "/k"}, ['ssl-cert="/c"', 'ssl-key="/k"', 'ssl-mode="VERIFY_IDENTITY"']),
+        (MYSQL, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-mode="VERIFY_CA"']),
     ],
 )  # fmt: skip
 def test_the_option_file_of_mysql(tool: rules.Tool, options: dict[str, t.Any], lines: list[str]) -> None:
