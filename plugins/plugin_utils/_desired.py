@@ -17,7 +17,6 @@ import time
 import typing as t
 
 from ansible import context
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -48,6 +47,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
 )
 
 State = dict[str, t.Any]
+OWNER = "root"  # of the roles' files
 
 
 def _present(options: t.Mapping[str, t.Any]) -> State:
@@ -96,12 +96,6 @@ def restart_allowed(inventory: Inventory) -> bool:
     return client_starts.restart_allowed(mode, window, str(zone), time.time())
 
 
-def owner(inventory: Inventory) -> str | None:
-    """Returns the owner of the roles' files: root, or None if tasks run as the login user."""
-    become = inventory.given("wa_become")
-    return "root" if become is None or boolean(become) else None
-
-
 def docker(inventory: Inventory) -> State:
     """Returns the options of the modules that connect to the Docker Engine."""
     return _present({"docker_host": inventory.given("wa_docker_host"), "client_images": inventory.given("wa_images")})
@@ -115,7 +109,7 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
-            "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
+            "files": [folder(path) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
             "identity_file": place["identity_file"],
@@ -153,9 +147,9 @@ def confirmed(inventory: Inventory) -> t.Any:
     return given
 
 
-def folder(path: str, user: str | None) -> State:
+def folder(path: str) -> State:
     """Returns the desired state of a folder with mode 0750."""
-    return _present({"path": path, "state": "directory", "mode": "0750", "owner": user})
+    return {"path": path, "state": "directory", "mode": "0750", "owner": OWNER}
 
 
 _DB_ENV = (
@@ -182,7 +176,7 @@ def db_env(inventory: Inventory) -> State:
             "format": inventory.given("wa_env_format"),
             "project": place["project"],
             "confirm_identity": confirmed(inventory),
-            "owner": inventory.given("wa_db_env_owner") or owner(inventory),
+            "owner": inventory.given("wa_db_env_owner") or OWNER,
             "containers": True,
             "keep_previous": True,
         }
@@ -398,9 +392,13 @@ def client(inventory: Inventory) -> State:
                 "the secret itself",
                 "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
             )
-    user = owner(inventory)
     files = [
-        {"path": place["compose_file"], "content": compose_file.write(document, preface), "mode": "0640", "owner": user}
+        {
+            "path": place["compose_file"],
+            "content": compose_file.write(document, preface),
+            "mode": "0640",
+            "owner": OWNER,
+        }
     ]
     if variables:
         files.append(
@@ -408,7 +406,7 @@ def client(inventory: Inventory) -> State:
                 "path": interpolation_file(inventory),
                 "content": f"{compose_document.HEADER}\n{env_lines(variables)}",
                 "mode": "0600",
-                "owner": user,
+                "owner": OWNER,
             }
         )
     return {
@@ -421,7 +419,7 @@ def client(inventory: Inventory) -> State:
         # The place of the rendered file, before it is written.
         "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
-        "files": [_present(one) for one in files] if place["project"] else [],
+        "files": files if place["project"] else [],
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
