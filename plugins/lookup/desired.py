@@ -21,7 +21,7 @@ options:
       V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
       V(hold) why the deployment's containers stay as they are, by the inventory or a file that the run has read, or an empty text,
       V(project) the options with which modules have Compose read the project before its files are written,
-      V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
+      V(deployment) the names and paths of the deployment, V(images) the image of each kind,
       V(neighbours) the Compose projects of other deployments on the machine,
       V(guard) what M(waba.onprem.wa_info) needs to say what forbids a start,
       V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
@@ -36,7 +36,6 @@ options:
       - log_cleanup
       - deployment
       - images
-      - layout
       - neighbours
       - guard
       - refused_values

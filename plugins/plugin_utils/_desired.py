@@ -672,7 +672,6 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
     "deployment": deployment,
     "images": images,
-    "layout": layout_of,
     "neighbours": neighbours,
     "guard": guard,
     "refused_values": refused_values,
