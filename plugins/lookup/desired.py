@@ -8,45 +8,14 @@ DOCUMENTATION = r"""
 name: desired
 short_description: The desired state of a host by concern
 version_added: 0.1.0
-author:
-  - waba.onprem contributors (@waba)
-description:
-  - Returns what the inventory wants of a host, as one dictionary for each concern. The roles call their modules with it, and
-    M(waba.onprem.wa_drift_info) compares the host with it, so that the two never disagree.
-  - Options that the inventory does not give take the defaults of the roles, also where the role is not entered.
+author: [waba.onprem contributors (@waba)]
+description: [Internal to the roles and playbooks of the collection.]
 options:
   _terms:
-    description: Names of concerns; V(identity) returns the facts by which a client is recognised, V(api) the options for the client's API,
-      V(compose) how Compose is called,
-      V(checked_compose) the same as C(compose), with the names of the C(services), and instead of an error its C(refusal),
-      V(hold) why the deployment's containers stay as they are, by the inventory or a file that the run has read, or an empty text,
-      V(project) the options with which modules have Compose read the project before its files are written,
-      V(deployment) the names and paths of the deployment, V(images) the image of each kind, V(layout) the services of each member,
-      V(neighbours) the Compose projects of other deployments on the machine,
-      V(guard) what M(waba.onprem.wa_info) needs to say what forbids a start,
-      V(refused_values) a message for each invalid value, V(restart_allowed) whether containers may be restarted now.
+    description: Names of concerns, the keys of C(TERMS) in C(plugin_utils/_desired.py).
     type: list
     elements: str
     required: true
-    choices:
-      - host
-      - media_volume
-      - db_env
-      - client
-      - log_cleanup
-      - deployment
-      - images
-      - layout
-      - neighbours
-      - guard
-      - refused_values
-      - restart_allowed
-      - api
-      - compose
-      - checked_compose
-      - identity
-      - project
-      - hold
   host:
     description: A host of the inventory in place of the task's.
     type: str
@@ -66,10 +35,6 @@ _list:
   elements: dict
   sample:
     - path: /opt/waba/support/db.env
-      engine: MYSQL
-      hostname: db.example.com
-      username: whatsapp
-      password: "********"
 """
 
 import typing as t

@@ -7,16 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_remove
-short_description: Remove files and empty folders, never the content of a folder
+short_description: Remove files
 description: [Internal to the roles and playbooks of the collection.]
 options:
   files: {description: Files and links to remove., type: list, elements: path, default: []}
-  keep: {description: 'Files that stay, though O(files) matches them.', type: list, elements: path, default: []}
-  folders:
-    description: Folders to remove if nothing is left in them, after the files and in this order.
-    type: list
-    elements: path
-    default: []
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -33,21 +27,15 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 
 def main() -> None:
     paths = {"type": "list", "elements": "path", "default": []}
-    module = AnsibleModule(argument_spec={"files": paths, "keep": paths, "folders": paths}, supports_check_mode=True)
-    params = module.params
+    module = AnsibleModule(argument_spec={"files": paths}, supports_check_mode=True)
     with Result(module) as result:
-        result.values["kept"] = {}
-        found = removal.plan(params["files"], params["folders"], params["keep"])
+        found = removal.plan(module.params["files"], [])
         if not module.check_mode:
             removal.apply(found)
         for path in found.files:
             result.record_change(f"remove {path}")
-        for path in found.folders:
-            result.record_change(f"remove the folder {path}")
-        result.values["kept"] = found.kept
-        gone = [*found.files, *found.folders]
-        if gone:
-            result.diff({"present": gone}, {"present": []})
+        if found.files:
+            result.diff({"present": found.files}, {"present": []})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import time
 import typing as t
 
 from ansible import context
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -47,6 +46,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
 )
 
 State = dict[str, t.Any]
+OWNER = "root"  # of the roles' files
 
 
 def _present(options: t.Mapping[str, t.Any]) -> State:
@@ -95,12 +95,6 @@ def restart_allowed(inventory: Inventory) -> bool:
     return client_starts.restart_allowed(mode, window, str(zone), time.time())
 
 
-def owner(inventory: Inventory) -> str | None:
-    """Returns the owner of the roles' files: root, or None if tasks run as the login user."""
-    become = inventory.given("wa_become")
-    return "root" if become is None or boolean(become) else None
-
-
 def docker(inventory: Inventory) -> State:
     """Returns the options of the modules that connect to the Docker Engine."""
     return _present({"docker_host": inventory.given("wa_docker_host"), "client_images": inventory.given("wa_images")})
@@ -114,7 +108,7 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
-            "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
+            "files": [folder(path) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
             "identity_file": place["identity_file"],
@@ -152,9 +146,9 @@ def confirmed(inventory: Inventory) -> t.Any:
     return given
 
 
-def folder(path: str, user: str | None) -> State:
+def folder(path: str) -> State:
     """Returns the desired state of a folder with mode 0750."""
-    return _present({"path": path, "state": "directory", "mode": "0750", "owner": user})
+    return {"path": path, "state": "directory", "mode": "0750", "owner": OWNER}
 
 
 _DB_ENV = (
@@ -181,7 +175,7 @@ def db_env(inventory: Inventory) -> State:
             "format": inventory.given("wa_env_format"),
             "project": place["project"],
             "confirm_identity": confirmed(inventory),
-            "owner": inventory.given("wa_db_env_owner") or owner(inventory),
+            "owner": inventory.given("wa_db_env_owner") or OWNER,
             "containers": True,
             "keep_previous": True,
         }
@@ -390,9 +384,13 @@ def client(inventory: Inventory) -> State:
     variables = inventory["wa_client_compose_environment"]
     for key, value in variables.items():
         env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
-    user = owner(inventory)
     files = [
-        {"path": place["compose_file"], "content": compose_file.write(document, preface), "mode": "0640", "owner": user}
+        {
+            "path": place["compose_file"],
+            "content": compose_file.write(document, preface),
+            "mode": "0640",
+            "owner": OWNER,
+        }
     ]
     if variables:
         files.append(
@@ -400,7 +398,7 @@ def client(inventory: Inventory) -> State:
                 "path": interpolation_file(inventory),
                 "content": f"{compose_document.HEADER}\n{env_lines(variables)}",
                 "mode": "0600",
-                "owner": user,
+                "owner": OWNER,
             }
         )
     return {
@@ -413,7 +411,7 @@ def client(inventory: Inventory) -> State:
         # The place of the rendered file, before it is written.
         "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
-        "files": [_present(one) for one in files] if place["project"] else [],
+        "files": files if place["project"] else [],
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
@@ -666,7 +664,6 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
     "deployment": deployment,
     "images": images,
-    "layout": layout_of,
     "neighbours": neighbours,
     "guard": guard,
     "refused_values": refused_values,

@@ -36,7 +36,6 @@ SHARED = frozenset(
             "wa_api_password",
             "wa_api_url",
             "wa_api_validate_certs",
-            "wa_become",
             "wa_confirm_identity",
         ),
         *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),

@@ -164,11 +164,3 @@ def test_entry_point_run_cleans_at_once(ansible: t.Any, clients: t.Any, tmp_path
     again = ansible.play([task], variables=variables)
     assert not again.results[-1]["changed"]
     lc.remove_locks(clients.project)
-
-
-def test_check_mode_on_an_empty_host_reports_the_job(host: Host) -> None:
-    """In check mode on an empty host the role displays what it would set up, and does nothing else."""
-    assert host.role({"one": {}}, check=True, wa_host_ready=False)["one"]["changed"] == 0
-    tasks = host.tasks("one")
-    assert len(tasks) == 1
-    assert "log cleanup of wa-one would be set up" in next(iter(tasks.values()))["msg"]

@@ -30,7 +30,7 @@ class Site:
             "ansible_python_interpreter": sys.executable,
             "wa_deployment": "support",
             "wa_topology": "high_availability",
-            "wa_become": False,
+            "ansible_become": False,
             "wa_state_dir": str(folder),
             "wa_env_file": client.env_file(),
             "wa_db_login_host": "127.0.0.1",

@@ -148,10 +148,10 @@ def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
 
 
 def test_wa_remove(site: Site, converge: Converge) -> None:
-    site.lab.host(f"mkdir -p {PLACE}/full {PLACE}/gone; touch {PLACE}/full/a {PLACE}/gone/b")
-    converge("wa_remove", files=[f"{PLACE}/gone/b"], folders=[f"{PLACE}/gone", f"{PLACE}/full"])
-    assert site.stat(f"{PLACE}/gone") == ""
-    assert site.stat(f"{PLACE}/full/a") == "644 root:root"
+    site.lab.host(f"mkdir -p {PLACE}; touch {PLACE}/a {PLACE}/b")
+    converge("wa_remove", files=[f"{PLACE}/b"])
+    assert site.stat(f"{PLACE}/b") == ""
+    assert site.stat(f"{PLACE}/a") == "644 root:root"
 
 
 def test_wa_media_volume(site: Site, converge: Converge) -> None:

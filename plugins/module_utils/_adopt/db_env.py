@@ -101,7 +101,7 @@ def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t
                         f"the env file {name} cannot be read ({unread[name]})",
                         "its settings were taken from the containers, and provision.yml would write another file",
                     ),
-                    ("Run adopt.yml as a user who can read it, such as root (wa_become)",),
+                    ("Run adopt.yml as a user who can read it, such as root (ansible_become)",),
                 )
             )
     for one in client.containers:

@@ -34,7 +34,6 @@ class Service:
     image: str
     hash: str
     image_id: str = ""  # image id of the name on this host; empty if the host does not have it
-    registry_ids: tuple[str, ...] = ()  # ids of images on this host that are the registry's current image of that name
     count: int = 1
     container_name: str = ""
     networks: tuple[str, ...] = ()
@@ -274,7 +273,7 @@ def other_builds(
             one for one in ([present] if present else found) if _build_name(one.image) == _build_name(service.image)
         ]
         ids = list(dict.fromkeys(one.image_id for one in same))
-        if ids and service.image_id not in ids and (service.image_id or not {*ids} & {*service.registry_ids}):
+        if ids and service.image_id not in ids:
             like = next((one for one, runs in refused if one.image == service.image and runs == ids[0]), service)
             refused.setdefault((like, ids[0]), []).append(step.container)
     return [_other_build(service, runs, names) for (service, runs), names in refused.items()]
@@ -285,7 +284,7 @@ def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError
     if not service.image_id:
         return WaError(
             ", ".join(names),
-            f"{service.image} is not on this host, and the registry does not show that it has the build that runs",
+            f"{service.image} is not on this host, so that nothing shows whether it is the build that runs",
             f"{_short(runs)}, because the start of another build may migrate the database",
             f"{keep}. Or docker pull {service.image}, which touches no container, and run again: then the ids are compared",
         )

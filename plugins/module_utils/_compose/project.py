@@ -31,7 +31,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files as 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
-from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 _LABEL = "com.docker.compose."
@@ -176,7 +175,6 @@ class Project:
 
     def _service(self, name: str, body: Document, digest: str) -> compose_plan.Service:
         image = str(body.get("image", ""))
-        local = self._image_ids.get(image, "")
         shared = next((str(body[key]) for key in _SHARED if str(body.get(key, "")).startswith("service:")), "")
         shared = shared or ("volumes_from" if body.get("volumes_from") else "")
         mounts = [mount for mount in body.get("volumes") or [] if mount.get("type") == "volume" and mount.get("source")]
@@ -185,8 +183,7 @@ class Project:
             name=name,
             image=image,
             hash=digest,
-            image_id=local,
-            registry_ids=() if local else self._registry_ids(image),
+            image_id=self._image_ids.get(image, ""),
             count=_count(body),
             container_name=str(body.get("container_name", "")),
             networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
@@ -199,22 +196,6 @@ class Project:
     def _image_ids(self) -> dict[str, str]:
         names = {str(body.get("image", "")) for body in self.resolved.get("services", {}).values()} - {""}
         return {name: (self.engine.image(name) or {}).get("Id", "") for name in sorted(names)}
-
-    def _registry_ids(self, image: str) -> tuple[str, ...]:
-        """Returns the ids of running containers' images that are the registry's current image of this name; none if unknown."""
-        running = {one.image_id for one in self.found if one.image_id}
-        if not running or not image:
-            return ()
-        try:
-            path = f"/distribution/{quote(image, safe='/:@')}/json"
-            answer = self.engine.request(f"image {image}", "GET", path, headers=registry_login.header(image, self.run))
-        except WaError:
-            return ()
-        digest = answer["Descriptor"]["digest"]
-        digests = {key: (self.engine.image(key) or {}).get("RepoDigests") or [] for key in running}
-        return tuple(
-            key for key, names in digests.items() if digest in {name.partition("@")[2] for name in names} | {key}
-        )
 
     @cached_property
     def networks(self) -> list[compose_plan.Network]:

@@ -45,17 +45,9 @@ def read_bytes(path: str, most: int = LARGEST, follow: bool = True) -> bytes:
     return data
 
 
-def read_text(path: str, most: int = LARGEST) -> str:
+def read_text(path: str) -> str:
     """Returns the content as text with its line endings unchanged. Raises OSError and UnicodeDecodeError."""
-    return read_bytes(path, most).decode("utf-8")
-
-
-def read_lines(path: str) -> list[str]:
-    """Returns the lines of a file; none if it does not exist. Raises OSError and UnicodeDecodeError."""
-    try:
-        return read_text(path).splitlines()
-    except FileNotFoundError:
-        return []
+    return read_bytes(path).decode("utf-8")
 
 
 def refuse_links_of_others(path: str) -> None:

@@ -12,7 +12,7 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files as locks
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 SHOWN = 5  # maximum of names listed for a folder
@@ -27,13 +27,13 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = ()) -> Plan:
-    """Returns the plan of a removal of `files`, in which a `*` stands for any text, without those to `keep`, and of empty `folders`.
+def plan(files: t.Iterable[str], folders: t.Iterable[str]) -> Plan:
+    """Returns the plan of a removal of `files`, in which a `*` stands for any text, and of empty `folders`.
 
     Raises WaError, before any removal, if a path of a file is a folder or a process has locked a file.
     """
     found = Plan()
-    for path in dict.fromkeys(each for given in files for each in matching(given) if each not in keep):
+    for path in dict.fromkeys(each for given in files for each in matching(given)):
         mode = _mode(path)
         if mode is None:
             continue
@@ -98,17 +98,10 @@ def _mode(path: str) -> int | None:
 
 
 def _is_locked(path: str) -> bool:
-    """Returns whether a process holds a `flock` on the file at `path`."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return core_files.is_locked(path)
     except OSError:
-        return False  # removed meanwhile, or of a type that its removal reports
-    try:
-        return not locks.acquire(handle)
-    except OSError:
-        return False  # a file system without locks
-    finally:
-        os.close(handle)
+        return False  # its removal reports what is wrong with it
 
 
 def _reason(path: str, mode: int, going: t.Container[str]) -> str:

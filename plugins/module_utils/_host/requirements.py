@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import importlib.util
 import os
@@ -49,12 +48,6 @@ SERVICE_PLACES = (
     "/usr/lib/systemd/system/{}.service",
     "/lib/systemd/system/{}.service",
 )
-CRON_PID_FILES = ("/run/crond.pid", "/run/cron.pid")
-
-
-def _processes() -> list[str]:
-    """Returns the names of the host's own processes from the kernel, limited to 15 characters."""
-    return [_process(path) for path in glob.glob(f"{PROC}/[0-9]*")]
 
 
 def _process(folder: str) -> str:
@@ -120,13 +113,9 @@ def _is_program(path: str) -> bool:
         return False
 
 
-def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
-    """Returns whether a cron daemon runs: from its PID file, or from the names of all processes."""
-    for path in pid_files:
-        with contextlib.suppress(OSError, ValueError):
-            if _process(f"{PROC}/{int(files.read_text(path))}") in CRON_NAMES:
-                return True
-    return bool({*CRON_NAMES} & {*_processes()})
+def cron_runs() -> bool:
+    """Returns whether a cron daemon runs, from the names of all processes."""
+    return any(_process(path) in CRON_NAMES for path in glob.glob(f"{PROC}/[0-9]*"))
 
 
 def stopped_services(module: AnsibleModule) -> list[str]:
@@ -198,11 +187,8 @@ def missing(module: AnsibleModule) -> dict[str, str]:
 
 def packages(lacks: t.Iterable[str], family: str) -> tuple[list[str], list[str]]:
     """Returns the packages to install for what a host lacks, and the requirements for which no package is known."""
-    install: dict[str, None] = {}
-    without = []
-    for key in lacks:
-        found = CRON_PACKAGES.get(family, "") if key == "cron" else distribution.python_package(LIBRARIES[key], family)
-        names = found.split()
-        install.update(dict.fromkeys(names))
-        without += [] if names else [key]
-    return list(install), without
+    names = {
+        key: CRON_PACKAGES.get(family, "") if key == "cron" else distribution.python_package(LIBRARIES[key], family)
+        for key in lacks
+    }
+    return [name for name in names.values() if name], [key for key, name in names.items() if not name]

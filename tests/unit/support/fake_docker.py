@@ -126,9 +126,8 @@ class FakeDocker:
         self.volumes: dict[str, dict[str, t.Any]] = {}
         # image name -> its own environment; other images do not exist
         self.images: dict[str, dict[str, str]] = {}
-        # network name -> its id and labels; image name -> the digest in its registry
+        # network name -> its id and labels
         self.networks: dict[str, dict[str, t.Any]] = {}
-        self.digests: dict[str, str] = {}
         self.execs: dict[str, FakeExec] = {}
         self.on_exec: t.Callable[[FakeExec], int] = run_here
         # "POST /volumes/create" -> (status, message), for every request that starts so
@@ -329,8 +328,7 @@ class FakeDocker:
             identifier = image_id(name)
             if key in (name, identifier):
                 variables = [f"{variable}={value}" for variable, value in environment.items()]
-                digests = [f"{name.partition(':')[0]}@{self.digests[name]}"] if name in self.digests else []
-                record = {"Id": identifier, "RepoTags": [name], "RepoDigests": digests, "Config": {"Env": variables}}
+                record = {"Id": identifier, "RepoTags": [name], "RepoDigests": [], "Config": {"Env": variables}}
                 return 200, record
         return 404, {"message": f"No such image: {key}"}
 
@@ -374,10 +372,8 @@ class FakeDocker:
         del self.containers[one["Id"]]
         return 204, None
 
-    def _distribution(self, name: str, **_rest: t.Any) -> tuple[int, t.Any]:
-        if name not in self.digests:
-            return 403, {"message": "denied"}
-        return 200, {"Descriptor": {"digest": self.digests[name]}}
+    def _distribution(self, **_rest: t.Any) -> tuple[int, t.Any]:
+        return 403, {"message": "denied"}
 
     def _volumes(self, **_rest: t.Any) -> tuple[int, t.Any]:
         return 200, {"Volumes": list(self.volumes.values()), "Warnings": None}

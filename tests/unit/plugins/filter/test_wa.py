@@ -265,8 +265,10 @@ def test_another_client_is_refused_from_the_results_of_all_members() -> None:
     recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
     hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
     refusal = wa.FilterModule().filters()["client_identity_refusal"]
-    refused = refusal(facts, hostvars, hosts, ["leader"])
-    assert "leader h2 (as recorded on h2) would become h1" in refused
+    for attributes in (["leader"], []):  # some, or all
+        refused = refusal(facts, hostvars, hosts, attributes)
+        assert "leader h2 (as recorded on h2) would become h1" in refused
+    assert refusal(facts, hostvars, hosts, ["state_dir"]) == ""
     # A member that is not in this run does not count.
     assert refusal(facts, hostvars, ["h1"], ["leader"]) == ""
 

@@ -37,7 +37,7 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
         (
             "dbenv",
             {},
-            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, layout, neighbours, "
+            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, neighbours, "
             "guard, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
@@ -83,6 +83,5 @@ def test_invalid_values_are_refused_by_name() -> None:
     assert one.startswith("wa_client_web_port: ")
 
 
-def test_the_images_and_services_of_the_client() -> None:
+def test_the_images_of_the_client() -> None:
     assert look_up("images") == [{"coreapp": "r.example.com/wa/coreapp", "web": "r.example.com/wa/web"}]
-    assert look_up("layout") == [{"support": ["web", "core1"]}]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_remove with real files: a folder that is not empty stays, and check mode predicts what the run does."""
+"""wa_remove with real files: a folder is refused, and check mode predicts what the run does."""
 
 from __future__ import annotations
 
@@ -20,40 +20,23 @@ def run(run_module: t.Callable[..., dict[str, t.Any]]) -> Run:
         options = {name: [str(path) for path in paths] for name, paths in options.items()}
         predicted = run_module("wa_remove", options, True)
         done = run_module("wa_remove", options)
-        keys = ("changed", "actions", "kept", "diff", "msg")
+        keys = ("changed", "actions", "diff", "msg")
         assert [predicted.get(key) for key in keys] == [done.get(key) for key in keys]
         again = run_module("wa_remove", options)
         assert not again["changed"]
-        assert again["kept"] == done["kept"]
         return done
 
     return call
 
 
-def test_files_links_and_empty_folders_are_removed(run: Run, tmp_path: Path) -> None:
+def test_files_and_links_are_removed(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "wa"
     folder.mkdir()
     (folder / "compose.yml").touch()
     (folder / "link").symlink_to(tmp_path)
-    done = run(files=[folder / "compose.yml", folder / "link", folder / "nothing"], folders=[folder, tmp_path / "none"])
-    assert done["actions"] == [
-        f"remove {folder}/compose.yml",
-        f"remove {folder}/link",
-        f"remove the folder {folder}",
-    ]
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("slash", ["", "/", "/.", "//"])
-def test_a_folder_that_is_not_empty_is_kept(run: Run, tmp_path: Path, slash: str) -> None:
-    folder = tmp_path / "state"
-    (folder / "dumps").mkdir(parents=True)
-    (folder / "dumps" / "all.sql.gz").write_text("data")
-    (folder / ".hidden").touch()
-    done = run(folders=[f"{folder}{slash}"])
-    assert list(done["kept"].values()) == ["holds .hidden, dumps"]
-    assert not done["changed"]
-    assert (folder / "dumps" / "all.sql.gz").read_text() == "data"
+    done = run(files=[folder / "compose.yml", folder / "link", folder / "nothing"])
+    assert done["actions"] == [f"remove {folder}/compose.yml", f"remove {folder}/link"]
+    assert [*tmp_path.rglob("*")] == [folder]
 
 
 def test_a_folder_given_as_a_file_fails_and_removes_nothing(
@@ -68,27 +51,10 @@ def test_a_folder_given_as_a_file_fails_and_removes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "db.env"]
 
 
-def test_a_link_or_file_given_as_a_folder_is_kept(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "file").touch()
-    done = run(folders=[tmp_path / "link", tmp_path / "file", "/proc"])
-    assert done["kept"] == {
-        f"{tmp_path}/link": "is a link",
-        f"{tmp_path}/file": "is no folder",
-        "/proc": "is a mount point",
-    }
-
-
-def test_nested_folders_are_removed_innermost_first(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    assert run(folders=[tmp_path / "a" / "b", tmp_path / "a"])["kept"] == {}
-
-
 def test_an_asterisk_matches_names_in_one_folder(run: Run, tmp_path: Path) -> None:
-    for name in ("secret-waweb.env", "secret-old.env", "secret.env", "db.env"):
+    for name in ("secret-old.env", "secret.env", "db.env"):
         (tmp_path / name).touch()
-    done = run(files=[tmp_path / "secret-*.env"], keep=[tmp_path / "secret-waweb.env"])
+    done = run(files=[tmp_path / "secret-*.env"])
     assert done["actions"] == [f"remove {tmp_path}/secret-old.env"]
     assert not run(files=[tmp_path / "none" / "secret-*.env"])["changed"]
 

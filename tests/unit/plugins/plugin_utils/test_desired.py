@@ -74,9 +74,8 @@ def test_the_host_of_a_single_client() -> None:
         "compose_file": "/opt/waba/support/compose.yml",
         "identity_file": "/var/lib/waba/client-support.json",
     }
-    moved = desired.host(inventory(wa_state_dir="/srv/state/", wa_become=False, wa_db_env_engine=None))
+    moved = desired.host(inventory(wa_state_dir="/srv/state/", wa_db_env_engine=None))
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
-    assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
 
 
@@ -607,8 +606,6 @@ def test_variables_of_compose_files_are_written_for_root_alone() -> None:
             "owner": "root",
         }
         assert found["kept_files"] == ["/opt/waba/support/db.env", OURS, variables["path"]]
-    login = desired.client(inventory(**BESIDE, wa_become=False))["files"][1]
-    assert {*login} == {"path", "content", "mode"}
     assert [
         one["path"] for one in desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {}}))["files"]
     ] == [OURS]

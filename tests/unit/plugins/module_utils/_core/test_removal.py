@@ -25,13 +25,20 @@ def test_a_plan_lists_each_path_once_and_changes_nothing(tmp_path: Path) -> None
     assert sorted(os.listdir(tmp_path)) == ["a.env", "empty"]
 
 
-def test_a_kept_file_keeps_its_folder(tmp_path: Path) -> None:
+def test_a_file_that_is_not_asked_for_keeps_its_folder(tmp_path: Path) -> None:
     for name in ("a.env", "b.env"):
         (tmp_path / name).touch()
-    found = removal.plan([str(tmp_path / "*.env")], [str(tmp_path)], keep={str(tmp_path / "b.env")})
+    found = removal.plan([str(tmp_path / "a*.env")], [str(tmp_path)])
     assert found == removal.Plan([str(tmp_path / "a.env")], [], {str(tmp_path): "holds b.env"})
     removal.apply(found)
     assert os.listdir(tmp_path) == ["b.env"]
+
+
+def test_nested_folders_are_removed_innermost_first(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    found = removal.plan([], [str(tmp_path / "a" / "b"), str(tmp_path / "a")])
+    removal.apply(found)
+    assert (found.kept, os.listdir(tmp_path)) == ({}, [])
 
 
 def test_a_locked_lock_file_prevents_the_removal(tmp_path: Path) -> None:

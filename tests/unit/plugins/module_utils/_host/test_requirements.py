@@ -148,7 +148,6 @@ def test_the_service_of_a_cron_daemon(
     for one in services:
         (tmp_path / "services" / one).touch()
     monkeypatch.setattr(host_requirements, "SERVICE_PLACES", (f"{tmp_path}/services/{{}}",))
-    monkeypatch.setattr(host_requirements, "CRON_PID_FILES", ())
     host.program(program)
     assert host_requirements.cron_service(program) == name
     assert host_requirements.stopped_services(host) == [name]
@@ -203,32 +202,24 @@ def test_a_plugin_hides_those_in_later_folders(host: Host, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("processes", "pid_file", "runs"),
+    ("processes", "runs"),
     [
-        ({}, None, False),
-        ({12: "cron"}, "12\n", True),
-        ({12: "crond"}, "12", True),
-        ({12: "cron"}, None, True),  # it wrote no pid file, or to another path
-        ({12: "bash"}, "12", False),  # the pid now belongs to another process
-        ({12: "bash", 13: "cron"}, "12", True),
-        ({12: "crontab"}, None, False),
-        ({12: "cron"}, "none", True),
-        ({}, "12", False),
+        ({}, False),
+        ({12: "cron"}, True),
+        ({12: "crond"}, True),
+        ({12: "bash"}, False),
+        ({12: "bash", 13: "cron"}, True),
+        ({12: "crontab"}, False),
         # In a container: the kernel lists its PID in each namespace.
-        ({12: "cron\nNSpid:\t12\t7"}, None, False),
-        ({12: "cron\nNSpid:\t12\t7"}, "12", False),
-        ({12: "cron\nNSpid:\t12\t7", 13: "cron\nNSpid:\t13"}, None, True),
+        ({12: "cron\nNSpid:\t12\t7"}, False),
+        ({12: "cron\nNSpid:\t12\t7", 13: "cron\nNSpid:\t13"}, True),
     ],
 )
-def test_a_running_cron_daemon_is_recognised(
-    host: Host, tmp_path: Path, processes: dict[int, str], pid_file: str | None, runs: bool
-) -> None:
+def test_a_running_cron_daemon_is_recognised(host: Host, tmp_path: Path, processes: dict[int, str], runs: bool) -> None:
     for number, name in processes.items():
         (tmp_path / "proc" / str(number)).mkdir(parents=True)
         (tmp_path / "proc" / str(number) / "status").write_text(f"Name:\t{name}\n")
-    if pid_file is not None:
-        (tmp_path / "cron.pid").write_text(pid_file)
-    assert host_requirements.cron_runs([str(tmp_path / "none.pid"), str(tmp_path / "cron.pid")]) is runs
+    assert host_requirements.cron_runs() is runs
 
 
 @pytest.mark.parametrize(
