@@ -32,7 +32,6 @@ options:
   until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
   wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back]}
-  reason: {description: Why it V(failed)., type: str, default: ''}
   run_id: {description: Which run this is., type: str}
   user: {description: Who runs it., type: str}
   controller: {description: Where it is run., type: str}
@@ -92,7 +91,7 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
     if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
         return None, ""  # a failed run releases its own record only
-    after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
+    after = upgrade_journal.end(found, run_id, params["outcome"], now)
     return after, f"end the lock: {params['outcome']}"
 
 
@@ -222,7 +221,6 @@ def main() -> None:
             "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
             "wait_timeout": {"type": "str", "default": "20s"},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
-            "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},

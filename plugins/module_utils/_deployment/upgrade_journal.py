@@ -281,12 +281,12 @@ def note_migration(
     return journal
 
 
-def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
+def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, now: float) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
     journal = own(found, run_id)
     if outcome == "rolled_back" and not may_go_back(journal):
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
-    return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
+    return dict(journal, outcome=outcome, ended_at=now, lease_until=0)
 
 
 def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: float, lease: float) -> dict[str, t.Any]:

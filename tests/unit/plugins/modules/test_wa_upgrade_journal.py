@@ -104,13 +104,9 @@ def test_an_expired_lease_is_taken_over(run: Run) -> None:
 def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run, read: Run) -> None:
     run("begin")
     run("stage", stage="migrating")
-    run("end", outcome="failed", reason="exit code 1")
+    run("end", outcome="failed")
     left = read()
-    assert (left["upgrade"]["held"], left["journal"]["stage"], left["journal"]["reason"]) == (
-        False,
-        "migrating",
-        "exit code 1",
-    )
+    assert (left["upgrade"]["held"], left["journal"]["stage"]) == (False, "migrating")
     other = run("begin", run_id="m/2/5", target="2.55.0")
     assert "expected the same target, not 2.55.0" in other["msg"]
     assert run("begin", run_id="m/2/5")["resumed"]
