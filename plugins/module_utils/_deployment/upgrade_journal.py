@@ -20,13 +20,6 @@ STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 # Stages from which a rollback only starts the old version.
 _HARMLESS = ("locked", "stopping")
 _END_OF_TIME = 253402300800  # the year 10000
-_STAGE_TEXT = {
-    "locked": "was begun and had touched nothing",
-    "stopping": "had begun to stop the client; the schema is untouched",
-    "migrating": "had begun the migration; the schema may be changed",
-    "starting": "had migrated the database; the new version may be running on some hosts",
-    "verifying": "had started the new version",
-}
 
 
 @dataclass(frozen=True)
@@ -127,11 +120,6 @@ def describe_change(lock: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
-    """Returns the state that an unfinished run has left, for a message."""
-    return f"an upgrade to {journal['target']} by {journal['user']} {_STAGE_TEXT[journal['stage']]}"
-
-
 def begin(
     found: t.Mapping[str, t.Any] | None,
     claim: Claim,
@@ -164,7 +152,7 @@ def begin(
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
             subject,
-            describe_unfinished(found),
+            f"left unfinished by {describe_holder(found)}",
             f"the same target, not {claim.target}",
             f"Finish it first with wa_upgrade_version: {found['target']}",
         )
