@@ -385,9 +385,6 @@ class FilterModule:
             "upgrade_standing": failure_report.standing,
             "upgrade_step": next_step.next_step,
             "failed_stage": next_step.failed_stage,
-            "migration_ended": next_step.migration_ended,
-            "migration_started": next_step.migration_started,
-            "migration_problem": next_step.migration_problem,
             "failure_lines": unfinished,
             "redacted_value": redact.redact,
         }

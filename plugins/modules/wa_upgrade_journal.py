@@ -191,8 +191,10 @@ def run(module: AnsibleModule, result: Result) -> None:
             if starts and not module.check_mode:
                 found = wait_for_start(file, params)
     finally:
+        journal = found if upgrade_journal.is_upgrade(found) else None
         result.values.update(
-            journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
+            journal=journal or {},
+            **upgrade_journal.migration(journal),
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
         )
     if action:

@@ -271,6 +271,26 @@ def note_migration(
     return journal
 
 
+def migration(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Returns what a run does about the migration of its `journal`, None for no upgrade.
+
+    `migration_started` for sure, so that nothing leads back; `migration_ended`, so that nothing is to be waited for; and
+    `migration_problem`, why the new version must not be started then.
+    """
+    noted = (journal or {}).get("migration") or {}
+    state, code = noted.get("state", ""), noted.get("exit_code") or 0
+    over = journal is not None and is_migrated(journal)
+    problem = str(noted.get("message", "")) if state == "failed" else ""
+    if not problem and code and journal is not None:
+        log = f". Its last lines:\n{noted['log']}" if noted.get("log") else ", and has written nothing."
+        problem = f"The migration to {journal['target']} ended with code {code}{log}"
+    return {
+        "migration_started": over or state in ("running", "ended"),
+        "migration_ended": over or state in ("ended", "failed"),
+        "migration_problem": problem,
+    }
+
+
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, now: float) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
     journal = own(found, run_id)

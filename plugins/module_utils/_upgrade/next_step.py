@@ -315,35 +315,6 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     return {**left, "dump": "", "restore": [], "kept_seconds": 0, "earlier_dump": earlier}
 
 
-def migration_ended(result: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether nothing more is to be waited for, by a result of `wa_upgrade_journal`; false for a leader that was not reached."""
-    journal = result.get("journal") or {}
-    state = (journal.get("migration") or {}).get("state", "")
-    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("ended", "failed"))
-
-
-def migration_started(result: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether the migration was started for sure, so that nothing leads back, by a result of `wa_upgrade_journal`."""
-    journal = result.get("journal") or {}
-    state = (journal.get("migration") or {}).get("state", "")
-    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("running", "ended"))
-
-
-def migration_problem(result: t.Mapping[str, t.Any], seconds: t.Any) -> str:
-    """Returns why the new version must not be started after `seconds` of waiting; empty after a migration that has ended well."""
-    journal = result.get("journal") or {}
-    migration = journal.get("migration") or {}
-    state, code = migration.get("state", ""), migration.get("exit_code") or 0
-    if not migration_ended(result):
-        return f"the migration was not seen to end after {seconds} s: the waiting was stopped, not the migration."
-    if state == "failed":
-        return str(migration["message"])
-    if code:
-        log = f". Its last lines:\n{migration['log']}" if migration.get("log") else ", and has written nothing."
-        return f"The migration to {journal['target']} ended with code {code}{log}"
-    return ""
-
-
 def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 

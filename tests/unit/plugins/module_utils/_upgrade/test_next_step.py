@@ -319,39 +319,3 @@ def test_the_stage_at_which_a_run_failed(
     ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
 ) -> None:
     assert next_step.failed_stage(ours, asked, looked) == stage
-
-
-@pytest.mark.parametrize(
-    ("stage", "migration", "ended", "problem"),
-    [
-        ("starting", {"state": "ended", "exit_code": 0}, True, ""),
-        ("migrating", {"state": "ended", "exit_code": 0, "idle": False}, True, ""),
-        (
-            "migrating",
-            {"state": "ended", "exit_code": 3, "log": "no"},
-            True,
-            "The migration to 2.53.4 ended with code 3. Its last lines:\nno",
-        ),
-        (
-            "migrating",
-            {"state": "ended", "exit_code": 137, "log": ""},
-            True,
-            "ended with code 137, and has written nothing.",
-        ),
-        ("migrating", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("migrating", {"state": "running"}, False, "not seen to end after 60 s: the waiting was stopped"),
-        ("migrating", {}, False, "not seen to end"),
-        ("stopping", {"state": "ready"}, False, "not seen to end"),
-        ("stopping", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("", {}, False, "not seen to end"),
-    ],
-)
-def test_a_start_follows_only_a_migration_that_ended_well(
-    stage: str, migration: dict[str, t.Any], ended: bool, problem: str
-) -> None:
-    result = {"journal": {"stage": stage, "target": "2.53.4", "migration": migration}} if stage else {"reached": False}
-    assert next_step.migration_ended(result) is ended
-    started = stage == "starting" or migration.get("state") in ("running", "ended")
-    assert next_step.migration_started(result) is started
-    said = next_step.migration_problem(result, 60)
-    assert (problem in said) if problem else said == ""
