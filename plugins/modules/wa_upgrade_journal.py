@@ -59,8 +59,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
+_STARTED = ("running", *_ENDED)
 UNTIL = {
-    "ready": ("ready", "running", *_ENDED),
+    "ready": ("ready", *_STARTED),
     "ended": _ENDED,
 }
 IDENTITY = ("run_id", "user", "controller")
@@ -103,34 +104,21 @@ def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
     """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
 
-    Raises WaError if this run loses the journal meanwhile.
+    Raises WaError if this run loses the journal meanwhile, or if a migration that may start cannot, while going back is possible.
     """
+    starts = params["operation"] == "migrate"
     lease = Lease(None if check_mode else params["path"], params["run_id"])
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
         lease.renew()
         alive = file.is_migrating()  # before the journal, in which it says how it has ended
         found = upgrade_journal.own(file.load(), params["run_id"])
+        if starts:
+            upgrade_journal.check_migration(found, alive)
         state = found.get("migration", {}).get("state", "")
-        there = upgrade_journal.is_migrated(found) or state in UNTIL[params["until"]]
-        if there or (state and not alive) or time.monotonic() >= end:
+        there = upgrade_journal.is_migrated(found) or state in (_STARTED if starts else UNTIL[params["until"]])
+        if there or ((state or starts) and not alive) or time.monotonic() >= end:
             return found, alive
-        time.sleep(POLL_INTERVAL)
-
-
-def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the journal once the process that migrates has started the migration that it may start, or has died, or when time is over.
-
-    Raises WaError if it cannot start it, while going back is possible, or if this run loses the journal meanwhile.
-    """
-    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
-    while True:
-        alive = file.is_migrating()
-        found = upgrade_journal.own(file.load(), params["run_id"])
-        upgrade_journal.check_migration(found, alive)
-        seen = upgrade_journal.is_migrated(found) or found.get("migration", {}).get("state") in ("running", *_ENDED)
-        if seen or not alive or time.monotonic() >= end:
-            return found
         time.sleep(POLL_INTERVAL)
 
 
@@ -189,7 +177,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                     apply(file, params, after)
                     found = after
             if starts and not module.check_mode:
-                found = wait_for_start(file, params)
+                found, _alive = wait(file, params, module.check_mode)
     finally:
         journal = found if upgrade_journal.is_upgrade(found) else None
         result.values.update(
