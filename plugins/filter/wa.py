@@ -366,7 +366,6 @@ class FilterModule:
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
-            "database_copy_problems": upgrade_requirements.database_copy,
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,
             "container_line": container_line,

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
 
@@ -227,7 +228,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
     `containers` (results of `wa_info` on all members with their images, each with the member as `item`), `checked` (the versions that
-    the preflight found), and `checked_unfinished`.
+    the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and the skipped
+    checks.
 
     The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`),
     `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and `notes`,
@@ -246,6 +248,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     refusal = "" if rule.go_on_at else _changed_since(now)
     if rule.go_on_at == "locked":  # the client serves: it is not stopped for a version that cannot start
         refusal = _without_image(facts["containers"], now.journal["target"])
+    if rule.served and not refusal:  # the preflight knew of no client that has served since
+        refusal = " ".join(requirements.database_copy(now.journal, True, *facts["copies"]))
     return {
         "stage": "" if refusal else rule.go_on_at,
         "refusal": refusal,

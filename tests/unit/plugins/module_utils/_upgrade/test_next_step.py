@@ -55,6 +55,7 @@ def step(
     other_clock: float = 0.0,
     other_notes: dict[str, t.Any] | None = None,
     other_images: t.Sequence[str] = IMAGES,
+    copies: tuple[bool, str, list[str]] = (True, "", []),
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
     journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
@@ -79,6 +80,7 @@ def step(
             ],
             "checked": checked,
             "checked_unfinished": unfinished,
+            "copies": copies,
         }
     )
 
@@ -274,6 +276,24 @@ def test_what_holds_always(
     if found["served"]:
         assert "down_at" not in found["notes"]
         assert not found["notes"]["dump"]
+
+
+@pytest.mark.parametrize(
+    ("leader", "copies", "refused"),
+    [
+        (UP, (False, "", []), True),
+        (BACK, (False, " ", ["health"]), True),
+        (UP, (False, "snap", []), False),
+        (UP, (False, "", ["database_backup"]), False),
+        (DOWN, (False, "", []), False),
+    ],
+)
+@pytest.mark.parametrize("stage", ["stopping", "migrating"])
+def test_a_client_that_has_served_since_is_not_migrated_without_a_new_copy(
+    stage: str, leader: list[dict[str, t.Any]], copies: tuple[bool, str, list[str]], refused: bool
+) -> None:
+    found = step(stage, leader, copies=copies)
+    assert ("no copy is made before the migration" in found["refusal"], found["stage"] == "") == (refused, refused)
 
 
 def test_the_last_rule_of_each_stage_always_applies_and_each_rule_is_used() -> None:
