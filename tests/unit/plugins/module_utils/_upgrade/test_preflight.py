@@ -10,12 +10,10 @@ import typing as t
 import pytest
 from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL, container, with_found
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, preflight
 
-LEFT: dict[str, t.Any] = {
-    "left": JOURNAL,
-    "standing": "The upgrade to 2.53.4 that was left unfinished is at stage stopping.",
-}
+LEFT: dict[str, t.Any] = {"left": JOURNAL}
+STANDING = failure_report.standing(JOURNAL, True)
 LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "stages": [{"at": 0}], "lease_until": 60}
 UPGRADE = {"held": True, "message": "locked by the upgrade to 2.53.4"}
 HELD = {**with_found(journal=LOCK, upgrade=UPGRADE), "leader": {"journal": LOCK, "upgrade": UPGRADE}}
@@ -121,7 +119,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "an unfinished upgrade is completed",
         {**LEFT, "version": "2.55.1"},
-        "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO",
+        f"waba: {STANDING} Go on with it: ansible-playbook GO",
     ),
     (
         "an unfinished upgrade is completed",
@@ -131,7 +129,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
             "left": {**JOURNAL, "stage": "starting"},
             "everywhere": [container("wacore", version="2.53.4")],
         },
-        "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO. If 2.53.4 cannot "
+        f"waba: {failure_report.standing({**JOURNAL, 'stage': 'starting'}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
         f"serve: remove {DEPLOYMENT['lock_file']} on each host, and run upgrade.yml again with a newer version and "
         "wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired",
     ),
@@ -588,9 +586,7 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
         (SAME, ["waba: version 2.51.2, target 2.51.2, nothing to upgrade"]),
         (
             {**LEFT, "left": {**JOURNAL, "notes": {"from_version": "2.49.1"}}},
-            [
-                f"waba: version 2.49.1, target 2.53.4, the upgrade that stopped at stage stopping goes on. {LEFT['standing']}"
-            ],
+            [f"waba: version 2.49.1, target 2.53.4, the upgrade that stopped at stage stopping goes on. {STANDING}"],
         ),
         (
             with_found(
