@@ -279,17 +279,6 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
     assert ("The new version may have been connected" in said) is (at != "migrating")
 
 
-def test_a_client_that_served_until_this_run_stopped_it_may_be_started_again() -> None:
-    failed = [{"state": "exited", "exit_code": 1}]
-    said = told(at="migrating", served=True, stopped=True, permitted=False, migrations=failed)
-    assert "This run has begun no migration, and has stopped version" in said
-    assert "nothing is started by itself. If it served, it does so again after docker start." in said
-    assert "Another way back is a restore" in said
-    runs = told(at="migrating", served=True, stopped=True, permitted=False, migrations=[{"state": "running"}])
-    assert "docker start" not in runs
-    assert "The only way back is a restore" in told(at="migrating", served=True, stopped=True, migrations=failed)
-
-
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
