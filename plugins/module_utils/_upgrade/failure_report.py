@@ -311,8 +311,6 @@ def _left_over(one: Failure) -> list[str]:
 def _way_back(one: Failure) -> list[str]:
     """The commands of a restore, to be run by hand."""
     lines = _dump(one)
-    if one.notes.get("earlier_dump"):
-        lines.append(f"An earlier one, without what version {one.before} took since: {one.notes['earlier_dump']}")
     if one.at != "migrating":
         lines.append(
             "The new version may have been connected: a restore loses what came and went since, and sets its "

@@ -314,9 +314,8 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     """Returns the notes that count: after the old version has served again, its stop and the copy from before do not."""
     if not served:
         return dict(notes)
-    earlier = notes.get("dump") or notes.get("earlier_dump") or ""
     left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, "dump": "", "restore": [], "kept_seconds": 0, "earlier_dump": earlier}
+    return {**left, "dump": "", "restore": [], "kept_seconds": 0}
 
 
 def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:

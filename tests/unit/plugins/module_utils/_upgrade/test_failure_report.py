@@ -237,12 +237,6 @@ def test_without_a_dump_the_restore_is_the_operators() -> None:
     assert "  (here the restore, such as from your own snapshot)" in told(at="migrating", migrations=[FAILED])
 
 
-def test_an_earlier_dump_is_named_for_what_it_is() -> None:
-    journal = {"notes": {"earlier_dump": "/b/old.sql.gz"}}
-    said = told(at="migrating", migrations=[FAILED], journal=journal)
-    assert "An earlier one, without what version 2.51.2 took since: /b/old.sql.gz" in said
-
-
 def test_a_migration_without_a_container_has_no_log() -> None:
     said = told(at="migrating", migrations=[], journal=DUMPED)
     assert "The migration was due, and has no container: the client is down" in said
