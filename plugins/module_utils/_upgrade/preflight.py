@@ -711,9 +711,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the
-    deployment can be read), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
-    refused), `unsupported`, `check_only`, `standing` (of an unfinished upgrade, as text), `needed` (whether the target
-    takes an upgrade), and `prepares` (whether logs are cleaned and images pulled).
+    deployment can be read), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
+    as text), `needed` (whether the target takes an upgrade), and `prepares` (whether logs are cleaned and images pulled).
     """
     now = Observed(facts)
     checks: list[dict[str, t.Any]] = []
@@ -725,7 +724,6 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         checks.append(one)
         failed += [check.name] if one["state"] == FAILED else []
     refusals = [one["refusal"] for one in checks if one.get("refusal")]
-    unsupported = "" if failed or not inspected else _unsupported(now)
     messages = [one["message"] for one in checks if one["state"] == FAILED]
     return {
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
@@ -733,9 +731,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "message": messages[0] if len(messages) == 1 else messages,
         "readable": not any(name in failed for name in GATES),
         "lines": [_line(one) for one in checks],
-        "notes": [] if failed else _notes(now, refusals, unsupported),
-        "refusals": refusals,
-        "unsupported": unsupported,
+        "notes": [] if failed else _notes(now, refusals),
         "check_only": bool(facts["check_only"]),
         "standing": now.standing,
         "needed": now.needed,
@@ -804,7 +800,7 @@ def _gc_due(now: Observed) -> str:
     return f"messages holds some {counted['rows']} rows, the limit is {now.facts['max_messages']}: message GC is due"
 
 
-def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[str]:
+def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
     """Returns what is displayed of a host that has passed."""
     notes = []
     if now.leads:
@@ -818,7 +814,7 @@ def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[s
         notes.append(f"{now.name}: version {before}, {what}")
         databases = now.facts["dumpable"].get("databases")
         notes += [f"{now.name}: the dump will hold {', '.join(databases)}"] if databases else []
-        notes += [f"{now.name}: {text}" for text in (unsupported, _gc_due(now)) if text]
+        notes += [f"{now.name}: {text}" for text in (_unsupported(now), _gc_due(now)) if text]
     # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
     notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
     return notes
