@@ -22,6 +22,7 @@ _HARMLESS = ("locked", "stopping")
 _FIELDS = ("deployment", "run_id", "user", "controller", "lease_until")
 _UPGRADE_FIELDS = ("target", "stages", "notes")
 _CHANGE_FIELDS = ("hosts", "since")
+_CHANGE = "a run that changes its containers,"
 
 
 @dataclass(frozen=True)
@@ -87,39 +88,26 @@ def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     return held or journal["stage"] != "locked"
 
 
-def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
-    """Returns the holder of a journal and since when, for a message."""
-    return (
-        f"the upgrade to {journal['target']} by {journal['user']} from {journal['controller']}, since "
-        f"{clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
-        + (f"lease until {clock(journal['lease_until'])}" if journal["lease_until"] else "ended")
-    )
-
-
 def describe(lock: t.Mapping[str, t.Any]) -> str:
-    """Returns who has the lock, for a message."""
-    return describe_holder(lock) if is_upgrade(lock) else describe_change(lock)
+    """Returns who has the lock, since when and until when, for a message."""
+    upgrade = is_upgrade(lock)
+    what, stage = (f"the upgrade to {lock['target']}", f"at stage {lock['stage']}, ") if upgrade else (_CHANGE, "")
+    since = clock(lock["stages"][0]["at"] if upgrade else lock["since"])
+    until = f"lease until {clock(lock['lease_until'])}" if lock["lease_until"] else "ended"
+    return f"{what} by {lock['user']} from {lock['controller']}, since {since}, {stage}{until}"
 
 
 def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     """Returns why the client must not be started or stopped, and what to do, for a message."""
     if not is_upgrade(lock):
-        return f"locked by {describe_change(lock)}. Run again after that"
+        return f"locked by {describe(lock)}. Run again after that"
     on = f"upgrade.yml with wa_upgrade_version: {lock['target']}"
     if held:
         return (
-            f"locked by {describe_holder(lock)}. Run again when it has ended; if that run was killed, run {on} and "
+            f"locked by {describe(lock)}. Run again when it has ended; if that run was killed, run {on} and "
             "wa_upgrade_take_over: true, which goes on from there"
         )
-    return f"left unfinished by {describe_holder(lock)}. Run {on}, which goes on from there"
-
-
-def describe_change(lock: t.Mapping[str, t.Any]) -> str:
-    """Returns who changes the client outside an upgrade, and until when, for a message."""
-    return (
-        f"a run that changes its containers, by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, lease until "
-        f"{clock(lock['lease_until'])}"
-    )
+    return f"left unfinished by {describe(lock)}. Run {on}, which goes on from there"
 
 
 def begin(
@@ -154,7 +142,7 @@ def begin(
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
             subject,
-            f"left unfinished by {describe_holder(found)}",
+            f"left unfinished by {describe(found)}",
             f"the same target, not {claim.target}",
             f"Finish it first with wa_upgrade_version: {found['target']}",
         )
