@@ -90,8 +90,15 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             found, run_id, params["stage"] if operation == "stage" else "", notes, now, lease
         )
         return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
+    if operation == "hold":
+        lease = parse_duration("lease", params["lease"])
+        return upgrade_journal.hold(found, claim(params), params["host"], now, lease), ""
+    if operation == "release":
+        return upgrade_journal.release(found, run_id, params["host"], now), ""
+    if operation == "go_back":
+        return upgrade_journal.go_back(found, run_id) or found, ""
     if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
-        return None, ""  # a failed run releases its own record only
+        return found, ""  # a failed run releases its own record only
     after = upgrade_journal.end(found, run_id, params["outcome"], now)
     return after, f"end the lock: {params['outcome']}"
 
@@ -122,62 +129,46 @@ def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple
         time.sleep(POLL_INTERVAL)
 
 
-def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> None:
-    """Writes the journal."""
-    if params["operation"] == "end" and params["outcome"] != "failed":
+def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] | None) -> None:
+    """Writes the lock, or releases it."""
+    if after is None:
+        file.remove()
+    elif params["operation"] == "end" and params["outcome"] != "failed":
         file.archive(after)
     else:
         file.save(after)
 
 
-def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
-    """Returns the lock after a run outside an upgrade has locked the deployment or unlocked it."""
-    if params["operation"] == "release":
-        return upgrade_journal.release(found, params["run_id"], params["host"], now)
-    return upgrade_journal.hold(found, claim(params), params["host"], now, parse_duration("lease", params["lease"]))
-
-
 def run(module: AnsibleModule, result: Result) -> None:
     """Observes, plans and applies while other processes are locked out."""
     params = module.params
+    operation = params["operation"]
     file = JournalFile(params["path"])
+    # A host without the folder has nothing yet that a run outside an upgrade could disturb.
+    writes = not module.check_mode and (operation not in ("hold", "release") or file.has_folder())
     found: dict[str, t.Any] | None = None
-    after: dict[str, t.Any] | None = None
-    took_over = False
-    action = ""
     now = time.time()
     try:
-        if params["operation"] == "go_back":
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found = file.load()
-                after = upgrade_journal.go_back(found, params["run_id"])
-                if after is not None and not module.check_mode:
-                    file.save(after)
-            result.values["ended"] = file.load_last() or {}
-        elif params["operation"] == "wait":
+        if operation == "wait":
             found, result.values["migrating"] = wait(file, params, module.check_mode)
-        elif params["operation"] in ("hold", "release"):
-            with contextlib.nullcontext() if module.check_mode or not file.has_folder() else file.exclusively():
-                found = file.load()
-                after = hold_or_release(params, found, now)
-                if after != found and file.has_folder() and not module.check_mode:
-                    file.save(after) if after else file.remove()
-                    found = after
         else:
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found = file.load()
-                took_over = (
-                    found is not None and upgrade_journal.is_upgrade(found) and found["run_id"] != params["run_id"]
-                )
-                starts = params["operation"] == "migrate"
-                if starts:
+            with file.exclusively() if writes else contextlib.nullcontext():
+                before = found = file.load()
+                if operation == "migrate":
                     upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
-                if after is not None and not module.check_mode:
+                if writes and after != found:
                     apply(file, params, after)
                     found = after
-            if starts and not module.check_mode:
+            if operation == "migrate" and writes:
                 found, _alive = wait(file, params, module.check_mode)
+            if operation == "go_back":
+                result.values["ended"] = file.load_last() or {}
+            if operation == "begin" and after is not None:
+                took_over = upgrade_journal.is_upgrade(before) and (before or {})["run_id"] != params["run_id"]
+                result.values.update(resumed=after["stage"] != "locked", took_over=took_over)
+            if action:
+                result.record_change(action)
     finally:
         journal = found if upgrade_journal.is_upgrade(found) else None
         result.values.update(
@@ -185,10 +176,6 @@ def run(module: AnsibleModule, result: Result) -> None:
             **upgrade_journal.migration(journal),
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
         )
-    if action:
-        result.record_change(action)
-    if params["operation"] == "begin":
-        result.values.update(resumed=after is not None and after["stage"] != "locked", took_over=took_over)
 
 
 def main() -> None:
