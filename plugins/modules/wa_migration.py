@@ -14,7 +14,6 @@ options:
   container: {description: The name of the container that migrates., type: str, required: true}
   argv: {description: 'The command that creates and starts it, and returns.', type: list, elements: str, required: true}
   chdir: {description: The folder in which O(argv) is run., type: path}
-  start_timeout: {description: 'How long O(argv) may take, in seconds or as text.', type: str, default: 5m}
   project: {description: The Compose project of the client., type: str, required: true}
   single:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
@@ -46,7 +45,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import messag
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
@@ -62,6 +60,7 @@ POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the contai
 # migration goes on instead, and this process ends.
 TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
+START_LIMIT = "300"  # seconds in which the container is created and started
 LOG_LINES = "40"
 LONGEST_LOG = 8000  # characters of them: a line may be a whole statement, and a journal of more than 1 MiB is not read
 
@@ -140,8 +139,7 @@ class Migration:
         if here:
             return True
         self.result.record_change(f"start the migration {self.params['container']}")
-        limit = parse_duration("start_timeout", self.params["start_timeout"])
-        argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
+        argv = ["timeout", "-k", "30", START_LIMIT, *self.params["argv"]]
         try:
             code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         except OSError as error:
@@ -151,7 +149,7 @@ class Migration:
             late = code < 0 or code in (124, 137)
             if not late and not self._container():
                 self._retract(found["stage"])
-            why = f"not within {limit:g} s" if late else compose_messages.one_line(said) or f"code {code}"
+            why = f"not within {START_LIMIT} s" if late else compose_messages.one_line(said) or f"code {code}"
             raise WaError("migration", f"could not be started ({why})", "a container that migrates")
         return True
 
@@ -215,27 +213,20 @@ def main() -> None:
             "container": {"type": "str", "required": True},
             "argv": {"type": "list", "elements": "str", "required": True},
             "chdir": {"type": "path"},
-            "start_timeout": {"type": "str", "default": "5m"},
             "project": {"type": "str", "required": True},
             "single": {"type": "bool", "default": False},
             "shared_origins": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    result = Result(module)
-    result.values["migration"] = {}
-    try:
-        if not module.params["env_file"]:
-            raise WaError("option env_file", "not given", "the client's db.env")
+    with Result(module) as result:
+        result.values["migration"] = {}
         env = env_options.read_env(module.params["env_file"], module.params["env_format"])
         result.redact.add(value for name, value in env.items() if is_secret(name))
         result.redact.add(compose_call.values(module.params["argv"]))
         migration = Migration(module.params, env, result)
         if not module.check_mode:
             migration.run()
-    except (WaError, OSError) as error:
-        result.fail(error if isinstance(error, WaError) else str(error))
-    result.exit()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ options:
   until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
   wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back]}
-  reason: {description: Why it V(failed)., type: str, default: ''}
   run_id: {description: Which run this is., type: str}
   user: {description: Who runs it., type: str}
   controller: {description: Where it is run., type: str}
@@ -60,8 +59,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
+_STARTED = ("running", *_ENDED)
 UNTIL = {
-    "ready": ("ready", "running", *_ENDED),
+    "ready": ("ready", *_STARTED),
     "ended": _ENDED,
 }
 IDENTITY = ("run_id", "user", "controller")
@@ -90,9 +90,16 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             found, run_id, params["stage"] if operation == "stage" else "", notes, now, lease
         )
         return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
+    if operation == "hold":
+        lease = parse_duration("lease", params["lease"])
+        return upgrade_journal.hold(found, claim(params), params["host"], now, lease), ""
+    if operation == "release":
+        return upgrade_journal.release(found, run_id, params["host"], now), ""
+    if operation == "go_back":
+        return upgrade_journal.go_back(found, run_id) or found, ""
     if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
-        return None, ""  # a failed run releases its own record only
-    after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
+        return found, ""  # a failed run releases its own record only
+    after = upgrade_journal.end(found, run_id, params["outcome"], now)
     return after, f"end the lock: {params['outcome']}"
 
 
@@ -104,102 +111,71 @@ def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
     """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
 
-    Raises WaError if this run loses the journal meanwhile.
+    Raises WaError if this run loses the journal meanwhile, or if a migration that may start cannot, while going back is possible.
     """
+    starts = params["operation"] == "migrate"
     lease = Lease(None if check_mode else params["path"], params["run_id"])
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
         lease.renew()
         alive = file.is_migrating()  # before the journal, in which it says how it has ended
         found = upgrade_journal.own(file.load(), params["run_id"])
+        if starts:
+            upgrade_journal.check_migration(found, alive)
         state = found.get("migration", {}).get("state", "")
-        there = upgrade_journal.is_migrated(found) or state in UNTIL[params["until"]]
-        if there or (state and not alive) or time.monotonic() >= end:
+        there = upgrade_journal.is_migrated(found) or state in (_STARTED if starts else UNTIL[params["until"]])
+        if there or ((state or starts) and not alive) or time.monotonic() >= end:
             return found, alive
         time.sleep(POLL_INTERVAL)
 
 
-def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the journal once the process that migrates has started the migration that it may start, or has died, or when time is over.
-
-    Raises WaError if it cannot start it, while going back is possible, or if this run loses the journal meanwhile.
-    """
-    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
-    while True:
-        alive = file.is_migrating()
-        found = upgrade_journal.own(file.load(), params["run_id"])
-        upgrade_journal.check_migration(found, alive)
-        seen = upgrade_journal.is_migrated(found) or found.get("migration", {}).get("state") in ("running", *_ENDED)
-        if seen or not alive or time.monotonic() >= end:
-            return found
-        time.sleep(POLL_INTERVAL)
-
-
-def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> None:
-    """Writes the journal."""
-    if params["operation"] == "end" and params["outcome"] != "failed":
+def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] | None) -> None:
+    """Writes the lock, or releases it."""
+    if after is None:
+        file.remove()
+    elif params["operation"] == "end" and params["outcome"] != "failed":
         file.archive(after)
     else:
         file.save(after)
 
 
-def hold_or_release(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> dict[str, t.Any] | None:
-    """Returns the lock after a run outside an upgrade has locked the deployment or unlocked it."""
-    if params["operation"] == "release":
-        return upgrade_journal.release(found, params["run_id"], params["host"], now)
-    return upgrade_journal.hold(found, claim(params), params["host"], now, parse_duration("lease", params["lease"]))
-
-
 def run(module: AnsibleModule, result: Result) -> None:
     """Observes, plans and applies while other processes are locked out."""
     params = module.params
+    operation = params["operation"]
     file = JournalFile(params["path"])
+    # A host without the folder has nothing yet that a run outside an upgrade could disturb.
+    writes = not module.check_mode and (operation not in ("hold", "release") or file.has_folder())
     found: dict[str, t.Any] | None = None
-    after: dict[str, t.Any] | None = None
-    took_over = False
-    action = ""
     now = time.time()
     try:
-        if params["operation"] == "go_back":
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found = file.load()
-                after = upgrade_journal.go_back(found, params["run_id"])
-                if after is not None and not module.check_mode:
-                    file.save(after)
-            result.values["ended"] = file.load_last() or {}
-        elif params["operation"] == "wait":
+        if operation == "wait":
             found, result.values["migrating"] = wait(file, params, module.check_mode)
-        elif params["operation"] in ("hold", "release"):
-            with contextlib.nullcontext() if module.check_mode or not file.has_folder() else file.exclusively():
-                found = file.load()
-                after = hold_or_release(params, found, now)
-                if after != found and file.has_folder() and not module.check_mode:
-                    file.save(after) if after else file.remove()
-                    found = after
         else:
-            with contextlib.nullcontext() if module.check_mode else file.exclusively():
-                found = file.load()
-                took_over = (
-                    found is not None and upgrade_journal.is_upgrade(found) and found["run_id"] != params["run_id"]
-                )
-                starts = params["operation"] == "migrate"
-                if starts:
+            with file.exclusively() if writes else contextlib.nullcontext():
+                before = found = file.load()
+                if operation == "migrate":
                     upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
-                if after is not None and not module.check_mode:
+                if writes and after != found:
                     apply(file, params, after)
                     found = after
-            if starts and not module.check_mode:
-                found = wait_for_start(file, params)
+            if operation == "migrate" and writes:
+                found, _alive = wait(file, params, module.check_mode)
+            if operation == "go_back":
+                result.values["ended"] = file.load_last() or {}
+            if operation == "begin" and after is not None:
+                took_over = upgrade_journal.is_upgrade(before) and (before or {})["run_id"] != params["run_id"]
+                result.values.update(resumed=after["stage"] != "locked", took_over=took_over)
+            if action:
+                result.record_change(action)
     finally:
+        journal = found if upgrade_journal.is_upgrade(found) else None
         result.values.update(
-            journal=(found or {}) if upgrade_journal.is_upgrade(found) else {},
+            journal=journal or {},
+            **upgrade_journal.migration(journal),
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
         )
-    if action:
-        result.record_change(action)
-    if params["operation"] == "begin":
-        result.values.update(resumed=after is not None and after["stage"] != "locked", took_over=took_over)
 
 
 def main() -> None:
@@ -222,7 +198,6 @@ def main() -> None:
             "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
             "wait_timeout": {"type": "str", "default": "20s"},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
-            "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},

@@ -19,6 +19,19 @@ LEASE_SPEC: dict[str, dict[str, t.Any]] = {"lease_file": {"type": "path"}}
 _TIMEOUT = 30.0  # seconds; the guard is held for milliseconds only
 
 
+@contextlib.contextmanager
+def _usable(path: str) -> t.Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WaError(
+            f"lock file {path}",
+            f"cannot be used: {error.strerror}",
+            "a file that this run can write, since without it no run may change the client",
+            "Create its folder (role wa_host does), or free room on its file system",
+        ) from None
+
+
 class JournalFile:
     """The lock file at `path`. Use `exclusively` around a `load` and the following `save` or `remove`."""
 
@@ -36,31 +49,26 @@ class JournalFile:
     def exclusively(self) -> t.Iterator[None]:
         """Holds the guard lock while the file is read and written, for milliseconds."""
         with contextlib.ExitStack() as stack:
-            try:
+            with _usable(self.path):
                 stack.enter_context(files.lock(self.guard, _TIMEOUT))
-            except OSError as error:
-                raise self._unusable(self.path, error) from None
             yield
 
     @contextlib.contextmanager
     def migrating(self, timeout: float = 0.0) -> t.Iterator[bool]:
         """Marks this process as the one that migrates for this upgrade. Yields False if another one does, after `timeout` seconds."""
+        alone = True
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(files.lock(self.job, timeout))
-            except OSError as error:
-                raise self._unusable(self.job, error) from None
-            except WaError:
-                yield False
-                return
-            yield True
+            with _usable(self.job):
+                try:
+                    stack.enter_context(files.lock(self.job, timeout))
+                except WaError:
+                    alone = False
+            yield alone
 
     def is_migrating(self) -> bool:
         """Returns whether the process that migrates for this upgrade is alive."""
-        try:
+        with _usable(self.job):
             return files.is_locked(self.job)
-        except OSError as error:
-            raise self._unusable(self.job, error) from None
 
     def load(self) -> dict[str, t.Any] | None:
         """Returns the lock, None if there is none. Raises WaError for an invalid file."""
@@ -77,11 +85,9 @@ class JournalFile:
 
     def _load(self, path: str) -> dict[str, t.Any] | None:
         try:
-            return upgrade_journal.check(json.loads(files.read_text(path)))
-        except FileNotFoundError:
+            with _usable(path), contextlib.suppress(FileNotFoundError):
+                return upgrade_journal.check(json.loads(files.read_text(path)))
             return None
-        except OSError as error:
-            raise self._unusable(path, error) from None
         except ValueError as error:
             raise WaError(
                 f"lock file {path}",
@@ -114,27 +120,12 @@ class JournalFile:
 
     def remove(self) -> None:
         """Releases the lock."""
-        try:
+        with _usable(self.path), contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise self._unusable(self.path, error) from None
 
     def _write(self, path: str, journal: dict[str, t.Any]) -> None:
-        try:
+        with _usable(path):
             files.write_json(path, journal)
-        except OSError as error:
-            raise self._unusable(path, error) from None
-
-    @staticmethod
-    def _unusable(path: str, error: OSError) -> WaError:
-        return WaError(
-            f"lock file {path}",
-            f"cannot be used: {error.strerror}",
-            "a file that this run can write, since without it no run may change the client",
-            "Create its folder (role wa_host does), or free room on its file system",
-        )
 
 
 class Lease:

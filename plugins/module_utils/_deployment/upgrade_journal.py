@@ -19,14 +19,10 @@ RENEWAL = 60.0  # seconds between two renewals
 STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 # Stages from which a rollback only starts the old version.
 _HARMLESS = ("locked", "stopping")
-_END_OF_TIME = 253402300800  # the year 10000
-_STAGE_TEXT = {
-    "locked": "was begun and had touched nothing",
-    "stopping": "had begun to stop the client; the schema is untouched",
-    "migrating": "had begun the migration; the schema may be changed",
-    "starting": "had migrated the database; the new version may be running on some hosts",
-    "verifying": "had started the new version",
-}
+_FIELDS = ("deployment", "run_id", "user", "controller", "lease_until")
+_UPGRADE_FIELDS = ("target", "stages", "notes")
+_CHANGE_FIELDS = ("hosts", "since")
+_CHANGE = "a run that changes its containers,"
 
 
 @dataclass(frozen=True)
@@ -92,44 +88,26 @@ def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     return held or journal["stage"] != "locked"
 
 
-def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
-    """Returns the holder of a journal and since when, for a message."""
-    return (
-        f"the upgrade to {journal['target']} by {journal['user']} from {journal['controller']}, since "
-        f"{clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
-        + (f"lease until {clock(journal['lease_until'])}" if journal["lease_until"] else "ended")
-    )
-
-
 def describe(lock: t.Mapping[str, t.Any]) -> str:
-    """Returns who has the lock, for a message."""
-    return describe_holder(lock) if is_upgrade(lock) else describe_change(lock)
+    """Returns who has the lock, since when and until when, for a message."""
+    upgrade = is_upgrade(lock)
+    what, stage = (f"the upgrade to {lock['target']}", f"at stage {lock['stage']}, ") if upgrade else (_CHANGE, "")
+    since = clock(lock["stages"][0]["at"] if upgrade else lock["since"])
+    until = f"lease until {clock(lock['lease_until'])}" if lock["lease_until"] else "ended"
+    return f"{what} by {lock['user']} from {lock['controller']}, since {since}, {stage}{until}"
 
 
 def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     """Returns why the client must not be started or stopped, and what to do, for a message."""
     if not is_upgrade(lock):
-        return f"locked by {describe_change(lock)}. Run again after that"
+        return f"locked by {describe(lock)}. Run again after that"
     on = f"upgrade.yml with wa_upgrade_version: {lock['target']}"
     if held:
         return (
-            f"locked by {describe_holder(lock)}. Run again when it has ended; if that run was killed, run {on} and "
+            f"locked by {describe(lock)}. Run again when it has ended; if that run was killed, run {on} and "
             "wa_upgrade_take_over: true, which goes on from there"
         )
-    return f"left unfinished by {describe_holder(lock)}. Run {on}, which goes on from there"
-
-
-def describe_change(lock: t.Mapping[str, t.Any]) -> str:
-    """Returns who changes the client outside an upgrade, and until when, for a message."""
-    return (
-        f"a run that changes its containers, by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, lease until "
-        f"{clock(lock['lease_until'])}"
-    )
-
-
-def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
-    """Returns the state that an unfinished run has left, for a message."""
-    return f"an upgrade to {journal['target']} by {journal['user']} {_STAGE_TEXT[journal['stage']]}"
+    return f"left unfinished by {describe(lock)}. Run {on}, which goes on from there"
 
 
 def begin(
@@ -164,7 +142,7 @@ def begin(
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
             subject,
-            describe_unfinished(found),
+            f"left unfinished by {describe(found)}",
             f"the same target, not {claim.target}",
             f"Finish it first with wa_upgrade_version: {found['target']}",
         )
@@ -281,12 +259,32 @@ def note_migration(
     return journal
 
 
-def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
+def migration(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Returns what a run does about the migration of its `journal`, None for no upgrade.
+
+    `migration_started` for sure, so that nothing leads back; `migration_ended`, so that nothing is to be waited for; and
+    `migration_problem`, why the new version must not be started then.
+    """
+    noted = (journal or {}).get("migration") or {}
+    state, code = noted.get("state", ""), noted.get("exit_code") or 0
+    over = journal is not None and is_migrated(journal)
+    problem = str(noted.get("message", "")) if state == "failed" else ""
+    if not problem and code and journal is not None:
+        log = f". Its last lines:\n{noted['log']}" if noted.get("log") else ", and has written nothing."
+        problem = f"The migration to {journal['target']} ended with code {code}{log}"
+    return {
+        "migration_started": over or state in ("running", "ended"),
+        "migration_ended": over or state in ("ended", "failed"),
+        "migration_problem": problem,
+    }
+
+
+def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, now: float) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
     journal = own(found, run_id)
     if outcome == "rolled_back" and not may_go_back(journal):
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
-    return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
+    return dict(journal, outcome=outcome, ended_at=now, lease_until=0)
 
 
 def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: float, lease: float) -> dict[str, t.Any]:
@@ -323,31 +321,13 @@ def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: fl
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
-    """Returns `data` as a lock. Raises ValueError if it is invalid."""
+    """Returns `data` as a lock. Raises ValueError if something of it is missing."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"no lock of format {FORMAT}")
-    for key in ("deployment", "run_id", "user", "controller", *(["target"] if is_upgrade(data) else [])):
-        if not isinstance(data.get(key), str):
+    for key in (*_FIELDS, *(_UPGRADE_FIELDS if is_upgrade(data) else _CHANGE_FIELDS)):
+        if key not in data:
             raise ValueError(f"{key} is missing")
-    if not is_upgrade(data):
-        if not isinstance(data.get("hosts"), list) or not all(
-            _is_time(data.get(key)) for key in ("since", "lease_until")
-        ):
-            raise ValueError("hosts or a time are missing")
-        return data
-    if not isinstance(data.get("migration", {}), dict):
-        raise ValueError("the state of the migration is none")
-    if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
-        raise ValueError("stage, stages or notes are missing")
-    entries = data["stages"] if isinstance(data["stages"], list) else [None]
-    times = [data.get("lease_until"), *(entry.get("at") if isinstance(entry, dict) else None for entry in entries)]
-    if not all(map(_is_time, times)):
-        raise ValueError("a time is missing, or is none")
     return data
-
-
-def _is_time(at: t.Any) -> bool:
-    return isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME
 
 
 def own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:

@@ -41,7 +41,6 @@ class Failure:
     containers: t.Sequence[t.Mapping[str, t.Any]] | None = None
     migration_container: str = ""
     stopped: bool = False  # whether this run has stopped anything
-    permitted: bool = True  # whether this run has let the migration begin, or that is not known
     served: bool = False  # whether the old version was found serving since the earlier run
     not_back: str = ""  # why the old version does not serve again
     not_started: str = ""  # why some member did not start it
@@ -88,12 +87,6 @@ class Failure:
     def runs_as_before(self) -> bool:
         """Whether the old version was found serving again, and this run has left it so."""
         return self.at == "migrating" and self.served and not self.stopped
-
-    @property
-    def served_until_stopped(self) -> bool:
-        """Whether the old version was found started after an earlier migration, and this run has stopped it and migrated nothing."""
-        mine = self.at == "migrating" and self.served and self.stopped and not self.permitted
-        return mine and not self.migration_runs
 
     @property
     def may_go_back(self) -> bool:
@@ -179,12 +172,6 @@ def _state(one: Failure) -> list[str]:
         after = ", after a migration that did not end well" if one.migration else ""
         return [
             f"This run has stopped nothing: version {one.before} runs where it ran{after}.",
-            *one.on,
-        ]
-    if one.served_until_stopped:
-        return [
-            f"This run has begun no migration, and has stopped version {one.before}, which was started since the last one; nothing is "
-            "started by itself. If it served, it does so again after docker start.",
             *one.on,
         ]
     if not one.migrated:
@@ -324,16 +311,13 @@ def _left_over(one: Failure) -> list[str]:
 def _way_back(one: Failure) -> list[str]:
     """The commands of a restore, to be run by hand."""
     lines = _dump(one)
-    if one.notes.get("earlier_dump"):
-        lines.append(f"An earlier one, without what version {one.before} took since: {one.notes['earlier_dump']}")
     if one.at != "migrating":
         lines.append(
             "The new version may have been connected: a restore loses what came and went since, and sets its "
             "encryption state back. Rather go on."
         )
-    only = "Another" if one.served_until_stopped else "The only"
     lines.append(
-        f"{only} way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
+        "The only way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
     )
     lines += [f"  {_take_down(member, one)}   (on {member['host']})" for member in one.members]
     lines += [

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
 
@@ -227,7 +228,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
     `containers` (results of `wa_info` on all members with their images, each with the member as `item`), `checked` (the versions that
-    the preflight found), and `checked_unfinished`.
+    the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and the skipped
+    checks.
 
     The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`),
     `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and `notes`,
@@ -246,6 +248,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     refusal = "" if rule.go_on_at else _changed_since(now)
     if rule.go_on_at == "locked":  # the client serves: it is not stopped for a version that cannot start
         refusal = _without_image(facts["containers"], now.journal["target"])
+    if rule.served and not refusal:  # the preflight knew of no client that has served since
+        refusal = " ".join(requirements.database_copy(now.journal, True, *facts["copies"]))
     return {
         "stage": "" if refusal else rule.go_on_at,
         "refusal": refusal,
@@ -310,38 +314,8 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     """Returns the notes that count: after the old version has served again, its stop and the copy from before do not."""
     if not served:
         return dict(notes)
-    earlier = notes.get("dump") or notes.get("earlier_dump") or ""
     left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, "dump": "", "restore": [], "kept_seconds": 0, "earlier_dump": earlier}
-
-
-def migration_ended(result: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether nothing more is to be waited for, by a result of `wa_upgrade_journal`; false for a leader that was not reached."""
-    journal = result.get("journal") or {}
-    state = (journal.get("migration") or {}).get("state", "")
-    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("ended", "failed"))
-
-
-def migration_started(result: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether the migration was started for sure, so that nothing leads back, by a result of `wa_upgrade_journal`."""
-    journal = result.get("journal") or {}
-    state = (journal.get("migration") or {}).get("state", "")
-    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("running", "ended"))
-
-
-def migration_problem(result: t.Mapping[str, t.Any], seconds: t.Any) -> str:
-    """Returns why the new version must not be started after `seconds` of waiting; empty after a migration that has ended well."""
-    journal = result.get("journal") or {}
-    migration = journal.get("migration") or {}
-    state, code = migration.get("state", ""), migration.get("exit_code") or 0
-    if not migration_ended(result):
-        return f"the migration was not seen to end after {seconds} s: the waiting was stopped, not the migration."
-    if state == "failed":
-        return str(migration["message"])
-    if code:
-        log = f". Its last lines:\n{migration['log']}" if migration.get("log") else ", and has written nothing."
-        return f"The migration to {journal['target']} ended with code {code}{log}"
-    return ""
+    return {**left, "dump": "", "restore": [], "kept_seconds": 0}
 
 
 def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:

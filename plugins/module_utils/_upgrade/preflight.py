@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact, u
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
 # What a check is made from: variables, what the host has, or what is only looked at once the `GATES` have passed.
@@ -67,6 +67,11 @@ class Observed:
     def serves(self) -> bool:
         """Whether a container of the client runs on any member."""
         return any(one["state"] == "running" for one in self.facts["everywhere"])
+
+    @property
+    def standing(self) -> str:
+        """Where an unfinished upgrade stands; empty without one."""
+        return failure_report.standing(self.left, self.serves) if self.unfinished else ""
 
     @property
     def needed(self) -> bool:
@@ -223,7 +228,7 @@ def _uncompleted(now: Observed) -> Problem:
             f". If {now.left['target']} cannot serve: remove {now.deployment['lock_file']} on each host, and run upgrade.yml again with "
             "a newer version and wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired"
         )
-    return str(now.facts["standing"]), cure
+    return now.standing, cure
 
 
 def _other_leader(now: Observed) -> Problem:
@@ -697,7 +702,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `hold` (why its containers stay as they are, or
-    empty), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers), `everywhere`
+    empty), `left` (the journal of an unfinished upgrade), `clients` (its containers), `everywhere`
     (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the same database
     server), `identity` and `loss` (refusals).
 
@@ -706,8 +711,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the
-    deployment can be read), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
-    refused), `unsupported`, and `check_only`.
+    deployment can be read), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
+    as text), `needed` (whether the target takes an upgrade), and `prepares` (whether logs are cleaned and images pulled).
     """
     now = Observed(facts)
     checks: list[dict[str, t.Any]] = []
@@ -719,7 +724,6 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         checks.append(one)
         failed += [check.name] if one["state"] == FAILED else []
     refusals = [one["refusal"] for one in checks if one.get("refusal")]
-    unsupported = "" if failed or not inspected else _unsupported(now)
     messages = [one["message"] for one in checks if one["state"] == FAILED]
     return {
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
@@ -727,10 +731,11 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "message": messages[0] if len(messages) == 1 else messages,
         "readable": not any(name in failed for name in GATES),
         "lines": [_line(one) for one in checks],
-        "notes": [] if failed else _notes(now, refusals, unsupported),
-        "refusals": refusals,
-        "unsupported": unsupported,
+        "notes": [] if failed else _notes(now, refusals),
         "check_only": bool(facts["check_only"]),
+        "standing": now.standing,
+        "needed": now.needed,
+        "prepares": not now.unfinished and (now.needed or not now.target_given),
     }
 
 
@@ -795,7 +800,7 @@ def _gc_due(now: Observed) -> str:
     return f"messages holds some {counted['rows']} rows, the limit is {now.facts['max_messages']}: message GC is due"
 
 
-def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[str]:
+def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
     """Returns what is displayed of a host that has passed."""
     notes = []
     if now.leads:
@@ -803,13 +808,13 @@ def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[s
         if not now.target_given:
             what = "no target version: preparation only"
         elif now.unfinished:
-            what = f"target {now.target}, the upgrade that stopped at stage {now.left['stage']} goes on. {now.facts['standing']}"
+            what = f"target {now.target}, the upgrade that stopped at stage {now.left['stage']} goes on. {now.standing}"
         else:
             what = f"target {now.target}" + ("" if now.needed else ", nothing to upgrade")
         notes.append(f"{now.name}: version {before}, {what}")
         databases = now.facts["dumpable"].get("databases")
         notes += [f"{now.name}: the dump will hold {', '.join(databases)}"] if databases else []
-        notes += [f"{now.name}: {text}" for text in (unsupported, _gc_due(now)) if text]
+        notes += [f"{now.name}: {text}" for text in (_unsupported(now), _gc_due(now)) if text]
     # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
     notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
     return notes

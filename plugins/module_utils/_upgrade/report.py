@@ -40,8 +40,7 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
 
     `facts` are those of `result`, and: `journal`, that of this run's upgrade, empty for none; `messages` (the result of
     `wa_message_gc`, or what the checks have counted), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the
-    versions that run after an upgrade), `check_mode`, `unsupported` (why the vendor does not support the database, or empty), and
-    `refusals`, by host why an upgrade would be refused.
+    versions that run after an upgrade), and `check_mode`.
     """
     journal, after = facts["journal"], sorted(set(facts["after"]))
     upgraded = bool(after)
@@ -64,10 +63,6 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
         lines.append(f"Settings backup: {found['settings_backup']} (on the controller)")
     if facts["target"] and not facts["check_mode"]:
         lines.append(f"Set wa_version: {facts['target']} in the inventory, so that provision.yml agrees.")
-    if facts["unsupported"]:
-        lines.append(facts["unsupported"])
-    for host, refusals in facts["refusals"].items():
-        lines += [f"{host}: an upgrade would be refused: {why}" for why in refusals]
     lines += [f"Still locked: {one}. provision.yml ends it there." for one in found["still_locked"]]
     lines += [f"Check skipped on request: {name}" for name in found["skipped_checks"]]
     return {**found, "lines": lines}

@@ -86,7 +86,6 @@ GOOD: dict[str, t.Any] = {
     "leader": FOUND,
     "hold": "",
     "left": {},
-    "standing": "",
     "found": FOUND,
     "clients": CLIENTS,
     "everywhere": CLIENTS,

@@ -15,6 +15,7 @@ from preflight_samples import CLIENTS, GOOD
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
@@ -354,8 +355,10 @@ def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators
 def test_an_upgrade_that_is_to_be_completed_is_named_with_its_command() -> None:
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
     left = {"stage": "stopping", "target": "2.55.1", "notes": {}}
-    failed = upgrade_verdict(hostvars, left=left, standing="It is left.")["failed"]
-    assert failed == ["a: It is left. Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"]
+    failed = upgrade_verdict(hostvars, left=left)["failed"]
+    assert failed == [
+        f"a: {failure_report.standing(left, True)} Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"
+    ]
 
 
 @pytest.mark.parametrize(

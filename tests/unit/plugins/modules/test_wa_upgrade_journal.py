@@ -104,13 +104,9 @@ def test_an_expired_lease_is_taken_over(run: Run) -> None:
 def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run, read: Run) -> None:
     run("begin")
     run("stage", stage="migrating")
-    run("end", outcome="failed", reason="exit code 1")
+    run("end", outcome="failed")
     left = read()
-    assert (left["upgrade"]["held"], left["journal"]["stage"], left["journal"]["reason"]) == (
-        False,
-        "migrating",
-        "exit code 1",
-    )
+    assert (left["upgrade"]["held"], left["journal"]["stage"]) == (False, "migrating")
     other = run("begin", run_id="m/2/5", target="2.55.0")
     assert "expected the same target, not 2.55.0" in other["msg"]
     assert run("begin", run_id="m/2/5")["resumed"]
@@ -161,18 +157,6 @@ def test_stages_only_advance(run: Run) -> None:
     assert "stages only go forward" in run("stage", stage="migrating")["msg"]
 
 
-def _journal(lease_until: str = "1", stages: str = '[{"name": "locked", "at": 1}]') -> str:
-    fields = ", ".join(f'"{key}": "x"' for key in ("deployment", "run_id", "user", "controller", "target"))
-    return (
-        f'{{"format": 1, {fields}, "stage": "locked", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
-    )
-
-
-def test_a_journal_with_all_fields_is_accepted(read: Run, tmp_path: Path) -> None:
-    (tmp_path / "support.lock").write_text(_journal())
-    assert read()["journal"]["target"] == "x"
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -182,11 +166,6 @@ def test_a_journal_with_all_fields_is_accepted(read: Run, tmp_path: Path) -> Non
         '{"format": 1}',
         '{"lease_until": 12}',
         '{"format": 1, "stage": "locked", "stages": [{}]}',
-        _journal(lease_until="Infinity"),
-        _journal(lease_until="1e18"),
-        _journal(stages='[{"name": "locked", "at": "noon"}]'),
-        _journal(stages="[1]"),
-        _journal(stages='{"locked": 1}'),
     ],
 )
 def test_a_file_not_written_by_an_upgrade_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:

@@ -52,3 +52,39 @@ def test_without_the_leaders_journal_the_lock_counts() -> None:
 def test_a_lease_is_renewed_once_a_minute_and_a_longer_one_shortened(lease_until: float, later: float | None) -> None:
     lock = {"run_id": "a", "lease_until": lease_until}
     assert upgrade_journal.renew(lock, 1000.0) == (None if later is None else {**lock, "lease_until": later})
+
+
+@pytest.mark.parametrize(
+    ("stage", "migration", "ended", "problem"),
+    [
+        ("starting", {"state": "ended", "exit_code": 0}, True, ""),
+        ("migrating", {"state": "ended", "exit_code": 0, "idle": False}, True, ""),
+        (
+            "migrating",
+            {"state": "ended", "exit_code": 3, "log": "no"},
+            True,
+            "The migration to 2.53.4 ended with code 3. Its last lines:\nno",
+        ),
+        (
+            "migrating",
+            {"state": "ended", "exit_code": 137, "log": ""},
+            True,
+            "ended with code 137, and has written nothing.",
+        ),
+        ("migrating", {"state": "failed", "message": "db: down."}, True, "db: down."),
+        ("migrating", {"state": "running"}, False, ""),
+        ("migrating", {}, False, ""),
+        ("stopping", {"state": "ready"}, False, ""),
+        ("stopping", {"state": "failed", "message": "db: down."}, True, "db: down."),
+        ("", {}, False, ""),
+    ],
+)
+def test_a_start_follows_only_a_migration_that_ended_well(
+    stage: str, migration: dict[str, t.Any], ended: bool, problem: str
+) -> None:
+    journal = {"stage": stage, "target": "2.53.4", "migration": migration} if stage else None
+    found = upgrade_journal.migration(journal)
+    assert found["migration_ended"] is ended
+    assert found["migration_started"] is (stage == "starting" or migration.get("state") in ("running", "ended"))
+    said = found["migration_problem"]
+    assert (problem in said) if problem else said == ""

@@ -237,12 +237,6 @@ def test_without_a_dump_the_restore_is_the_operators() -> None:
     assert "  (here the restore, such as from your own snapshot)" in told(at="migrating", migrations=[FAILED])
 
 
-def test_an_earlier_dump_is_named_for_what_it_is() -> None:
-    journal = {"notes": {"earlier_dump": "/b/old.sql.gz"}}
-    said = told(at="migrating", migrations=[FAILED], journal=journal)
-    assert "An earlier one, without what version 2.51.2 took since: /b/old.sql.gz" in said
-
-
 def test_a_migration_without_a_container_has_no_log() -> None:
     said = told(at="migrating", migrations=[], journal=DUMPED)
     assert "The migration was due, and has no container: the client is down" in said
@@ -277,17 +271,6 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
     assert f"{words} There is no way back but a restore." in said
     assert ON in said + "\n"
     assert ("The new version may have been connected" in said) is (at != "migrating")
-
-
-def test_a_client_that_served_until_this_run_stopped_it_may_be_started_again() -> None:
-    failed = [{"state": "exited", "exit_code": 1}]
-    said = told(at="migrating", served=True, stopped=True, permitted=False, migrations=failed)
-    assert "This run has begun no migration, and has stopped version" in said
-    assert "nothing is started by itself. If it served, it does so again after docker start." in said
-    assert "Another way back is a restore" in said
-    runs = told(at="migrating", served=True, stopped=True, permitted=False, migrations=[{"state": "running"}])
-    assert "docker start" not in runs
-    assert "The only way back is a restore" in told(at="migrating", served=True, stopped=True, migrations=failed)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def step(
     other_clock: float = 0.0,
     other_notes: dict[str, t.Any] | None = None,
     other_images: t.Sequence[str] = IMAGES,
+    copies: tuple[bool, str, list[str]] = (True, "", []),
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
     journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
@@ -79,6 +80,7 @@ def step(
             ],
             "checked": checked,
             "checked_unfinished": unfinished,
+            "copies": copies,
         }
     )
 
@@ -225,9 +227,7 @@ def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> Non
         "restore": [],
         "kept_seconds": 0,
         "backup": "c.json",
-        "earlier_dump": "/a.sql",
     }
-    assert step("stopping", UP, notes=again["notes"])["notes"]["earlier_dump"] == "/a.sql"
 
 
 STATES = st.sampled_from(["running", "exited", "created", "paused", "restarting", "dead"])
@@ -276,6 +276,24 @@ def test_what_holds_always(
         assert not found["notes"]["dump"]
 
 
+@pytest.mark.parametrize(
+    ("leader", "copies", "refused"),
+    [
+        (UP, (False, "", []), True),
+        (BACK, (False, " ", ["health"]), True),
+        (UP, (False, "snap", []), False),
+        (UP, (False, "", ["database_backup"]), False),
+        (DOWN, (False, "", []), False),
+    ],
+)
+@pytest.mark.parametrize("stage", ["stopping", "migrating"])
+def test_a_client_that_has_served_since_is_not_migrated_without_a_new_copy(
+    stage: str, leader: list[dict[str, t.Any]], copies: tuple[bool, str, list[str]], refused: bool
+) -> None:
+    found = step(stage, leader, copies=copies)
+    assert ("no copy is made before the migration" in found["refusal"], found["stage"] == "") == (refused, refused)
+
+
 def test_the_last_rule_of_each_stage_always_applies_and_each_rule_is_used() -> None:
     for stage in STAGES:
         of_stage = [rule for rule in next_step.RULES if rule.stage == stage]
@@ -319,39 +337,3 @@ def test_the_stage_at_which_a_run_failed(
     ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
 ) -> None:
     assert next_step.failed_stage(ours, asked, looked) == stage
-
-
-@pytest.mark.parametrize(
-    ("stage", "migration", "ended", "problem"),
-    [
-        ("starting", {"state": "ended", "exit_code": 0}, True, ""),
-        ("migrating", {"state": "ended", "exit_code": 0, "idle": False}, True, ""),
-        (
-            "migrating",
-            {"state": "ended", "exit_code": 3, "log": "no"},
-            True,
-            "The migration to 2.53.4 ended with code 3. Its last lines:\nno",
-        ),
-        (
-            "migrating",
-            {"state": "ended", "exit_code": 137, "log": ""},
-            True,
-            "ended with code 137, and has written nothing.",
-        ),
-        ("migrating", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("migrating", {"state": "running"}, False, "not seen to end after 60 s: the waiting was stopped"),
-        ("migrating", {}, False, "not seen to end"),
-        ("stopping", {"state": "ready"}, False, "not seen to end"),
-        ("stopping", {"state": "failed", "message": "db: down."}, True, "db: down."),
-        ("", {}, False, "not seen to end"),
-    ],
-)
-def test_a_start_follows_only_a_migration_that_ended_well(
-    stage: str, migration: dict[str, t.Any], ended: bool, problem: str
-) -> None:
-    result = {"journal": {"stage": stage, "target": "2.53.4", "migration": migration}} if stage else {"reached": False}
-    assert next_step.migration_ended(result) is ended
-    started = stage == "starting" or migration.get("state") in ("running", "ended")
-    assert next_step.migration_started(result) is started
-    said = next_step.migration_problem(result, 60)
-    assert (problem in said) if problem else said == ""

@@ -31,8 +31,6 @@ def closing(**facts: t.Any) -> dict[str, t.Any]:
         "messages": {"messages_before": 300, "messages_after": 200},
         "logs": [{"bytes_before": 70, "bytes_after": 50}, {"bytes_before": 30, "bytes_after": 10}],
         "check_mode": False,
-        "unsupported": "",
-        "refusals": {},
         "still_locked": [],
         "skipped": [],
     }
@@ -98,8 +96,6 @@ def test_the_outcome(facts: dict[str, t.Any], outcome: str, version: str) -> Non
             {"journal": {**JOURNAL, "notes": {**JOURNAL["notes"], "backup": "/c/s.json"}}},
             "Settings backup: /c/s.json (on the controller)",
         ),
-        ({"unsupported": "MariaDB is not supported."}, "MariaDB is not supported."),
-        ({"refusals": {"h1": [], "h2": ["no room."]}}, "h2: an upgrade would be refused: no room."),
         (
             {"still_locked": ["h2: cannot be reached"]},
             "Still locked: h2: cannot be reached. provision.yml ends it there.",
