@@ -89,7 +89,7 @@ class Site:
         """Log in and return whether the connection uses TLS."""
         found: dict[str, t.Any] = {}
         with database_connection.connect(self.settings(user, **more)) as session:
-            check._check_tls(session, {}, found)
+            check._check_tls(session, {}, found, list[str]().append)
         return bool(found["tls"])
 
     def check(self, user: str = "wa", prefix: str = PREFIX) -> dict[str, t.Any]:
