@@ -13,7 +13,8 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
-LOOK = "__wa_client_look"  # what the action has registered of each host before the first start
+# What is registered of each host before the first start: by provision.yml, by the role alone, by the comparison.
+LOOKS = ("__wa_client_look", "__wa_client_own_look", "wa_drift")
 Found = t.Mapping[str, t.Any]
 
 
@@ -30,7 +31,7 @@ class Run:
 
     def look(self, host: str) -> Found:
         """Returns what a host has read of its database in this run, at the latest; empty for one that was not asked."""
-        read = (self.hostvars[host].get(name) or {} for name in (LOOK, "wa_drift"))
+        read = (self.hostvars[host].get(name) or {} for name in LOOKS)
         found: Found = next((one["database"] for one in read if one.get("database")), {})
         return found
 

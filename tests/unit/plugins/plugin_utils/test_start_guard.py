@@ -30,7 +30,7 @@ def run(hosts: list[str] | None = None, looks: dict[str, t.Any] | None = None, *
     variables = t.cast("dict[str, t.Any]", ours.variables)
     variables["ansible_play_hosts_all"] = hosts or ["support"]
     for host, look in (looks or {}).items():
-        ours.variables["hostvars"][host][start_guard.LOOK] = {"database": look}
+        ours.variables["hostvars"][host][start_guard.LOOKS[0]] = {"database": look}
     return start_guard.Run(ours)
 
 
@@ -52,7 +52,7 @@ def test_members_are_known_by_what_they_read_and_by_their_address() -> None:
 def two_deployments(look: dict[str, t.Any], **other: t.Any) -> start_guard.Run:
     ours = inventory()
     variables = {**ours.variables["hostvars"]["support"], "inventory_hostname": "copy", **other}
-    ours.variables["hostvars"]["copy"] = {**variables, start_guard.LOOK: {"database": look}}
+    ours.variables["hostvars"]["copy"] = {**variables, start_guard.LOOKS[0]: {"database": look}}
     ours.variables["groups"]["all"].append("copy")
     t.cast("dict[str, t.Any]", ours.variables)["ansible_play_hosts_all"] = ["support", "copy"]
     return start_guard.Run(ours)
