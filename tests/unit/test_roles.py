@@ -162,6 +162,19 @@ def test_no_result_hides_a_variable_of_a_task(role: str) -> None:
     assert results & given == set()
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_no_task_replaces_what_it_waits_to_be_missing(role: str) -> None:
+    """A task that is skipped registers its result all the same: the one that is there would be lost."""
+    tasks = [one for file in ROOT.glob(f"roles/{role}/tasks/**/*.yml") for one in flatten(parsed(file) or [])]
+    missing = r"\b{}\b[^,]*\bis (undefined|not defined)"
+    replaced = [
+        one["name"]
+        for one in tasks
+        if "register" in one and re.search(missing.format(one["register"]), str(one.get("when", "")))
+    ]
+    assert replaced == []
+
+
 def unwrapped(task: dict[str, t.Any]) -> dict[str, t.Any]:
     """The task; one of `wa_upgrade_step` has the module that it runs, with its options, as well."""
     step = task.get("waba.onprem.wa_upgrade_step")
