@@ -178,14 +178,14 @@ def test_a_proxy_of_the_database_is_no_question_and_its_idle_sessions_are_named(
         assert shared.code == 0, shared.output
 
 
-@pytest.fixture(scope="module")
-def pair() -> t.Iterator[Site]:
+@pytest.fixture(scope="module", params=["mariadb", "postgres"])
+def pair(request: pytest.FixtureRequest) -> t.Iterator[Site]:
     """Two hosts that are one client over one database."""
-    found = Site("mariadb")
-    found.name = "deep-second-pair"
+    found = Site(request.param)
+    found.name = f"deep-pair-{found.server}"
     found.h1, found.h2 = Lab(found.name, "h1"), Lab(found.name, "h2")
     try:
-        found.h1.lab("up", "--hosts", "h1:ready,h2:ready", "--shared", "--db", "mariadb")
+        found.h1.lab("up", "--hosts", "h1:ready,h2:ready", "--shared", "--db", found.server)
         first = found.provision("h1", "h2")
         assert first.code == 0, first.output
         yield found
