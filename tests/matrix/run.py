@@ -109,6 +109,18 @@ class Matrix:
                 else:
                     self.results[host][step] = PASSED
 
+    def run(
+        self, step: str, playbook: str, hosts: t.Sequence[str], *arguments: str, inventory: str = "", **variables: t.Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook on hosts, with the callback of ansible-core, which has no other."""
+        command = ["ansible-playbook", "-i", inventory or self.labs[hosts[0]].inventory, f"waba.onprem.{playbook}"]
+        command += ["--limit", ",".join(hosts), "--diff", *arguments, "-e", json.dumps(variables)]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        print(f"### {step}\n{done.stdout}", flush=True)
+        return done
+
     def play(
         self,
         step: str,
@@ -124,12 +136,7 @@ class Matrix:
         if not hosts:
             self.each(step, lambda _host: None, but)
             return
-        command = ["ansible-playbook", "-i", inventory or self.labs[hosts[0]].inventory, f"waba.onprem.{playbook}"]
-        command += ["--limit", ",".join(hosts), "--diff", *arguments, "-e", json.dumps(variables)]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        print(f"### {step}\n{done.stdout}", flush=True)
+        done = self.run(step, playbook, hosts, *arguments, inventory=inventory, **variables)
         ends = {
             host: (int(changed), int(lost), int(failed)) for host, changed, lost, failed in RECAP.findall(done.stdout)
         }
@@ -303,10 +310,10 @@ def adopt(matrix: Matrix) -> None:
     """Retire the client; adopt a client started by hand, which keeps its containers."""
 
     def retire(host: str) -> None:
-        options = {"wa_retire": host, "wa_upgrade_backup_dir": str(ROOT / ".lab" / matrix.name / "backups")}
-        done = matrix.labs[host].play("retire", options)
-        expect("exit code and message", (done.code, done.message), (0, ""))
-        expect("a secret in the output", "Canary-" in done.output, False)
+        backups = str(ROOT / ".lab" / matrix.name / "backups")
+        done = matrix.run("remove", "retire", [host], wa_retire=host, wa_upgrade_backup_dir=backups)
+        expect("exit code", done.returncode, 0)
+        expect("a secret in the output", "Canary-" in done.stdout, False)
 
     matrix.each("remove", retire)
     folder = ROOT / ".lab" / matrix.name / "adopted"
