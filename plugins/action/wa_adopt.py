@@ -120,7 +120,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             env_files = {"/compose.env": desired.env_lines(given.values)} if given.values else {}
             with self._no_log():
                 plan = self._execute_module(
-                    module_name="waba.onprem.wa_project_info",
+                    module_name="waba.onprem.wa_client",
                     module_args={
                         **args,
                         "project": project,

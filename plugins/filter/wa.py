@@ -351,7 +351,6 @@ class FilterModule:
             "client_decision": client_project.decide,
             "client_members": client_members,
             "due_change": client_project.change_due,
-            "kept_files": client_project.kept_files,
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "text_list": _with_ansible_errors(units.text_list),

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_client_files
-short_description: Writes the files that a client is started from, and puts them back
+short_description: Puts the files that a client is started from back, or marks them as proven
 description: [Internal to the roles and playbooks of the collection.]
 options:
-  operation: {description: V(write) brings O(path) to O(content)., type: str, choices: [write, restore, settle], default: write}
-  path: {description: The file to write., type: path}
-  content: {description: What the file is to hold., type: str}
-  mode: {description: 'The mode of O(path), as an octal number in quotes.', type: str, default: '0640'}
-  owner: {description: 'The user who owns O(path), by name.', type: str}
-  keep: {description: 'Whether containers run on what O(path) holds, so that it is kept before it changes.', type: bool, default: false}
+  operation: {description: V(restore) puts the earlier contents of O(files) back; V(settle) removes them., type: str, choices: [restore, settle], required: true}
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
   identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
   hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
@@ -36,7 +31,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
@@ -80,34 +74,19 @@ def settle(module: AnsibleModule, result: Result) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "operation": {"type": "str", "choices": ["write", "restore", "settle"], "default": "write"},
-            "path": {"type": "path"},
-            "content": {"type": "str", "no_log": True},
-            "mode": {"type": "str", "default": "0640"},
-            "owner": {"type": "str"},
-            "keep": {"type": "bool", "default": False},
+            "operation": {"type": "str", "choices": ["restore", "settle"], "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
             "identity_file": {"type": "path"},
             "hashes": {"type": "dict"},
             "version": {"type": "str"},
             "definitions": {"type": "str"},
         },
-        required_if=[("operation", "write", ["path", "content"])],
         required_by={"hashes": ["identity_file"], "definitions": ["version"]},
         supports_check_mode=True,
     )
     os.umask(0o077)
     with Result(module) as result:
-        content: str = module.params.pop("content") or ""
-        # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
-        module.no_log_values.discard(content)
-        if module.params["operation"] == "write":
-            result.values.update(path=module.params["path"], kept=False)
-            given = {name: module.params[name] for name in ("mode", "owner", "keep")}
-            concern_files.write(result, module.params["path"], content, **given)
-        else:
-            {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
-        result.values["unproven"] = [path for path in module.params["files"] if os.path.lexists(Store(path).previous)]
+        {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wa_client_stage
-short_description: Writes the Compose file of the next version, after Compose has read it
+short_description: Writes the files of the next version, after Compose has read them
 description: [Internal to the roles and playbooks of the collection.]
 options:
-  path: {description: The file to write., type: path, required: true}
-  text: {description: 'What the file is to hold, O(content) as it is written for people.', type: str, required: true}
-  owner: {description: 'The user who owns O(path), by name.', type: str}
+  files:
+    description: The files to write.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path: {description: The file., type: path, required: true}
+      content: {description: What the file is to hold., type: str, required: true}
+      mode: {description: 'Its mode, as an octal number in quotes.', type: str, required: true}
+      owner: {description: 'The user who owns it, by name.', type: str}
 extends_documentation_fragment: [waba.onprem.docker, waba.onprem.project]
 author: [waba.onprem contributors (@waba)]
 """
@@ -36,7 +43,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 
 
 def refuse(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
-    """Returns why the file must not be written. An upgrade that goes on may take a corrected build of its version."""
+    """Returns why the files must not be written. An upgrade that goes on may take a corrected build of its version."""
     steps = project.plan()
     calls = project.calls(steps, compose_plan.surplus(steps, project.services))
     refusals = prediction.refusals(project, params, steps, calls)
@@ -47,17 +54,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
-            path={"type": "path", "required": True},
-            text={"type": "str", "required": True, "no_log": True},
-            owner={"type": "str"},
+            files={"type": "list", "elements": "dict", "required": True, "options": concern_files.WRITTEN_SPEC},
         ),
         required_one_of=[["content", "compose_files"]],
         supports_check_mode=True,
     )
     os.umask(0o077)
     params = module.params
-    text: str = params.pop("text")  # hidden in logs and with -vvv
-    module.no_log_values.discard(text)  # it holds no secret, so the diff may show it
     with Result(module) as result:
         project = prediction.open_project(module.run_command, params, reasons=False)
         try:
@@ -68,7 +71,7 @@ def main() -> None:
             if refusals:
                 lines = [line for lines in refusals.values() for line in lines]
                 raise WaError.of(". ".join(lines) + ". Nothing was written")
-            concern_files.write(result, params["path"], text, owner=params["owner"])
+            concern_files.write_all(result, params["files"])
         except WaError:
             result.redact.add(project.secrets())
             raise

@@ -313,7 +313,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import declar
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
-from ansible_collections.waba.onprem.plugins.module_utils._concern import host
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -336,7 +335,7 @@ def read_journal(params: dict[str, t.Any], result: Result) -> None:
     """Sets `upgrade` and `hold`, and for `journal` in `gather` the journals."""
     file = JournalFile(params["lock_file"])
     lock = file.load() or {}
-    result.values["upgrade"] = host.describe_lock(lock)
+    result.values["upgrade"] = upgrade_journal.describe_lock(lock)
     result.values["hold"] = hold.read(deployment_topology.hold_file(params["lock_file"]), time.time())
     if "journal" in params["gather"]:
         result.values.update(journal=lock if upgrade_journal.is_upgrade(lock) else {}, ended=file.load_last() or {})

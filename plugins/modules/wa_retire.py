@@ -26,13 +26,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import retirement
+from ansible_collections.waba.onprem.plugins.module_utils._client import application, retirement
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
-
-_REQUESTS = 60  # seconds of one request beyond those that a container has to stop
 
 
 def main() -> None:
@@ -49,7 +46,7 @@ def main() -> None:
     params = module.params
     desired = t.cast("retirement.Desired", params["desired"])
     with Result(module) as result:
-        engine = Docker({**params, "docker_timeout": f"{topology.STOP_SECONDS + _REQUESTS}s"})
+        engine = Docker({**params, "docker_timeout": application.TIMEOUT})
         found = retirement.plan(engine, desired)
         result.values.update(goes=found.goes, stays=found.stays, has_client=found.has_client)
         if params["operation"] == "remove":

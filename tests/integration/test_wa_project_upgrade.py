@@ -107,7 +107,7 @@ services:
         return sorted(line for line in self.compose("config", "--images").splitlines() if line != self.clients.image)
 
     def info(self, **options: t.Any) -> dict[str, t.Any]:
-        """The result of wa_project_info for the client's services, which changes no container."""
+        """The result of wa_client for the client's services, which changes no container."""
         before = self.state()
         given = {
             "project": self.name,
@@ -116,7 +116,7 @@ services:
             "services": ["wacore", "waweb"],
             **options,
         }
-        found = self.ansible.module("wa_project_info", given)
+        found = self.ansible.module("wa_client", given)
         assert not found.get("failed"), found
         assert "Canary" not in json.dumps(found)
         assert self.state() == before

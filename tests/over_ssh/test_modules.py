@@ -22,7 +22,7 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_adopt": {"operation": "read"},
     "wa_drift_info": {},
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
-    "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
+    "wa_client": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     "wa_retire": {"operation": "plan"},
     "wa_webapp_info": {"query": "reachable", "api_validate_certs": False},
 }
@@ -102,12 +102,35 @@ def test_wa_db_env(site: Site, converge: Converge) -> None:
     ]
 
 
-def test_wa_client_files(site: Site, converge: Converge) -> None:
+def test_wa_client(site: Site, converge: Converge) -> None:
+    """The files of a project, whose containers are left as they are."""
     site.lab.host(f"mkdir -p {PLACE}")
     path = f"{PLACE}/compose.yml"
-    converge("wa_client_files", path=path, content="services: {}\n")
+    guard = {
+        "unmanaged": {"project": "other", "neighbours": [], "database": ""},
+        "adopt": "",
+        "single": False,
+        "starts": [],
+    }
+    converge(
+        "wa_client",
+        project="other",
+        project_dir=PLACE,
+        content='{"services": {}}',
+        files=[{"path": path, "content": "services: {}\n", "mode": "0640"}],
+        lock_file=f"{PLACE}/lock",
+        guard=guard,
+    )
     assert site.stat(path) == "640 root:root"
     assert site.lab.host(f"cat {path}") == "services: {}"
+
+
+def test_wa_client_files(site: Site, run: Module) -> None:
+    site.lab.host(f"mkdir -p {PLACE}; echo new >{PLACE}/db.env; echo old >{PLACE}/db.env.previous")
+    file = f"{PLACE}/db.env"
+    assert run("wa_client_files", False, operation="restore", files=[file])["restored"][0]["path"] == file
+    run("wa_client_files", False, operation="settle", files=[file])
+    assert site.lab.host(f"cat {file}; ls {PLACE}") == "old\ndb.env"
 
 
 def test_wa_client_stage(site: Site, converge: Converge) -> None:
@@ -116,7 +139,7 @@ def test_wa_client_stage(site: Site, converge: Converge) -> None:
         f"{PLACE}/compose-9.99.9.yml",
         {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     )
-    converge("wa_client_stage", path=path, text="services: {}\n", **project)
+    converge("wa_client_stage", files=[{"path": path, "content": "services: {}\n", "mode": "0640"}], **project)
     assert site.stat(path) == "640 root:root"
     assert site.lab.host(f"cat {path}") == "services: {}"
 
@@ -127,9 +150,8 @@ def test_wa_upgrade_step(site: Site, converge: Converge) -> None:
     before = site.lab.host(folders)
     site.lab.host(f"mkdir -p {PLACE}")
     path = f"{PLACE}/step.yml"
-    converge(
-        "wa_upgrade_step", module="waba.onprem.wa_client_files", options={"path": path, "content": "services: {}\n"}
-    )
+    line = {"path": path, "line": "services: {}", "create": True, "mode": "0640"}
+    converge("wa_upgrade_step", module="ansible.builtin.lineinfile", options=line)
     assert site.stat(path) == "640 root:root"
     options = {"remote_src": True, "src": path, "dest": f"{path}.copy", "mode": "preserve"}
     converge("wa_upgrade_step", module="ansible.builtin.copy", options=options)

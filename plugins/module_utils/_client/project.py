@@ -123,20 +123,11 @@ def members(
     }
 
 
-def change_due(plan: t.Mapping[str, t.Any], recreate: str, unproven: t.Sequence[str], check_mode: bool) -> bool:
+def change_due(plan: t.Mapping[str, t.Any], recreate: str, check_mode: bool) -> bool:
     """Returns whether a container changes, or files in force are not proven yet because a run was interrupted.
 
-    `plan` is the result of `wa_project_info`, `unproven` of `wa_client_files`.
+    `plan` is the result of `wa_client`.
     """
     if recreate == "never":
         return False
-    return bool(plan["changes"] or (unproven and recreate == "auto" and not check_mode))
-
-
-def kept_files(results: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
-    """Returns the paths whose previous content this run has kept, from results of `wa_db_env` and `wa_client_files`.
-
-    A result may be of a loop, or of a skipped or undefined task.
-    """
-    flat = [each for one in results for each in one.get("results", [one])]
-    return [each["path"] for each in flat if each.get("kept") or each.get("previous_kept")]
+    return bool(plan["changes"] or (plan["unproven"] and recreate == "auto" and not check_mode))

@@ -13,11 +13,11 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import application, inspection, listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, listing
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects, topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, Docker
@@ -25,7 +25,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` describes it
-_STOPPED = ("created", "exited", "dead")
 _ORDER = ("web", "core", "master")  # the Webapp takes no more requests before the Coreapp goes
 _NAMELESS = re.compile(r"[0-9a-f]{64}")  # a volume without a name
 # What the record of the client must have in common with the inventory, or another deployment's things would go.
@@ -94,18 +93,9 @@ def plan(engine: Docker, desired: Desired) -> Plan:
 def apply(engine: Docker, found: Plan) -> None:
     """Stops and removes the containers, then networks, files and empty folders. Each step may be repeated."""
     for one in found.containers:
-        if one["state"] in _STOPPED:
-            continue
-        with contextlib.suppress(NotFound):
-            if one["state"] == "paused":  # it takes no signal
-                engine.request(f"container {one['name']}", "POST", f"/containers/{one['id']}/unpause")
-            engine.request(
-                f"container {one['name']}", "POST", f"/containers/{one['id']}/stop", {"t": topology.STOP_SECONDS}
-            )
+        application.stop(engine, one["name"])
     for one in found.containers:
-        with contextlib.suppress(NotFound):
-            # Volumes without a name stay: nobody knows what they hold.
-            engine.request(f"container {one['name']}", "DELETE", f"/containers/{one['id']}", {"v": 0})
+        application.remove(engine, one["name"])
     for network in found.networks:
         with contextlib.suppress(NotFound):
             engine.request(f"network {network['Name']}", "DELETE", f"/networks/{network['Id']}")

@@ -35,6 +35,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 
 _LABEL = "com.docker.compose."
 _TIMEOUT = "60"  # seconds, for a local command
+_UP_TIMEOUT = "3600"  # seconds: images may be pulled
 _SHARED = ("network_mode", "ipc", "pid")
 Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
@@ -68,14 +69,16 @@ class Project:
         """Whether the collection's file is all that there is."""
         return tuple(self.files) == ("-",)
 
-    def _compose(self, *arguments: str, data: str | None = None) -> str:
-        command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
+    def _compose(self, *arguments: str, data: str | None = None, timeout: str = _TIMEOUT) -> str:
+        command = ["timeout", timeout, "docker", "--host", self.engine.transport.host, "compose", *arguments]
         # An operator's .env may select profiles.
         own = {} if self.profiles is None and not self._rendered else call.ENVIRONMENT
         environment = {**own, **call.directory(self.folder)}
         code, output, complaint = self.run(command, data=data, environ_update=environment, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
+            if data is None and "up" in arguments:
+                raise WaError.of(f"the client in {self.folder} did not come up: {message or f'exit status {code}'}")
             raise WaError(
                 f"Compose file of project {self.name}",
                 f"Compose refuses it: {message or f'exit status {code}'}",
@@ -277,6 +280,14 @@ class Project:
             }
             for one in compose_plan.calls(steps, surplus, self.recreate)
         ]
+
+    def up(self, files: t.Sequence[str], called: t.Mapping[str, t.Any]) -> None:
+        """Makes one of the `calls` with these `files`, which are written; a missing image is pulled. Raises WaError with Compose's words."""
+        where = call.options(self.name, self.folder, files, self.interpolation, self.profiles or ())
+        how = {"never": ["--no-recreate"], "always": ["--force-recreate"]}.get(called["recreate"], [])
+        alone = [] if called["dependencies"] else ["--no-deps"]
+        options = ("--detach", "--quiet-pull", "--pull=missing", *how, *alone)
+        self._compose("--progress=quiet", *where, "up", *options, "--", *called["services"], timeout=_UP_TIMEOUT)
 
     def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, t.Any]]:
         """Returns the kept containers of the client whose restart policy differs, with the desired one.

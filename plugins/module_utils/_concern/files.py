@@ -31,6 +31,14 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "content": {"type": "str", "no_log": True},
     "sha256": {"type": "str"},
 }
+# A file of the client that a module writes.
+WRITTEN_SPEC: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str", "required": True, "no_log": True},
+    "mode": {"type": "str", "required": True},
+    "owner": {"type": "str"},
+}
+_PRIVATE = "0600"
 _KINDS: dict[str, t.Callable[[int], bool]] = {"file": stat.S_ISREG, "directory": stat.S_ISDIR}
 
 
@@ -59,14 +67,18 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
     return lines
 
 
-def write(
-    result: Result, path: str, content: str, *, mode: str = "0640", owner: str | None = None, keep: bool = False
-) -> None:
-    """Gives a file of the client its content, mode and owner. Raises WaError.
+def write_all(result: Result, wanted: t.Iterable[t.Mapping[str, t.Any]], keep: bool = False) -> list[str]:
+    """Gives files of the client (`WRITTEN_SPEC`) their contents, modes and owners. Returns those whose earlier contents were kept.
 
-    With `keep`, what it held becomes `FILE.previous`, and the result has whether it did.
+    With `keep`, what a file held becomes `FILE.previous`. A file that only its owner may read has no diff. Raises WaError.
     """
-    store = Store(path)
+    # Hidden in logs and with -vvv.
+    result.module.no_log_values.difference_update({one["content"] for one in wanted})
+    return [one["path"] for one in wanted if _write(result, **one, keep=keep)]
+
+
+def _write(result: Result, *, path: str, content: str, mode: str, owner: str | None, keep: bool) -> bool:
+    store, kept = Store(path), False
 
     def own(number: int) -> None:
         if owner:
@@ -82,12 +94,12 @@ def write(
             client_files.refuse_unmanaged(path, before)
         if before != content:
             result.record_change(f"wrote {path}")
-            result.diff(before or "", content, path)
+            if mode != _PRIVATE:
+                result.diff(before or "", content, path)
             if not check_mode:
-                if before is not None and keep:
-                    result.values["kept"] = store.keep(before)
+                kept = before is not None and keep and store.keep(before)
                 store.write(content, own)
-            return
+            return kept
         wanted = {"path": path, "state": "file", "mode": mode, "owner": owner, "group": None}
         different = differences({**wanted, "content": None, "sha256": None})
         if different:
@@ -95,6 +107,7 @@ def write(
             if not check_mode:
                 with store.opened() as number:
                     own(number)
+    return kept
 
 
 def _user_id(name: str) -> int:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
@@ -63,7 +62,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
 
 def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
     """Returns how the lock and the folders differ. Raises WaError if a file or folder is not the collection's."""
-    upgrade = describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
+    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
     found = [upgrade["message"]] if upgrade.get("blocking") else []
     for ours in filter(None, (params["compose_file"], params["identity_file"])):
         files.refuse_links_of_others(os.path.dirname(ours))
@@ -72,23 +71,3 @@ def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
     for one in params["files"]:
         found += concern_files.differences(one)
     return found
-
-
-def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """Returns the upgrade, or the run that changes the client outside one, which has the lock; empty for none.
-
-    `blocking` is whether an upgrade has the client or is unfinished, `resume` the variables with which upgrade.yml goes on.
-    """
-    if not lock:
-        return {}
-    held = upgrade_journal.is_held(lock, "", time.time())
-    found = {"held": held, "message": upgrade_journal.describe_block(lock, held), "run_id": lock["run_id"]}
-    if not upgrade_journal.is_upgrade(lock):
-        return {**found, "blocking": False}
-    return {
-        **found,
-        "blocking": upgrade_journal.blocks(lock, held),
-        "stage": lock["stage"],
-        "target": lock["target"],
-        "resume": {"wa_upgrade_version": lock["target"], **({"wa_upgrade_take_over": True} if held else {})},
-    }

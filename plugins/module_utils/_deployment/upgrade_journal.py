@@ -110,6 +110,26 @@ def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     return f"left unfinished by {describe(lock)}. Run {on}, which goes on from there"
 
 
+def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Returns the upgrade, or the run that changes the client outside one, which has the lock; empty for none.
+
+    `blocking` is whether an upgrade has the client or is unfinished, `resume` the variables with which upgrade.yml goes on.
+    """
+    if not lock:
+        return {}
+    held = is_held(lock, "", time.time())
+    found = {"held": held, "message": describe_block(lock, held), "run_id": lock["run_id"]}
+    if not is_upgrade(lock):
+        return {**found, "blocking": False}
+    return {
+        **found,
+        "blocking": blocks(lock, held),
+        "stage": lock["stage"],
+        "target": lock["target"],
+        "resume": {"wa_upgrade_version": lock["target"], **({"wa_upgrade_take_over": True} if held else {})},
+    }
+
+
 def begin(
     found: t.Mapping[str, t.Any] | None,
     claim: Claim,

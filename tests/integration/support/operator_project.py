@@ -245,7 +245,7 @@ class Adopted:
     def plan(self) -> Variables:
         """Returns what the role would do, before its files are written."""
         found = run_module(
-            "wa_project_info",
+            "wa_client",
             {
                 **self.docker,
                 "project": self.client["project"],

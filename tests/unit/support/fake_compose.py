@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fake `docker compose config` and `docker compose version`, in place of `run_command`."""
+"""A fake `docker compose config`, `up` and `version`, in place of `run_command`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class FakeCompose:
         self.complaint = ""
         self.environment = call.ENVIRONMENT if environment is None else environment
         self.commands: list[list[str]] = []
+        self.up_complaint = ""
+        self.ups: list[list[str]] = []  # the files, and the words after `up`, of each call
         self.documents: list[t.Any] = []  # the standard input of each call, or its only file
         self.env_files: list[Path] = []  # the env files that were read
         self.interpolation: list[tuple[Path, str]] = []  # the files with variables that were given, with their texts
@@ -56,6 +58,9 @@ class FakeCompose:
         assert (given, handle_exceptions) == (self.environment, False)
         assert _values(command, "--project-directory") in ([folder], [])
         self.commands.append(command)
+        if "up" in command:
+            self.ups.append([*_values(command, "--file"), *command[command.index("up") + 1 :]])
+            return (1, "", self.up_complaint) if self.up_complaint else (0, "", "")
         if self.complaint:
             return 15, "", self.complaint
         if command[-2:] == ["version", "--short"]:

@@ -360,8 +360,18 @@ class FakeDocker:
         return 204, None
 
     def _unpause(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
-        self.containers[key]["State"] = "running"
+        one = self.find(key)
+        if one is None:
+            return 404, {"message": f"No such container: {key}"}
+        one["State"] = "running"
         return 204, None
+
+    def _update(self, key: str, body: dict[str, t.Any], **_rest: t.Any) -> tuple[int, t.Any]:
+        one = self.find(key)
+        if one is None:
+            return 404, {"message": f"No such container: {key}"}
+        one.setdefault("HostConfig", {}).update(body)
+        return 200, {"Warnings": None}
 
     def _remove(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
         one = self.find(key)
@@ -429,6 +439,7 @@ _ROUTES = (
     (r"GET /images/json", "images"),
     (r"POST /containers/([^/]+)/stop", "stop"),
     (r"POST /containers/([^/]+)/unpause", "unpause"),
+    (r"POST /containers/([^/]+)/update", "update"),
     (r"DELETE /containers/([^/]+)", "remove"),
     (r"GET /volumes", "volumes"),
     (r"GET /volumes/([^/]+)", "volume"),

@@ -39,8 +39,7 @@ def stage(run_module: Run, engine: FakeDocker, compose: FakeCompose, path: Path)
         body = {"image": IMAGE.format("2.53.4"), "environment": {**ENVIRONMENT, "WA_DB_HOSTNAME": hostname}}
         given = {
             "docker_host": engine.host,
-            "path": str(path),
-            "text": TEXT,
+            "files": [{"path": str(path), "content": TEXT, "mode": "0640"}],
             "content": json.dumps({"services": {"core": body}}),
             "project": "wa-a",
             "project_dir": str(path.parent),
@@ -108,7 +107,7 @@ def test_the_text_is_hidden_in_the_log_and_whole_in_the_diff(stage: Run, engine:
     for one in engine.containers.values():
         one["Config"]["Env"] = [line.replace(SECRET, "lab") for line in one["Config"]["Env"]]
     found = stage(_ansible_inject_invocation=True)
-    assert "text" not in found["invocation"]["module_args"]
+    assert TEXT not in json.dumps(found["invocation"]["module_args"])
     assert found["diff"]["after"] == TEXT
 
 

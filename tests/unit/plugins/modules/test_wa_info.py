@@ -268,9 +268,6 @@ def test_a_compose_file_of_another_tool_is_refused(run_module: Run, tmp_path: Pa
     assert "msg" not in run_module(MODULE, options)
     path.write_text(text)
     assert ("is not this collection's" in run_module(MODULE, options).get("msg", "")) is refused
-    write = run_module("wa_client_files", {"path": str(path), "content": HEADER})
-    assert ("is not this collection's" in write.get("msg", "")) is refused
-    assert path.read_text() == (text if refused else HEADER)
 
 
 def test_where_an_upgrade_stands_is_returned_without_an_engine(run_module: Run, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Compose must not do to a project. Each kind of refusal is tested with wa_project_info."""
+"""What Compose must not do to a project. Each kind of refusal is tested with wa_client."""
 
 from __future__ import annotations
 

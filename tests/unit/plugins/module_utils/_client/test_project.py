@@ -117,7 +117,7 @@ def test_nothing_is_done_with_held_containers(containers: list[dict[str, t.Any]]
     expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force, "starts": []}
     assert {key: found[key] for key in expected} == expected
     plan = {"changes": ["start a (has exited)"]}
-    assert not project.change_due(plan, found["recreate"], ["compose.yml"], False)
+    assert not project.change_due({**plan, "unproven": ["compose.yml"]}, found["recreate"], False)
 
 
 def test_recorded_containers_are_not_started_while_held() -> None:
@@ -314,15 +314,4 @@ def test_without_a_container_the_newest_record_tells_the_version() -> None:
 def test_when_containers_change(
     changes: list[str], recreate: str, unproven: list[str], check_mode: bool, due: bool
 ) -> None:
-    assert project.change_due({"changes": changes}, recreate, unproven, check_mode) is due
-
-
-def test_files_that_a_run_has_kept() -> None:
-    results: list[dict[str, t.Any]] = [
-        {},
-        {"path": "/db.env", "previous_kept": True},
-        {"path": "/compose.yml", "kept": False},
-        {"results": [{"path": "/secret-a.env", "kept": True}, {"skipped": True}, {"path": "/b", "kept": False}]},
-        {"skipped": True},
-    ]
-    assert project.kept_files(results) == ["/db.env", "/secret-a.env"]
+    assert project.change_due({"changes": changes, "unproven": unproven}, recreate, check_mode) is due

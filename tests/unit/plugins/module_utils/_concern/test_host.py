@@ -132,7 +132,7 @@ def test_an_upgrade_that_holds_the_lock_is_a_change(
     module: Module, stage: str, more: dict[str, t.Any], blocks: bool
 ) -> None:
     hold(module, stage, **more)
-    upgrade = host.describe_lock(JournalFile(module.params["lock_file"]).load())
+    upgrade = upgrade_journal.describe_lock(JournalFile(module.params["lock_file"]).load())
     assert {key: upgrade[key] for key in ("blocking", "held", "stage", "target", "run_id")} == {
         "blocking": blocks,
         "held": not more,
@@ -150,14 +150,14 @@ def test_a_run_outside_an_upgrade_holds_the_lock_and_is_no_change(module: Module
     claim = upgrade_journal.Claim("a", "run-1", "alice", "c1")
     lock = upgrade_journal.hold(None, claim, "h1", time.time(), lease)
     JournalFile(module.params["lock_file"]).save(lock)
-    found = host.describe_lock(lock)
+    found = upgrade_journal.describe_lock(lock)
     assert (found["held"], found["blocking"], "resume" in found) == (lease > 0, False, False)
     assert found["message"].startswith("locked by a run that changes its containers, by alice from c1, since ")
     assert host.observe(module, "").changes == []
 
 
 def test_without_an_upgrade_nothing_is_reported(module: Module) -> None:
-    assert host.describe_lock(None) == {}
+    assert upgrade_journal.describe_lock(None) == {}
 
 
 def test_an_invalid_lock_file_is_an_error(module: Module) -> None:

@@ -1,13 +1,17 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_info: what happens to a project's containers, from a file that may not be written, without a secret in the result."""
+"""wa_client: what happens to a project's files and containers, from a file that may not be written, without a secret in the result."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
+import stat
 import tarfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -16,11 +20,13 @@ from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.state import CONFIG_CURE
 
-MODULE = "wa_project_info"
+MODULE = "wa_client"
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
 SECRET = "Canary-81-Pw"
 LABEL = "com.docker.compose."
@@ -88,6 +94,7 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "surplus": [],
         "paused": [],
         "refusals": {},
+        "unproven": [],
     }
 
 
@@ -640,3 +647,267 @@ def test_a_manually_changed_restart_policy_is_corrected(
     assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted, "retries": 0} for wanted in expected]
     lines = [f"update wa-a-core-1 (restart policy {wanted})" for wanted in expected]
     assert found["changes"] == (["start wa-a-core-1 (has exited)"] if one["State"] == "exited" else []) + lines
+
+
+# Its files
+
+GUARD = {
+    "unmanaged": {"project": "wa-a", "neighbours": [], "database": "db:3306/"},
+    "adopt": "",
+    "single": True,
+    "starts": [],
+}
+
+
+def place(engine: FakeDocker, folder: Path) -> dict[str, t.Any]:
+    """The options with which files are written and containers are started."""
+    return {
+        "docker_host": engine.host,
+        "project": "wa-a",
+        "project_dir": str(folder),
+        "compose_file": str(folder / "compose.yml"),
+        "lock_file": str(folder / "a.lock"),
+        "guard": GUARD,
+    }
+
+
+@pytest.fixture
+def write(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
+    """Writes one file."""
+    assert compose.ups == []
+
+    def call(
+        path: Path, content: str, *, mode: str = "0640", owner: str | None = None, check: bool = False, **options: t.Any
+    ) -> dict[str, t.Any]:
+        file = {"path": str(path), "content": content, "mode": mode, **({"owner": owner} if owner else {})}
+        given = {**place(engine, tmp_path), "content": json.dumps({"services": {}}), "files": [file], **options}
+        return run_module(MODULE, given, check=check)
+
+    return call
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    (tmp_path / "files").mkdir()
+    path = tmp_path / "files" / "db.env"
+    path.write_text("WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n")
+    path.chmod(0o640)
+    return path
+
+
+def previous(path: Path) -> Path:
+    return path.with_name(f"{path.name}.previous")
+
+
+def test_a_file_in_force_is_kept_before_it_changes(write: Run, env: Path) -> None:
+    before = env.read_text()
+    done = write(env, "A=1\n", keep=True, kept_files=[str(env)])
+    assert (done["changed"], done["kept"], done["unproven"]) == (True, [str(env)], [str(env)])
+    assert (env.read_text(), previous(env).read_text()) == ("A=1\n", before)
+    assert stat.S_IMODE(previous(env).stat().st_mode) == 0o600
+    assert sorted(os.listdir(env.parent)) == ["db.env", "db.env.previous"]
+
+
+def test_a_second_change_does_not_overwrite_the_kept_file(write: Run, env: Path) -> None:
+    before = env.read_text()
+    for content, kept in (("A=1\n", [str(env)]), ("A=2\n", [])):
+        assert write(env, content, keep=True)["kept"] == kept
+    assert previous(env).read_text() == before
+
+
+def test_without_keep_no_file_is_kept(write: Run, env: Path) -> None:
+    write(env, "A=1\n")
+    assert not previous(env).exists()
+
+
+def test_a_second_run_changes_nothing(write: Run, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    for changed in (True, False):
+        done = write(path, "a: 1\n", keep=True)
+        assert (done["changed"], done["kept"]) == (changed, [])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o644)
+    assert write(path, "a: 1\n")["changed"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_check_mode_predicts_the_files_and_writes_none(write: Run, env: Path) -> None:
+    before = env.read_text()
+    done = write(env, "A=1\n", keep=True, check=True)
+    assert (done["changed"], env.read_text(), previous(env).exists()) == (True, before, False)
+
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("content", ["WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n", "A=1\n"])
+def test_owner_is_set_and_reported_as_a_change(write: Run, env: Path, content: str) -> None:
+    os.chown(env, pwd.getpwnam("daemon").pw_uid, 0)
+    given: dict[str, t.Any] = {"path": env, "content": content, "owner": "root"}
+    text = f"changed mode or owner: {env} has the owner daemon, expected root"
+    actions = [text if content == env.read_text() else f"wrote {env}"]
+    assert write(**given, check=True)["actions"] == actions
+    assert env.stat().st_uid != 0
+    done = write(**given)
+    assert (done["changed"], done["actions"]) == (True, actions)
+    assert (env.stat().st_uid, stat.S_IMODE(env.stat().st_mode), env.read_text()) == (0, 0o640, content)
+    assert write(**given)["changed"] is False
+
+
+def test_a_corrected_mode_is_reported_with_the_former_mode(write: Run, env: Path) -> None:
+    env.chmod(0o666)
+    given: dict[str, t.Any] = {"path": env, "content": env.read_text(), "mode": "0600", "owner": ME}
+    actions = [f"changed mode or owner: {env} has the mode 0666, expected 0600"]
+    assert write(**given, check=True)["actions"] == actions
+    assert stat.S_IMODE(env.stat().st_mode) == 0o666
+    assert write(**given)["actions"] == actions
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+
+
+def test_an_unknown_owner_fails_and_leaves_the_file_unchanged(write: Run, env: Path) -> None:
+    before = env.read_text()
+    failed = write(env, "A=1\n", owner="no-such-user")
+    assert failed["msg"] == (
+        "option owner: no-such-user does not exist here; expected the name of a user of this host."
+    )
+    assert (env.read_text(), sorted(os.listdir(env.parent))) == (before, ["db.env"])
+
+
+def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text("a: b\n")
+    assert "is not this collection's" in write(path, f"{HEADER}\n")["msg"]
+    assert path.read_text() == "a: b\n"
+
+
+def test_a_file_that_only_its_owner_may_read_has_no_diff(write: Run, tmp_path: Path) -> None:
+    path = tmp_path / "compose.env"
+    assert "diff" not in write(path, f"{HEADER}\nTOKEN={SECRET}\n", mode="0600", check=True, _ansible_diff=True)
+    assert write(path, "services: {}\n", check=True, _ansible_diff=True)["diff"]["after"] == "services: {}\n"
+
+
+# Its containers
+
+
+@pytest.fixture
+def start(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
+    """Brings the project to these services, after check mode has predicted the same, and has changed nothing."""
+    assert compose.ups == []
+
+    def call(bodies: dict[str, t.Any] | None = None, **options: t.Any) -> dict[str, t.Any]:
+        body = {"services": {"core": BODY} if bodies is None else bodies}
+        given = {**place(engine, tmp_path), "content": json.dumps(body), "start": True, "profiles": [], **options}
+        before = json.dumps(engine.containers)
+        predicted = run_module(MODULE, given, check=True)
+        assert (json.dumps(engine.containers), compose.ups) == (before, [])
+        done = run_module(MODULE, given)
+        assert SECRET not in json.dumps([predicted, done])
+        if not done.get("failed"):
+            found = [one["name"] for one in done.pop("found")]
+            assert found == sorted(one["Name"] for one in engine.containers.values())
+            assert predicted == done
+        return done
+
+    return call
+
+
+def changing(engine: FakeDocker) -> list[str]:
+    return [line for line in engine.requests if not line.startswith("GET ")]
+
+
+def test_a_project_that_is_as_its_file_says_is_left(engine: FakeDocker, compose: FakeCompose, start: Run) -> None:
+    add_container(engine)
+    assert (start()["changed"], changing(engine), compose.ups) == (False, [], [])
+
+
+def test_surplus_goes_before_anything_starts(
+    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path
+) -> None:
+    """What is paused takes no signal, and Compose fails at it."""
+    for name in ("gone", "core"):
+        add_container(engine, name, ON_DB, state="paused")
+    found = start({"core": ON_DB, "new": ON_DB})
+    assert (found["changed"], found["actions"]) == (True, found["changes"])
+    assert changing(engine) == [
+        "POST /containers/wa-a-gone-1/unpause",
+        "POST /containers/wa-a-gone-1/stop?t=60",
+        "DELETE /containers/wa-a-gone-1?v=0",
+        "POST /containers/wa-a-core-1/unpause",
+    ]
+    file = str(tmp_path / "compose.yml")
+    assert compose.ups == [[file, "--detach", "--quiet-pull", "--pull=missing", "--no-recreate", "--"]]
+
+
+def test_a_restart_policy_is_put_right_in_place(engine: FakeDocker, compose: FakeCompose, start: Run) -> None:
+    body = {**BODY, "restart": "on-failure:3"}
+    add_container(engine, body=body)["HostConfig"] = {"RestartPolicy": {"Name": "no"}}
+    found = start({"core": body}, services=["core"])
+    assert found["actions"] == ["update wa-a-core-1 (restart policy on-failure)"]
+    assert (changing(engine), compose.ups) == (["POST /containers/wa-a-core-1/update"], [])
+    policy = {"Name": "on-failure", "MaximumRetryCount": 3}
+    assert engine.find("wa-a-core-1")["HostConfig"] == {"RestartPolicy": policy}  # type: ignore[index]
+    assert start({"core": body}, services=["core"])["changed"] is False
+
+
+def test_what_only_compose_can_tell_is_a_change_if_it_made_one(
+    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
+) -> None:
+    body = {**ON_DB, "network_mode": "service:db"}
+    add_container(engine, body=body)
+    given = {
+        **place(engine, tmp_path),
+        "content": json.dumps({"services": {"core": body}}),
+        "start": True,
+        "profiles": [],
+    }
+    assert run_module(MODULE, given, check=True)["changed"] is True  # nobody knows before
+    assert run_module(MODULE, given)["changed"] is False
+    assert len(compose.ups) == 1
+
+
+def test_what_compose_says_is_the_reason(engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path) -> None:
+    compose.up_complaint = f"Error response from daemon: {SECRET}: port is already allocated\n"
+    found = start()
+    assert found["msg"].startswith(f"the client in {tmp_path} did not come up: Error response from daemon: ")
+    assert found["msg"].endswith(": port is already allocated.")
+    assert changing(engine) == []
+
+
+def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
+    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path
+) -> None:
+    """Minutes may pass after the comparison: an upgrade begins, an operator holds the client, another Coreapp is started."""
+    path = tmp_path / "compose.yml"
+    files = [{"path": str(path), "content": "services: {}\n", "mode": "0640"}]
+
+    def refused(**options: t.Any) -> str:
+        found = start(files=files, **options)
+        assert not path.exists()
+        assert (changing(engine), compose.ups) == ([], [])
+        return str(found.get("msg", ""))
+
+    hold = tmp_path / "a.hold"
+    hold.write_text("disk is replaced")
+    assert refused().endswith(
+        "a.hold holds the client since this run has compared the host: disk is replaced. Run again."
+    )
+    hold.unlink()
+    claim = upgrade_journal.Claim("a", "run-1", "ops", "ctl", "2.53.4")
+    JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.begin(None, claim, time.time(), 600, stage="migrating"))
+    assert refused().endswith(". Run again when it has ended.")
+    (tmp_path / "a.lock").unlink()
+    other = engine.container("other", CORE, "b", environment=DATABASE)
+    assert "two of one number get it banned" in refused()
+    engine.containers.pop(other["Id"])
+    body = {**BODY, "image": CORE.replace("2.51.2", "2.53.4")}
+    assert "No container was touched" in refused(
+        content=json.dumps({"services": {"core": body}}), services=["core"], version="2.51.2"
+    )
+    assert start(files=files)["changed"]
+    assert (path.read_text(), len(compose.ups)) == ("services: {}\n", 1)
+
+
+def test_a_hold_keeps_containers_and_lets_files_be_written(write: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.hold").write_text("")
+    assert write(tmp_path / "compose.yml", "services: {}\n", held=True, recreate="never")["changed"]

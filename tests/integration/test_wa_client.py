@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_info with the real Compose and Docker: Compose does what the module predicts, and the module changes nothing."""
+"""wa_client with the real Compose and Docker: Compose does what the module predicts, and the module changes nothing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Project:
             "content": json.dumps(document or self.document),
             **options,
         }
-        tasks = [{"waba.onprem.wa_project_info": given, "check_mode": check} for check in (True, False)]
+        tasks = [{"waba.onprem.wa_client": given, "check_mode": check} for check in (True, False)]
         play = self.ansible.play(tasks, arguments=["-vvv"])
         assert "Canary" not in play.stdout
         results = play.results
@@ -122,7 +122,7 @@ def test_the_operators_own_files_are_compared_with_what_runs(ansible: t.Any, pro
     given = {"project": project.name, "project_dir": str(project.folder), "compose_files": files}
 
     def changes() -> list[str]:
-        result = ansible.module("wa_project_info", given)
+        result = ansible.module("wa_client", given)
         return [line.replace(f"{project.name}-", "") for line in result.get("changes", [result.get("msg")])]
 
     assert changes() == []
@@ -233,7 +233,7 @@ def test_another_build_under_the_same_tag_is_reported_with_both_ids(project: Pro
 def test_an_invalid_compose_file_is_refused_without_showing_secrets(project: Project, ansible: t.Any) -> None:
     project.env.write_text("WA_DB_PASSWORD='Canary-unterminated\n")
     given = {"project": project.name, "project_dir": str(project.folder), "content": json.dumps(project.document)}
-    play = ansible.play([{"waba.onprem.wa_project_info": given}])
+    play = ansible.play([{"waba.onprem.wa_client": given}])
     assert play.results[0]["failed"]
     assert play.results[0]["msg"].startswith(f"Compose file of project {project.name}: Compose refuses it: ")
     assert "Canary" not in play.stdout

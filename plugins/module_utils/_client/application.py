@@ -1,0 +1,99 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Brings the containers of a client's project to what its Compose files say; each step may be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology, upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+
+_STOPPED = ("exited", "created", "dead")
+_REQUESTS = 30  # seconds for the engine's answer beside the stop of a container
+TIMEOUT = f"{topology.STOP_SECONDS + _REQUESTS}s"  # of the engine
+
+
+def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
+    """Raises WaError if the client must not be touched any more.
+
+    With many hosts or members minutes may pass after the comparison: an upgrade may have begun, an operator may hold the client, or a
+    container may have been started manually.
+    """
+    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load())
+    if upgrade.get("blocking"):
+        raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
+    if params["held"]:
+        return
+    held = hold.read(topology.hold_file(params["lock_file"]), time.time())
+    if held:
+        raise WaError.of(
+            f"{held['path']} holds the client since this run has compared the host: {held['reason'].rstrip('.')}. Run again"
+        )
+    second = guard.check(listing.read(engine, None, []), params["guard"])["second_coreapp"]
+    if second:
+        raise WaError.of(second)
+
+
+def start(project: Project, planned: t.Mapping[str, t.Any], files: t.Sequence[str]) -> list[str]:
+    """Does the steps of a plan in the format of `wa_client`; `files` are the Compose files, which are written.
+
+    Returns the planned changes that Compose did not make: those that only it can tell. Raises WaError.
+    """
+    unknown = [one["container"] for one in planned["containers"] if one["action"] == "unknown"]
+    before = _ids(project.engine, unknown)
+    # A surplus container would still be a node of the client, or occupy the ports, next to its successor.
+    for name in planned["surplus"]:
+        stop(project.engine, name)
+        remove(project.engine, name)
+    for name in planned["paused"]:  # Compose would fail
+        unpause(project.engine, name)
+    for one in planned["calls"]:
+        project.up(files, one)
+    for one in planned["restart_policies"]:  # Compose does not see what `docker update` has changed
+        policy = {"Name": one["policy"], "MaximumRetryCount": one["retries"]}
+        _change(project.engine, one["name"], "update", body={"RestartPolicy": policy})
+    same = [name for name, number in _ids(project.engine, unknown).items() if before[name] == number]
+    return [line for line in planned["changes"] if line.startswith(tuple(f"unknown {name} " for name in same))]
+
+
+def _ids(engine: Docker, names: t.Iterable[str]) -> dict[str, str]:
+    return {name: (engine.inspect_id(name) or {}).get("Id", "") for name in names}
+
+
+def unpause(engine: Docker, name: str) -> None:
+    """Unpauses a container."""
+    _change(engine, name, "unpause")
+
+
+def stop(engine: Docker, name: str) -> None:
+    """Stops a container, as long as it takes; one that has gone is stopped."""
+    record = engine.inspect_id(name)
+    if record is None or record["State"]["Status"] in _STOPPED:
+        return
+    with contextlib.suppress(NotFound):
+        if record["State"]["Status"] == "paused":  # it takes no signal
+            unpause(engine, name)
+        _change(engine, name, "stop", {"t": topology.STOP_SECONDS})
+
+
+def remove(engine: Docker, name: str) -> None:
+    """Removes a stopped container. Volumes without a name stay: nobody knows what they hold."""
+    with contextlib.suppress(NotFound):
+        engine.request(f"container {name}", "DELETE", f"/containers/{name}", {"v": 0})
+
+
+def _change(
+    engine: Docker, name: str, verb: str, query: t.Mapping[str, t.Any] | None = None, body: t.Any = None
+) -> None:
+    engine.request(f"container {name}", "POST", f"/containers/{name}/{verb}", query, body)
