@@ -32,6 +32,8 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as i
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
+_ROUNDS = 4  # how often a task of a wave forks at most
+
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     """Returns `rule` with WaError converted to AnsibleFilterError."""
@@ -205,16 +207,50 @@ def split_volume(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Seq
     return provision_plan.split_volume(_results(hostvars, members))
 
 
-def hosts_to_correct(
+def provision_batches(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False
-) -> list[str]:
-    """Returns those of the compared `hosts` on which provision.yml runs roles, with the other members of their deployments.
+) -> list[list[str]]:
+    """Returns the compared `hosts` on which provision.yml runs roles, see `_provision_plan.batches`.
 
-    They are patterns for `hosts`: a name with a character that means something in a pattern is a regular expression.
+    Members of a deployment are together. The first host's `wa_provision_waves` counts: a play has no variables of a host.
     """
-    results = _results(hostvars, (host for host in hosts if host in hostvars))
-    compared = {host: one for host, one in results.items() if one}
-    return [_pattern(host) for host in provision_plan.hosts_to_correct(compared, full=boolean(full))]
+    results = _compared(hostvars, hosts)
+    return provision_plan.batches(results, *_waves(hostvars, results), boolean(full))
+
+
+def _waves(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> tuple[list[int | str], int]:
+    """Returns the sizes of the waves, and the most hosts of one."""
+    given = next((hostvars[host].get("wa_provision_waves") for host in hosts), None)
+    sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given, "wa_provision_waves")
+    return sizes, _ROUNDS * context.CLIARGS.get("forks", 5)
+
+
+def _compared(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]
+) -> dict[str, t.Mapping[str, t.Any]]:
+    return {host: one for host, one in _results(hostvars, (one for one in hosts if one in hostvars)).items() if one}
+
+
+def host_patterns(batches: t.Iterable[t.Sequence[str]]) -> list[str]:
+    """Returns hosts as patterns for `hosts`: a name with a character that means something in one is a regular expression."""
+    return [_pattern(host) for batch in batches for host in batch]
+
+
+def provision_wave(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    hosts: t.Iterable[str],
+    failed: t.Collection[str],
+    full: t.Any = False,
+) -> dict[str, t.Any]:
+    """Returns for a host among `hosts` a `line` about its wave, and which hosts of earlier ones have `failed`; both may be empty."""
+    results, everything = _compared(hostvars, hosts), boolean(full)
+    at_once = provision_plan.to_correct(results, everything)[0]
+    batches = provision_plan.batches(results, *_waves(hostvars, results), everything)
+    return {
+        "line": provision_plan.wave_line(batches[1 if at_once else 0 :], host),
+        "failed": provision_plan.failed_before(results, host, failed, everything),
+    }
 
 
 def _pattern(host: str) -> str:
@@ -364,7 +400,9 @@ class FilterModule:
             "failure": failure,
             "provision_plan": provision_plan_of,
             "split_volume": split_volume,
-            "hosts_to_correct": hosts_to_correct,
+            "provision_batches": _with_ansible_errors(provision_batches),
+            "host_patterns": host_patterns,
+            "provision_wave": provision_wave,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
             "upgrade_verdict": _with_ansible_errors(upgrade_verdict),

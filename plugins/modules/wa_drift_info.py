@@ -142,6 +142,11 @@ marker:
   type: str
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
+runs:
+  description: Whether a container of the client's Compose project runs.
+  type: bool
+  returned: success
+  sample: true
 requirements:
   description:
     - What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
@@ -234,6 +239,7 @@ def main() -> None:
     result.values.update(
         requirements=found["host"].requirements if "host" in found else None,
         hold=compared.hold,
+        runs=compared.runs,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
         database=compared.database,

@@ -47,7 +47,7 @@ SHARED = frozenset(
             "wa_env_format",
             "wa_hosts",
         ),
-        *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full"),
+        *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full", "wa_provision_waves"),
         *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_shards"),
         *("wa_state_dir", "wa_topology", "wa_upgrade_waves", "wa_version"),
     }

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
+Results = t.Mapping[str, t.Mapping[str, t.Any]]  # of `wa_drift_info`, by host
 # In the order of provision.yml.
 ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
+_SHOWN = 10  # names of hosts in a line
 NOW = "now"  # value of `wa_client_restart`
 # What a hold lets wait: each of these findings is about the state of containers.
 _HELD = ("containers", "restarts")
@@ -91,19 +94,85 @@ def _unasked(found: Concerns) -> bool:
     return bool(found.get("automatic_gc", {}).get("error") and found.get("health", {}).get("alarms"))
 
 
-def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
-    """Returns the hosts of all deployments with something to correct; members are corrected together.
+def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Returns the hosts to correct whose client is not restarted, and those of each deployment whose client may be.
 
-    A host with an alarm is among them, alone: the run compares it again and fails it.
+    Members are corrected together. A host with an alarm is among them, alone: the run compares it again and fails it.
     """
-    found: dict[str, None] = {}
+    at_once: dict[str, None] = {}
+    restarting: dict[str, list[str]] = {}
     for host, result in results.items():
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
         if concerns(members, full):
-            found.update(dict.fromkeys(members))
+            if may_restart(members, full):
+                restarting.setdefault(" ".join(members), [*members])
+            else:
+                at_once.update(dict.fromkeys(members))
         elif alarms(_findings(result)):
-            found[host] = None
-    return list(found)
+            at_once[host] = None
+    return list(at_once), list(restarting.values())
+
+
+def may_restart(results: Results, full: bool = False) -> bool:
+    """Returns whether the roles may restart a client that runs. `results` are those of the members of one deployment."""
+    if not any(one.get("runs") for one in results.values()) or any(one.get("held") for one in results.values()):
+        return False
+    found = [
+        finding
+        for one in results.values()
+        for name, finding in (one.get("concerns") or {}).items()
+        if name in CLIENT and one["restart"] != "report"
+    ]
+    return full or any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
+
+
+def batches(results: Results, sizes: t.Sequence[int | str], most: int, full: bool = False) -> list[list[str]]:
+    """Returns the hosts to correct as the play takes them: first those whose client is not restarted, then wave by wave.
+
+    `sizes` are numbers of deployments or percentages of them, the last for all that are left. A wave has at most `most` hosts, or one
+    deployment: its hosts do the same task at the same time, and wait for each other.
+    """
+    at_once, restarting = to_correct(results, full)
+    found = [at_once] if at_once else []
+    left, total = list(restarting), len(restarting)
+    wanted = itertools.chain(sizes, itertools.repeat(sizes[-1]))
+    while left:
+        size = next(wanted)
+        count = size if isinstance(size, int) else max(1, int(size.rstrip("%")) * total // 100)
+        wave: list[str] = []
+        while left and count and (not wave or len(wave) + len(left[0]) <= most):
+            wave += left.pop(0)
+            count -= 1
+        found.append(wave)
+    return found
+
+
+def failed_before(results: Results, host: str, failed: t.Collection[str], full: bool = False) -> list[str]:
+    """Returns the hosts of other deployments that have `failed` since they were compared, for a `host` whose client may be restarted.
+
+    None for another host. All members of a deployment are in one wave, so that those have failed in an earlier one.
+    """
+    restarting = to_correct(results, full)[1]
+    ours = next((those for those in restarting if host in those), None)
+    if ours is None:
+        return []
+    begun = [one for those in restarting if those != ours for one in those if "concerns" in results.get(one, {})]
+    return sorted(one for one in begun if one in failed)
+
+
+def wave_line(waves: t.Sequence[t.Sequence[str]], host: str) -> str:
+    """Returns which of several `waves` of restarts a host is in, and which hosts a failure in it keeps back; else an empty text."""
+    number = next((number for number, wave in enumerate(waves, 1) if host in wave), 0)
+    if not number or len(waves) == 1:
+        return ""
+    later = [one for wave in waves[number:] for one in wave]
+    line = f"restarts, wave {number} of {len(waves)}: {_names(waves[number - 1])}"
+    return f"{line}; a failure keeps back {_names(later)}" if later else line
+
+
+def _names(hosts: t.Sequence[str]) -> str:
+    more = len(hosts) - _SHOWN
+    return ", ".join(hosts[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def split_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:

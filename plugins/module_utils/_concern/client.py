@@ -235,6 +235,11 @@ def hashes(engine: Docker, project: str) -> dict[str, str]:
     return _hashes(compose_project.containers(engine, project) if project else [])
 
 
+def runs(engine: Docker, project: str) -> bool:
+    """Returns whether a container of the project runs."""
+    return any(one.state == "running" for one in compose_project.containers(engine, project)) if project else False
+
+
 def _hashes(containers: t.Iterable[compose_plan.Found]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
     for one in containers:

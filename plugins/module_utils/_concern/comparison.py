@@ -127,6 +127,7 @@ class HostComparison:
         self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.runs = False  # whether a container of the project runs
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
         self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
         self.record: dict[str, str] = {}
@@ -283,6 +284,7 @@ class HostComparison:
         self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         self.hashes = client.hashes(engine, concern.params["project"])
+        self.runs = client.runs(engine, concern.params["project"])
         run = self.module.run_command
         finding = client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
         self.recorded = client_inspection.record(concern.params["identity_file"])

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from preflight_samples import CLIENTS, GOOD
@@ -186,8 +187,30 @@ def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, ho
         host: {"wa_drift": {**result, "members": members[host]}} for host, result in results.items()
     }
     hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
-    found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [*members, "lost", "gone"], full)
-    assert sorted(found) == sorted([*hosts, "half"])  # its other member was not compared
+    batches = wa.FilterModule().filters()["provision_batches"](hostvars, [*members, "lost", "gone"], full)
+    assert sorted(one for batch in batches for one in batch) == sorted(
+        [*hosts, "half"]
+    )  # its other member was not compared
+
+
+def test_the_waves_of_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wa.context, "CLIARGS", {"forks": 5})
+    restart = {"concerns": {"client": {"state": "drifted", "restarts": ["a"]}}, "restart": "now", "runs": True}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        name: {"wa_drift": {**restart, "members": [name]}} for name in (f"h{number}" for number in range(50))
+    }
+    filters = wa.FilterModule().filters()
+    batches = filters["provision_batches"](hostvars, [*hostvars])
+    assert [len(one) for one in batches] == [1, 5, 20, 20, 4]  # of 44 no more than 4 rounds of 5 forks
+    wave = filters["provision_wave"](hostvars, "h3", [*hostvars], ["h0"])
+    assert wave["failed"] == ["h0"]
+    later = ", ".join(f"h{number}" for number in range(6, 16))
+    assert wave["line"] == f"restarts, wave 2 of 5: h1, h2, h3, h4, h5; a failure keeps back {later} and 34 more"
+    hostvars["h0"]["wa_provision_waves"] = ["50%"]
+    assert [len(one) for one in filters["provision_batches"](hostvars, [*hostvars])] == [20, 20, 10]
+    hostvars["h0"]["wa_provision_waves"] = "all"
+    with pytest.raises(AnsibleFilterError, match="wa_provision_waves: 'all'"):
+        filters["provision_batches"](hostvars, [*hostvars])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +221,8 @@ def test_a_host_is_found_by_its_pattern_and_no_other_host(name: str) -> None:
     for each in ("h1", "web", "1", "a", "b", name):
         source.add_host(each)
     hostvars = {name: {"wa_drift": {**DRIFTED, "members": [name]}}}
-    patterns = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [name])
+    filters = wa.FilterModule().filters()
+    patterns = filters["host_patterns"](filters["provision_batches"](hostvars, [name]))
     assert [host.name for host in source.get_hosts(patterns)] == [name]
 
 

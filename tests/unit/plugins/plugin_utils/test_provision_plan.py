@@ -32,9 +32,9 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
         "alone": {**result(), "members": ["alone"]},
         "odd": {**result(log_cleanup=CHANGED), "members": ["odd"]},
     }
-    assert provision_plan.hosts_to_correct(results) == ["h1", "h2", "lost", "odd"]  # `lost` was not compared
-    assert provision_plan.hosts_to_correct({"alone": results["alone"]}) == []
-    assert provision_plan.hosts_to_correct({"alone": results["alone"]}, full=True) == ["alone"]
+    assert provision_plan.to_correct(results) == (["h1", "h2", "lost", "odd"], [])  # `lost` was not compared
+    assert provision_plan.to_correct({"alone": results["alone"]}) == ([], [])
+    assert provision_plan.to_correct({"alone": results["alone"]}, full=True) == (["alone"], [])
 
 
 def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
@@ -44,9 +44,84 @@ def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
         "h2": {**result(), "members": ["h1", "h2"]},
     }
     assert provision_plan.concerns(results) == []
-    assert provision_plan.hosts_to_correct(results) == ["h1"]
+    assert provision_plan.to_correct(results) == (["h1"], [])
     results["h2"] = {**result(log_cleanup=CHANGED), "members": ["h1", "h2"]}
-    assert provision_plan.hosts_to_correct(results) == ["h1", "h2"]
+    assert provision_plan.to_correct(results) == (["h1", "h2"], [])
+
+
+@pytest.mark.parametrize(
+    ("found", "runs", "full", "restarts"),
+    [
+        (result(client=RESTART_NOW), True, False, True),
+        (result(db_env=CHANGED), True, False, True),  # what takes a restart when it is written
+        (result(media_volume=UNKNOWN), True, False, True),
+        (result(), True, True, True),
+        (result("window", client=RESTART_LATER), True, False, True),  # the window may be open
+        (result("report", client=RESTART_LATER, db_env=CHANGED), True, False, False),
+        (result(client={"state": "drifted", "containers": ["waweb has exited"]}), True, False, False),
+        (result(log_cleanup=CHANGED, host=CHANGED, automatic_gc=CHANGED), True, False, False),
+        (result(client=UPGRADE), True, False, False),
+        (result(client=RESTART_NOW, db_env=CHANGED), False, True, False),  # a first start is no restart
+        ({**result(client=RESTART_NOW), "held": "a"}, True, False, False),
+    ],
+)
+def test_whether_a_client_may_be_restarted(found: dict[str, t.Any], runs: bool, full: bool, restarts: bool) -> None:
+    assert provision_plan.may_restart({"h1": {**found, "runs": runs}, "lost": {}}, full) is restarts
+    assert provision_plan.may_restart({"h1": {**result(), "runs": runs}, "h2": found}, full) is restarts
+
+
+def fleet(*sizes: int) -> dict[str, dict[str, t.Any]]:
+    """Deployments a, b, ... of so many hosts, whose clients are to be restarted."""
+    found = {}
+    for letter, size in zip("abcdefghijklmnopqrstuvwxyz", sizes):
+        members = [f"{letter}{number}" for number in range(1, size + 1)]
+        found.update({one: {**result(client=RESTART_NOW), "runs": True, "members": members} for one in members})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("deployments", "sizes", "most", "waves"),
+    [
+        ((1, 1, 1), [1, "10%", "100%"], 20, ["a1", "b1", "c1"]),
+        ((1, 3, 1), [1, "50%", "100%"], 20, ["a1", "b1 b2 b3", "c1"]),
+        ((1,) * 20, [1, "10%", "100%"], 50, ["a1", "b1 c1", " ".join(f"{one}1" for one in "defghijklmnopqrst")]),
+        ((1, 1, 1, 1, 1), ["100%"], 2, ["a1 b1", "c1 d1", "e1"]),
+        ((3, 3), [2], 2, ["a1 a2 a3", "b1 b2 b3"]),  # a deployment is never cut
+        ((1, 1, 1), [1], 20, ["a1", "b1", "c1"]),  # the last size is for all that are left
+        ((1, 1), [9], 20, ["a1 b1"]),
+    ],
+)
+def test_clients_are_restarted_in_waves(
+    deployments: t.Sequence[int], sizes: t.Sequence[int | str], most: int, waves: t.Sequence[str]
+) -> None:
+    found = provision_plan.batches(fleet(*deployments), sizes, most)
+    assert [" ".join(one) for one in found] == waves
+
+
+def test_what_needs_no_restart_comes_first_and_together() -> None:
+    results = {**fleet(1, 1), "x": {**result(log_cleanup=CHANGED), "runs": True, "members": ["x"]}}
+    results["y"] = {**results["x"], "members": ["y"]}
+    assert provision_plan.batches(results, [1], 1) == [["x", "y"], ["a1"], ["b1"]]
+    assert provision_plan.batches({"s": {**result(), "members": ["s"]}}, [1], 1) == []
+
+
+def test_the_line_about_a_wave() -> None:
+    waves = [["a"], ["b", "c"]]
+    assert provision_plan.wave_line(waves, "a") == "restarts, wave 1 of 2: a; a failure keeps back b, c"
+    assert provision_plan.wave_line(waves, "c") == "restarts, wave 2 of 2: b, c"
+    assert provision_plan.wave_line(waves, "x") == provision_plan.wave_line([["a"]], "a") == ""
+
+
+def test_only_failures_of_earlier_waves_stop_one() -> None:
+    results = {**fleet(1, 2, 1), "x": {**result(log_cleanup=CHANGED), "runs": True, "members": ["x"]}}
+    results["lost"] = {"unreachable": True}
+    for host in ("b1", "b2"):
+        results[host]["members"] = ["b1", "b2", "lost"]
+    failed_before = provision_plan.failed_before
+    assert failed_before(results, "c1", ["lost", "x"]) == []  # never reached, or without a restart
+    assert failed_before(results, "c1", ["b1", "a1"]) == ["a1", "b1"]
+    assert failed_before(results, "b2", ["b1"]) == []  # its own deployment has a rule of its own
+    assert failed_before(results, "x", ["a1"]) == []
 
 
 def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_its_own() -> None:
