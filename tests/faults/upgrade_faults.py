@@ -84,7 +84,7 @@ EVENTS = {
 }
 EVENTS_IN_CI = ("stopping-disk", "migrating-database", "verifying-docker")
 # Where each case runs: over which database, and in `ci`, `deep` or `events`, which is deep, too. They run in this order. Those in `ci`
-# (scenario `upgrade`) make 12 runs with the failing migration of the scenario `cluster`: each stage, and each kind of fault that does not
+# (scenario `upgrade`) make 8 runs with the failing migration of the scenario `cluster`: each stage, and each kind of fault that does not
 # need the right moment.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
@@ -101,14 +101,14 @@ PLACES = {
     "bad-topology": ("mysql", "deep"),
     "locked-fail": ("mysql", "ci"),
     "locked-kill": ("pgsql", "deep"),
-    "stopping-fail": ("mysql", "ci"),
-    "hung-snapshot": ("mysql", "ci"),
+    "stopping-fail": ("mysql", "deep"),
+    "hung-snapshot": ("mysql", "deep"),
     "stopping-kill": ("mysql", "ci"),
     "migrating-fail": ("mysql", "deep"),
     "migrating-kill": ("pgsql", "deep"),
     "starting-fail": ("mysql", "ci"),
-    "starting-kill": ("mysql", "ci"),
-    "verifying-fail": ("mysql", "ci"),
+    "starting-kill": ("mysql", "deep"),
+    "verifying-fail": ("mysql", "deep"),
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),
     "slow-migration": ("pgsql", "deep"),
