@@ -23,6 +23,7 @@ options:
       owner: {description: 'The user who owns it, by name.', type: str}
   keep: {description: 'Whether containers run on the O(files), so that each is kept before it changes.', type: bool, default: false}
   kept_files: {description: All files that the client is started from., type: list, elements: path, default: []}
+  former_files: {description: 'Files that the client was started from before, of which those that are there are returned.', type: list, elements: path, default: []}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
   held: {description: Whether the containers stay as they are., type: bool, default: false}
@@ -115,6 +116,7 @@ def main() -> None:
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
             keep={"type": "bool", "default": False},
             kept_files={"type": "list", "elements": "path", "default": []},
+            former_files={"type": "list", "elements": "path", "default": []},
             lock_file={"type": "path"},
             guard={"type": "dict"},
             held={"type": "bool", "default": False},
@@ -149,6 +151,7 @@ def main() -> None:
                 apply(module, result, project)
         finally:
             result.redact.add(project.secrets())
+            result.values["former"] = [path for path in params["former_files"] if os.path.lexists(path)]
             result.values["unproven"] = [path for path in params["kept_files"] if os.path.lexists(Store(path).previous)]
 
 

@@ -147,6 +147,12 @@ runs:
   type: bool
   returned: success
   sample: true
+undeclared_keys:
+  description: The keys of C(db.env) that the inventory does not declare.
+  type: list
+  elements: str
+  returned: success
+  sample: [WA_DB_CONNECTION_IDLE_TIMEOUT]
 requirements:
   description:
     - What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
@@ -240,6 +246,7 @@ def main() -> None:
         requirements=found["host"].requirements if "host" in found else None,
         hold=compared.hold,
         runs=compared.runs,
+        undeclared_keys=compared.undeclared,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
         database=compared.database,

@@ -24,7 +24,7 @@ _AFFECTED = {
     "media_volume": CLIENT,
     "db_env": ("db_env", "client"),
     "database": (),
-    "client": ("db_env", "client"),
+    "client": ("client",),
     "log_cleanup": ("log_cleanup",),
     "health": (),
     "automatic_gc": ("automatic_gc",),

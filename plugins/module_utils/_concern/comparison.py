@@ -127,6 +127,7 @@ class HostComparison:
         self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.undeclared: list[str] = []  # keys of db.env that the inventory does not declare
         self.runs = False  # whether a container of the project runs
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
         self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
@@ -265,6 +266,7 @@ class HostComparison:
             keys = ", ".join(one["stale_keys"])
             self.stale.add(one["name"])
             found.restarts.append(f"{one['name']} was created with another {keys} than {path} holds")
+        self.undeclared = result.values["undeclared_keys"]
         others: dict[str, list[str]] = {}
         for one in result.values["undeclared_containers"]:
             for key in one["undeclared_keys"]:

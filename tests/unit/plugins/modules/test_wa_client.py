@@ -94,6 +94,7 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "surplus": [],
         "paused": [],
         "refusals": {},
+        "former": [],
         "unproven": [],
     }
 

@@ -74,6 +74,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "record_changed": False,
         "hold": {},
         "runs": True,
+        "undeclared_keys": [],
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
 

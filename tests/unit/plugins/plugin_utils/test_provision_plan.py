@@ -130,7 +130,7 @@ def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_it
     assert provision_plan.concerns({"h1": found}) == []
     assert provision_plan.lines(found["concerns"]) == provision_plan.remaining(found["concerns"]) == []
     # Containers are recreated, after which the client may serve.
-    assert provision_plan.concerns({"h1": found, "h2": result(client=CHANGED)}) == ["db_env", "client", "automatic_gc"]
+    assert provision_plan.concerns({"h1": found, "h2": result(client=CHANGED)}) == ["client", "automatic_gc"]
     assert provision_plan.concerns({"h1": result(health=dead, automatic_gc=RESTART_NOW)}) == ["automatic_gc"]
 
 
@@ -160,7 +160,7 @@ def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...],
         ([result(host=CHANGED)], ["host"]),
         ([result(media_volume=CHANGED)], ["media_volume", "db_env", "client"]),
         ([result(db_env=CHANGED)], ["db_env", "client"]),
-        ([result(client=CHANGED)], ["db_env", "client"]),
+        ([result(client=CHANGED)], ["client"]),
         ([result(log_cleanup=CHANGED)], ["log_cleanup"]),
         (
             [result(log_cleanup=CHANGED, media_volume=CHANGED)],
@@ -169,17 +169,17 @@ def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...],
         # A drift of one member runs the role on all members.
         ([result(), result(log_cleanup=CHANGED), result()], ["log_cleanup"]),
         ([result(host=CHANGED), result(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
-        ([result(client=UNKNOWN)], ["db_env", "client"]),
+        ([result(client=UNKNOWN)], ["client"]),
         ([result(host=UNKNOWN)], ["host"]),
         # A member that was not compared.
         ([{}], ALL),
         ([result(), {}], ALL),
         ([{"failed": True, "msg": "a"}], ALL),
         # Pending restarts.
-        ([result(client=RESTART_NOW)], ["db_env", "client"]),
-        ([result("window", client=RESTART_LATER)], ["db_env", "client"]),
+        ([result(client=RESTART_NOW)], ["client"]),
+        ([result("window", client=RESTART_LATER)], ["client"]),
         ([result("report", client=RESTART_LATER)], []),
-        ([result("report", client={**CHANGED, "restarts": ["b"]})], ["db_env", "client"]),
+        ([result("report", client={**CHANGED, "restarts": ["b"]})], ["client"]),
         ([result(client=UPGRADE)], []),
         ([result("window", client=UPGRADE)], []),
         ([result("report"), result("window", db_env=RESTART_LATER)], ["db_env", "client"]),
@@ -296,10 +296,10 @@ def test_a_hold_lets_everything_wait_that_is_about_containers() -> None:
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
-        ([result(client=DOWN)], ["db_env", "client"]),
+        ([result(client=DOWN)], ["client"]),
         ([{**result(client=DOWN), "held": "why"}], []),
         ([{**result(client=DOWN), "held": "why"}, result(client=DOWN)], []),  # a member's hold is the deployment's
-        ([{**result(client={**DOWN, "changes": ["a"]}), "held": "why"}], ["db_env", "client"]),
+        ([{**result(client={**DOWN, "changes": ["a"]}), "held": "why"}], ["client"]),
         ([{**result(log_cleanup=CHANGED, automatic_gc=CHANGED), "held": "why"}], ["log_cleanup"]),
         ([{**result(client=RESTART_NOW), "held": "why"}, {}], ALL),
     ],

@@ -219,7 +219,7 @@ def test_the_comparison_never_logs_in_to_the_database(
 
     def run(part: t.Any, result: t.Any, _engine: t.Any) -> None:
         seen.append(part.params["check_connection"])
-        result.values.update(stale_containers=[], undeclared_containers=[])
+        result.values.update(stale_containers=[], undeclared_containers=[], undeclared_keys=[])
 
     monkeypatch.setattr(db_env, "run", run)
     found = comparison.HostComparison(module, True, True).run(
@@ -232,7 +232,7 @@ def test_undeclared_keys_are_pending(module: Module, monkeypatch: pytest.MonkeyP
     def run(_part: t.Any, result: t.Any, _engine: t.Any) -> None:
         stale = [{"name": "a", "stale_keys": ["WA_DB_PORT", "WA_DB_USERNAME"]}]
         undeclared = [{"name": "a", "undeclared_keys": ["TZ", "X"]}, {"name": "b", "undeclared_keys": ["TZ"]}]
-        result.values.update(stale_containers=stale, undeclared_containers=undeclared)
+        result.values.update(stale_containers=stale, undeclared_containers=undeclared, undeclared_keys=["TZ", "X"])
 
     monkeypatch.setattr(db_env, "run", run)
     fix = "Declare it in wa_db_env_extra, or remove the line"
