@@ -10,6 +10,7 @@ module: wa_client
 short_description: Makes a host's project of the client what the inventory says, or shows what it would do
 description: [Internal to the roles and playbooks of the collection.]
 options:
+  stage: {description: Whether the O(files) are of the next version and lie beside those in force., type: bool, default: false}
   start: {description: Whether its containers are brought to what the files say., type: bool, default: false}
   compose_file: {description: 'Where O(content) is written, the place of V(-) in O(compose_files).', type: path}
   files:
@@ -86,13 +87,20 @@ def plan(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
     }
 
 
+def refuse(result: Result, params: t.Mapping[str, t.Any]) -> None:
+    """Raises WaError if Compose would do what it must not."""
+    refusals = [line for lines in result.values["refusals"].values() for line in lines]
+    if refusals:
+        raise WaError.of(
+            ". ".join(refusals) + (". Nothing was written" if params["stage"] else ". No container was touched")
+        )
+
+
 def apply(module: AnsibleModule, result: Result, project: compose_project.Project) -> None:
     """Writes the files and starts what is planned, or predicts both. Raises WaError."""
     params, planned = module.params, result.values
-    refusals = [line for lines in planned["refusals"].values() for line in lines]
-    if refusals:
-        raise WaError.of(". ".join(refusals) + ". No container was touched")
-    if not module.check_mode:
+    refuse(result, params)
+    if not module.check_mode and not params["stage"]:  # an upgrade has looked, and has the lock
         application.refuse_changed(project.engine, params)
     planned["kept"] = concern_files.write_all(result, params["files"] or [], params["keep"])
     if not params["start"]:
@@ -111,6 +119,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
+            stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},
             compose_file={"type": "path"},
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
@@ -128,7 +137,6 @@ def main() -> None:
         ),
         required_one_of=[["content", "compose_files"]],
         required_if=[("start", True, ["compose_file", "lock_file", "guard"])],
-        required_by={"files": ["lock_file", "guard"]},
         supports_check_mode=True,
     )
     os.umask(0o077)
@@ -137,6 +145,7 @@ def main() -> None:
         project = prediction.open_project(
             module.run_command,
             {**params, "docker_timeout": application.TIMEOUT},
+            reasons=not params["stage"],
             env_changes=params["env_changes"],
             recreate=params["recreate"],
             moving=params["moving"],
@@ -147,6 +156,11 @@ def main() -> None:
         )
         try:
             result.values = plan(project, params)
+            if params["stage"]:
+                if "services" in result.values["refusals"]:  # to name what differs takes more calls of Compose
+                    project.reasons = True
+                    result.values = plan(project, params)
+                result.values["refusals"].pop("builds", None)  # of the next version a corrected one may be taken
             if params["files"] or params["start"]:
                 apply(module, result, project)
         finally:

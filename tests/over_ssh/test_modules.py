@@ -133,17 +133,6 @@ def test_wa_client_files(site: Site, run: Module) -> None:
     assert site.lab.host(f"cat {file}; ls {PLACE}") == "old\ndb.env"
 
 
-def test_wa_client_stage(site: Site, converge: Converge) -> None:
-    site.lab.host(f"mkdir -p {PLACE}")
-    path, project = (
-        f"{PLACE}/compose-9.99.9.yml",
-        {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
-    )
-    converge("wa_client_stage", files=[{"path": path, "content": "services: {}\n", "mode": "0640"}], **project)
-    assert site.stat(path) == "640 root:root"
-    assert site.lab.host(f"cat {path}") == "services: {}"
-
-
 def test_wa_upgrade_step(site: Site, converge: Converge) -> None:
     """It runs a module with an action of its own and one without, and leaves no temporary folder."""
     folders = "ls -A /root/.ansible/tmp 2>/dev/null || true"

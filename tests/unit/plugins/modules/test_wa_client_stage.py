@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_client_stage: a Compose file is written if Compose would lose nothing by it, and otherwise not."""
+"""wa_client with `stage`: a Compose file is written if Compose would lose nothing by it, and otherwise not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 
-MODULE = "wa_client_stage"
+MODULE = "wa_client"
 IMAGE = "registry.lab:5000/whatsapp/coreapp:v{}"
 LABEL = "com.docker.compose."
 SECRET = "Canary-82-Pw"
@@ -39,6 +39,7 @@ def stage(run_module: Run, engine: FakeDocker, compose: FakeCompose, path: Path)
         body = {"image": IMAGE.format("2.53.4"), "environment": {**ENVIRONMENT, "WA_DB_HOSTNAME": hostname}}
         given = {
             "docker_host": engine.host,
+            "stage": True,
             "files": [{"path": str(path), "content": TEXT, "mode": "0640"}],
             "content": json.dumps({"services": {"core": body}}),
             "project": "wa-a",
