@@ -73,17 +73,36 @@ def peers_compose_file() -> None:
     (folder / "digests.json").write_text(json.dumps({"digests": {h: digest.findall(x) for h, x in texts.items()}}))
 
 
-def sides(*words: str) -> dict[str, t.Callable[[], None]]:
+def playbooks() -> dict[str, list[str]]:
+    """The playbook of each side, with its options."""
     digests = ["-e", f"@{ROOT / '.lab' / NAME / 'digests.json'}"]
     return {
-        "provision.yml": unchanged("waba.onprem.provision", *words),
-        "nine plain tasks": unchanged(str(ROOT / ".lab" / NAME / "peers" / "provision.yml"), *digests, *words),
+        "provision.yml": ["waba.onprem.provision"],
+        "nine plain tasks": [str(ROOT / ".lab" / NAME / "peers" / "provision.yml"), *digests],
     }
+
+
+def sides(*words: str) -> dict[str, t.Callable[[], None]]:
+    return {name: unchanged(*source, *words) for name, source in playbooks().items()}
 
 
 def tell(measured: t.Sequence[compare.Side], wall: float, cpu: float) -> None:
     compare.tell(measured, wall)
     compare.tell(measured, cpu, "cpu")
+
+
+def stop_webapps(hosts: int) -> None:
+    for number in range(1, hosts + 1):
+        lab("ssh", f"h{number}", "docker", "stop", f"wa-h{number}-waweb-1")
+
+
+def starting(hosts: int, playbook: str, *words: str) -> t.Callable[[], None]:
+    def run() -> None:
+        changed = play(playbook, *words)
+        if changed != hosts:
+            raise SystemExit(f"{playbook}: {changed} tasks changed something, where {hosts} Webapps were stopped")
+
+    return run
 
 
 def correct() -> None:
@@ -133,6 +152,11 @@ def main() -> None:
         pair = {drift: correct, "nothing to change": sides()["provision.yml"]}
         plant = {drift: lambda: lab("ssh", "h2", "chmod", "0666", "/etc/cron.d/wa-h2-log-cleanup")}
         compare.tell(compare.measure(pair, options.rounds, plant), 1.3)
+        compare.title(f"a stopped Webapp on each of {options.hosts} hosts")
+        work = {name: starting(options.hosts, *source) for name, source in playbooks().items()}
+        compare.tell(
+            compare.measure(work, options.rounds, dict.fromkeys(work, lambda: stop_webapps(options.hosts))), 1.0
+        )
         compare.title("the comparison alone, by inventory names of one host")
         growth()
     finally:
