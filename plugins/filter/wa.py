@@ -338,7 +338,7 @@ def identity_refusal(
 ) -> None:
     """Raises WaError if the inventory describes another client than the one on the members among `hosts`.
 
-    `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env. No `attributes` stand for all.
+    `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env. Without `attributes` all are compared.
     """
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     inspections = {one: hostvars[one].get("__wa_host_found") or {} for one in members}

@@ -35,7 +35,7 @@ def second_coreapp(
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
-    `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None stands for
+    `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None is
     `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology `single`:
     the others run several Coreapps.
     """

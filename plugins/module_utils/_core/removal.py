@@ -28,7 +28,7 @@ class Plan:
 
 
 def plan(files: t.Iterable[str], folders: t.Iterable[str]) -> Plan:
-    """Returns the plan of a removal of `files`, in which a `*` stands for any text, and of empty `folders`.
+    """Returns the plan of a removal of `files`, in which a `*` matches any text, and of empty `folders`.
 
     Raises WaError, before any removal, if a path of a file is a folder or a process has locked a file.
     """
@@ -67,7 +67,7 @@ def apply(found: Plan) -> None:
 
 
 def matching(path: str) -> list[str]:
-    """Returns the paths that match `path`: a `*` in its last component stands for any text. Without one it is returned as it is."""
+    """Returns the paths that match `path`: a `*` in its last component matches any text. Without one it is returned as it is."""
     folder, name = os.path.split(path)
     if "*" not in name:
         return [path]
