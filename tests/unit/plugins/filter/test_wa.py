@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
@@ -194,7 +195,7 @@ def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, ho
 
 
 def test_the_waves_of_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wa.context, "CLIARGS", {"forks": 5})
+    monkeypatch.setattr(context, "CLIARGS", {"forks": 5})
     restart = {"concerns": {"client": {"state": "drifted", "restarts": ["a"]}}, "restart": "now", "runs": True}
     hostvars: dict[str, dict[str, t.Any]] = {
         name: {"wa_drift": {**restart, "members": [name]}} for name in (f"h{number}" for number in range(50))
