@@ -578,8 +578,8 @@ def automatic_gc(inventory: Inventory) -> State:
 
 def health(inventory: Inventory) -> State:
     """Returns how the client is asked whether it serves, and as what."""
-    services = [name for those in layout_of(inventory).values() for name in those]
-    nodes = sum(not name.startswith("web") for name in services)
+    everywhere = [name for those in layout_of(inventory).values() for name in those]
+    nodes = sum(not name.startswith("web") for name in everywhere)
     return _present(
         {
             **docker(inventory),
@@ -588,6 +588,7 @@ def health(inventory: Inventory) -> State:
             "api_timeout": f"{5 + 10 * max(nodes, 1)}s",
             "project": deployment(inventory)["project"],
             "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+            "services": [one["name"] for one in services(inventory)],
             "topology": inventory.given("wa_topology"),
             "shards": inventory.given("wa_shards"),
         }

@@ -30,6 +30,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     **API_SPEC,
     "project": {"type": "str", "default": ""},
     "container_names": {"type": "list", "elements": "str", "default": []},  # the client's outside Compose
+    "services": {"type": "list", "elements": "str", "default": []},  # the client's on this host, of a Compose project
     "topology": {"type": "str", "choices": list(topology.TOPOLOGIES), "default": "single"},
     "shards": {"type": "int", "default": 1},
 }
@@ -68,9 +69,9 @@ class Session:
 
 
 def observe(engine: Docker, params: t.Mapping[str, t.Any], session: Session) -> Finding:
-    """Returns whether the client serves. It is not asked while a container of it is stopped, which is a drift, or without a credential."""
+    """Returns whether the client serves. It is not asked while a container of it is stopped or missing, which is a drift, or without a credential."""
     asks = any(params[name] for name in ("api_key", "api_password", "api_token"))
-    if not asks or not _runs(engine, params["project"], params["container_names"]):
+    if not asks or not _runs(engine, params):
         return Finding()
     try:
         webapp = client.Webapp(params, retry_time=0.0) if params["api_key"] else session.log_in(params)
@@ -82,8 +83,13 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], session: Session) -> 
     return Finding(alarms=[] if good else [f"the client does not serve: {reason}"])
 
 
-def _runs(engine: Docker, project: str, names: t.Sequence[str]) -> bool:
-    """Returns whether there are containers of the client on this host, and all of them run."""
-    there = [one for one in engine.client_containers(project) if not names or one.name in names]
+def _runs(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the client's services have containers on this host, and all of them run."""
+    there = [
+        one
+        for one in engine.client_containers(params["project"])
+        if not params["container_names"] or one.name in params["container_names"]
+    ]
     there = [one for one in there if engine.inspect(one) is not None and not one.one_shot]
-    return bool(there) and all(one.running for one in there)
+    wanted = {*params["services"]} if params["project"] else set()
+    return bool(there) and all(one.running for one in there) and wanted <= {one.service for one in there}

@@ -258,6 +258,7 @@ def test_only_the_leader_asks_whether_the_client_serves() -> None:
         "c.example.com": None,
         "b.example.com": {
             "project": "wa-support",
+            "services": ["wacore2", "master2", "waweb"],
             "container_names": [],
             "topology": "high_availability",
             "api_url": "https://127.0.0.1:9090",

@@ -119,6 +119,7 @@ def test_the_nodes_of_a_cluster_are_checked_as_its_topology_says(fake: FakeWebap
         ({"api_password": None}, ""),
         ({}, "wa-a-wacore-1"),  # that is a drift, which the run corrects
         ({"project": "wa-b"}, ""),  # no container
+        ({"services": ["wacore", "waweb2"]}, ""),  # one is missing
     ],
 )
 def test_nobody_is_asked_in_vain(
