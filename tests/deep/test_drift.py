@@ -62,6 +62,7 @@ DRIFTS = {
     "a removed network": Drift(
         f"for name in {WEB} {CORE}; do docker network disconnect {PROJECT}_default $name; done; docker network rm {PROJECT}_default",
         (
+            "warning: who uses the client's database is not known: ...",
             "alarm: the client does not serve: ...",
             *(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
         ),

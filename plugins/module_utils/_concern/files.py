@@ -90,7 +90,7 @@ def _write(result: Result, *, path: str, content: str, mode: str, owner: str | N
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
     with contextlib.nullcontext() if check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):
         before = store.read()
-        if content.startswith(HEADER):
+        if client_files.is_compose(path) and content.startswith(HEADER):
             client_files.refuse_unmanaged(path, before)
         if before != content:
             result.record_change(f"wrote {path}")

@@ -780,6 +780,9 @@ def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path:
     path.write_text("a: b\n")
     assert "is not this collection's" in write(path, f"{HEADER}\n")["msg"]
     assert path.read_text() == "a: b\n"
+    variables = tmp_path / "compose.env"  # which is the collection's by its name
+    variables.write_text("TOKEN=by-hand\n")
+    assert write(variables, f"{HEADER}\n", mode="0600")["changed"]
 
 
 def test_a_file_that_only_its_owner_may_read_has_no_diff(write: Run, tmp_path: Path) -> None:
