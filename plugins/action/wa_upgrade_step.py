@@ -18,11 +18,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Returns the module's result; of an unreachable host a failure with `reached: false`."""
+        """Returns the module's result; of an unreachable host `reached: false`, with a failure unless it may be unreachable."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         _valid, arguments = self.validate_argument_spec(
-            {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
+            {
+                "module": {"type": "str", "required": True},
+                "options": {"type": "dict", "default": {}},
+                "may_be_unreachable": {"type": "bool", "default": False},
+            }
         )
         try:
             action = self._action(arguments["module"], arguments["options"])
@@ -33,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return result
         except AnsibleConnectionFailure as error:
             host = self._task.delegate_to or task_vars["inventory_hostname"]
-            return {"failed": True, "reached": False, "msg": f"{host} cannot be reached any more: {error}"}
+            return {"failed": not arguments["may_be_unreachable"], "reached": False, "msg": f"{host} cannot be reached any more: {error}"}
 
     def _action(self, module: str, options: dict[str, t.Any]) -> ActionBase:
         """Returns the action of the module as Ansible chooses it: its own, or the one that runs a module without one."""

@@ -12,6 +12,7 @@ description: [Internal to the roles and playbooks of the collection.]
 options:
   module: {description: The full name of the module., type: str, required: true}
   options: {description: The options of the module., type: dict, default: {}}
+  may_be_unreachable: {description: Whether an unreachable host is no failure., type: bool, default: false}
 author: [waba.onprem contributors (@waba)]
 """
 

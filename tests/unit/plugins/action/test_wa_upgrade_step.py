@@ -95,6 +95,13 @@ def test_an_unreachable_host_is_a_failure(play: t.Callable[..., dict[str, t.Any]
     assert "unreachable" not in found
 
 
+def test_a_host_may_be_unreachable(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    task = command("true", delegate_to="gone")
+    task["waba.onprem.wa_upgrade_step"]["may_be_unreachable"] = True
+    found = play(task)
+    assert (found["failed"], found["reached"]) == (False, False)
+
+
 def test_a_loop_over_members_has_a_result_for_each(play: t.Callable[..., dict[str, t.Any]]) -> None:
     found = play(
         command("echo", "{{ item.host }}", loop=[{"host": "gone"}, {"host": "here"}], delegate_to="{{ item.host }}"),
