@@ -37,7 +37,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return result
         except AnsibleConnectionFailure as error:
             host = self._task.delegate_to or task_vars["inventory_hostname"]
-            return {"failed": not arguments["may_be_unreachable"], "reached": False, "msg": f"{host} cannot be reached any more: {error}"}
+            return {
+                "failed": not arguments["may_be_unreachable"],
+                "reached": False,
+                "msg": f"{host} cannot be reached any more: {error}",
+            }
 
     def _action(self, module: str, options: dict[str, t.Any]) -> ActionBase:
         """Returns the action of the module as Ansible chooses it: its own, or the one that runs a module without one."""
