@@ -126,11 +126,12 @@ def test_wa_client(site: Site, converge: Converge) -> None:
 
 
 def test_wa_client_files(site: Site, run: Module) -> None:
-    site.lab.host(f"mkdir -p {PLACE}; echo new >{PLACE}/db.env; echo old >{PLACE}/db.env.previous")
-    file = f"{PLACE}/db.env"
+    folder = f"{PLACE}/files"
+    site.lab.host(f"mkdir -p {folder}; echo new >{folder}/db.env; echo old >{folder}/db.env.previous")
+    file = f"{folder}/db.env"
     assert run("wa_client_files", False, operation="restore", files=[file])["restored"][0]["path"] == file
     run("wa_client_files", False, operation="settle", files=[file])
-    assert site.lab.host(f"cat {file}; ls {PLACE}") == "old\ndb.env"
+    assert site.lab.host(f"cat {file}; ls {folder}") == "old\ndb.env"
 
 
 def test_wa_upgrade_step(site: Site, converge: Converge) -> None:
