@@ -1,26 +1,19 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calls the module in steps of half a minute while it waits, and displays what it sees after each.
-
-The lines go to standard error, as those of `wa_message_gc`.
-"""
+"""Calls the module in steps while it waits."""
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
+from ansible_collections.waba.onprem.plugins.plugin_utils import _steps as steps
 
-display = Display()
-
-STEP = 30.0  # seconds
 _MOST_TIMES = 4  # `api_timeout` grows as within one step of the module: a Webapp waits for each node that is dead
 _API_TIMEOUT = "30s"  # the module's default
 
@@ -42,22 +35,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         except WaError:
             total = longest = 0.0  # the module refuses it
         waits = boolean(args.get("wait", True), strict=False)
-        if self._task.async_val or not waits or total <= STEP:
+        if self._task.async_val or not waits or total <= steps.STEP:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return found
-        begin, times = time.monotonic(), 1
-        while True:
-            left = max(total - (time.monotonic() - begin), 1.0)
-            step = min(left, STEP)
+        times, last = 1, 0.0
+
+        def call(step: float) -> dict[str, t.Any]:
+            nonlocal last
+            last = step
             args.update(wait_timeout=f"{step:.0f}s", api_timeout=f"{longest * times:.0f}s")
-            result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
-            waited = time.monotonic() - begin
-            if not result.get("timed_out"):
-                return result
-            if waited >= total:
-                allowed = f"within {format_duration(total)}"
-                return {**result, "msg": result["msg"].replace(f"within {format_duration(round(step))}", allowed)}
-            if "no answer" in result["reason"]:
-                times = min(times * 2, _MOST_TIMES)
-            host = task_vars.get("inventory_hostname", "host")
-            display.display(f"{host} | after {format_duration(waited)}: {result['reason']}", stderr=True)
+            return t.cast("dict[str, t.Any]", self._execute_module(module_args=args, task_vars=task_vars))
+
+        def seen(result: dict[str, t.Any]) -> str:
+            nonlocal times
+            reason = str(result["reason"]) if result.get("timed_out") else ""
+            times = min(times * 2, _MOST_TIMES) if "no answer" in reason else times
+            return reason
+
+        result = steps.wait(task_vars.get("inventory_hostname", "host"), total, call, seen)
+        if not result.get("timed_out"):
+            return result
+        allowed = f"within {format_duration(total)}"
+        return {**result, "msg": result["msg"].replace(f"within {format_duration(round(last))}", allowed)}

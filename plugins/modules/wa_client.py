@@ -24,7 +24,7 @@ options:
       owner: {description: 'The user who owns it, by name.', type: str}
   keep: {description: 'Whether containers run on the O(files), so that each is kept before it changes.', type: bool, default: false}
   kept_files: {description: All files that the client is started from., type: list, elements: path, default: []}
-  former_files: {description: 'Files that the client was started from before, of which those that are there are returned.', type: list, elements: path, default: []}
+  former_files: {description: 'Files that the client was started from before; those that are there are returned.', type: list, elements: path, default: []}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
   held: {description: Whether the containers stay as they are., type: bool, default: false}

@@ -10,7 +10,7 @@ module: wa_client_files
 short_description: Puts the files that a client is started from back, or marks them as proven
 description: [Internal to the roles and playbooks of the collection.]
 options:
-  operation: {description: V(restore) puts the earlier contents of O(files) back; V(settle) removes them., type: str, choices: [restore, settle], required: true}
+  operation: {description: V(restore) puts earlier contents back; V(settle) removes them., type: str, choices: [restore, settle], required: true}
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
   identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
   hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}

@@ -13,6 +13,7 @@ import pytest
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.action import wa_webapp_info
+from ansible_collections.waba.onprem.plugins.plugin_utils import _steps as steps
 
 DONE = {"changed": False, "healthy": True}
 
@@ -28,7 +29,7 @@ class Driver(wa_webapp_info.ActionModule):
         self._task = SimpleNamespace(args=arguments, async_val=arguments.pop("async_val", 0))
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(wa_webapp_info.display, "display", self.show)
+        monkeypatch.setattr(steps.display, "display", self.show)
 
     def show(self, text: str, stderr: bool = False) -> None:
         assert stderr, "standard output belongs to the callback"

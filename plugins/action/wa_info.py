@@ -1,0 +1,44 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls the module in steps while it waits for healthy containers."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.plugin_utils import _steps as steps
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """See the module's documentation; the options are the module's own."""
+
+    _supports_async = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Runs the module, in steps if it has to wait for long. The result is that of the last step."""
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        try:
+            total = parse_duration("healthy_timeout", args.get("healthy_timeout") or "0s")
+        except WaError:
+            total = 0.0  # the module refuses it
+        if self._task.async_val or total <= steps.STEP:
+            found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+            return found
+
+        def call(step: float) -> dict[str, t.Any]:
+            args["healthy_timeout"] = f"{step:.0f}s"
+            return t.cast("dict[str, t.Any]", self._execute_module(module_args=args, task_vars=task_vars))
+
+        def seen(result: dict[str, t.Any]) -> str:
+            return "" if result.get("failed") else ", ".join(starts.not_healthy(result["containers"]))
+
+        return steps.wait(task_vars.get("inventory_hostname", "host"), total, call, seen)
