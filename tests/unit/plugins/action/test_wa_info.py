@@ -35,7 +35,7 @@ class Driver(wa_info.ActionModule):
         monkeypatch.setattr(steps.display, "display", lambda text, stderr: self.lines.append(text))
 
     def _execute_module(self, module_args: dict[str, t.Any] | None = None, **_more: t.Any) -> dict[str, t.Any]:
-        self.asked.append(module_args and module_args["healthy_timeout"])
+        self.asked.append(module_args["healthy_timeout"] if module_args else None)
         self.now += float(module_args["healthy_timeout"][:-1]) if module_args else 0.0
         return dict(self.answers.pop(0))
 
