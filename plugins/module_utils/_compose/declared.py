@@ -164,8 +164,6 @@ class Reader:
             if code == 0:
                 return t.cast("dict[str, t.Any]", json.loads(as_written(output, copies or {})))
             found = messages.one_line(as_written(complaint, copies or {})) or f"exit status {code}"
-            if "unknown flag: --project-name" in found or "is not a docker command" in found:
-                found = "the Compose plugin is not installed. Install it, and run again"
         except (OSError, ValueError) as error:
             found = f"{type(error).__name__} of docker compose"
         raise WaError(", ".join(files.paths), f"docker compose config: {found}", "files that Compose can read")

@@ -26,11 +26,18 @@ _CURES = (
         "See that the registry has this version (wa_registry, wa_images, wa_version)",
     ),
 )
+# What `docker` says without a plugin `compose` that it can run, followed by its whole manual.
+_NO_PLUGIN = re.compile(r"unknown flag: --project-name|is not a docker command")
+_BROKEN_PLUGIN = re.compile(r"failed to fetch metadata: .*")
 _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
 def one_line(text: str, secrets: t.Any = ()) -> str:
     """Returns Compose's error output in one line, with a solution for registry errors; values in `secrets` are hidden."""
+    if _NO_PLUGIN.search(text):
+        broken = _BROKEN_PLUGIN.search(text)
+        reason = broken[0].strip() if broken else "docker does not know the command compose"
+        return f"the Compose plugin does not work: {reason}. Install it again, and run again"
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _WARNING.match(line.strip())]
     output = str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
     cure = next((cure for refused, cure in _CURES if refused.search(output)), "")

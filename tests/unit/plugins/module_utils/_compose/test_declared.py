@@ -139,7 +139,10 @@ def test_a_missing_plugin_is_named_without_the_usage_of_docker() -> None:
     def run(*_command: t.Any, **_options: t.Any) -> tuple[int, str, str]:
         return 125, "", "unknown flag: --project-name\nSee 'docker --help'.\nUsage: docker\n"
 
-    with pytest.raises(WaError, match=r"the Compose plugin is not installed\. Install it, and run again; expected"):
+    with pytest.raises(
+        WaError,
+        match=r"the Compose plugin does not work: docker does not know the command compose\. Install it again, and run again; expected",
+    ):
         Reader(run).document(Files("biz", "/srv", ("/srv/a.yml",)))
 
 
