@@ -130,6 +130,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                         "env_files": env_files,
                         "profiles": called.get("wa_client_compose_profiles", []),
                         "services": sorted({one["service"] for one in ours}),
+                        "full": True,
                     },
                     task_vars=task_vars,
                 )
@@ -137,7 +138,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             refusals = plan.get("refusals", {})
             found[project] = {
                 "changes": plan.get("changes", []),
-                "pending": plan.get("pending", []),
                 "refusals": [line for about in ("networks", "identity") for line in refusals.get(about, [])],
                 "problem": problem,
             }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -115,7 +116,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
         stopped = [
-            text for finding in found.values() for text in finding.get("containers") or () if "is missing" not in text
+            text
+            for finding in found.values()
+            for text in finding.get("containers") or ()
+            if not re.search("is missing|is not recorded", text)
         ]
         if stopped:
             path = desired.deployment(ours)["hold_file"]

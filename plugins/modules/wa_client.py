@@ -27,12 +27,8 @@ options:
   former_files: {description: 'Files that the client was started from before; those that are there are returned.', type: list, elements: path, default: []}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
-  held: {description: Whether the containers stay as they are., type: bool, default: false}
-  env_changes:
-    description: The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
-    type: dict
   recreate:
-    description: V(auto) is C(docker compose up), V(later) C(docker compose up --no-recreate), V(never) nothing.
+    description: What is done where containers differ. V(auto) recreates them, V(later) starts what is stopped, V(never) does nothing.
     type: str
     choices: [auto, later, never]
     default: auto
@@ -41,9 +37,27 @@ options:
     type: list
     elements: str
     default: []
+  full: {description: Whether what else waits for the next recreation recreates a container., type: bool, default: false}
+  env_file: {description: The client's C(db.env)., type: path}
+  env_format: {description: Its format., type: str, choices: [compose, docker, portable], default: portable}
   undeclared_keys: {description: Keys of C(db.env) that the inventory does not declare., type: list, elements: str}
+  env_changes:
+    description: The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
+    type: dict
   identity_file: {description: The record of which client is here that C(provision.yml) writes., type: path}
-extends_documentation_fragment: [waba.onprem.docker, waba.onprem.project]
+  project: {description: The Compose project., type: str, required: true}
+  project_dir: {description: The folder that relative paths start from. It need not exist., type: path, required: true}
+  content: {description: 'The content of the Compose file at the place of V(-) in O(compose_files), as JSON.', type: str}
+  compose_files: {description: 'The Compose files in their order, O(content) alone when not given.', type: list, elements: path}
+  interpolation_files: {description: The files with the variables of the Compose files., type: list, elements: path, default: []}
+  profiles: {description: 'The profiles to enable, those of the environment or of C(.env) when not given.', type: list, elements: str}
+  services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
+  version: {description: The version that O(services) have to have., type: str}
+  env_files: {description: 'Contents of env files that are not written yet, by path.', type: dict, default: {}}
+  confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
+  skip_mounts: {description: Whether containers that another Compose file made may lose mounts., type: bool, default: false}
+  media_folder: {description: The directory that the media volume binds., type: path}
+extends_documentation_fragment: [waba.onprem.docker]
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -59,30 +73,34 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, prediction
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
-def plan(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def plan(project: Rendered | Operators, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns the planned steps of the project's containers in the module's format."""
     steps = project.plan()
-    surplus = compose_plan.surplus(steps, project.services)
-    policies = project.restart_policies(steps)
-    calls = project.calls(steps, surplus)
+    kept = {step.container for step in steps if step.action in ("none", "start", "unpause")}
+    policies = [one for one in project.restart_policies() if one["name"] in kept and params["recreate"] != "never"]
+    calls = compose_plan.calls(steps)
     return {
         "containers": [asdict(step) for step in steps],
         "changes": [compose_plan.line(step) for step in steps if step.action != "none"]
         + [f"update {one['name']} (restart policy {one['policy']})" for one in policies],
         "restart_policies": policies,
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
-        "surplus": surplus,
-        "calls": calls,
+        "surplus": [step.container for step in steps if step.action == "remove"],
         "paused": [step.container for step in steps if step.action == "unpause"],
+        # Those that the client depends on first.
+        "stopped": sorted(
+            (step.container for step in steps if step.action == "start"),
+            key=lambda name: any(one.name == name and one.service in project.selected for one in project.found),
+        ),
+        "calls": calls,
         "refusals": prediction.refusals(project, params, steps, calls),
     }
 
@@ -96,23 +114,25 @@ def refuse(result: Result, params: t.Mapping[str, t.Any]) -> None:
         )
 
 
-def apply(module: AnsibleModule, result: Result, project: compose_project.Project) -> None:
+def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) -> None:
     """Writes the files and starts what is planned, or predicts both. Raises WaError."""
     params, planned = module.params, result.values
     refuse(result, params)
+    files = params["files"] or []
+    read = os.path.exists(params["env_file"] or "") or not module.check_mode  # a new host has no db.env yet
+    if project.compose.rendered and read and any(concern_files.diff({**one, "sha256": None}) for one in files):
+        project.compose.config("--quiet")  # what Compose does not take is not written
     if not module.check_mode and not params["stage"]:  # an upgrade has looked, and has the lock
         application.refuse_changed(project.engine, params)
-    planned["kept"] = concern_files.write_all(result, params["files"] or [], params["keep"])
+    planned["kept"] = concern_files.write_all(result, files, params["keep"])
     if not params["start"]:
         return
-    same: list[str] = []
     if not module.check_mode:
         ours = params["compose_file"]
-        same = application.start(project, planned, [ours if path == "-" else path for path in project.files])
-        planned["found"] = listing.read(project.engine, project.name, [])
+        application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
+        planned["found"] = listing.read(project.engine, project.compose.project, [])
     for change in planned["changes"]:
-        if change not in same:
-            result.record_change(change)
+        result.record_change(change)
 
 
 def main() -> None:
@@ -121,19 +141,15 @@ def main() -> None:
             prediction.ARGUMENT_SPEC,
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},
-            compose_file={"type": "path"},
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
             keep={"type": "bool", "default": False},
             kept_files={"type": "list", "elements": "path", "default": []},
             former_files={"type": "list", "elements": "path", "default": []},
             lock_file={"type": "path"},
             guard={"type": "dict"},
-            held={"type": "bool", "default": False},
-            env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             moving={"type": "list", "elements": "str", "default": []},
-            undeclared_keys={"type": "list", "elements": "str", "no_log": False},
-            identity_file={"type": "path"},
+            full={"type": "bool", "default": False},
         ),
         required_one_of=[["content", "compose_files"]],
         required_if=[("start", True, ["compose_file", "lock_file", "guard"])],
@@ -145,26 +161,19 @@ def main() -> None:
         project = prediction.open_project(
             module.run_command,
             {**params, "docker_timeout": application.TIMEOUT},
-            reasons=not params["stage"],
-            env_changes=params["env_changes"],
+            env_changes=params["env_changes"] or {},
             recreate=params["recreate"],
             moving=params["moving"],
-            undeclared=params["undeclared_keys"],
-            proven=client_inspection.proven_hashes(
-                client_inspection.record(params["identity_file"]) if params["identity_file"] else {}
-            ),
+            full=params["full"],
         )
         try:
             result.values = plan(project, params)
             if params["stage"]:
-                if "services" in result.values["refusals"]:  # to name what differs takes more calls of Compose
-                    project.reasons = True
-                    result.values = plan(project, params)
                 result.values["refusals"].pop("builds", None)  # of the next version a corrected one may be taken
             if params["files"] or params["start"]:
                 apply(module, result, project)
         finally:
-            result.redact.add(project.secrets())
+            result.redact.add(project.compose.secrets())
             result.values["former"] = [path for path in params["former_files"] if os.path.lexists(path)]
             result.values["unproven"] = [path for path in params["kept_files"] if os.path.lexists(Store(path).previous)]
 

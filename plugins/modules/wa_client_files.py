@@ -64,7 +64,8 @@ def settle(module: AnsibleModule, result: Result) -> None:
     wanted = client_inspection.compared(recorded)
     if module.params["version"]:
         wanted[client_inspection.VERSION] = module.params["version"]
-    found = client_inspection.next_record(recorded, wanted, given, module.params["definitions"] or "")
+    project = {client_inspection.HASHES: client_inspection.hashes_text({name: [one] for name, one in given.items()})}
+    found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
     if found != recorded:
         result.actions.append(f"recorded the containers and their version in {path}")
         if not module.check_mode:

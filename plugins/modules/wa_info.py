@@ -405,8 +405,11 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
         client_files.refuse_unmanaged(module.params["compose_file"], Store(module.params["compose_file"]).read())
     if not recorded:
         return {"db_env": db_env, "recorded": {}, "others": []}
-    records = client_inspection.record(recorded), client_inspection.others(recorded)
-    return {"db_env": db_env, "recorded": records[0], "others": records[1]}
+    records = [
+        client_inspection.shown(one)
+        for one in (client_inspection.record(recorded), *client_inspection.others(recorded))
+    ]
+    return {"db_env": db_env, "recorded": records[0], "others": records[1:]}
 
 
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -352,8 +352,8 @@ def env_lines(variables: t.Mapping[str, t.Any]) -> str:
 
 
 def project(inventory: Inventory) -> State:
-    """Returns the options with which modules have Compose read the host's project before its files are written."""
-    found = client(inventory)
+    """Returns the options of `wa_client` that come from the inventory."""
+    found, place = client(inventory), deployment(inventory)
     called = found["compose"]
     return _present(
         {
@@ -370,6 +370,9 @@ def project(inventory: Inventory) -> State:
             "confirm_identity": confirmed(inventory),
             "skip_mounts": "mounts" in skipped(inventory),
             "media_folder": found["media_folder"] or None,
+            "env_file": place["env_file"],
+            "env_format": inventory.given("wa_env_format"),
+            "identity_file": place["identity_file"],
         }
     )
 
@@ -657,6 +660,7 @@ def guard(inventory: Inventory) -> State:
         "adopt": command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, inventory.host),
         "single": (inventory.given("wa_topology") or "single") == "single",
         "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+        "services": compose(inventory)["services"],
     }
 
 

@@ -111,7 +111,7 @@ def test_the_inventory_has_how_the_client_was_started(case: Case) -> None:
     if "env_files" in layout.adopted:
         expected["env_files"] = [operator.text(path) for path in layout.adopted["env_files"]]
     assert case.adopted.compose_variables() == expected
-    assert case.adopted.plans == {operator.project: {"changes": [], "pending": [], "refusals": [], "problem": ""}}
+    assert case.adopted.plans == {operator.project: {"changes": [], "refusals": [], "problem": ""}}
     assert "Compose files use" not in case.adopted.report
     assert "would fail" not in case.adopted.report
 
@@ -134,9 +134,10 @@ def test_a_missing_container_is_created_and_the_others_are_kept(case: Case) -> N
     docker("rm", "--force", gone)
     plan = case.adopted.plan()
     assert (plan["changes"], plan["pending"]) == ([f"create {gone} (is missing)"], [])
-    assert plan["calls"] == [{"services": services, "dependencies": True, "recreate": "never"}]
+    service = old["Config"]["Labels"][SERVICE]
+    assert plan["calls"] == [{"services": [service], "dependencies": True, "recreate": "never"}]
     assert (plan["refusals"], plan["surplus"], plan["paused"]) == ({}, [], [])
-    case.adopted.up()
+    case.adopted.up("--no-recreate", service)
     after = case.operator.ids()
     assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {gone}
     new = case.operator.engine.container(gone)

@@ -182,16 +182,19 @@ def test_what_runs_from_an_operators_files_has_nothing_to_do(project: Project) -
         f"recreate {project.name}-the-core (runs {project.tags['coreapp', OLD]}, expected {project.tags['coreapp', NEW]})",
         f"recreate {project.name}-waweb-1 (runs {project.tags['web', OLD]}, expected {project.tags['web', NEW]})",
     ]
-    assert project.info()["calls"] == [{"services": ["wacore", "waweb"], "dependencies": True, "recreate": "auto"}]
+    assert project.info()["calls"] == [{"services": ["wacore", "waweb"], "dependencies": False, "recreate": "always"}]
 
 
 @pytest.mark.parametrize(
     ("planned", "changes"),
     [
         ("TZ=UTC\n", []),
-        ("TZ=CET\n", ["recreate {}-the-core (its environment changed: TZ)"]),
+        ("TZ=CET\n", ["recreate {}-the-core (has another environment than its Compose files give it: TZ)"]),
         (f"API_TOKEN='{CANARY}'\n", []),
-        ("API_TOKEN=Canary-new\n", ["recreate {}-the-core (its environment changed: API_TOKEN, TOKEN)"]),
+        (
+            "API_TOKEN=Canary-new\n",
+            ["recreate {}-the-core (has another environment than its Compose files give it: API_TOKEN, TOKEN)"],
+        ),
     ],
 )
 def test_an_unwritten_file_of_variables_is_compared(project: Project, planned: str, changes: list[str]) -> None:
@@ -201,37 +204,25 @@ def test_an_unwritten_file_of_variables_is_compared(project: Project, planned: s
 
 
 def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(project: Project) -> None:
+    """It is started where it stands still, and not touched when the client is recreated."""
     text = project.compose_text()
-    project.file.write_text(text.replace("  db:\n", "  db:\n    stop_signal: SIGINT\n"))
-    found = project.info()
-    assert (found["changes"], found["calls"], found["refusals"].get("services", [])) == ([], [], [])
-    assert found["pending"] == [f"{project.name}-db-1 (the definition in the Compose files changed)"]
+    waits = "was made from other Compose files than there are now"
     changed = text.replace("  db:\n", "  db:\n    stop_signal: SIGINT\n").replace(
         "hostname: core\n", "hostname: core2\n"
     )
     project.file.write_text(changed)
-    found = project.info()
-    assert found["changes"] == [f"recreate {project.name}-the-core (the definition in the Compose files changed)"]
-    assert found["refusals"].get("services", []) == [
-        f"{project.name}-db-1: Compose would recreate it together with the client (the definition in the Compose files "
-        "changed); expected a service of yours that the client depends on, as its Compose file says. Bring it up to date "
-        "yourself first: docker compose up --detach db"
-    ]
-    # As the message says.
-    project.compose("up", "--detach", "db")
-    found = project.info()
-    assert (found["pending"], found["refusals"].get("services", [])) == ([], [])
-    # A stopped one is started with the client, and nothing is recreated.
+    found = project.info(full=True)
+    assert found["changes"] == [f"recreate {project.name}-the-core ({waits})"]
+    assert found["pending"] == [f"{project.name}-db-1 ({waits})"]
+    assert found["calls"] == [{"services": ["wacore"], "dependencies": False, "recreate": "always"}]
     ids = project.ids()
-    project.file.write_text(changed.replace("hostname: core2\n", "hostname: core\n"))
+    project.compose("up", "--detach", "--force-recreate", "--no-deps", "wacore")
+    assert {name for name, number in project.ids().items() if number != ids[name]} == {"wacore"}
+    assert project.info()["changes"] == []
     docker("stop", "--time", "1", f"{project.name}-db-1")
     found = project.info()
-    assert found["changes"] == [f"start {project.name}-db-1 (has exited)"]
-    (call,) = found["calls"]
-    assert call == {"services": ["wacore", "waweb"], "dependencies": True, "recreate": "never"}
-    project.compose("up", "--detach", "--no-recreate", *call["services"])
-    assert project.ids() == ids
-    assert project.info()["changes"] == []
+    assert (found["changes"], found["calls"]) == ([f"start {project.name}-db-1 (has exited)"], [])
+    assert found["stopped"] == [f"{project.name}-db-1"]
 
 
 def test_the_version_is_set_in_the_operators_files(project: Project) -> None:

@@ -23,7 +23,6 @@ WITHOUT = {
     "doc_fragments/docker",
     "doc_fragments/env",
     "doc_fragments/lease",
-    "doc_fragments/project",
     "module_utils/_adopt/clients",
     "module_utils/_adopt/db_env",
     "module_utils/_adopt/variables",

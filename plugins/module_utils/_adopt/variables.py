@@ -359,11 +359,11 @@ def _autostart(client: Client, found: Described) -> None:
 
 def _divergence(client: Client, found: Described) -> None:
     """Say where the operator's Compose files describe something else than what runs."""
-    plan = client.survey["plans"].get(client.project, {"changes": [], "pending": [], "refusals": [], "problem": ""})
+    plan = client.survey["plans"].get(client.project, {"changes": [], "refusals": [], "problem": ""})
     up = f"`docker compose up` in {client.containers[0]['folder']}"
     problems = [plan["problem"]] if plan["problem"] else []
     problems += [one["compose_problem"] for one in client.containers if client.operators and one["compose_problem"]]
-    lines = [line for line in plan["changes"] if line.startswith(("create ", "recreate ", "restart "))]
+    lines = [line for line in plan["changes"] if line.startswith(("create ", "recreate "))]
     if not client.operators:
         found.notes += [f"{up} would fail: {text}" for text in problems]
         found.notes += [f"{up} would {line}: the inventory describes what runs" for line in lines]
@@ -380,12 +380,11 @@ def _divergence(client: Client, found: Described) -> None:
         if line.startswith("create ") or (line.startswith(("start ", "unpause ")) and line.split()[1] not in ours)
     ]
     found.changes += [f"{verb}s {rest}" for verb, _space, rest in (line.partition(" ") for line in at_once)]
-    found.upgrade += [f"is refused until you have brought {line} up to date yourself" for line in plan["pending"]]
     correct = "Correct that, and run adopt.yml again"
     gone = sorted({path for one in client.containers for path in one["files_gone"]})
     if gone:
         fact = f"it was started from {', '.join(gone)}, too, which is not on {client.host} any more"
-        if lines or scaled or problems or plan["refusals"] or plan["pending"]:
+        if lines or scaled or problems or plan["refusals"]:
             cure = "Put it back, or bring the client in line with the files that are there, and run adopt.yml again"
             found.actions.append(
                 Action((fact, "the files that are left describe something else than what runs"), (cure,))

@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
+    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 _STOPPED = ("exited", "created", "dead")
@@ -33,7 +33,7 @@ def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
     upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load())
     if upgrade.get("blocking"):
         raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
-    if params["held"]:
+    if params["recreate"] == "never":  # they are held, as the comparison knew
         return
     held = hold.read(topology.hold_file(params["lock_file"]), time.time())
     if held:
@@ -45,30 +45,22 @@ def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
         raise WaError.of(second)
 
 
-def start(project: Project, planned: t.Mapping[str, t.Any], files: t.Sequence[str]) -> list[str]:
-    """Does the steps of a plan in the format of `wa_client`; `files` are the Compose files, which are written.
-
-    Returns the planned changes that Compose did not make: those that only it can tell. Raises WaError.
-    """
-    unknown = [one["container"] for one in planned["containers"] if one["action"] == "unknown"]
-    before = _ids(project.engine, unknown)
+def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: t.Sequence[str]) -> None:
+    """Does the steps of a plan in the format of `wa_client`; `files` are the Compose files, which are written. Raises WaError."""
     # A surplus container would still be a node of the client, or occupy the ports, next to its successor.
     for name in planned["surplus"]:
         stop(project.engine, name)
         remove(project.engine, name)
     for name in planned["paused"]:  # Compose would fail
         unpause(project.engine, name)
+    for name in planned["stopped"]:
+        _change(project.engine, name, "start")
     for one in planned["calls"]:
-        project.up(files, one)
+        options = [{"never": "--no-recreate", "always": "--force-recreate"}[one["recreate"]]]
+        project.compose.up(files, one["services"], *options, *([] if one["dependencies"] else ["--no-deps"]))
     for one in planned["restart_policies"]:  # Compose does not see what `docker update` has changed
         policy = {"Name": one["policy"], "MaximumRetryCount": one["retries"]}
         _change(project.engine, one["name"], "update", body={"RestartPolicy": policy})
-    same = [name for name, number in _ids(project.engine, unknown).items() if before[name] == number]
-    return [line for line in planned["changes"] if line.startswith(tuple(f"unknown {name} " for name in same))]
-
-
-def _ids(engine: Docker, names: t.Iterable[str]) -> dict[str, str]:
-    return {name: (engine.inspect_id(name) or {}).get("Id", "") for name in names}
 
 
 def unpause(engine: Docker, name: str) -> None:

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -60,30 +61,35 @@ HASHES = "hashes"
 # The client's version at that moment, when it was written, and a digest of the tables' definitions by version.
 VERSION, RECORDED, SCHEMAS = "version", "recorded", "schemas"
 _SCHEMAS_KEPT = 4
-NOT_COMPARED = (HASHES, RECORDED, SCHEMAS)
+NOT_COMPARED = (HASHES, RECORDED, SCHEMAS, *definitions.KEYS)
 
 
 def next_record(
-    recorded: t.Mapping[str, str], wanted: t.Mapping[str, str], hashes: t.Mapping[str, str], definitions: str
+    recorded: t.Mapping[str, str], wanted: t.Mapping[str, str], project: t.Mapping[str, str], schema: str
 ) -> dict[str, str]:
     """Returns the record of a run that has ended well; `wanted` is the identity with the version.
 
-    Hashes and definitions that are not known stay as they are recorded.
+    What of the `project` and of the tables' `schema` is not known stays as it is recorded.
     """
     known = schemas(recorded)
     version = wanted.get(VERSION, "")
-    digest = definitions or known.get(version)
+    digest = schema or known.get(version)
     if version and digest:
         known = {**{name: one for name, one in known.items() if name != version}, version: digest}
     kept = list(known.items())[-_SCHEMAS_KEPT:]  # those that ran last
     more = {
-        HASHES: hashes_text(hashes) or recorded.get(HASHES, ""),
+        **{name: project.get(name) or recorded.get(name, "") for name in (HASHES, *definitions.KEYS)},
         SCHEMAS: " ".join(f"{version}={digest}" for version, digest in kept),
     }
     found = {**wanted, **{name: text for name, text in more.items() if text}}
     if found == {name: value for name, value in recorded.items() if name != RECORDED}:
         return dict(recorded)
     return {**found, RECORDED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def shown(recorded: t.Mapping[str, str]) -> dict[str, str]:
+    """Returns a record without the digests of a project's definitions, which only their comparison reads."""
+    return {name: value for name, value in recorded.items() if name not in definitions.KEYS}
 
 
 def compared(recorded: t.Mapping[str, str]) -> dict[str, str]:
@@ -110,9 +116,10 @@ def schemas(*records: t.Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, str]:
-    """Returns the recorded hash of each service whose containers were created from the applied file."""
-    return dict(pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
+def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, list[str]]:
+    """Returns the recorded hashes of each service whose containers were created from the applied file."""
+    pairs = (pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
+    return {service: digests.split(",") for service, digests in pairs}
 
 
 def record_text(recorded: t.Mapping[str, str]) -> str:
@@ -120,9 +127,9 @@ def record_text(recorded: t.Mapping[str, str]) -> str:
     return json.dumps(recorded, indent=4, sort_keys=True) + "\n"
 
 
-def hashes_text(hashes: t.Mapping[str, str]) -> str:
+def hashes_text(hashes: t.Mapping[str, t.Iterable[str]]) -> str:
     """Returns hashes by service in the format of the record."""
-    return " ".join(f"{service}={digest}" for service, digest in sorted(hashes.items()))
+    return " ".join(f"{service}={','.join(sorted(digests))}" for service, digests in sorted(hashes.items()))
 
 
 def others(path: str) -> list[dict[str, str]]:

@@ -9,14 +9,19 @@ import json
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing, recreation
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, listing, recreation
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `_client.listing` reads them
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
@@ -33,32 +38,60 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     confirm_identity={"type": "dict", "default": {}},
     skip_mounts={"type": "bool", "default": False},
     media_folder={"type": "path"},
+    env_file={"type": "path"},
+    env_format={"type": "str", "choices": list(env_file.FORMATS), "default": "portable"},
+    identity_file={"type": "path"},
+    compose_file={"type": "path"},
+    env_changes={"type": "dict"},
+    undeclared_keys={"type": "list", "elements": "str", "no_log": False},
 )
 
 
-def open_project(run: compose_project.Run, params: t.Mapping[str, t.Any], **more: t.Any) -> compose_project.Project:
-    """Returns the project that the options describe. Raises WaError."""
+def open_project(run: Run, params: t.Mapping[str, t.Any], **more: t.Any) -> Rendered | Operators:
+    """Returns the project that the options describe; `more` are fields of both kinds. Raises WaError."""
     try:
         document = json.loads(params["content"] or '{"services": {}}')
     except ValueError:
         raise WaError("option content", "no JSON", "the Compose file as JSON") from None
-    return compose_project.Project(
+    engine, recorded = docker_engine.Docker(params), inspection.record(params["identity_file"] or "")
+    compose = Compose(
         run=run,
-        engine=docker_engine.Docker(params),
-        name=params["project"],
+        host=engine.transport.host,
+        project=params["project"],
         folder=params["project_dir"],
-        document=document,
         files=params["compose_files"] or ["-"],
+        document=document,
         interpolation=params["interpolation_files"],
+        planned=params["env_files"],
         profiles=params["profiles"],
-        selected=params["services"],
-        env_files=params["env_files"],
+    )
+    text = (Store(params["env_file"]).read() if params["env_file"] else "") or ""
+    held = env_file.held(text, params["env_format"])
+    compose.known = [value for key, values in held.items() if redact.is_secret(key) for value in values if value]
+    more = {
+        **more,
+        "selected": params["services"],
+        "hashes": inspection.proven_hashes(recorded),
+        "recorded": definitions.recorded(recorded),
+        "env_file": params["env_file"] or "",
+    }
+    if not compose.rendered:
+        ours = params["compose_file"] or ""
+        return Operators(engine, compose, compose_file=ours, **more)
+    return Rendered(
+        engine,
+        compose,
+        wanted=compose_document.wanted(document),
+        held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
+        environment={one.key: one.value for one in env_file.read_compose(text) if one.key and one.value is not None},
+        overrides={name: body.get("environment") or {} for name, body in document["services"].items()},
+        undeclared=params["undeclared_keys"] or (),
         **more,
     )
 
 
 def refusals(
-    project: compose_project.Project,
+    project: Rendered | Operators,
     params: t.Mapping[str, t.Any],
     steps: t.Sequence[compose_plan.Step],
     calls: t.Sequence[t.Mapping[str, t.Any]],
@@ -66,21 +99,20 @@ def refusals(
     """Returns why `calls` of Compose, which do `steps`, must not be made, each with what to do, by what it is about."""
     names = project.selected or [one.name for one in project.services]
     client = [one for one in project.services if one.name in names]
-    guarded = project.selected or project.recreate == compose_plan.LATER
-    containers = listing.read(project.engine, project.name, [])
+    containers = listing.read(project.engine, project.compose.project, [])
     found: dict[str, t.Iterable[WaError | str]] = {
-        "networks": [*project.lost_networks(), *(project.renewed_networks() if calls else ())],
-        "builds": compose_plan.other_builds(client, project.found, steps, project.recreate),
+        "networks": project.refused_networks(calls),
+        "builds": compose_plan.other_builds(client, project.found, steps),
         "identity": _another_client(project, params, containers),
         "losses": _losses(project, steps, containers),
         "mounts": [] if params["skip_mounts"] else _left_out(project, steps, containers),
-        "services": [*_undefined(project), *(compose_plan.refuse_others(steps, names, calls) if guarded else ())],
+        "services": [*_undefined(project), *(compose_plan.refuse_scaled(steps) if project.selected else ())],
         "versions": _other_versions(project, params["version"]),
     }
     return {about: [str(one) for one in ones] for about, ones in found.items() if ones}
 
 
-def _undefined(project: compose_project.Project) -> list[WaError]:
+def _undefined(project: Rendered | Operators) -> list[WaError]:
     """Returns the services of the client that only the collection's file names, which gives them an image and nothing else."""
     services = project.resolved.get("services") or {}
     return [
@@ -95,7 +127,7 @@ def _undefined(project: compose_project.Project) -> list[WaError]:
     ]
 
 
-def _other_versions(project: compose_project.Project, version: str | None) -> list[WaError]:
+def _other_versions(project: Rendered | Operators, version: str | None) -> list[WaError]:
     """Returns why the operator's Compose files, which may come after the role's, give a service another version."""
     return [
         WaError(
@@ -109,11 +141,9 @@ def _other_versions(project: compose_project.Project, version: str | None) -> li
     ]
 
 
-def _losses(
-    project: compose_project.Project, steps: t.Iterable[compose_plan.Step], containers: Containers
-) -> list[str]:
+def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
     """Returns why containers must not be recreated or removed."""
-    leaving = {step.container for step in steps if step.action in ("recreate", "remove", "unknown")}
+    leaving = {step.container for step in steps if step.action in ("recreate", "remove")}
     found = [
         {**one, "layer_media": listing.layer_media(project.engine, one, MEDIA_FOLDER)}
         for one in containers
@@ -123,27 +153,30 @@ def _losses(
     return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]
 
 
-def _left_out(
-    project: compose_project.Project, steps: t.Iterable[compose_plan.Step], containers: Containers
-) -> list[str]:
+def _is_ours(project: Rendered | Operators) -> bool:
+    """Returns whether the collection's file describes the services, and not an operator's."""
+    return project.compose.files[0] == "-"
+
+
+def _left_out(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
     """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
-    leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
+    leaving = {step.container for step in steps if step.action == "recreate"} if _is_ours(project) else set()
     found = [one for one in containers if one["name"] in leaving and not one["own"]]
     return recreation.left_out_mounts(project.resolved, found)
 
 
 def _another_client(
-    project: compose_project.Project, params: t.Mapping[str, t.Any], containers: Containers
+    project: Rendered | Operators, params: t.Mapping[str, t.Any], containers: Containers
 ) -> list[WaError]:
     """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
     document = project.resolved
-    if project.env_changes is not None:
+    if params["env_changes"] is not None:
         # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
         services = document.get("services", {})
         document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
     different = client_identity.rendered(document, containers, params["confirm_identity"], params["media_folder"] or "")
     try:
-        client_identity.refuse(f"compose.yml of project {project.name}", different)
+        client_identity.refuse(f"compose.yml of project {project.compose.project}", different)
     except WaError as error:
         return [error]
     return []

@@ -1,39 +1,17 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares a project's containers with its services without running Compose. Pure rules.
-
-What Compose would do is decided by `_compose.plan`, as for the role. In place of Compose's hash, which only Compose can compute, a
-container has to have the label with the digest of the inventory's definition, and the hash that the last provision.yml recorded.
-"""
+"""Says in lines for the operator how the containers of a project differ from what they are to be."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health
 
-_DECLARED = "as declared"  # stands for the hash that Compose would compute
-_OLDER = "was created by an older version of the collection"
-_OTHERS = "was created from another Compose file"
-
-
-@dataclass(frozen=True)
-class Service(compose_plan.Service):
-    """The desired state of a service. Its `hash` is that of its containers at the end of the last provision.yml; empty for none."""
-
-    restart: str = "unless-stopped"
-
-
-@dataclass(frozen=True)
-class Container(compose_plan.Found):
-    """The actual state of a container of the project, with what Compose does not compare."""
-
-    health: str = ""
-    restart: str = "unless-stopped"
-    stale: bool = False  # created with another db.env, which explains a different hash
-    altered: tuple[str, ...] = ()  # what was changed in it after Compose made it
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 
 
 @dataclass
@@ -47,57 +25,25 @@ class Differences:
     kept: bool = False  # whether only an upgrade recreates containers
 
 
-def compare(
-    project: str,
-    services: t.Sequence[Service],
-    containers: t.Sequence[Container],
-    networks: t.Sequence[compose_plan.Network] = (),
-    kept: bool = False,
-) -> Differences:
-    """Returns how `containers` differ from `services`; `kept` ones are not recreated."""
-    wanted = {one.name: one for one in services}
-    different = {one.name: _difference(wanted[one.service], one) for one in containers if one.service in wanted}
-    steps = compose_plan.plan(
-        project,
-        [replace(one, hash=_DECLARED) for one in services],
-        [replace(one, hash="" if different.get(one.name) else _DECLARED) for one in containers],
-        networks,
-        compose_plan.LATER if kept else compose_plan.AUTO,
-        differences={name: compose_plan.Difference(definition=text) for name, text in different.items() if text},
-        undeclared=(),
-        altered={one.name: one.altered for one in containers},
-    )
-    found = Differences(kept=kept)
+def compare(project: Project, kept: bool = False, compare_record: bool = True) -> Differences:
+    """Returns how the containers differ; `kept` ones are not recreated. With `compare_record` they have to be recorded, too."""
+    found, steps = Differences(kept=kept), project.plan()
     for step in steps:
-        # Only a container that runs is interrupted.
-        lines = found.restarts if step.running else found.changes
+        lines = found.restarts if step.running else found.changes  # only a container that runs is interrupted
         lines += [f"{step.container} {reason}" for reason in step.reasons]
         found.pending += [f"{step.container} {reason}" for reason in step.pending]
-    for one in containers:
-        if one.service in wanted:
-            found.changes += failures(one.name, one.state, one.health)
-            found.changes += _details(wanted[one.service], one) if one.own else []
-    return found
-
-
-def _difference(service: Service, one: Container) -> str:
-    """Returns why the service's hash and that of the container would differ; empty if they would not."""
-    if not one.definition:
-        return _OLDER if one.own else _OTHERS
-    if one.definition != service.definition:
-        return "was created with other settings than the inventory has"
-    if service.hash and one.hash != service.hash and not one.stale:
-        return "was created from another Compose file than the one that was applied"
-    return ""
-
-
-def _details(service: Service, one: Container) -> list[str]:
-    """Returns what Compose does not compare."""
-    found = []
-    if one.restart != service.restart:
-        found.append(f"{one.name} has the restart policy {one.restart}, expected {service.restart}")
-    if one.definition == service.definition and not service.hash:
-        found.append(f"{one.name} is not recorded as created from the Compose file")
+    found.changes += [
+        f"{one['name']} has the restart policy {one['found']}, expected {one['policy']}"
+        for one in project.restart_policies()
+    ]
+    found.pending += [str(one) for one in project.diverged_networks()]
+    names = project.selected or [one.name for one in project.services]
+    alike = {step.container for step in steps if not step.reasons and not step.pending}
+    for one in project.found:
+        if one.service in names:
+            found.changes += failures(one.name, one.state, health(project.record(one)))
+            if compare_record and one.name in alike and not project.is_recorded(one):
+                found.changes.append(f"{one.name} is not recorded as created from its Compose files")
     return found
 
 

@@ -32,11 +32,13 @@ def second_coreapp(
     project: str,
     starts: t.Sequence[str] | None = None,
     database: str = "",
+    services: t.Collection[str] = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
     `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None is
-    `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology `single`:
+    `docker compose up` of `project`. `database` is the client's database if no container has it. `services` are those of
+    the client in an operator's Compose files, where another one's container is not removed. Only for topology `single`:
     the others run several Coreapps.
     """
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
@@ -49,7 +51,13 @@ def second_coreapp(
         ]
     others = active
     if starts is None:
-        others = [one for one in active if one["project"] != project or one["one_shot"]]
+        others = [
+            one
+            for one in active
+            if one["project"] != project
+            or one["one_shot"]
+            or (services and not one.get("own") and one["service"] not in services)
+        ]
     if len(others) < (1 if starts is None else 2):
         return ""
     named = ", ".join(f"{one['name']} ({one['state']}, {_place(one)})" for one in others)

@@ -1,314 +1,175 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the desired state from a Compose file (written or not) and the actual state from the engine; changes nothing.
+"""Compares a Compose project with what it is to be, and says what is done with its containers; changes nothing.
 
-`docker compose config --hash` does not resolve env files, so it is run on the resolved document: its hashes are those in
-the containers' labels (tested with 2.26 and 2.40). `up --dry-run` is not used: it makes changes in some versions.
+The collection's own file (`Rendered`) is compared without Compose: each container has the digest of its service's definition in a label.
+An operator's files (`Operators`) only Compose can read.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
 import json
-import os
+import re
 import typing as t
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, call, messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
     DEFINITION_LABEL,
     MIGRATION,
     OWN_LABEL,
+    started,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Difference
+from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Document
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 _LABEL = "com.docker.compose."
-_TIMEOUT = "60"  # seconds, for a local command
-_UP_TIMEOUT = "3600"  # seconds: images may be pulled
-_SHARED = ("network_mode", "ipc", "pid")
-Document = dict[str, t.Any]
-Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
+_OLDER = "was created by an older version of the collection"
+_OTHERS = "was created from another Compose file"
+_OTHER_SETTINGS = "was created with other settings than the inventory has"
+_OTHER_FILE = "was created from another Compose file than the one that was applied"
+_OTHER_FILES = "was made from other Compose files than there are now"
+# Compose gives them to every container where the Docker client's own configuration has them, and `config` does not print them.
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+_RENEWS_NETWORKS = (2, 31)  # the first version of Compose that recreates a network whose definition differs
 
 
 @dataclass
 class Project:
-    """One Compose project: the content and folder of its file, and its engine."""
+    """What both kinds of projects have in common."""
 
-    run: Run
     engine: docker_engine.Docker
-    name: str
-    folder: str
-    document: Document  # the collection's file, which stands as `-` among `files`
-    files: t.Sequence[str] = ("-",)  # the operator's are before or after it
-    interpolation: t.Sequence[str] = ()  # files with the variables of the Compose files
-    profiles: t.Sequence[str] | None = None
-    selected: t.Sequence[str] = ()  # services to look at, with those that they depend on; none for all
-    env_files: t.Mapping[str, str] = field(default_factory=dict)  # by path, contents that may not be written yet
-    env_changes: t.Mapping[str, t.Sequence[str]] | None = None  # by container, keys that these change; None if written
+    compose: Compose
     recreate: str = compose_plan.AUTO
-    moving: t.Sequence[str] = ()
-    undeclared: t.Sequence[str] | None = None
-    proven: t.Mapping[str, str] = field(default_factory=dict)
-    reasons: bool = True  # whether to find out why a hash differs, which takes more calls of Compose
+    moving: t.Sequence[str] = ()  # services that still run on another host
+    hashes: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # recorded when last healthy, by service
+    env_changes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # by container, of an unwritten db.env
+    full: bool = False  # whether what waits is a reason, too
+    recorded: definitions.Recorded = field(
+        default_factory=definitions.Recorded
+    )  # of an operator's files, when last healthy
+    selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
+    env_file: str = ""
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
-    _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
-
-    @property
-    def _rendered(self) -> bool:
-        """Whether the collection's file is all that there is."""
-        return tuple(self.files) == ("-",)
-
-    def _compose(self, *arguments: str, data: str | None = None, timeout: str = _TIMEOUT) -> str:
-        command = ["timeout", timeout, "docker", "--host", self.engine.transport.host, "compose", *arguments]
-        # An operator's .env may select profiles.
-        own = {} if self.profiles is None and not self._rendered else call.ENVIRONMENT
-        environment = {**own, **call.directory(self.folder)}
-        code, output, complaint = self.run(command, data=data, environ_update=environment, handle_exceptions=False)
-        if code != 0:
-            message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
-            if data is None and "up" in arguments:
-                raise WaError.of(f"the client in {self.folder} did not come up: {message or f'exit status {code}'}")
-            raise WaError(
-                f"Compose file of project {self.name}",
-                f"Compose refuses it: {message or f'exit status {code}'}",
-                "a file that docker compose config takes",
-            )
-        return output
-
-    def _config(
-        self,
-        document: Document,
-        *arguments: str,
-        files: t.Sequence[str] = ("-",),
-        interpolation: t.Sequence[str] = (),
-        profiles: t.Sequence[str] = (),
-    ) -> str:
-        where = call.options(self.name, self.folder, files, interpolation, profiles)
-        return self._compose(*where, "config", *arguments, data=json.dumps(document) if "-" in files else None)
-
-    def _hashes(self, document: Document) -> dict[str, str]:
-        # The document is resolved: a service that is in it was enabled by a profile, or by being selected.
-        lines = self._config(document, "--hash", "*", profiles=["*"]).splitlines()
-        return dict(line.split() for line in lines if line.strip())
-
-    @cached_property
-    def compose_version(self) -> str:
-        """Returns the version of the installed Compose."""
-        return self._compose("version", "--short").strip().lstrip("v")
-
-    @cached_property
-    def resolved(self) -> Document:
-        """Returns the resolved document: interpolated, with profiles applied and env files read."""
-        with self._planned_env_files() as (document, copies):
-            # An empty text is a db.env whose new values are not known: the old ones are the best guess.
-            kept = [path for path, text in self.env_files.items() if not text and os.path.exists(path)]
-            interpolation = [path if path in kept else copies.get(path, path) for path in self.interpolation]
-            options = ("--format", "json", *self.selected)
-            text = self._config(
-                document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles or ()
-            )
-        found = t.cast("Document", json.loads(text))
-        complete_limits(found.get("services") or {})
-        return found
-
-    @contextmanager
-    def _planned_env_files(self) -> t.Iterator[tuple[Document, dict[str, str]]]:
-        """Returns the document with each of `env_files` replaced by a private temporary copy, and the copies by path."""
-        texts = {os.path.normpath(os.path.join(self.folder, path)): text for path, text in self.env_files.items()}
-        document = copy.deepcopy(self.document)
-        with core_files.private_copies(texts) as copies:
-            for service in document.get("services", {}).values() if copies else ():
-                if service.get("env_file"):
-                    service["env_file"] = [self._copied(one, copies) for one in _listed(service["env_file"])]
-            yield document, copies
-
-    def _copied(self, entry: t.Any, copies: t.Mapping[str, str]) -> t.Any:
-        path = entry.get("path", "") if isinstance(entry, dict) else entry
-        place = copies.get(os.path.normpath(os.path.join(self.folder, path)))
-        if place is None:
-            return entry
-        return {**entry, "path": place} if isinstance(entry, dict) else place
-
-    # What runs
-
-    @cached_property
-    def found(self) -> list[compose_plan.Found]:
-        """Returns the project's containers; with `selected` those of the services that are looked at."""
-        found = containers(self.engine, self.name)
-        looked_at = self.resolved["services"] if self.selected else ()
-        return [one for one in found if one.own or one.service in looked_at] if self.selected else found
-
-    def _environment(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
-        """Returns the environment of a container, and that of its image."""
-        if name not in self._environments:
-            container = self.engine.container(name)
-            record = self.engine.inspect(container) if container else None
-            image = self.engine.image(record["Image"]) if record else None
-            lines = ((image or {}).get("Config") or {}).get("Env") or []
-            own = (container.environment if container else None) or {}
-            self._environments[name] = (own, dict(line.partition("=")[::2] for line in lines))
-        return self._environments[name]
-
-    def secrets(self) -> list[str]:
-        """Returns the secrets read so far, to be redacted in messages."""
-        services = self.__dict__.get("resolved", {}).get("services", {}).values()
-        pairs = [pair for service in services for pair in (service.get("environment") or {}).items()]
-        pairs += [pair for own, _image in self._environments.values() for pair in own.items()]
-        pairs += [line.partition("=")[::2] for text in self.env_files.values() for line in text.splitlines()]
-        return [str(value) for key, value in pairs if value and redact.is_secret(key)]
-
-    # What is wanted
+    _records: dict[str, t.Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def services(self) -> list[compose_plan.Service]:
-        """Returns the services that `docker compose up` starts."""
-        hashes = self._hashes(self.resolved)
-        return [self._service(name, body, hashes[name]) for name, body in self.resolved.get("services", {}).items()]
-
-    def _service(self, name: str, body: Document, digest: str) -> compose_plan.Service:
-        image = str(body.get("image", ""))
-        shared = next((str(body[key]) for key in _SHARED if str(body.get(key, "")).startswith("service:")), "")
-        shared = shared or ("volumes_from" if body.get("volumes_from") else "")
-        mounts = [mount for mount in body.get("volumes") or [] if mount.get("type") == "volume" and mount.get("source")]
-        volumes = self.resolved.get("volumes", {})
-        return compose_plan.Service(
-            name=name,
-            image=image,
-            hash=digest,
-            image_id=self._image_ids.get(image, ""),
-            count=_count(body),
-            container_name=str(body.get("container_name", "")),
-            networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
-            volumes=tuple(str((volumes.get(mount["source"]) or {}).get("name", mount["source"])) for mount in mounts),
-            unknown=f"it shares {shared}, which only Compose can resolve" if shared else "",
-            definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
-        )
-
-    @cached_property
-    def _image_ids(self) -> dict[str, str]:
-        names = {str(body.get("image", "")) for body in self.resolved.get("services", {}).values()} - {""}
-        return {name: (self.engine.image(name) or {}).get("Id", "") for name in sorted(names)}
+        """Returns what the project's services are to be."""
+        raise NotImplementedError
 
     @cached_property
     def networks(self) -> list[compose_plan.Network]:
         """Returns the actual state of the services' networks."""
-        used = {key for service in self.services for key in service.networks}
-        wanted = {key: body for key, body in (self.resolved.get("networks") or {}).items() if key in used}
-        return [self._network(key, body) for key, body in wanted.items()]
+        raise NotImplementedError
 
-    def _network(self, key: str, body: Document) -> compose_plan.Network:
-        name, external = str(body.get("name", key)), bool(body.get("external"))
+    def _difference(self, one: compose_plan.Found) -> Difference:
+        raise NotImplementedError
+
+    def _body(self, service: str) -> Document:
+        """Returns what a resolved service declares."""
+        return {}
+
+    def is_recorded(self, one: compose_plan.Found) -> bool:
+        """Returns whether a record tells with which definition a container was last healthy."""
+        return bool(self.hashes.get(one.service))
+
+    def _environment(self, one: compose_plan.Found) -> tuple[dict[str, str], dict[str, str]]:
+        """Returns the environment of a container, and that of its image."""
+        record = self.record(one)
+        environment, image = _pairs(record["Config"].get("Env")), self.engine.image(str(record.get("Image", "")))
+        # Of an image that is gone nobody knows what it gave.
+        return environment, environment if image is None else _pairs((image.get("Config") or {}).get("Env"))
+
+    @cached_property
+    def found(self) -> list[compose_plan.Found]:
+        """Returns the project's containers; where others stand beside the client, those of its services and what they depend on."""
+        found = containers(self.engine, self.compose.project)
+        looked_at = {one.name for one in self.services}
+        return [one for one in found if one.own or one.service in looked_at] if self.selected else found
+
+    def record(self, one: compose_plan.Found) -> dict[str, t.Any]:
+        """Returns the engine's record of a container."""
+        if one.id not in self._records:
+            self._records[one.id] = self.engine.inspect_id(one.id) or {"Config": {}, "HostConfig": {}, "State": {}}
+        return t.cast("dict[str, t.Any]", self._records[one.id])
+
+    def _differences(self, one: compose_plan.Found) -> Difference:
+        """Returns why a container of a service is not as that is defined, with what was changed in it afterwards."""
+        planned, more = self.env_changes.get(one.name), self._difference(one)
+        keys = next(service.networks for service in self.services if service.name == one.service)
+        networks = {network.id: network.name for network in self.networks if network.id and network.key in keys}
+        altered = alteration.alterations(one.service, self._body(one.service), networks, self.record(one))
+        reasons = [*([f"db.env changes: {', '.join(planned)}"] if planned else []), *more.reasons, *altered]
+        return Difference((*reasons, *more.waits)) if self.full else Difference(tuple(reasons), more.waits)
+
+    @cached_property
+    def current_hashes(self) -> dict[str, set[str]]:
+        """Returns the hashes that Compose gives each service now."""
+        return self.compose.hashes(self.compose.resolved(self.selected))
+
+    def next_hashes(self, recorded: t.Mapping[str, t.Collection[str]]) -> dict[str, set[str]]:
+        """Returns the hashes to record when the client is healthy: what was recorded and is there, and Compose's of the present files.
+
+        Those of a container that waits for its recreation are neither. What nothing was recorded of yet is recorded as it runs.
+        """
+        there: dict[str, set[str]] = {}
+        for one in self.found:
+            if one.hash and one.service in {service.name for service in self.services}:
+                there.setdefault(one.service, set()).add(one.hash)
+        before = {name: {*recorded.get(name, ())} for name in there}
+        if all(there[name] <= before[name] for name in there):
+            return before
         try:
-            record = self.engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")
-        except NotFound:
-            return compose_plan.Network(key, name, external=external)
-        had = (record.get("Labels") or {}).get(_LABEL + "config-hash", "")
-        diverged = not external and bool(had) and had != network_hash(body)
-        return compose_plan.Network(key, name, record["Id"], external, diverged)
-
-    # What becomes of it
+            now = self.current_hashes
+        except WaError:  # files that are not written yet, or that Compose cannot read
+            return {name: before[name] or there[name] for name in there}
+        return {
+            name: (before[name] & there[name] if before[name] else there[name]) | now.get(name, set()) for name in there
+        }
 
     def plan(self) -> list[compose_plan.Step]:
         """Returns the step for each container, with its reasons."""
-        services, networks = self.services, self.networks
-        used = {name for service in services for name in service.volumes}
-        compared = any(network.diverged for network in networks) or any(
-            {network.id for network in networks if network.key in service.networks} - {*one.networks}
-            or {*service.volumes} - {*one.volumes}
-            for service in services
-            for one in self.found
-            if one.service == service.name and one.state == "running"
-        )
-        steps = compose_plan.plan(
-            self.name,
-            services,
-            self.found,
-            networks,
-            self.recreate,
-            self.compose_version if compared and (networks or used) else "",
-            self._differences() if self.reasons else {},
-            self.env_changes,
-            self.moving,
-            self.undeclared,
-            self.proven,
-            self._altered(),
-        )
-        others = {service.name for service in services} - {*self.selected} if self.selected else ()
-        return compose_plan.keep_others(steps, others, self._completed)
-
-    def _altered(self) -> dict[str, list[str]]:
-        """Returns what was changed in each container after Compose made it, see `_compose.alteration`."""
-        names = {network.key: network for network in self.networks}
-        found = {}
-        for service in self.services:
-            body = self.resolved["services"][service.name]
-            networks = {names[key].id: names[key].name for key in service.networks if key in names}
-            for one in self.found:
-                record = self.engine.inspect_id(one.id) if one.service == service.name else None
-                if record is not None:
-                    found[one.name] = alteration.alterations(service.name, body, networks, record)
-        return found
+        names = {one.name for one in self.services}
+        differences = {one.name: self._differences(one) for one in self.found if one.service in names}
+        others = {name for name in names if self.selected and name not in self.selected}
+        place = self.compose.project, self.services, self.found, self.networks
+        return compose_plan.plan(*place, self.recreate, differences, self.moving, others, self._completed)
 
     @property
     def _completed(self) -> set[str]:
-        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
-        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
-        pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
-        return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
+        """Returns the services that need to have ended; they are not started again for a container that runs."""
+        return set()
 
-    def calls(self, steps: t.Sequence[compose_plan.Step], surplus: t.Container[str]) -> list[dict[str, t.Any]]:
-        """Returns the calls of `docker compose up` for `steps`, see `_compose.plan.calls`.
-
-        Selected services are called with those that they depend on: otherwise Compose before 2.40 gives them another hash.
-        """
-        return [
-            {
-                **one,
-                "services": one["services"] or [*self.selected],
-                "dependencies": bool(self.selected or not one["services"]),
-            }
-            for one in compose_plan.calls(steps, surplus, self.recreate)
-        ]
-
-    def up(self, files: t.Sequence[str], called: t.Mapping[str, t.Any]) -> None:
-        """Makes one of the `calls` with these `files`, which are written; a missing image is pulled. Raises WaError with Compose's words."""
-        where = call.options(self.name, self.folder, files, self.interpolation, self.profiles or ())
-        how = {"never": ["--no-recreate"], "always": ["--force-recreate"]}.get(called["recreate"], [])
-        alone = [] if called["dependencies"] else ["--no-deps"]
-        options = ("--detach", "--quiet-pull", "--pull=missing", *how, *alone)
-        self._compose("--progress=quiet", *where, "up", *options, "--", *called["services"], timeout=_UP_TIMEOUT)
-
-    def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, t.Any]]:
-        """Returns the kept containers of the client whose restart policy differs, with the desired one.
+    def restart_policies(self) -> list[dict[str, t.Any]]:
+        """Returns the containers of the client whose restart policy differs, with the desired one.
 
         `docker update` changes it without a recreation. A policy that no file declares was given by hand, and stays.
         """
-        found = []
-        for step in steps if self.recreate != compose_plan.NEVER else ():
-            record = self.engine.inspect_id(step.container) if step.action in ("none", "start", "unpause") else None
-            body = self.resolved["services"].get(step.service)
-            own = record is not None and OWN_LABEL in (record["Config"].get("Labels") or {})
-            if record is None or body is None or not (own or step.service in self.selected):
-                continue
-            wanted, retries = alteration.restart_policy(body)
-            if wanted and wanted != alteration.actual_policy(record):
-                found.append({"name": step.container, "policy": wanted, "retries": retries})
-        return found
-
-    def lost_networks(self) -> list[WaError]:
-        """Returns the missing external networks, at which Compose would fail."""
+        wanted = {one.name: one.restart for one in self.services}
+        policies = (
+            (one, alteration.actual_policy(self.record(one)), wanted.get(one.service, ("", 0))) for one in self.found
+        )
         return [
+            {"name": one.name, "policy": policy, "retries": retries, "found": found}
+            for one, found, (policy, retries) in policies
+            if policy and policy != found and (one.own or one.service in self.selected)
+        ]
+
+    def refused_networks(self, calls: t.Collection[t.Any]) -> list[WaError]:
+        """Returns the external networks that are missing, and those that Compose would renew for one of its `calls`."""
+        lost = [
             WaError(
                 f"network {network.name}",
                 "not on this host",
@@ -318,111 +179,263 @@ class Project:
             for network in self.networks
             if network.external and not network.id
         ]
+        return lost + (self.diverged_networks() if calls else [])
 
-    def renewed_networks(self) -> list[WaError]:
-        """Returns the networks that Compose would recreate, with containers on them that another Compose file made.
-
-        It disconnects these first, fails if others are on it, and does not give an old container its names on the new one.
-        """
-        anew = [
-            network
-            for network in self.networks
-            if network.diverged and any(not one.own and network.id in one.networks for one in self.found)
-        ]
-        if not anew or compose_plan.numbers(self.compose_version) < compose_plan.COMPARES_NETWORKS:
+    def diverged_networks(self) -> list[WaError]:
+        """Returns the networks with containers that were made with other options than the Compose files have, and that Compose renews."""
+        used = {number for one in self.found for number in one.networks}
+        diverged = [network for network in self.networks if network.diverged and network.id in used]
+        if not diverged or tuple(map(int, _core(self.compose.version).split(".")[:2])) < _RENEWS_NETWORKS:
             return []
         return [
             WaError(
                 f"network {network.name}",
                 "was made with other options than the Compose files have; Compose would recreate it, and disconnect what is on it",
                 "the options that it has",
-                "Declare it as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself",
+                f"In a quiet hour: docker compose --project-name {self.compose.project} down, then run again. Or declare it as external in a Compose "
+                "file of yours ({networks: {default: {external: true}}})",
             )
-            for network in anew
+            for network in diverged
         ]
 
-    def _differences(self) -> dict[str, compose_plan.Difference]:
-        """Returns why the hash of a service differs from its container's, by container; unknown reasons are left out."""
-        by_name = {service.name: service for service in self.services}
-        pairs = [
-            (one, by_name[one.service])
-            for one in self.found
-            if one.service in by_name and one.hash != by_name[one.service].hash and not by_name[one.service].unknown
-        ]
-        if not pairs:
-            return {}
-        found: dict[str, compose_plan.Difference] = {}
-        as_made = copy.deepcopy(self.resolved)
-        for one, service in pairs:
-            body = as_made["services"][service.name]
-            wanted = {key: _plain(value) for key, value in (body.get("environment") or {}).items()}
-            held = self._held(one.name, wanted)
-            keys = [key for key, value in wanted.items() if held.get(key) != value]
-            if self.env_changes is None:  # otherwise the difference comes from a db.env that is not written yet
-                keys += sorted(key for key in held if key not in wanted)
-            body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
-            body["image"] = one.image
-            text = self._describe_env(service.name, keys) if keys and one.name not in self.stale else ""
-            found[one.name] = compose_plan.Difference(text, tuple(keys))
-        hashes = self._hashes(as_made)
-        for one, service in pairs:
-            if hashes.get(service.name) != one.hash:
-                found[one.name] = replace(found[one.name], definition=self._describe_definition(one, service.name))
-        return found
+    def _image_id(self, image: str) -> str:
+        return str((self.engine.image(image) or {}).get("Id", "")) if image else ""
 
-    def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """Returns a container's environment without the variables that only its image sets."""
-        own, image = self._environment(name)
-        held: dict[str, t.Any] = {key: None for key, value in wanted.items() if value is None and key not in own}
-        return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
+    def _network(self, key: str, name: str, body: Document) -> compose_plan.Network:
+        external = bool(body.get("external"))
+        try:
+            record = self.engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")
+        except NotFound:
+            return compose_plan.Network(key, name, external=external)
+        had = (record.get("Labels") or {}).get(_LABEL + "config-hash", "")
+        diverged = not external and bool(had) and had != network_hash(body)
+        return compose_plan.Network(key, name, record["Id"], external, diverged)
 
-    def _describe_env(self, service: str, keys: t.Sequence[str]) -> str:
-        if not self._rendered:
-            return f"its environment changed: {', '.join(sorted(keys))}"
-        raw = (self.document.get("services") or {}).get(service) or {}
-        inline = raw.get("environment") or {}
-        named = {str(item).partition("=")[0] for item in inline}
-        files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
-        where = {
-            "the environment in compose.yml": sorted(key for key in keys if key in named),
-            " or ".join(os.path.basename(path) for path in files) or "the environment": sorted(
-                key for key in keys if key not in named
-            ),
-        }
-        return "; ".join(f"{place} changed: {', '.join(changed)}" for place, changed in where.items() if changed)
 
-    def _describe_definition(self, one: compose_plan.Found, service: str) -> str:
-        before = _without_digest(((self._written.get("services") or {}).get(service)) or {})
-        after = _without_digest(self.resolved["services"][service])
-        own = ("environment", "image")
-        keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key) and key not in own)
-        if before and keys:
-            return f"{self._called} changed: {', '.join(keys)}"
-        if one.compose_version and one.compose_version != self.compose_version.partition("-")[0]:
-            return f"Compose {one.compose_version} made it, {self.compose_version} would make it otherwise"
-        return f"the definition in {self._called} changed"
+@dataclass
+class Rendered(Project):
+    """A project that is made from the collection's file alone; `wanted` is its content as `_compose.document.wanted` gives it."""
 
-    @property
-    def _called(self) -> str:
-        return "compose.yml" if self._rendered else "the Compose files"
+    wanted: t.Sequence[t.Mapping[str, t.Any]] = ()
+    held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
+    environment: t.Mapping[str, str] = field(default_factory=dict, repr=False)  # db.env as Compose reads it
+    undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
+    in_force: bool = True  # whether the file that Compose reads is the one that is wanted
+    overrides: t.Mapping[str, t.Container[str]] = field(default_factory=dict)  # keys that the file sets, by service
 
     @cached_property
-    def _written(self) -> Document:
-        """Returns the resolved document of the file in force; empty if Compose cannot read it."""
-        path = os.path.join(self.folder, "compose.yml")
-        if not self._rendered or not os.path.exists(path):
-            return {}
-        try:
-            where = call.options(self.name, self.folder, [path])
-            return t.cast("Document", json.loads(self._compose(*where, "config", "--format", "json")))
-        except (WaError, ValueError):
-            return {}
+    def resolved(self) -> Document:
+        """Returns the file that is to be written as `docker compose config` prints it, as far as it is compared."""
+        document = self.compose.document
+        held = {key: value.replace("$", "$$") for key, value in self.environment.items()}
+        services = {
+            name: {
+                **body,
+                "environment": {**(held if body.get("env_file") else {}), **(body.get("environment") or {})},
+                "volumes": [_mount(one) for one in body.get("volumes") or ()],
+            }
+            for name, body in started(document).items()
+        }
+        return {**document, "services": services}
+
+    @cached_property
+    def services(self) -> list[compose_plan.Service]:
+        """Returns what the project's services are to be."""
+        return [
+            compose_plan.Service(
+                name=one["name"],
+                image=one["image"],
+                image_id=self._image_id(one["image"]),
+                count=one["count"],
+                networks=tuple(one["networks"]),
+                restart=(one["restart"], 0),
+                definition=one["definition"],
+            )
+            for one in self.wanted
+        ]
+
+    @cached_property
+    def networks(self) -> list[compose_plan.Network]:
+        """Returns the actual state of the services' networks."""
+        names = sorted({name for one in self.services for name in one.networks})
+        return [self._network(name, name, {"name": name, "ipam": {}}) for name in names]
+
+    def _difference(self, one: compose_plan.Found) -> Difference:
+        wanted = next(service.definition for service in self.services if service.name == one.service)
+        keys, waits = self._env_differences(one)
+        if not one.definition:
+            reasons, waits = ([], [_OLDER, *waits]) if one.own else ([_OTHERS], waits)
+        elif one.definition != wanted:
+            reasons = [_OTHER_SETTINGS]
+        else:
+            reasons = [_OTHER_FILE] if not keys and not waits and self._is_of_another_file(one) else []
+        return Difference((*reasons, *keys), tuple(waits))
+
+    def _is_of_another_file(self, one: compose_plan.Found) -> bool:
+        """Returns whether a container was made from something else than the collection's file, which has its definition."""
+        recorded = self.hashes.get(one.service, ())
+        with_others = definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
+        if one.name in self.stale or not recorded or (one.hash in recorded and not with_others):
+            return False
+        try:  # somebody may have made it anew from the file
+            return not self.in_force or one.hash not in self.current_hashes.get(one.service, ())
+        except WaError:
+            return True
+
+    def _env_differences(self, one: compose_plan.Found) -> tuple[list[str], list[str]]:
+        """Returns with which other values of db.env a container was made: reasons to recreate it, and what waits."""
+        if not self.held or self.env_changes.get(one.name):
+            return [], []
+        environment, image = self._environment(one)
+        keys, overrides = env_state.differing(environment, self.held), self.overrides.get(one.service, ())
+        stale = env_state.check(environment, keys, self.held, image, overrides).stale
+        due, waits = ([key for key in stale if (key in self.undeclared) is later] for later in (False, True))
+        text = f"was created with another {{}} than {self.env_file} holds"
+        return [text.format(", ".join(keys)) for keys in [due] if keys], [
+            text.format(", ".join(keys)) for keys in [waits] if keys
+        ]
 
 
-def _without_digest(body: Document) -> Document:
-    """Returns a service without the digest of its definition, which always changes together with other options."""
-    labels = {name: value for name, value in (body.get("labels") or {}).items() if name != DEFINITION_LABEL}
-    return {**body, "labels": labels} if body else body
+@dataclass
+class Operators(Project):
+    """A project with an operator's Compose files, alone or together with the collection's."""
+
+    compose_file: str = ""  # the collection's own
+
+    @cached_property
+    def resolved(self) -> Document:
+        """Returns the resolved document."""
+        return self.compose.resolved(self.selected)
+
+    @cached_property
+    def current_hashes(self) -> dict[str, set[str]]:
+        """Returns the hashes that Compose gives each service now."""
+        return self.compose.hashes(self.resolved)
+
+    def _body(self, service: str) -> Document:
+        return t.cast("Document", self.resolved["services"][service])
+
+    @cached_property
+    def services(self) -> list[compose_plan.Service]:
+        """Returns the services that `docker compose up` starts."""
+        return [self._service(name, body) for name, body in (self.resolved.get("services") or {}).items()]
+
+    def _service(self, name: str, body: Document) -> compose_plan.Service:
+        image, volumes = str(body.get("image", "")), self.resolved.get("volumes") or {}
+        mounted = [
+            str(one["source"]) for one in body.get("volumes") or () if one.get("type") == "volume" and one.get("source")
+        ]
+        return compose_plan.Service(
+            name=name,
+            image=image,
+            image_id=self._image_id(image),
+            count=_count(body),
+            container_name=str(body.get("container_name", "")),
+            networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
+            volumes=tuple(str((volumes.get(source) or {}).get("name", source)) for source in mounted),
+            restart=alteration.restart_policy(body),
+            definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
+        )
+
+    @cached_property
+    def networks(self) -> list[compose_plan.Network]:
+        """Returns the actual state of the services' networks."""
+        used = {key for service in self.services for key in service.networks}
+        wanted = self.resolved.get("networks") or {}
+        return [self._network(key, str(wanted[key].get("name", key)), wanted[key]) for key in wanted if key in used]
+
+    def is_recorded(self, one: compose_plan.Found) -> bool:
+        """Returns whether a record tells with which definition a container was last healthy."""
+        return definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
+
+    @cached_property
+    def digests(self) -> dict[str, definitions.Digests]:
+        """Returns the digests of the present definitions, by service."""
+        return {name: definitions.digests(body, self.recorded.salt) for name, body in self.resolved["services"].items()}
+
+    @cached_property
+    def inputs(self) -> str:
+        """Returns a digest of the files that Compose reads, without the collection's own, as far as they are known."""
+        theirs = [path for path in self.compose.files if path not in ("-", self.compose_file)]
+        paths = [*theirs, *self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
+        return definitions.inputs(self.compose.planned.get(path) or _text(path) for path in paths)
+
+    def _difference(self, one: compose_plan.Found) -> Difference:
+        told = one.name in self.stale or bool(self.env_changes.get(one.name))  # that its environment differs
+        keys = [] if told else self._variables(one)
+        reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
+        wanted = next(service.definition for service in self.services if service.name == one.service)
+        if one.definition and one.definition != wanted:
+            return Difference((_OTHER_SETTINGS, *reasons))
+        if self.is_recorded(one):
+            before = self.recorded.services[one.service]
+            found = definitions.changed(before, self.digests[one.service])
+            # Another version of Compose may read the same files otherwise.
+            same = not found or (self.inputs == before.get("inputs") and self.compose.version != before.get("compose"))
+            alike = same or one.hash in self.current_hashes[one.service]
+            return Difference(tuple(reasons) if alike else (*reasons, *found))
+        # A hash of another version of Compose tells nothing, but of the collection's calls it is known with which files.
+        files = [self.compose_file if path == "-" else path for path in self.compose.files]
+        unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
+        alike = told or unknown or one.hash in self.current_hashes[one.service]
+        return Difference(tuple(reasons) if reasons or alike else (_OTHER_FILES,))
+
+    def _variables(self, one: compose_plan.Found) -> list[str]:
+        """Returns the variables that a container has otherwise than its Compose files give them."""
+        given = self._body(one.service).get("environment") or {}
+        wanted = {key: str(value).replace("$$", "$") for key, value in given.items() if value is not None}
+        environment, image = self._environment(one)
+        more = (key for key, value in environment.items() if key not in given and image.get(key) != value)
+        keys = [key for key, value in wanted.items() if environment.get(key) != value]
+        if not self.record(one).get("Id"):
+            return []  # it has just gone
+        return sorted(keys + [key for key in more if key.lower() not in _PROXIES])
+
+    def next_record(self) -> definitions.Recorded:
+        """Returns what is recorded when the client is healthy.
+
+        Of a service that waits for its recreation the earlier digests stay.
+        """
+        hashes: dict[str, set[str]] = {}
+        now = dict(self.digests)
+        for one in self.found:
+            hashes.setdefault(one.service, set()).add(one.hash)
+            if one.name in self.stale or (one.service in now and self._difference(one) != Difference()):
+                now.pop(one.service, None)
+        services = {name: one for name, one in self.recorded.services.items() if name in hashes}
+        for name in now:
+            made = {**now[name], "hash": ",".join(sorted(hashes.get(name, ()))), "inputs": self.inputs}
+            before = {key: value for key, value in services.get(name, {}).items() if key != "compose"}
+            if name in hashes and made != before:
+                services[name] = {**made, "compose": self.compose.version}
+        return replace(self.recorded, services=services)
+
+    @property
+    def _completed(self) -> set[str]:
+        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
+        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
+        pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
+        return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
+
+
+def _mount(entry: t.Any) -> t.Any:
+    """Returns a mount of the collection's file as `docker compose config` prints it."""
+    if not isinstance(entry, str):
+        return entry
+    source, target = entry.split(":")[:2]
+    return {"type": "volume", "source": source, "target": target}
+
+
+def _text(path: str) -> str:
+    """Returns the content of a file that Compose may read; empty if it is not there."""
+    with contextlib.suppress(OSError, ValueError):
+        return core_files.read_text(path)
+    return ""
+
+
+def _core(version: str) -> str:
+    """Returns a version of Compose as it is in labels: 2.26.1 of 2.26.1-4, 2.24.6 of 2.24.6+ds1-0ubuntu2."""
+    return re.split(r"[^\d.]", version)[0]
 
 
 def network_hash(body: Document) -> str:
@@ -456,7 +469,6 @@ def _image_name(engine: docker_engine.Docker, row: t.Mapping[str, t.Any]) -> str
 def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) -> compose_plan.Found:
     labels = row.get("Labels") or {}
     networks = (row.get("NetworkSettings") or {}).get("Networks") or {}
-    mounts = row.get("Mounts") or []
     return compose_plan.Found(
         name=_name(row),
         service=labels.get(_LABEL + "service", ""),
@@ -464,12 +476,14 @@ def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) ->
         hash=labels.get(_LABEL + "config-hash", ""),
         image=image,
         image_id=row["ImageID"],
-        image_label=labels.get(_LABEL + "image", ""),
         number=int(labels.get(_LABEL + "container-number") or 1),
-        compose_version=labels.get(_LABEL + "version", ""),
         networks=tuple(one.get("NetworkID", "") for one in networks.values()),
-        volumes=tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")),
+        volumes=tuple(
+            one["Name"] for one in row.get("Mounts") or () if one.get("Type") == "volume" and one.get("Name")
+        ),
         definition=labels.get(DEFINITION_LABEL, ""),
+        compose=labels.get(_LABEL + "version", ""),
+        files=tuple(docker_engine.compose_files(labels)),
         id=row["Id"],
         own=OWN_LABEL in labels,
         client=_name(row) in clients,
@@ -486,10 +500,6 @@ def _count(body: Document) -> int:
     return int(next(number for number in counts if number is not None))
 
 
-def _listed(value: t.Any) -> list[t.Any]:
-    return value if isinstance(value, list) else [value] if value else []
-
-
-def _plain(value: t.Any) -> t.Any:
-    """Returns a value of a resolved document with doubled dollar signs undone."""
-    return value.replace("$$", "$") if isinstance(value, str) else value
+def _pairs(lines: t.Iterable[str] | None) -> dict[str, str]:
+    """Returns the variables of an engine's list."""
+    return dict(line.partition("=")[::2] for line in lines or ())

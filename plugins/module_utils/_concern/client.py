@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import os
 import typing as t
-from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
-from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
-from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 _SERVICE: dict[str, dict[str, t.Any]] = {
@@ -62,11 +62,11 @@ def observe(
     engine: Docker,
     params: t.Mapping[str, t.Any],
     diff: bool,
+    run: Run,
     compare_record: bool = True,
     stale: t.Container[str] = (),
-    run: compose_project.Run | None = None,
-) -> Finding:
-    """Returns how the project differs; with `compare_record` also from what the last complete run has recorded.
+) -> tuple[Finding, Rendered | Operators | None]:
+    """Returns how the project differs, and the project; with `compare_record` also from what the last complete run has recorded.
 
     `stale` are containers that were created with another db.env. The concern `db_env` reports them, so their changed
     Compose hash is not reported again. `run` runs Compose.
@@ -80,15 +80,14 @@ def observe(
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
     if recorded is not None and identity(params) != client_inspection.compared(recorded):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    operators = params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
+    project = None
     if not params["project"]:
         differences = compare_recorded(engine, params)
         found.warnings += differences.warnings
-    elif params["compose"] and run is not None and (operators or os.path.exists(params["compose"]["files"][0])):
-        differences = compare_files(engine, params, run, stale, kept=not operators and waits(engine, params))
     else:
-        differences = compare_project(engine, params, recorded, stale)
-    found.warnings += _log_warnings(engine, params) if operators or not params["project"] else []
+        project = open_project(engine, params, run, stale)
+        differences = service_drift.compare(project, project.recreate == compose_plan.LATER, compare_record)
+    found.warnings += _log_warnings(engine, params) if _is_operators(params) or not params["project"] else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
     unproven = [
         f"{path} was changed and not proven since"
@@ -99,7 +98,7 @@ def observe(
     found.containers += differences.changes
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
-    return found
+    return found, project
 
 
 def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -140,76 +139,58 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
     return found
 
 
-def compare_project(
-    engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None, stale: t.Container[str] = ()
-) -> service_drift.Differences:
-    """Compares the containers of the Compose project. `recorded` is the record of the last complete run, None to skip it."""
-    there = compose_project.containers(engine, params["project"])
-    proven = _hashes(there) if recorded is None else client_inspection.proven_hashes(recorded)
-    services = [
-        service_drift.Service(
-            name=one["name"],
-            image=one["image"],
-            hash=proven.get(one["name"], ""),
-            image_id=(engine.image(one["image"]) or {}).get("Id", ""),
-            count=one["count"],
-            networks=tuple(one["networks"]),
-            definition=one["definition"],
-            restart=one["restart"],
-        )
-        for one in params["services"]
-    ]
-    records = ((one, engine.inspect_id(one.id)) for one in there)
-    networks = _networks(engine, services)
-    names = {one.id: one.name for one in networks if one.id}
-    containers = [_container(one, record, stale, names) for one, record in records if record is not None]
-    kept = waits(engine, params)
-    return service_drift.compare(params["project"], services, containers, networks, kept)
-
-
-def compare_files(
-    engine: Docker,
-    params: t.Mapping[str, t.Any],
-    run: compose_project.Run,
-    stale: t.Container[str] = (),
-    kept: bool = False,
-) -> service_drift.Differences:
-    """Compares the containers with the operator's Compose files, as Compose would; `kept` ones are not recreated."""
-    called = params["compose"]
-    project = compose_project.Project(
-        run=run,
-        engine=engine,
-        name=params["project"],
-        folder=called["folder"],
-        document={},
-        # The collection's own file, and what the inventory sets for Compose, may not be written yet; `files` reports that.
-        files=[path for path in called["files"] if os.path.exists(path) or path not in _own(params)],
-        interpolation=[path for path in called["env_files"] if os.path.exists(path) or path not in _own(params)],
-        profiles=called["profiles"],
-        selected=called["services"],
-        stale=stale,
-        recreate=compose_plan.LATER if kept else compose_plan.AUTO,
+def open_project(
+    engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
+) -> Rendered | Operators:
+    """Returns the Compose project."""
+    called, own = params["compose"], _own(params)
+    recorded = client_inspection.record(params["identity_file"])
+    operators = called is not None and (_is_operators(params) or os.path.exists(called["files"][0]))
+    kept = not (operators and _is_operators(params)) and waits(engine, params)
+    # The collection's own file, and what the inventory sets for Compose, may not be written yet; `files` reports that.
+    files, interpolation = (
+        [path for path in paths if os.path.exists(path) or path not in own]
+        for paths in ((called["files"], called["env_files"]) if operators else (own[:1], []))
     )
-    found = service_drift.Differences(kept=kept)
-    steps = project.plan()
-    found.changes += [
-        f"{one['name']} has another restart policy than {one['policy']}, which the Compose file has"
-        for one in project.restart_policies(steps)
-    ]
-    for step in steps:
-        if step.action not in ("none", "unknown"):  # nothing is recreated for what only Compose can tell
-            lines = found.restarts if step.running else found.changes
-            lines += [f"{step.container}: {reason}" for reason in step.reasons]
-        found.pending += [f"{step.container}: {reason}" for reason in step.pending]
-    for one in project.found:
-        record = engine.inspect_id(one.id)
-        if one.service in called["services"] and record is not None:
-            found.changes += service_drift.failures(one.name, one.state, health(record))
-    return found
+    compose = Compose(
+        run=run,
+        host=engine.transport.host,
+        project=params["project"],
+        folder=called["folder"] if operators else os.path.dirname(own[0]) if own else "",
+        files=files,
+        interpolation=interpolation,
+        profiles=called["profiles"] if operators else [],
+    )
+    more: dict[str, t.Any] = {
+        "recreate": compose_plan.LATER if kept else compose_plan.AUTO,
+        "hashes": client_inspection.proven_hashes(recorded),
+        "recorded": definitions.recorded(recorded),
+        "env_file": params["env_file"],
+        "stale": stale,
+    }
+    if operators:
+        compose_file = own[0] if own else ""
+        return Operators(engine, compose, selected=called["services"], compose_file=compose_file, **more)
+    in_force = all(concern_files.diff(one) is None for one in params["files"][:1])
+    return Rendered(engine, compose, wanted=params["services"], in_force=in_force, **more)
+
+
+def record(project: Rendered | Operators | None, recorded: t.Mapping[str, str]) -> dict[str, str]:
+    """Returns what is recorded of a project when the client is healthy."""
+    if project is None:
+        return {}
+    hashes = project.next_hashes(client_inspection.proven_hashes(recorded))
+    found = {client_inspection.HASHES: client_inspection.hashes_text(hashes)}
+    return {**found, **project.next_record().text()} if isinstance(project, Operators) else found
 
 
 def _own(params: t.Mapping[str, t.Any]) -> list[str]:
     return [one["path"] for one in params["files"]]
+
+
+def _is_operators(params: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether an operator's Compose files describe the services, and not the collection's."""
+    return params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
 
 
 def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
@@ -230,49 +211,14 @@ def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
     ]
 
 
-def hashes(engine: Docker, project: str) -> dict[str, str]:
-    """Returns Compose's hash of each service from its containers' labels; services with mixed hashes are left out."""
-    return _hashes(compose_project.containers(engine, project) if project else [])
-
-
 def runs(engine: Docker, project: str) -> bool:
     """Returns whether a container of the project runs."""
     return any(one.state == "running" for one in compose_project.containers(engine, project)) if project else False
 
 
-def _hashes(containers: t.Iterable[compose_plan.Found]) -> dict[str, str]:
-    found: dict[str, set[str]] = {}
-    for one in containers:
-        found.setdefault(one.service, set()).add(one.hash)
-    return {service: digest for service, (digest, *more) in found.items() if digest and not more}
-
-
-def _container(
-    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str], networks: t.Mapping[str, str]
-) -> service_drift.Container:
-    return service_drift.Container(
-        **vars(one),
-        health=health(record),
-        restart=alteration.actual_policy(record),
-        stale=one.name in stale,
-        altered=tuple(alteration.alterations(one.service, {}, networks, record)),
-    )
-
-
 def _log_capped(record: t.Mapping[str, t.Any]) -> bool:
     log = (record.get("HostConfig") or {}).get("LogConfig") or {}
     return log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {})
-
-
-def _networks(engine: Docker, services: t.Iterable[service_drift.Service]) -> list[compose_plan.Network]:
-    found = []
-    for name in sorted({name for one in services for name in one.networks}):
-        try:
-            there = engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")["Id"]
-        except NotFound:
-            there = ""
-        found.append(compose_plan.Network(name, name, there))
-    return found
 
 
 def unmanaged(engine: Docker, project: str, neighbours: t.Container[str]) -> list[dict[str, t.Any]]:

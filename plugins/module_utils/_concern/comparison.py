@@ -126,7 +126,7 @@ class HostComparison:
         self.unmanaged: list[dict[str, t.Any]] = []
         self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
-        self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
+        self.project: dict[str, str] = {}  # what is recorded of the client's Compose project
         self.undeclared: list[str] = []  # keys of db.env that the inventory does not declare
         self.runs = False  # whether a container of the project runs
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
@@ -170,7 +170,7 @@ class HostComparison:
             thread.join()
         if self.record:
             definitions = self.database.get("definitions", "")
-            self.record = client_inspection.next_record(self.recorded, self.record, self.hashes, definitions)
+            self.record = client_inspection.next_record(self.recorded, self.record, self.project, definitions)
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -285,11 +285,12 @@ class HostComparison:
         # The options are hidden in logs and with -vvv. Diffs have their own redaction, so the content itself is not a secret.
         self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
-        self.hashes = client.hashes(engine, concern.params["project"])
         self.runs = client.runs(engine, concern.params["project"])
-        run = self.module.run_command
-        finding = client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
+        finding, project = client.observe(
+            engine, concern.params, self.module._diff, self.module.run_command, self.compare_record, self.stale
+        )
         self.recorded = client_inspection.record(concern.params["identity_file"])
+        self.project = client.record(project, self.recorded)
         self.record = client.identity(concern.params)
         return finding
 

@@ -263,9 +263,9 @@ class Adopted:
         assert not found.get("failed"), found
         return found
 
-    def up(self) -> None:
-        """Starts the client as the role does."""
-        words = [*self.called["command"], "up", "--detach", "--pull=missing", *self.called["services"]]
+    def up(self, *given: str) -> None:
+        """Calls Compose as the role does, with options and names of services; without them as an upgrade does, for the whole client."""
+        words = [*self.called["command"], "up", "--detach", "--pull=missing", *(given or self.called["services"])]
         run(*words, cwd=self.called["folder"], env={**os.environ, **self.called["environment"]})
 
     def upgrade(self, check: bool = False, **options: t.Any) -> Variables:

@@ -438,7 +438,7 @@ _ROUTES = (
     (r"DELETE /networks/([^/]+)", "remove_network"),
     (r"GET /images/json", "images"),
     (r"POST /containers/([^/]+)/stop", "stop"),
-    (r"POST /containers/([^/]+)/unpause", "unpause"),
+    (r"POST /containers/([^/]+)/(?:unpause|start)", "unpause"),
     (r"POST /containers/([^/]+)/update", "update"),
     (r"DELETE /containers/([^/]+)", "remove"),
     (r"GET /volumes", "volumes"),

@@ -69,8 +69,8 @@ class ObservedHost:
         for one in self.desired["client"]["files"] + self.desired["log_cleanup"]["files"]:
             self.write(Path(one["path"]), one.get("content", "#!/bin/sh\n"), int(one["mode"], 8))
         facts = {**self.desired["client"]["identity"], "file": {}}
-        self.hashes = {name: f"hash-of-{name}" for name in ("wacore", "waweb")}
-        recorded = {**identity.wanted_identity(facts), inspection.HASHES: inspection.hashes_text(self.hashes)}
+        hashes = {name: [f"hash-of-{name}"] for name in ("wacore", "waweb")}
+        recorded = {**identity.wanted_identity(facts), inspection.HASHES: inspection.hashes_text(hashes)}
         recorded[inspection.VERSION] = self.desired["client"]["version"]
         self.write(self.record, json.dumps(recorded), 0o640)
         engine.images.update({CORE: {}, WEB: {}})
@@ -105,6 +105,7 @@ class ObservedHost:
                 compose_document.OWN_LABEL: "a",
                 compose_document.DEFINITION_LABEL: f"digest-of-{service}",
                 "com.docker.compose.config-hash": f"hash-of-{service}",
+                "com.docker.compose.version": "2.40.3",
             },
         )
         made["Labels"]["com.docker.compose.image"] = made["Image"]

@@ -240,9 +240,7 @@ LEFT = [
 def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try_has_left() -> None:
     reader, found = Reader(), single()
     found["containers"] = [*LEFT, *found["containers"]]
-    assert reader._plans(found, {}, {}) == {
-        "biz": {"changes": ["recreate biz"], "pending": [], "refusals": [], "problem": ""}
-    }
+    assert reader._plans(found, {}, {}) == {"biz": {"changes": ["recreate biz"], "refusals": [], "problem": ""}}
     assert [(one["services"], one["profiles"]) for one in reader.asked] == [(["wacore", "waweb"], [])]
     assert reader._plans(survey(*LEFT), {}, {}) == {}
 
@@ -262,5 +260,6 @@ def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
             "env_files": {"/compose.env": "PORT=3306\n"},
             "profiles": ["wa"],
             "services": ["wacore", "waweb"],
+            "full": True,
         }
     ]

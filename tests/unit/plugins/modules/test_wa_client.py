@@ -20,7 +20,9 @@ from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, HEADER, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import network_hash
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -28,23 +30,37 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.state import CONF
 
 MODULE = "wa_client"
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
+WEB = "registry.lab:5000/whatsapp/web:v2.51.2"
+NAME = "wa-a-core-1"
 SECRET = "Canary-81-Pw"
 LABEL = "com.docker.compose."
 DATABASE = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_PASSWORD": SECRET}
-BODY = {"image": CORE, "environment": DATABASE}
+# By the labels of a container: made from the present definition, from another one, by an older collection, from another file.
+OURS, OTHER = ({OWN_LABEL: "a", DEFINITION_LABEL: digest} for digest in ("d1", "d0"))
+OLDER = {OWN_LABEL: "a"}
+FOREIGN: dict[str, str] = {}
+SECOND = {f"{LABEL}container-number": "2"}
+BODY: dict[str, t.Any] = {
+    "image": CORE,
+    "environment": {**DATABASE, "WA_CONFIG_ON_DB": "1"},
+    "labels": OURS,
+    "restart": "no",
+    "networks": [],
+}
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 @pytest.fixture
 def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
     """Runs the module on project `wa-a` with these services. Asserts that check mode returns the same and nothing changes."""
+    assert compose.commands == []
 
-    def call(services: dict[str, t.Any] | None = None, document: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
+    def call(bodies: dict[str, t.Any] | None = None, document: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
         given = {
             "docker_host": engine.host,
             "project": "wa-a",
             "project_dir": str(tmp_path),
-            "content": json.dumps({"services": {"core": BODY} if services is None else services, **(document or {})}),
+            "content": json.dumps({"services": {"core": BODY} if bodies is None else bodies, **(document or {})}),
             **options,
         }
         before = json.dumps(engine.containers)
@@ -59,257 +75,281 @@ def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Pa
     return call
 
 
-def add_container(engine: FakeDocker, service: str = "core", body: t.Any = None, **more: t.Any) -> dict[str, t.Any]:
+def operators(folder: Path, services: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
+    """The options of a project that is described by an operator's Compose file alone."""
+    path = folder / "own.yml"
+    path.write_text(json.dumps({"services": services, **more}))
+    return {"content": None, "compose_files": [str(path)], "services": [*services], "profiles": []}
+
+
+def write_env(folder: Path, values: t.Mapping[str, str]) -> str:
+    """Write db.env, and return its path."""
+    (folder / "db.env").write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+    return str(folder / "db.env")
+
+
+def add_container(
+    engine: FakeDocker,
+    service: str = "core",
+    body: dict[str, t.Any] | None = None,
+    labels: t.Mapping[str, str] = OURS,
+    **more: t.Any,
+) -> dict[str, t.Any]:
     """Add the container that Compose creates for a resolved service."""
     body = BODY if body is None else body
-    labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **more.pop("labels", {})}
-    environment = more.pop("environment", body.get("environment"))
+    labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **labels}
     name = f"wa-a-{service}-{labels.get(f'{LABEL}container-number', '1')}"
-    made = engine.container(name, body["image"], "wa-a", service, labels=labels, environment=environment, **more)
-    made["Labels"][f"{LABEL}image"] = made["Image"]
     engine.images.setdefault(body["image"], {})
-    return made
+    more = {"environment": body.get("environment"), **more}
+    return engine.container(name, body["image"], "wa-a", service, labels=labels, **more)
 
 
-def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: Run) -> None:
+def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: Run, compose: FakeCompose) -> None:
     add_container(engine)
+    step = {"container": NAME, "service": "core", "action": "none", "reasons": [], "pending": [], "running": True}
+    names = ("actions", "changes", "pending", "calls", "restart_policies", "surplus", "paused", "stopped", "former")
     assert info() == {
         "changed": False,
-        "actions": [],
-        "containers": [
-            {
-                "container": "wa-a-core-1",
-                "service": "core",
-                "action": "none",
-                "reasons": [],
-                "pending": [],
-                "running": True,
-                "forced": False,
-            }
-        ],
-        "changes": [],
-        "pending": [],
-        "calls": [],
-        "restart_policies": [],
-        "surplus": [],
-        "paused": [],
+        "containers": [step],
+        **{name: [] for name in (*names, "unproven")},
         "refusals": {},
-        "former": [],
-        "unproven": [],
     }
+    assert compose.commands == []
+
+
+SETTINGS = "was created with other settings than the inventory has"
+OLD = "was created by an older version of the collection"
+MISSING = {"services": ["core"], "recreate": "never", "dependencies": True}
+ANEW = {"services": ["core"], "recreate": "always", "dependencies": False}
+# Who takes each step: a call of Compose, or the engine.
+TAKEN: dict[str, dict[str, t.Any]] = {
+    "": {},
+    "create": {"calls": [MISSING]},
+    "recreate": {"calls": [ANEW]},
+    "start": {"stopped": [NAME]},
+    "unpause": {"paused": [NAME]},
+}
+LATER, NEVER = {"recreate": "later"}, {"recreate": "never"}
 
 
 @pytest.mark.parametrize(
-    ("state", "options", "expected_result"),
+    ("state", "labels", "options", "expected"),
     [
-        (
-            "",
-            {},
-            {
-                "changes": ["create wa-a-core-1 (is missing)"],
-                "calls": [{"services": [], "dependencies": True, "recreate": "never"}],
-            },
-        ),
-        (
-            "exited",
-            {},
-            {
-                "changes": ["start wa-a-core-1 (has exited)"],
-                "calls": [{"services": [], "dependencies": True, "recreate": "never"}],
-            },
-        ),
-        (
-            "paused",
-            {},
-            {"changes": ["unpause wa-a-core-1 (is paused)"], "calls": [], "paused": ["wa-a-core-1"]},
-        ),
-        (
-            "running",
-            {},
-            {
-                "changes": ["remove wa-a-core-1 (belongs to a service that this host no longer has)"],
-                "surplus": ["wa-a-core-1"],
-                "calls": [],
-            },
-        ),
-        (
-            "",
-            {"recreate": "later", "moving": ["core"]},
-            {"changes": [], "pending": ["wa-a-core-1 (moves here from another host)"], "calls": []},
-        ),
+        ("", {}, {}, ("create", "is missing", "")),
+        ("", {}, LATER, ("create", "is missing", "")),
+        ("", {}, {**LATER, "moving": ["core"]}, ("", "", "moves here from another host")),
+        ("", {}, NEVER, ("", "", "is missing")),
+        ("exited", OURS, {}, ("start", "has exited", "")),
+        ("created", OURS, {}, ("start", "was never started", "")),
+        ("dead", OURS, {}, ("start", "is dead", "")),
+        ("paused", OURS, {}, ("unpause", "is paused", "")),
+        ("restarting", OURS, {}, ("", "", "")),
+        ("running", OTHER, {}, ("recreate", SETTINGS, "")),
+        ("exited", OTHER, {}, ("recreate", f"{SETTINGS}; has exited", "")),
+        ("running", FOREIGN, {}, ("recreate", "was created from another Compose file", "")),
+        ("running", OLDER, {}, ("", "", OLD)),
+        ("running", OLDER, {"full": True}, ("recreate", OLD, "")),
+        ("running", OTHER, LATER, ("", "", SETTINGS)),
+        ("exited", OTHER, LATER, ("start", "has exited", SETTINGS)),
+        ("paused", OTHER, LATER, ("unpause", "is paused", SETTINGS)),
+        ("exited", OTHER, NEVER, ("", "", f"has exited; {SETTINGS}")),
     ],
 )
-def test_the_planned_action_depends_on_the_container_state(
-    engine: FakeDocker, info: Run, state: str, options: dict[str, t.Any], expected_result: dict[str, t.Any]
+def test_the_step_depends_on_the_container(
+    engine: FakeDocker, info: Run, state: str, labels: dict[str, str], options: t.Any, expected: tuple[str, str, str]
 ) -> None:
+    """`expected` are the action, why, and what waits."""
     if state:
-        add_container(engine, state=state)
-    services: dict[str, t.Any] | None = {} if "surplus" in expected_result else None
-    found = info(services, **options)
-    assert {key: found[key] for key in expected_result} == expected_result
+        add_container(engine, labels=labels, state=state)
+    action, reasons, pending = expected
+    result = {
+        **{key: [] for key in ("calls", "stopped", "paused", "surplus")},
+        **TAKEN[action],
+        "changes": [f"{action} {NAME} ({reasons})"] if action else [],
+        "pending": [f"{NAME} ({pending})"] if pending else [],
+        "refusals": {},
+    }
+    found = info(**options)
+    assert {key: found[key] for key in result} == result
+
+
+OTHER_TZ, PLANNED = "was created with another TZ than {} holds", "db.env changes: WA_DB_PASSWORD"
 
 
 @pytest.mark.parametrize(
-    ("recreate", "changes", "pending"),
+    ("options", "change", "pending"),
     [
-        ("auto", ["recreate wa-a-core-1 (db.env changed: WA_DB_PORT)"], []),
-        ("later", [], ["wa-a-core-1 (db.env changed: WA_DB_PORT)"]),
+        ({}, OTHER_TZ, ""),
+        (LATER, "", OTHER_TZ),
+        ({"undeclared_keys": ["TZ"]}, "", OTHER_TZ),
+        ({"undeclared_keys": ["TZ"], "full": True}, OTHER_TZ, ""),
+        # Of a db.env that is not written yet, only which keys change is known.
+        ({"env_changes": {NAME: ["WA_DB_PASSWORD"]}}, PLANNED, ""),
+        ({"env_changes": {NAME: ["WA_DB_PASSWORD"]}, **LATER}, "", PLANNED),
     ],
 )
-def test_a_planned_db_env_is_compared_before_it_is_written(
-    engine: FakeDocker, info: Run, recreate: str, changes: list[str], pending: list[str]
+def test_a_container_is_compared_with_db_env(
+    engine: FakeDocker, info: Run, tmp_path: Path, options: dict[str, t.Any], change: str, pending: str
 ) -> None:
+    path = write_env(tmp_path, {**BODY["environment"], "TZ": "UTC"})
     add_container(engine)
-    planned = "".join(f"{key}={value}\n" for key, value in {**DATABASE, "WA_DB_PORT": "3307"}.items())
-    found = info(
-        {"core": {"image": CORE, "env_file": "db.env"}},
-        env_files={"db.env": planned},
-        recreate=recreate,
-        confirm_identity={"port": "3307"},
+    found = info(env_file=path, **options)
+    assert found["changes"] == ([f"recreate {NAME} ({change.format(path)})"] if change else [])
+    assert found["pending"] == ([f"{NAME} ({pending.format(path)})"] if pending else [])
+
+
+def test_what_an_operators_file_defines_is_compared_with_what_is_recorded(
+    engine: FakeDocker, info: Run, tmp_path: Path
+) -> None:
+    digests = {**definitions.digests(BODY, "salt"), "hash": "h1"}
+    record = tmp_path / "client-a.json"
+    record.write_text(json.dumps(definitions.Recorded({"core": digests}, "salt").text()))
+    # Another version of Compose has given it another hash than this one would.
+    add_container(engine, labels={**OURS, f"{LABEL}config-hash": "h1"})
+    assert info(**operators(tmp_path, {"core": BODY}), identity_file=str(record))["changes"] == []
+    body = {**BODY, "init": True, "environment": {**BODY["environment"], "TZ": "UTC"}}
+    reasons = (
+        "has another environment than its Compose files give it: TZ; is defined otherwise in its Compose files: init"
     )
-    assert (found["changes"], found["pending"], bool(found["calls"])) == (changes, pending, bool(changes))
+    found = info(**operators(tmp_path, {"core": body}), identity_file=str(record))
+    assert (found["changes"], found["calls"]) == ([f"recreate {NAME} ({reasons})"], [ANEW])
 
 
-def test_env_changes_cause_a_recreation(engine: FakeDocker, info: Run) -> None:
-    add_container(engine)
-    found = info(env_changes={"wa-a-core-1": ["WA_DB_PASSWORD"]})
-    assert found["changes"] == ["recreate wa-a-core-1 (db.env changes: WA_DB_PASSWORD)"]
-
-
-@pytest.mark.parametrize(("recreate", "calls"), [("auto", 1), ("later", 0)])
-def test_a_recreated_network_recreates_its_containers(engine: FakeDocker, info: Run, recreate: str, calls: int) -> None:
-    body = {**BODY, "networks": {"default": None}}
-    add_container(engine, body=body)
-    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
-    document = {"networks": {"default": {"name": "wa-a_default"}, "proxy": {"name": "proxy", "external": True}}}
-    found = info({"core": body}, document, recreate=recreate)
-    reason = "wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
-    assert (found["changes"], found["pending"]) == (([f"recreate {reason}"], []) if calls else ([], [reason]))
-    assert len(found["calls"]) == calls
-    assert found["refusals"].get("networks", []) == []  # no container is on that network
-    found = info({"core": {**BODY, "networks": {"proxy": None}}}, document)
-    assert [text.partition(";")[0] for text in found["refusals"].get("networks", [])] == [
-        "network proxy: not on this host"
-    ]
-
-
-CHANGED = {**BODY, "init": True}
-DEFINITION = "the definition in compose.yml changed"
+OTHER_FILE = "was created from another Compose file than the one that was applied"
 
 
 @pytest.mark.parametrize(
-    ("own", "state", "recreate", "changes", "pending", "calls"),
+    ("made", "recorded", "differs"),
     [
-        (True, "running", "auto", [f"recreate wa-a-core-1 ({DEFINITION})"], [], ["auto"]),
-        (False, "running", "auto", [f"recreate wa-a-core-1 ({DEFINITION})"], [], ["auto"]),
-        (False, "running", "later", [], [f"wa-a-core-1 ({DEFINITION})"], []),
-        (False, "exited", "later", ["start wa-a-core-1 (has exited)"], [f"wa-a-core-1 ({DEFINITION})"], ["never"]),
-        (False, "paused", "later", ["unpause wa-a-core-1 (is paused)"], [f"wa-a-core-1 ({DEFINITION})"], []),
-        (False, "", "later", ["create wa-a-core-1 (is missing)"], [], ["never"]),
+        ("h0", {"hashes": "core=h0"}, False),
+        ("h9", {"hashes": "core=h0"}, True),
+        (digest(BODY), {"hashes": "core=h0"}, False),  # by hand, from the file
+        # With an operator's file beside the collection's, which is no more.
+        ("h0", {"hashes": "core=h0", "digests": "core/init=1 core/hash=h0"}, True),
+        (digest(BODY), {"hashes": f"core={digest(BODY)}", "digests": f"core/hash={digest(BODY)}"}, False),
+        ("h9", {}, False),
     ],
 )
-def test_recreations_wait_and_starts_do_not(
-    engine: FakeDocker,
-    info: Run,
-    own: bool,
-    state: str,
-    recreate: str,
-    changes: list[str],
-    pending: list[str],
-    calls: list[str],
+def test_a_container_of_another_file_than_the_recorded_and_the_wanted_one_is_recreated(
+    engine: FakeDocker, info: Run, tmp_path: Path, made: str, recorded: dict[str, str], differs: bool
 ) -> None:
-    if state:
-        add_container(engine, body=CHANGED, state=state, labels={OWN_LABEL: "a"} if own else {})
-    found = info(recreate=recreate)
-    assert (found["changes"], found["pending"]) == (changes, pending)
-    assert [one["recreate"] for one in found["calls"]] == calls
+    record = tmp_path / "client-a.json"
+    record.write_text(json.dumps(recorded))
+    add_container(engine, labels={**OURS, f"{LABEL}config-hash": made})
+    found = info(identity_file=str(record))
+    assert found["changes"] == ([f"recreate {NAME} ({OTHER_FILE})"] if differs else [])
+    assert found["calls"] == ([ANEW] if differs else [])
+
+
+# Networks
+
+NETWORK = "wa-a_default"
+RENEWED = (
+    f"network {NETWORK}: was made with other options than the Compose files have; Compose would recreate it, and disconnect what is "
+    "on it; expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run again. Or declare it "
+    "as external in a Compose file of yours ({networks: {default: {external: true}}})"
+)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "version", "missing", "refused"),
+    [
+        ("other", "2.40.3", True, True),
+        ("other", "2.31.0", True, True),
+        ("other", "2.30.3", True, False),
+        ("other", "2.40.3", False, False),  # Compose is not called
+        (network_hash({"name": NETWORK, "ipam": {}}), "2.40.3", True, False),
+        ("", "2.40.3", True, False),
+    ],
+)
+def test_compose_is_not_called_where_it_would_renew_a_network(
+    engine: FakeDocker, info: Run, compose: FakeCompose, made_with: str, version: str, missing: bool, refused: bool
+) -> None:
+    compose.version = version
+    body = {**BODY, "networks": ["default"]}
+    for service, state in [("web", "running")] + ([] if missing else [("core", "exited")]):
+        add_container(engine, service, body, state=state)["Networks"] = ["n1"]
+    engine.networks[NETWORK] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": made_with}}
+    found = info({"core": body, "web": body}, {"networks": {"default": {"name": NETWORK}}})
+    assert found["refusals"] == ({"networks": [RENEWED]} if refused else {})
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_external_network_has_to_be_there_and_is_as_its_owner_made_it(
+    engine: FakeDocker, info: Run, tmp_path: Path, there: bool
+) -> None:
+    body = {**BODY, "networks": {"proxy": None}}
+    if there:
+        engine.networks["proxy"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "of another project"}}
+        add_container(engine, "web", body)["Networks"] = ["n1"]
+    networks = {"proxy": {"name": "proxy", "external": True}}
+    missing = (
+        "network proxy: not on this host; expected the external network that the Compose file names. "
+        "Create it: docker network create proxy, or correct the Compose file"
+    )
+    found = info(**operators(tmp_path, {"core": body, "web": body}, networks=networks))
+    assert found["changes"][0] == f"create {NAME} (is missing)"
+    assert found["refusals"] == ({} if there else {"networks": [missing]})
+
+
+# What is more than the project has
+
+GONE, MORE = "belongs to a service that this host no longer has", "is more than the 1 that the service has"
 
 
 @pytest.mark.parametrize("recreate", ["auto", "later"])
 @pytest.mark.parametrize(
-    ("service", "image", "own", "leaves"),
+    ("service", "image", "labels", "reason"),
     [
-        ("master", CORE, True, True),
-        ("master", CORE, False, True),
-        ("proxy", "nginx:1", True, True),
-        ("proxy", "nginx:1", False, False),
+        ("master", CORE, OURS, GONE),
+        ("master", CORE, FOREIGN, GONE),
+        ("proxy", "nginx:1", OURS, GONE),
+        ("proxy", "nginx:1", FOREIGN, ""),
+        ("core", CORE, {**OURS, **SECOND}, MORE),
     ],
 )
 def test_surplus_containers_are_removed_and_others_left_alone(
-    engine: FakeDocker, info: Run, service: str, image: str, own: bool, leaves: bool, recreate: str
+    engine: FakeDocker, info: Run, service: str, image: str, labels: dict[str, str], reason: str, recreate: str
 ) -> None:
     add_container(engine)
-    add_container(engine, service, {**BODY, "image": image}, labels={OWN_LABEL: "a"} if own else {})
+    name = str(add_container(engine, service, {**BODY, "image": image}, labels)["Name"])
     found = info(recreate=recreate)
-    line = f"wa-a-{service}-1 (belongs to a service that this host no longer has)"
-    removed, waits = leaves and recreate == "auto", leaves and recreate == "later"
-    assert found["surplus"] == ([f"wa-a-{service}-1"] if removed else [])
-    assert found["changes"] == ([f"remove {line}"] if removed else [])
-    assert found["pending"] == ([line] if waits else [])
-    assert found["calls"] == []
+    removed, waits = bool(reason) and recreate == "auto", bool(reason) and recreate == "later"
+    assert found["surplus"] == ([name] if removed else [])
+    assert found["changes"] == ([f"remove {name} ({reason})"] if removed else [])
+    assert found["pending"] == ([f"{name} ({reason})"] if waits else [])
+    assert (found["calls"], found["refusals"]) == ([], {})
 
 
-SECOND = {f"{LABEL}container-number": "2"}
-MORE = (
-    "wa-a-core-2: Compose would remove it: it is more than the 1 that the service has; expected as many containers as its service has "
-    "in the Compose files. Set scale of the service core there, or remove the container yourself"
-)
-
-
-@pytest.mark.parametrize(("state", "refused"), [("running", False), ("paused", False), ("exited", True), ("", True)])
-@pytest.mark.parametrize("second", ["running", "exited"])
-def test_a_surplus_container_that_a_start_would_scale_away_is_refused(
-    engine: FakeDocker, info: Run, state: str, second: str, refused: bool
+@pytest.mark.parametrize(("recreate", "refused"), [("auto", True), ("later", False)])
+def test_a_container_that_an_operator_has_scaled_up_is_not_removed(
+    engine: FakeDocker, info: Run, tmp_path: Path, recreate: str, refused: bool
 ) -> None:
-    add_container(engine)
-    add_container(engine, state=second, labels=SECOND)
-    if state:
-        add_container(engine, "web", state=state)
-    found = info({"core": BODY, "web": BODY}, recreate="later")
-    assert [one["recreate"] for one in found["calls"]] == (["never"] if refused else [])
-    assert found["refusals"].get("services", []) == ([MORE] if refused else [])
-    assert found["pending"] == ["wa-a-core-2 (is more than the 1 that the service has)"]
-
-
-def test_a_surplus_container_is_scaled_away_with_the_role_s_own_file(engine: FakeDocker, info: Run) -> None:
-    for labels in ({OWN_LABEL: "a"}, {**SECOND, OWN_LABEL: "a"}):
+    for labels in (FOREIGN, SECOND):
         add_container(engine, labels=labels)
-    found = info()
-    assert found["changes"] == ["remove wa-a-core-2 (is more than the 1 that the service has)"]
-    assert found["refusals"].get("services", []) == []
+    text = (
+        f"wa-a-core-2: it {MORE}; expected as many containers as its service has in the Compose files. Set scale of the service core "
+        "there, or remove the container yourself"
+    )
+    found = info(**operators(tmp_path, {"core": BODY}), recreate=recreate)
+    assert found["refusals"] == ({"services": [text]} if refused else {})
+    assert found["pending"] == ([] if refused else [f"wa-a-core-2 ({MORE})"])
 
 
+# Another build, another client
+
+
+@pytest.mark.parametrize("image", ["mirror.lab/coreapp:v2.51.2", CORE])
 @pytest.mark.parametrize("recreate", ["auto", "later"])
-def test_a_container_of_a_service_that_is_gone_is_no_other_service(
-    engine: FakeDocker, info: Run, recreate: str
+def test_another_build_of_the_same_version_is_not_started(
+    engine: FakeDocker, info: Run, image: str, recreate: str
 ) -> None:
-    add_container(engine, "master")
-    found = info(recreate=recreate)
-    assert ([one["recreate"] for one in found["calls"]], found["refusals"].get("services", [])) == (["never"], [])
-
-
-def test_a_service_that_waits_while_another_is_recreated_is_no_other_service(engine: FakeDocker, info: Run) -> None:
-    body = {**BODY, "environment": {**DATABASE, "TZ": "UTC"}}
-    add_container(engine, labels={OWN_LABEL: "a"})
-    add_container(engine, "web", CHANGED, labels={OWN_LABEL: "a"})
-    found = info({"core": body, "web": BODY}, undeclared_keys=[])
-    assert found["changes"] == ["recreate wa-a-core-1 (the environment in compose.yml changed: TZ)"]
-    assert found["pending"] == [f"wa-a-web-1 ({DEFINITION})"]
-    assert found["calls"] == [{"services": ["core"], "dependencies": False, "recreate": "auto"}]
-    assert found["refusals"].get("services", []) == []
-
-
-def test_an_unknown_way_to_recreate_is_refused(run_module: Run) -> None:
-    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}", "recreate": "always"}
-    assert run_module(MODULE, given)["msg"] == "value of recreate must be one of: auto, later, never, got: always"
-
-
-def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info: Run) -> None:
-    add_container(engine)
-    mirror = "mirror.lab/coreapp:v2.51.2"
-    engine.images[mirror] = {}
-    found = info({"core": {**BODY, "image": mirror}})
-    assert [text.partition(":")[0] for text in found["refusals"].get("builds", [])] == ["wa-a-core-1"]
+    made = add_container(engine)
+    engine.images[image] = {}
+    made["Image"] = "sha256:" + "0" * 64
+    found = info({"core": {**BODY, "image": image}}, recreate=recreate)
+    assert [*found["refusals"]] == (["builds"] if recreate == "auto" else [])
+    assert len(found["changes"] + found["pending"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -318,41 +358,78 @@ def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info:
         ({}, True),
         ({"confirm_identity": {"hostname": "new"}}, False),
         ({"confirm_identity": {"hostname": "db"}}, True),
-        ({"recreate": "later"}, True),
+        (LATER, True),
+        ({"env_changes": {}}, False),  # wa_db_env has compared what it will write
     ],
 )
+@pytest.mark.parametrize("in_db_env", [True, False])
 def test_another_database_is_another_client(
-    engine: FakeDocker, info: Run, options: dict[str, t.Any], refused: bool
+    engine: FakeDocker, info: Run, tmp_path: Path, options: dict[str, t.Any], refused: bool, in_db_env: bool
 ) -> None:
     add_container(engine)
-    body = {**BODY, "environment": {**DATABASE, "WA_DB_HOSTNAME": "new"}}
-    found = info({"core": body}, **options)["refusals"].get("identity", [])
-    start = "compose.yml of project wa-a: another client than the one that is there: hostname db (wa-a-core-1) would become new. "
-    assert [text[: len(start)] for text in found] == ([start] if refused else [])
+    environment = {**BODY["environment"], "WA_DB_HOSTNAME": "new"}
+    body = {**BODY, "environment": environment}
+    if in_db_env:
+        path = write_env(tmp_path, environment)
+        body, options = {**BODY, "environment": {}, "env_file": [path]}, {**options, "env_file": path}
+    found = info({"core": body}, **options)["refusals"]
+    start = f"compose.yml of project wa-a: another client than the one that is there: hostname db ({NAME}) would become new. "
+    assert {about: [text[: len(start)] for text in texts] for about, texts in found.items()} == (
+        {"identity": [start]} if refused else {}
+    )
 
 
-def test_another_media_volume_is_another_client(engine: FakeDocker, info: Run) -> None:
+@pytest.mark.parametrize(("volume", "refused"), [("media", False), ("other", True)])
+def test_another_media_volume_is_another_client(engine: FakeDocker, info: Run, volume: str, refused: bool) -> None:
     add_container(engine, volume="media")
-    mounts = {"volumes": [{"type": "volume", "source": "m", "target": "/usr/local/wamedia"}]}
-    document = {"volumes": {"m": {"name": "other"}}}
-    (text,) = info({"core": {**BODY, **mounts}}, document)["refusals"].get("identity", [])
-    assert "media_volume media (wa-a-core-1) would become other" in text
-    document = {"volumes": {"m": {"name": "media"}}}
-    assert info({"core": {**BODY, **mounts}}, document)["refusals"].get("identity", []) == []
+    found = info({"core": {**BODY, "volumes": [f"m:{MEDIA}"]}}, {"volumes": {"m": {"name": volume}}})["refusals"]
+    assert [*found] == (["identity"] if refused else [])
+    assert all(f"media_volume media ({NAME}) would become other" in text for text in found.get("identity", []))
 
 
 # What recreated and removed containers would lose
 
 MEDIA, DATA = "/usr/local/wamedia", "/usr/local/waent/data"
-ON_DB = {**BODY, "environment": {**DATABASE, "WA_CONFIG_ON_DB": "1"}}
+IN_FILES = {**BODY, "environment": DATABASE}  # its configuration is not in the database
 REGISTRATION = (
-    "wa-a-core-1 keeps its configuration, registration included, in its own writable layer; recreating it loses both"
+    f"{NAME} keeps its configuration, registration included, in its own writable layer; recreating it loses both"
 )
-IN_LAYER = f"wa-a-core-1 holds {MEDIA}/incoming/a.jpg in its own writable layer; expected no media there"
+IN_LAYER = f"{NAME} holds {MEDIA}/incoming/a.jpg in its own writable layer; expected no media there"
 ELSEWHERE = (
-    "wa-a-core-1 has its configuration, registration included, on {}, and its Compose file has it {}: a new container would start "
+    f"{NAME} has its configuration, registration included, on wadata, and its Compose file has it {{}}: a new container would start "
     "unregistered. Set it there as it is"
 )
+
+
+def losses(found: dict[str, t.Any]) -> list[str]:
+    """What would be lost, up to the cure; nothing else is refused."""
+    texts = found["refusals"].pop("losses", [])
+    assert found["refusals"] == {}
+    return [text.partition(". Take")[0].partition(", because")[0] for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("service", "labels", "state", "options", "action"),
+    [
+        ("core", OTHER, "running", {}, "recreate"),
+        ("core", OTHER, "exited", {}, "recreate"),
+        ("core", OTHER, "running", LATER, "none"),
+        ("core", OTHER, "exited", LATER, "start"),
+        ("core", OTHER, "paused", LATER, "unpause"),
+        ("core", OURS, "exited", {}, "start"),
+        ("gone", OURS, "running", {}, "remove"),
+        ("gone", OURS, "running", LATER, "none"),
+    ],
+)
+def test_a_registration_in_the_layer_of_a_recreated_or_removed_container_is_lost(
+    engine: FakeDocker, info: Run, service: str, labels: dict[str, str], state: str, options: t.Any, action: str
+) -> None:
+    add_container(engine, service, IN_FILES, labels, state=state)
+    found = info({"core": IN_FILES} if service == "core" else {}, **options)
+    assert [one["action"] for one in found["containers"]] == [action]
+    assert all(text.endswith(CONFIG_CURE) for text in found["refusals"].get("losses", []))
+    lost = action in ("recreate", "remove")
+    assert losses(found) == ([REGISTRATION.replace("core", service)] if lost else [])
 
 
 @pytest.fixture
@@ -369,210 +446,95 @@ def with_media(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[dict[str, t.Any]]
     return add
 
 
-def starts(found: t.Sequence[str]) -> list[str]:
-    """The lines up to the cure."""
-    return [text.partition(". Take")[0].partition(", because")[0] for text in found]
-
-
 @pytest.mark.parametrize(
-    ("made", "state", "recreate", "action", "expected"),
-    [
-        ({"init": True}, "running", "auto", "recreate", [REGISTRATION]),
-        ({"init": True}, "exited", "auto", "recreate", [REGISTRATION]),
-        ({"init": True}, "running", "later", "none", []),
-        ({"init": True}, "exited", "later", "start", []),
-        ({"init": True}, "paused", "later", "unpause", []),
-        ({}, "running", "auto", "none", []),
-        ({}, "exited", "auto", "start", []),
-        ({"service": "gone"}, "running", "auto", "remove", [REGISTRATION.replace("core", "gone")]),
-        ({"service": "gone"}, "running", "later", "none", []),
-    ],
+    ("mounted", "lost"), [("", True), (MEDIA, False), ("/usr/local", False), (f"{MEDIA}/other", True)]
 )
-def test_a_registration_in_the_layer_of_a_recreated_or_removed_container_is_lost(
-    engine: FakeDocker,
-    info: Run,
-    made: dict[str, t.Any],
-    state: str,
-    recreate: str,
-    action: str,
-    expected: list[str],
-) -> None:
-    service = made.get("service", "core")
-    body = {**BODY, **{key: value for key, value in made.items() if key != "service"}}
-    add_container(engine, service, body, state=state)
-    found = info({"core": BODY} if service == "core" else {}, recreate=recreate)
-    assert [one["action"] for one in found["containers"]] == [action]
-    assert starts(found["refusals"].get("losses", [])) == expected
-    assert all(text.endswith(CONFIG_CURE) for text in found["refusals"].get("losses", []))
-
-
-@pytest.mark.parametrize(
-    ("image", "service", "lost"),
-    [
-        (CORE, {"network_mode": "service:web"}, True),
-        (CORE, {}, False),
-        ("registry.lab:5000/whatsapp/web:v2.51.2", {"network_mode": "service:core2"}, False),
-    ],
-)
-def test_what_only_compose_can_tell_may_lose_a_registration(
-    engine: FakeDocker, info: Run, image: str, service: dict[str, t.Any], lost: bool
-) -> None:
-    body = {**BODY, "image": image, **service}
-    add_container(engine, body=body)
-    found = info({"core": body})
-    assert [one["action"] for one in found["containers"]] == ["unknown" if service else "none"]
-    assert starts(found["refusals"].get("losses", [])) == ([REGISTRATION] if lost else [])
-
-
-@pytest.mark.parametrize(
-    ("mounted", "recreate", "options", "expected"),
-    [
-        ("", "auto", {}, [IN_LAYER]),
-        ("", "later", {}, []),
-        (MEDIA, "auto", {}, []),
-        ("/usr/local", "auto", {}, []),
-        (f"{MEDIA}/other", "auto", {}, [IN_LAYER]),
-    ],
-)
-@pytest.mark.parametrize("image", [CORE, "registry.lab:5000/whatsapp/web:v2.51.2"])
+@pytest.mark.parametrize("image", [CORE, WEB])
 def test_media_in_the_layer_of_a_recreated_container_are_lost(
-    engine: FakeDocker,
-    info: Run,
-    with_media: t.Callable[[dict[str, t.Any]], None],
-    image: str,
-    mounted: str,
-    recreate: str,
-    options: dict[str, t.Any],
-    expected: list[str],
+    engine: FakeDocker, info: Run, with_media: t.Callable[[t.Any], None], image: str, mounted: str, lost: bool
 ) -> None:
     mounts = [engine.mount("media", mounted)] if mounted else []
-    with_media(add_container(engine, body={**ON_DB, "image": image, "init": True}, mounts=mounts))
-    found = info({"core": {**ON_DB, "image": image}}, recreate=recreate, **options)
-    assert starts(found["refusals"].get("losses", [])) == expected
+    body = {**BODY, "image": image, "volumes": [f"media:{MEDIA}"]}
+    with_media(add_container(engine, body=body, labels=OTHER, mounts=mounts))
+    assert losses(info({"core": body})) == ([IN_LAYER] if lost else [])
 
 
 def test_media_in_the_layer_of_a_container_that_is_kept_are_not_lost(
-    engine: FakeDocker, info: Run, with_media: t.Callable[[dict[str, t.Any]], None]
+    engine: FakeDocker, info: Run, with_media: t.Callable[[t.Any], None]
 ) -> None:
-    with_media(add_container(engine, body=ON_DB))
-    with_media(add_container(engine, "proxy", {**ON_DB, "image": "nginx:1"}))
-    assert info({"core": ON_DB})["refusals"].get("losses", []) == []
+    with_media(add_container(engine))
+    with_media(add_container(engine, "proxy", {**BODY, "image": "nginx:1"}, FOREIGN))
+    assert losses(info()) == []
     assert not any(line.endswith("/changes") for line in engine.requests)
 
 
 def test_a_layer_that_cannot_be_read_may_hold_media(engine: FakeDocker, info: Run) -> None:
-    one = add_container(engine, body={**ON_DB, "init": True})
+    one = add_container(engine, labels=OTHER)
     engine.failures[f"GET /containers/{one['Id']}/changes"] = (500, "driver failed")
-    (text,) = info({"core": ON_DB})["refusals"].get("losses", [])
-    assert text.startswith(f"wa-a-core-1 holds unknown content of {MEDIA} (layer of container ")
+    (text,) = losses(info())
+    assert text.startswith(f"{NAME} holds unknown content of {MEDIA} (layer of container ")
     assert "driver failed" in text
 
 
 @pytest.mark.parametrize(
-    ("source", "environment", "recreate", "expected"),
+    ("source", "environment", "recreate", "has"),
     [
-        ("wadata", {}, "auto", []),
-        ("other", {}, "auto", [ELSEWHERE.format("wadata", "on other")]),
-        ("", {}, "auto", [ELSEWHERE.format("wadata", "nowhere")]),
-        ("", {"WA_CONFIG_ON_DB": "1"}, "auto", [ELSEWHERE.format("wadata", "in the database (WA_CONFIG_ON_DB=1)")]),
-        (
-            "wadata",
-            {"WA_CONFIG_ON_DB": "1"},
-            "auto",
-            [ELSEWHERE.format("wadata", "in the database (WA_CONFIG_ON_DB=1)")],
-        ),
-        ("other", {}, "later", []),
-        ("", {}, "later", []),
+        ("wadata", {}, "auto", ""),
+        ("other", {}, "auto", "on other"),
+        ("", {}, "auto", "nowhere"),
+        ("", {"WA_CONFIG_ON_DB": "1"}, "auto", "in the database (WA_CONFIG_ON_DB=1)"),
+        ("wadata", {"WA_CONFIG_ON_DB": "1"}, "auto", "in the database (WA_CONFIG_ON_DB=1)"),
+        ("other", {}, "later", ""),
+        ("", {}, "later", ""),
     ],
 )
 def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
-    engine: FakeDocker,
-    info: Run,
-    source: str,
-    environment: dict[str, str],
-    recreate: str,
-    expected: list[str],
+    engine: FakeDocker, info: Run, source: str, environment: dict[str, str], recreate: str, has: str
 ) -> None:
-    add_container(engine, body={**BODY, "init": True}, mounts=[engine.mount("wadata", DATA)])
-    body: dict[str, t.Any] = {**BODY, "environment": {**DATABASE, **environment}}
-    if source:
-        body["volumes"] = [{"type": "volume", "source": source, "target": DATA}]
-    found = info({"core": body}, {"volumes": {source: {"name": source}}} if source else None, recreate=recreate)
-    assert (found["refusals"].get("losses", []), found["refusals"].get("identity", [])) == (expected, [])
+    add_container(engine, body=IN_FILES, labels=OTHER, mounts=[engine.mount("wadata", DATA)])
+    volumes = [f"{source}:{DATA}"] if source else []
+    body = {**BODY, "environment": {**DATABASE, **environment}, "volumes": volumes}
+    found = info({"core": body}, {"volumes": {source: {"name": source}}}, recreate=recreate)
+    assert losses(found) == ([ELSEWHERE.format(has)] if has else [])
 
 
-CERTS = {"type": "volume", "source": "certs", "target": "/opt/certs"}
 LEFT_OUT = (
-    "wa-a-core-1 mounts certs at /opt/certs, and its service in the Compose file does not. Mount it there in a Compose file of "
+    f"{NAME} mounts certs at /opt/certs, and its service in the Compose file does not. Mount it there in a Compose file of "
     "yours (wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
 )
 
 
 @pytest.mark.parametrize(
-    ("made", "labels", "recreate", "more", "expected"),
+    ("labels", "options", "mounts", "refused"),
     [
-        ({"init": True}, {}, "auto", {}, [LEFT_OUT]),
-        ({"init": True}, {}, "auto", {"volumes": [CERTS]}, []),
-        ({"init": True}, {OWN_LABEL: "a"}, "auto", {}, []),
-        ({"init": True}, {f"{LABEL}oneoff": "True"}, "auto", {}, []),
-        ({"init": True}, {}, "later", {}, []),
-        ({}, {}, "auto", {}, []),
+        (FOREIGN, {}, [], True),
+        (FOREIGN, {"skip_mounts": True}, [], False),
+        (FOREIGN, {}, ["certs:/opt/certs"], False),
+        (FOREIGN, LATER, [], False),
+        ({f"{LABEL}oneoff": "True"}, {}, [], False),
+        (OTHER, {}, [], False),
     ],
 )
 def test_a_mount_that_a_recreated_container_of_another_compose_file_would_lose_is_left_out(
-    engine: FakeDocker,
-    info: Run,
-    made: dict[str, t.Any],
-    labels: dict[str, str],
-    recreate: str,
-    more: dict[str, t.Any],
-    expected: list[str],
+    engine: FakeDocker, info: Run, labels: dict[str, str], options: dict[str, t.Any], mounts: list[str], refused: bool
 ) -> None:
-    mounts = [engine.mount(name, place) for name, place in (("certs", "/opt/certs"), ("m", MEDIA), ("0" * 64, "/d"))]
-    add_container(engine, body={**BODY, **made}, labels=labels, mounts=mounts)
-    found = info({"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate)
-    assert found["refusals"].get("mounts", []) == expected
-    found = info(
-        {"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate, skip_mounts=True
-    )
-    assert "mounts" not in found["refusals"]
+    there = [engine.mount(name, place) for name, place in (("certs", "/opt/certs"), ("m", MEDIA), ("0" * 64, "/d"))]
+    add_container(engine, labels=labels, mounts=there)
+    body = {**BODY, "volumes": [f"m:{MEDIA}", *mounts]}
+    assert info({"core": body}, **options)["refusals"] == ({"mounts": [LEFT_OUT]} if refused else {})
 
 
-@pytest.mark.parametrize(("order", "expected"), [(["-", "own"], [LEFT_OUT]), (["own", "-"], []), (["own"], [])])
+@pytest.mark.parametrize(("order", "refused"), [(["-", "own"], True), (["own", "-"], False), (["own"], False)])
 def test_what_an_operators_own_files_leave_out_is_meant(
-    engine: FakeDocker, info: Run, compose: FakeCompose, tmp_path: Path, order: list[str], expected: list[str]
+    engine: FakeDocker, info: Run, tmp_path: Path, order: list[str], refused: bool
 ) -> None:
-    compose.environment = {}
-    own = tmp_path / "own.yml"
-    own.write_text(json.dumps({"services": {"core": BODY}}))
-    add_container(engine, body={**BODY, "init": True}, mounts=[engine.mount("certs", "/opt/certs")])
-    found = info(compose_files=[str(own) if one == "own" else one for one in order])
-    assert ([one["action"] for one in found["containers"]], found["refusals"].get("mounts", [])) == (
-        ["recreate"],
-        expected,
-    )
-
-
-@pytest.mark.parametrize(
-    ("labels", "recreate", "state", "called", "lost"),
-    [
-        ({}, "auto", "running", True, True),
-        ({OWN_LABEL: "a"}, "auto", "running", True, False),
-        ({}, "later", "running", False, False),
-        ({}, "later", "exited", True, True),
-    ],
-)
-def test_a_network_of_another_compose_file_is_lost_if_compose_is_called(
-    engine: FakeDocker, info: Run, labels: dict[str, str], recreate: str, state: str, called: bool, lost: bool
-) -> None:
-    body = {**BODY, "networks": {"default": None}}
-    add_container(engine, body=body, labels=labels, state=state)["Networks"] = ["n1"]
-    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
-    found = info({"core": body}, {"networks": {"default": {"name": "wa-a_default"}}}, recreate=recreate)
-    assert bool(found["calls"]) is called
-    assert [text.partition(":")[0] for text in found["refusals"].get("networks", [])] == (
-        ["network wa-a_default"] if lost else []
-    )
+    given = operators(tmp_path, {"core": {**BODY, "environment": {**BODY["environment"], "TZ": "UTC"}}})
+    files = [given["compose_files"][0] if one == "own" else one for one in order]
+    add_container(engine, labels=FOREIGN, mounts=[engine.mount("certs", "/opt/certs")])
+    content = json.dumps({"services": {"core": {"image": CORE}}})
+    found = info(**{**given, "compose_files": files, "content": content})
+    assert [one["action"] for one in found["containers"]] == ["recreate"]
+    assert found["refusals"] == ({"mounts": [LEFT_OUT]} if refused else {})
 
 
 # Failures and secrets
@@ -592,29 +554,30 @@ def test_the_log_hides_the_compose_file_and_its_env_files(
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    ("options", "message"),
     [
-        ("project", "missing required arguments: project"),
-        ("project_dir", "missing required arguments: project_dir"),
-        ("content", "one of the following is required: content, compose_files"),
+        ({"project": None}, "missing required arguments: project"),
+        ({"project_dir": None}, "missing required arguments: project_dir"),
+        ({"content": None}, "one of the following is required: content, compose_files"),
+        ({"recreate": "always"}, "value of recreate must be one of: auto, later, never, got: always"),
+        ({"content": "services:\n"}, "option content: no JSON; expected the Compose file as JSON."),
     ],
 )
-def test_project_folder_and_a_compose_file_are_required(run_module: Run, option: str, message: str) -> None:
-    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}"}
-    del given[option]
-    assert run_module(MODULE, given)["msg"] == message
+def test_invalid_options_are_refused(run_module: Run, options: dict[str, str | None], message: str) -> None:
+    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}", **options}
+    assert run_module(MODULE, {key: value for key, value in given.items() if value is not None})["msg"] == message
 
 
-def test_content_that_is_no_json_fails(info: Run) -> None:
-    failed = info(content="services:\n")
-    assert failed["msg"] == "option content: no JSON; expected the Compose file as JSON."
-
-
-def test_an_error_of_compose_is_reported_without_secrets(info: Run, compose: FakeCompose) -> None:
+@pytest.mark.parametrize("read_from", ["db.env", "the variables"])
+def test_an_error_of_compose_is_reported_without_secrets(
+    info: Run, compose: FakeCompose, tmp_path: Path, read_from: str
+) -> None:
+    path, planned = write_env(tmp_path, DATABASE), {"/srv/wa.env": f"WA_DB_PASSWORD={SECRET}\n"}
+    options = {"env_file": path} if read_from == "db.env" else {"env_files": planned}
     compose.complaint = f"services.core.ports: {SECRET} is no port"
-    failed = info(env_files={"db.env": f"WA_DB_PASSWORD={SECRET}\n"})
-    assert failed["msg"].startswith(
-        "Compose file of project wa-a: Compose refuses it: services.core.ports: <hidden> is no port; expected "
+    assert info(**operators(tmp_path, {"core": BODY}), **options)["msg"] == (
+        "Compose file of project wa-a: Compose refuses it: services.core.ports: <hidden> is no port; expected a file that docker "
+        "compose config takes."
     )
 
 
@@ -626,38 +589,44 @@ def test_an_unreachable_engine_fails(info: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "service", "expected"),
+    ("found", "declared", "options", "expected"),
     [
-        ({"restart": "unless-stopped"}, {"restart": "unless-stopped"}, []),
-        ({"restart": "always"}, {"restart": "unless-stopped"}, ["unless-stopped"]),
-        ({"restart": "always"}, {"restart": "no"}, ["no"]),
-        ({"restart": "always"}, {}, []),  # given by hand to what a file declares nothing for
-        ({"restart": "no"}, {"restart": None}, []),
-        ({"restart": "always", "labels": {}}, {}, []),  # not created from the collection's file
-        ({"restart": "always", "state": "exited"}, {"restart": "no"}, ["no"]),
+        ("unless-stopped", "unless-stopped", {}, []),
+        ("always", "unless-stopped", {}, [("unless-stopped", 0)]),
+        ("always", "no", {"state": "exited"}, [("no", 0)]),
+        ("always", "on-failure:3", {}, [("on-failure", 3)]),
+        ("always", None, {}, []),  # given by hand to what a file declares nothing for
+        ("always", "no", {"beside": True}, []),  # of a service that the client depends on
+        ("always", "no", NEVER, []),
     ],
 )
 def test_a_manually_changed_restart_policy_is_corrected(
-    engine: FakeDocker, info: Run, container: dict[str, t.Any], service: dict[str, t.Any], expected: list[str]
+    engine: FakeDocker,
+    info: Run,
+    tmp_path: Path,
+    found: str,
+    declared: str | None,
+    options: dict[str, t.Any],
+    expected: list[tuple[str, int]],
 ) -> None:
-    body, container = {**BODY, **service}, {**container}
-    policy = container.pop("restart")
-    one = add_container(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
-    one["HostConfig"] = {"RestartPolicy": {"Name": policy}}
-    found = info({"core": body})
-    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted, "retries": 0} for wanted in expected]
-    lines = [f"update wa-a-core-1 (restart policy {wanted})" for wanted in expected]
-    assert found["changes"] == (["start wa-a-core-1 (has exited)"] if one["State"] == "exited" else []) + lines
+    body, state = {**BODY, "restart": declared}, options.get("state", "running")
+    add_container(engine, body=body, labels=FOREIGN, state=state)["HostConfig"] = {"RestartPolicy": {"Name": found}}
+    given = operators(tmp_path, {"core": body, "web": {**BODY, "depends_on": ["core"]}})
+    add_container(engine, "web", {**BODY, "depends_on": ["core"]}, FOREIGN)
+    given["services"] = ["web"] if options.get("beside") else ["core", "web"]
+    result = info(**given, **({"recreate": options["recreate"]} if "recreate" in options else {}))
+    assert result["restart_policies"] == [
+        {"name": NAME, "policy": policy, "retries": retries, "found": found} for policy, retries in expected
+    ]
+    lines = [f"update {NAME} (restart policy {policy})" for policy, _retries in expected]
+    assert result["changes"] == ([f"start {NAME} (has exited)"] if state == "exited" else []) + lines
 
 
 # Its files
 
-GUARD = {
-    "unmanaged": {"project": "wa-a", "neighbours": [], "database": "db:3306/"},
-    "adopt": "",
-    "single": True,
-    "starts": [],
-}
+UNMANAGED = {"project": "wa-a", "neighbours": [], "database": "db:3306/"}
+GUARD = {"unmanaged": UNMANAGED, "adopt": "", "single": True, "starts": []}
+ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 def place(engine: FakeDocker, folder: Path) -> dict[str, t.Any]:
@@ -678,9 +647,9 @@ def write(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: P
     assert compose.ups == []
 
     def call(
-        path: Path, content: str, *, mode: str = "0640", owner: str | None = None, check: bool = False, **options: t.Any
+        path: Path, text: str, *, mode: str = "0640", owner: str | None = None, check: bool = False, **options: t.Any
     ) -> dict[str, t.Any]:
-        file = {"path": str(path), "content": content, "mode": mode, **({"owner": owner} if owner else {})}
+        file = {"path": str(path), "content": text, "mode": mode, **({"owner": owner} if owner else {})}
         given = {**place(engine, tmp_path), "content": json.dumps({"services": {}}), "files": [file], **options}
         return run_module(MODULE, given, check=check)
 
@@ -707,45 +676,50 @@ def test_a_file_in_force_is_kept_before_it_changes(write: Run, env: Path) -> Non
     assert (env.read_text(), previous(env).read_text()) == ("A=1\n", before)
     assert stat.S_IMODE(previous(env).stat().st_mode) == 0o600
     assert sorted(os.listdir(env.parent)) == ["db.env", "db.env.previous"]
+    assert write(env, "A=2\n", keep=True)["kept"] == []
+    assert previous(env).read_text() == before  # with which the client was healthy
 
 
-def test_a_second_change_does_not_overwrite_the_kept_file(write: Run, env: Path) -> None:
+@pytest.mark.parametrize(("keep", "check"), [(False, False), (True, True)])
+def test_without_keep_and_in_check_mode_no_file_is_kept(write: Run, env: Path, keep: bool, check: bool) -> None:
     before = env.read_text()
-    for content, kept in (("A=1\n", [str(env)]), ("A=2\n", [])):
-        assert write(env, content, keep=True)["kept"] == kept
-    assert previous(env).read_text() == before
+    assert write(env, "A=1\n", keep=keep, check=check)["changed"]
+    assert (env.read_text(), previous(env).exists()) == (before if check else "A=1\n", False)
 
 
-def test_without_keep_no_file_is_kept(write: Run, env: Path) -> None:
-    write(env, "A=1\n")
-    assert not previous(env).exists()
-
-
-def test_a_second_run_changes_nothing(write: Run, tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing(write: Run, compose: FakeCompose, tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     for changed in (True, False):
         done = write(path, "a: 1\n", keep=True)
         assert (done["changed"], done["kept"]) == (changed, [])
+    assert [command[-2:] for command in compose.commands] == [["config", "--quiet"]]  # the second asks nothing
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     path.chmod(0o644)
     assert write(path, "a: 1\n")["changed"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_check_mode_predicts_the_files_and_writes_none(write: Run, env: Path) -> None:
-    before = env.read_text()
-    done = write(env, "A=1\n", keep=True, check=True)
-    assert (done["changed"], env.read_text(), previous(env).exists()) == (True, before, False)
+def test_what_compose_refuses_is_not_written(write: Run, compose: FakeCompose, tmp_path: Path) -> None:
+    compose.complaint = "services.core.ports is no port"
+    found = write(tmp_path / "compose.yml", "services: {}\n")
+    assert "Compose refuses it: services.core.ports is no port" in found["msg"]
+    assert not (tmp_path / "compose.yml").exists()
 
 
-ME = pwd.getpwuid(os.getuid()).pw_name
+def test_a_first_run_is_predicted_before_db_env_is_written(write: Run, tmp_path: Path) -> None:
+    path, env = tmp_path / "compose.yml", str(tmp_path / "db.env")
+    content = json.dumps({"services": {"core": {**BODY, "environment": {}, "env_file": [env]}}})
+    found = write(
+        path, "services: {}\n", content=content, env_file=env, env_files={env: ""}, env_changes={}, check=True
+    )
+    assert (found["actions"], found["calls"]) == ([f"wrote {path}"], [MISSING])
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
 @pytest.mark.parametrize("content", ["WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n", "A=1\n"])
 def test_owner_is_set_and_reported_as_a_change(write: Run, env: Path, content: str) -> None:
     os.chown(env, pwd.getpwnam("daemon").pw_uid, 0)
-    given: dict[str, t.Any] = {"path": env, "content": content, "owner": "root"}
+    given: dict[str, t.Any] = {"path": env, "text": content, "owner": "root"}
     text = f"changed mode or owner: {env} has the owner daemon, expected root"
     actions = [text if content == env.read_text() else f"wrote {env}"]
     assert write(**given, check=True)["actions"] == actions
@@ -758,7 +732,7 @@ def test_owner_is_set_and_reported_as_a_change(write: Run, env: Path, content: s
 
 def test_a_corrected_mode_is_reported_with_the_former_mode(write: Run, env: Path) -> None:
     env.chmod(0o666)
-    given: dict[str, t.Any] = {"path": env, "content": env.read_text(), "mode": "0600", "owner": ME}
+    given: dict[str, t.Any] = {"path": env, "text": env.read_text(), "mode": "0600", "owner": ME}
     actions = [f"changed mode or owner: {env} has the mode 0666, expected 0600"]
     assert write(**given, check=True)["actions"] == actions
     assert stat.S_IMODE(env.stat().st_mode) == 0o666
@@ -769,9 +743,7 @@ def test_a_corrected_mode_is_reported_with_the_former_mode(write: Run, env: Path
 def test_an_unknown_owner_fails_and_leaves_the_file_unchanged(write: Run, env: Path) -> None:
     before = env.read_text()
     failed = write(env, "A=1\n", owner="no-such-user")
-    assert failed["msg"] == (
-        "option owner: no-such-user does not exist here; expected the name of a user of this host."
-    )
+    assert failed["msg"] == "option owner: no-such-user does not exist here; expected the name of a user of this host."
     assert (env.read_text(), sorted(os.listdir(env.parent))) == (before, ["db.env"])
 
 
@@ -785,13 +757,16 @@ def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path:
     assert write(variables, f"{HEADER}\n", mode="0600")["changed"]
 
 
-def test_a_file_that_only_its_owner_may_read_has_no_diff(write: Run, tmp_path: Path) -> None:
-    path = tmp_path / "compose.env"
-    assert "diff" not in write(path, f"{HEADER}\nTOKEN={SECRET}\n", mode="0600", check=True, _ansible_diff=True)
-    assert write(path, "services: {}\n", check=True, _ansible_diff=True)["diff"]["after"] == "services: {}\n"
+def test_a_diff_shows_no_secret(write: Run, tmp_path: Path) -> None:
+    path, env_file = tmp_path / "compose.env", write_env(tmp_path, DATABASE)
+    assert "diff" not in write(path, f"{HEADER}\nTOKEN=any\n", mode="0600", check=True)
+    assert write(path, f"a: x{SECRET}\n", check=True, env_file=env_file)["diff"]["after"] == "a: x<hidden>\n"
 
 
 # Its containers
+
+SERVER = "mysql:8"
+UP = ["--detach", "--quiet-pull", "--pull=missing"]
 
 
 @pytest.fixture
@@ -809,7 +784,8 @@ def start(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: P
         assert SECRET not in json.dumps([predicted, done])
         if not done.get("failed"):
             found = [one["name"] for one in done.pop("found")]
-            assert found == sorted(one["Name"] for one in engine.containers.values())
+            there = [one["Name"] for one in engine.containers.values() if one["Config"]["Image"] != SERVER]
+            assert found == sorted(there)
             assert predicted == done
         return done
 
@@ -822,60 +798,108 @@ def changing(engine: FakeDocker) -> list[str]:
 
 def test_a_project_that_is_as_its_file_says_is_left(engine: FakeDocker, compose: FakeCompose, start: Run) -> None:
     add_container(engine)
-    assert (start()["changed"], changing(engine), compose.ups) == (False, [], [])
+    assert (start()["changed"], changing(engine), compose.commands) == (False, [], [])
 
 
-def test_surplus_goes_before_anything_starts(
-    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path
-) -> None:
+def test_each_step_is_taken_once(engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path) -> None:
     """What is paused takes no signal, and Compose fails at it."""
-    for name in ("gone", "core"):
-        add_container(engine, name, ON_DB, state="paused")
-    found = start({"core": ON_DB, "new": ON_DB})
+    for name, state in (("gone", "paused"), ("core", "paused"), ("web", "exited"), ("other", "running")):
+        add_container(engine, name, labels=OTHER if name == "other" else OURS, state=state)
+    found = start(dict.fromkeys(("core", "new", "other", "web"), BODY))
     assert (found["changed"], found["actions"]) == (True, found["changes"])
     assert changing(engine) == [
         "POST /containers/wa-a-gone-1/unpause",
         "POST /containers/wa-a-gone-1/stop?t=60",
         "DELETE /containers/wa-a-gone-1?v=0",
-        "POST /containers/wa-a-core-1/unpause",
+        f"POST /containers/{NAME}/unpause",
+        "POST /containers/wa-a-web-1/start",
     ]
     file = str(tmp_path / "compose.yml")
-    assert compose.ups == [[file, "--detach", "--quiet-pull", "--pull=missing", "--no-recreate", "--"]]
+    assert compose.ups == [
+        [file, *UP, "--no-recreate", "--", "new"],
+        [file, *UP, "--force-recreate", "--no-deps", "--", "other"],
+    ]
 
 
-def test_a_restart_policy_is_put_right_in_place(engine: FakeDocker, compose: FakeCompose, start: Run) -> None:
+@pytest.mark.parametrize("differs", [False, True])
+def test_what_the_client_depends_on_starts_first_and_stays_as_it_is(
+    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path, differs: bool
+) -> None:
+    core = {**BODY, "depends_on": {"db": {"condition": "service_started"}}}
+    server = {"image": SERVER, "environment": {"TZ": "UTC"}}
+    add_container(engine, body=core, labels=FOREIGN, state="exited")
+    add_container(engine, "db", {**server, "environment": {}} if differs else server, FOREIGN, state="exited")
+    found = start(**{**operators(tmp_path, {"core": core, "db": server}), "services": ["core"]})
+    assert found["changes"] == [f"start {NAME} (has exited)", "start wa-a-db-1 (has exited)"]
+    line = "wa-a-db-1 (has another environment than its Compose files give it: TZ)"
+    assert found["pending"] == ([line] if differs else [])
+    assert changing(engine) == ["POST /containers/wa-a-db-1/start", f"POST /containers/{NAME}/start"]
+    assert compose.ups == []
+
+
+WITH_INIT: dict[str, t.Any] = {**BODY, "init": True}
+FILES = f"{LABEL}project.config_files"
+EARLIER = {f"{LABEL}version": "2.26.1", FILES: "{folder}/compose.yml"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "recorded", "recreated"),
+    [
+        (OURS, BODY, True),
+        (OURS, WITH_INIT, True),
+        (FOREIGN, BODY, True),
+        (OURS, None, True),
+        (FOREIGN, None, True),
+        # Of another version of Compose the hash says nothing.
+        ({**FOREIGN, f"{LABEL}version": "2.26.1"}, BODY, False),
+        ({**OURS, **EARLIER}, BODY, False),
+        ({**OURS, **EARLIER, FILES: "{folder}/compose.yml,{folder}/more.yml"}, BODY, True),
+        (OTHER, BODY, True),
+        ({**OTHER, f"{LABEL}version": "2.26.1"}, None, True),
+    ],
+)
+def test_containers_go_back_to_the_earlier_file_that_was_put_back(
+    engine: FakeDocker,
+    compose: FakeCompose,
+    start: Run,
+    tmp_path: Path,
+    labels: dict[str, str],
+    recorded: dict[str, t.Any] | None,
+    recreated: bool,
+) -> None:
+    path, record = tmp_path / "compose.yml", tmp_path / "client-a.json"
+    path.write_text(json.dumps({"services": {"core": BODY}}))
+    record.write_text(json.dumps({"hashes": f"core={digest(recorded)}"} if recorded else {}))
+    made_with = {name: text.replace("{folder}", str(tmp_path)) for name, text in labels.items()}
+    add_container(engine, body=WITH_INIT, labels=made_with)
+    given = {"content": None, "compose_files": [str(path)], "identity_file": str(record)}
+    start(**given)
+    again = [[str(path), *UP, "--force-recreate", "--no-deps", "--", "core"]]
+    assert compose.ups == (again if recreated else [])
+
+
+def test_a_restart_policy_is_put_right_in_place(
+    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path
+) -> None:
     body = {**BODY, "restart": "on-failure:3"}
     add_container(engine, body=body)["HostConfig"] = {"RestartPolicy": {"Name": "no"}}
-    found = start({"core": body}, services=["core"])
-    assert found["actions"] == ["update wa-a-core-1 (restart policy on-failure)"]
-    assert (changing(engine), compose.ups) == (["POST /containers/wa-a-core-1/update"], [])
+    given = operators(tmp_path, {"core": body})
+    assert start(**given)["actions"] == [f"update {NAME} (restart policy on-failure)"]
+    assert (changing(engine), compose.ups) == ([f"POST /containers/{NAME}/update"], [])
     policy = {"Name": "on-failure", "MaximumRetryCount": 3}
-    assert engine.find("wa-a-core-1")["HostConfig"] == {"RestartPolicy": policy}  # type: ignore[index]
-    assert start({"core": body}, services=["core"])["changed"] is False
+    assert engine.find(NAME)["HostConfig"] == {"RestartPolicy": policy}  # type: ignore[index]
+    assert start(**given)["changed"] is False
 
 
-def test_what_only_compose_can_tell_is_a_change_if_it_made_one(
-    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
+def test_what_compose_says_is_the_reason_and_surplus_has_gone_before(
+    engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path
 ) -> None:
-    body = {**ON_DB, "network_mode": "service:db"}
-    add_container(engine, body=body)
-    given = {
-        **place(engine, tmp_path),
-        "content": json.dumps({"services": {"core": body}}),
-        "start": True,
-        "profiles": [],
-    }
-    assert run_module(MODULE, given, check=True)["changed"] is True  # nobody knows before
-    assert run_module(MODULE, given)["changed"] is False
-    assert len(compose.ups) == 1
-
-
-def test_what_compose_says_is_the_reason(engine: FakeDocker, compose: FakeCompose, start: Run, tmp_path: Path) -> None:
+    add_container(engine, "gone", state="exited")
     compose.up_complaint = f"Error response from daemon: {SECRET}: port is already allocated\n"
-    found = start()
-    assert found["msg"].startswith(f"the client in {tmp_path} did not come up: Error response from daemon: ")
-    assert found["msg"].endswith(": port is already allocated.")
-    assert changing(engine) == []
+    assert start(env_file=write_env(tmp_path, DATABASE))["msg"] == (
+        f"the client in {tmp_path} did not come up: Error response from daemon: <hidden>: port is already allocated."
+    )
+    assert changing(engine) == ["DELETE /containers/wa-a-gone-1?v=0"]
 
 
 def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
@@ -904,14 +928,11 @@ def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
     other = engine.container("other", CORE, "b", environment=DATABASE)
     assert "two of one number get it banned" in refused()
     engine.containers.pop(other["Id"])
-    body = {**BODY, "image": CORE.replace("2.51.2", "2.53.4")}
-    assert "No container was touched" in refused(
-        content=json.dumps({"services": {"core": body}}), services=["core"], version="2.51.2"
-    )
+    assert refused(**operators(tmp_path, {"core": BODY}), version="2.53.4").endswith(". No container was touched.")
     assert start(files=files)["changed"]
     assert (path.read_text(), len(compose.ups)) == ("services: {}\n", 1)
 
 
 def test_a_hold_keeps_containers_and_lets_files_be_written(write: Run, tmp_path: Path) -> None:
     (tmp_path / "a.hold").write_text("")
-    assert write(tmp_path / "compose.yml", "services: {}\n", held=True, recreate="never")["changed"]
+    assert write(tmp_path / "compose.yml", "services: {}\n", recreate="never")["changed"]

@@ -556,12 +556,12 @@ def test_files_that_cannot_be_read_are_named() -> None:
 
 def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     changes = [
-        "recreate biz-waweb-1 (its environment changed: TZ)",
+        "recreate biz-waweb-1 (has another environment than its Compose files give it: TZ)",
         "start biz-wacore-1 (has exited)",
     ]
 
     def report_on(*changes: str, problem: str = "", **more: list[str]) -> str:
-        plan = {"changes": [*changes], "pending": [], "refusals": [], "problem": problem, **more}
+        plan = {"changes": [*changes], "refusals": [], "problem": problem, **more}
         return text(adopt({"h1": single(plans={"biz": plan})}))
 
     report = report_on(*changes)
@@ -580,8 +580,6 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     assert "Restart pending" not in report
     at_once = report.partition("When provision.yml runs")[2]
     assert "\n- starts biz-db-1 (has exited)\n- creates biz-cache-1 (is missing)\n" in at_once
-    report = report_on(pending=["biz-db-1 (its environment changed: TZ)"])
-    assert "- is refused until you have brought biz-db-1 (its environment changed: TZ) up to date yourself\n" in report
     report = report_on(refusals=["network proxy: not on this host. Create it: docker network create proxy"])
     assert (
         "upgrade.yml is refused, and provision.yml where it has to call Compose\n   - network proxy: not on this host."
@@ -815,7 +813,7 @@ def test_a_version_that_only_a_shell_has_is_reported() -> None:
     ],
 )
 def test_a_compose_file_that_has_gone_is_reported(changes: list[str], expected: str) -> None:
-    plan = {"changes": changes, "pending": [], "refusals": [], "problem": ""}
+    plan = {"changes": changes, "refusals": [], "problem": ""}
     found = single(plans={"biz": plan})
     for one in found["containers"]:
         one["files_gone"] = ["/srv/biz/docker-compose.override.yml"]

@@ -56,6 +56,19 @@ def test_a_client_outside_the_project_and_a_second_coreapp_are_refused(single: b
     assert found["second_coreapp"].startswith("Coreapp of a single client: other (running, project biz)") is single
 
 
+@pytest.mark.parametrize(
+    ("services", "refused"), [(["wacore"], True), (["wacore", "old"], False), ([], False), (None, False)]
+)
+def test_a_coreapp_of_no_service_in_an_operators_files_is_a_second_one(
+    services: list[str] | None, refused: bool
+) -> None:
+    more: dict[str, t.Any] = {} if services is None else {"services": services}
+    found = check([core("wacore"), core("old")], **more)
+    assert found["refusal"] == ""
+    start = "Coreapp of a single client: old (running, project wa-a) would run beside the Coreapp of wa-a;"
+    assert found["second_coreapp"].startswith(start) if refused else found["second_coreapp"] == ""
+
+
 def test_the_recorded_containers_outside_compose_are_started() -> None:
     containers = [core("a", "", state="exited"), core("b", "", state="exited")]
     assert check(containers, project="", starts=["a"])["second_coreapp"] == ""

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Compose must not do to a project. Each kind of refusal is tested with wa_client."""
+"""What must not be done to a project of an operator's Compose files. The other refusals are tested with wa_client."""
 
 from __future__ import annotations
 
@@ -14,47 +14,45 @@ from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
-SERVER = "mysql:8"
 ENVIRONMENT = {"WA_DB_HOSTNAME": "db", "WA_CONFIG_ON_DB": "1"}
 SERVICES: dict[str, dict[str, t.Any]] = {
     "core": {"image": CORE, "environment": ENVIRONMENT, "depends_on": {"db": {"condition": "service_started"}}},
-    "db": {"image": SERVER},
+    "db": {"image": "mysql:8"},
 }
 DEFAULTS = {name: one.get("default") for name, one in prediction.ARGUMENT_SPEC.items()}
 Refuse = t.Callable[..., "dict[str, list[str]]"]
 
 
 @pytest.fixture
-def refuse(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
+def refuse(engine: FakeDocker, tmp_path: Path) -> Refuse:
     """Returns the refusals for the core of a project with a database server of the operator's, with other options."""
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     for service, body in SERVICES.items():
-        labels = {"com.docker.compose.config-hash": digest(body)}
-        made = engine.container(
-            f"wa-a-{service}-1", body["image"], "wa-a", service, labels=labels, environment=body.get("environment")
-        )
-        made["Labels"]["com.docker.compose.image"] = made["Image"]
-        engine.images.setdefault(body["image"], {})
+        image, labels = body["image"], {"com.docker.compose.config-hash": digest(body)}
+        environment = body.get("environment")
+        engine.container(f"wa-a-{service}-1", image, "wa-a", service, labels=labels, environment=environment)
+        engine.images[image] = {}
+    own = tmp_path / "own.yml"
+    own.write_text(json.dumps({"services": SERVICES}))
 
     def call(**options: t.Any) -> dict[str, list[str]]:
-        given = {"project": "wa-a", "project_dir": str(tmp_path), "content": json.dumps({"services": SERVICES})}
-        params = {**DEFAULTS, "docker_host": engine.host, **given, "services": ["core"], **options}
+        where = {"docker_host": engine.host, "project": "wa-a", "project_dir": str(tmp_path), "profiles": []}
+        params = {**DEFAULTS, **where, "compose_files": [str(own), "-"], "services": ["core"], **options}
         project = prediction.open_project(FakeCompose(), params)
         steps = project.plan()
-        return prediction.refusals(project, params, steps, project.calls(steps, []))
+        return prediction.refusals(project, params, steps, compose_plan.calls(steps))
 
     return call
 
 
 def test_nothing_to_refuse(refuse: Refuse) -> None:
-    assert refuse() == {}
+    assert refuse(version="2.51.2") == {}
 
 
 def test_another_version_in_the_operators_files(refuse: Refuse) -> None:
-    assert refuse(version="2.51.2") == {}
     assert refuse(version="2.53.4") == {
         "versions": [
             f"service core: the Compose files give it the image {CORE}; expected version 2.53.4. "
@@ -63,18 +61,19 @@ def test_another_version_in_the_operators_files(refuse: Refuse) -> None:
     }
 
 
-@pytest.mark.parametrize(("service", "refused"), [("core", True), ("db", False)])
+@pytest.mark.parametrize(("service", "refused"), [("core", ["builds"]), ("db", [])])
 def test_another_build_of_the_client_is_refused_and_one_beside_it_is_the_operators(
-    engine: FakeDocker, refuse: Refuse, service: str, refused: bool
+    engine: FakeDocker, refuse: Refuse, service: str, refused: list[str]
 ) -> None:
-    (container,) = (one for one in engine.containers.values() if one["Name"] == f"wa-a-{service}-1")
-    container["Image"] = "sha256:" + "0" * 64
-    assert list(refuse()) == (["builds"] if refused else [])
+    for container in engine.containers.values():
+        if container["Name"] == f"wa-a-{service}-1":
+            container["Image"] = "sha256:" + "0" * 64
+    assert list(refuse()) == refused
 
 
 def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: Refuse) -> None:
-    services = {**SERVICES, "waweb": {"image": "registry.lab:5000/whatsapp/web:v2.51.2"}}
-    assert refuse(content=json.dumps({"services": services}), services=["core", "waweb"]) == {
+    content = {"services": {"waweb": {"image": "registry.lab:5000/whatsapp/web:v2.51.2"}}}
+    assert refuse(content=json.dumps(content), services=["core", "waweb"]) == {
         "services": [
             "service waweb: the operator's Compose files do not define it; expected each service of the client there. "
             "Set its name there in wa_client_service_names, or add it to these files"
@@ -82,6 +81,9 @@ def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: R
     }
 
 
-def test_content_that_is_no_json() -> None:
-    with pytest.raises(WaError, match="option content: no JSON"):
-        prediction.open_project(FakeCompose(), {**DEFAULTS, "content": "services:"})
+@pytest.mark.parametrize(("files", "kind"), [(None, Rendered), (["-"], Rendered), (["-", "own.yml"], Operators)])
+def test_the_collections_file_alone_is_compared_without_compose(
+    engine: FakeDocker, files: list[str] | None, kind: type
+) -> None:
+    params = {**DEFAULTS, "docker_host": engine.host, "project": "wa-a", "project_dir": "/srv", "compose_files": files}
+    assert isinstance(prediction.open_project(FakeCompose(), params), kind)

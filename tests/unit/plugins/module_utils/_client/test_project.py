@@ -54,7 +54,6 @@ def decide(containers: list[dict[str, t.Any]], **more: t.Any) -> dict[str, t.Any
 def test_the_decision_of_a_client_that_is_in_order() -> None:
     assert decide([CORE, WEB, MIGRATION, STRANGER]) == {
         "services": [CORE, WEB],
-        "others": [STRANGER],
         "unhealthy": [],
         "in_force": True,
         "acts": True,

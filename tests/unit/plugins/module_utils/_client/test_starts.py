@@ -26,6 +26,7 @@ def core(name: str, state: str = "running", project: str = "wa-h1", **other: t.A
         "name": name,
         "state": state,
         "project": project,
+        "service": "wacore",
         "role": "core",
         "one_shot": False,
         "restart": "unless-stopped",
@@ -64,6 +65,27 @@ def test_compose_must_not_start_a_second_coreapp(containers: list[dict[str, t.An
     assert bool(message) == bool(refused)
     assert all(name in message for name in refused)
     assert "wa-h1-waweb-1" not in message
+
+
+@pytest.mark.parametrize(
+    ("other", "services", "refused"),
+    [
+        ({}, ["wacore", "waweb"], False),
+        ({"service": "old"}, ["wacore", "waweb"], True),  # by an operator's files it is not removed
+        ({"service": "old", "own": True}, ["wacore", "waweb"], False),  # of a former service: it is removed
+        ({"service": "old"}, [], False),
+        ({"service": "old", "state": "restarting"}, ["wacore"], True),
+        ({"service": "old", "state": "exited"}, ["wacore"], False),
+        ({"service": "old", "role": "web"}, ["wacore"], False),
+    ],
+)
+def test_a_coreapp_of_another_service_runs_beside_that_of_an_operators_files(
+    other: dict[str, t.Any], services: list[str], refused: bool
+) -> None:
+    message = second_coreapp([NORMAL, core("other", **other)], "wa-h1", None, OURS, services)
+    state = other.get("state", "running")
+    named = f"Coreapp of a single client: other ({state}, project wa-h1) would run beside the Coreapp of wa-h1;"
+    assert message.startswith(named) if refused else message == ""
 
 
 @pytest.mark.parametrize(

@@ -1,477 +1,297 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Compose project and the engine's containers: how Compose and engine are called, and what is planned."""
+"""A Compose project and the engine's containers: how they differ, what is planned, and what is recorded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_compose import FakeCompose, digest
-from fake_docker import FakeDocker
+from fake_docker import FakeDocker, image_id
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
-from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions import Recorded
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
+    AUTO,
+    LATER,
+    NEVER,
+    Found,
+    Network,
+    Service,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Project, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
-SECRET = "Canary-41-Pw"
+CORE, NAME = "registry.lab:5000/whatsapp/coreapp:v2.51.2", "wa-a-core-1"
 LABEL = "com.docker.compose."
+NETWORK = {"name": "wa-a_default", "ipam": {}}
+MEDIA = {"Type": "volume", "Name": "media", "Destination": "/m"}
+Action = tuple[str, list[str], list[str]]  # what is done, why, and what waits
+SAME: Action = ("none", [], [])
+GONE = "belongs to a service that this host no longer has"
+
+
+def kept(*pending: str) -> Action:
+    return ("none", [], [*pending])
+
+
+def recreated(*reasons: str) -> Action:
+    return ("recreate", [*reasons], [])
+
+
+def actions(project: Project) -> dict[str, Action]:
+    return {step.container: (step.action, step.reasons, step.pending) for step in project.plan()}
+
+
+def docker(engine: FakeDocker) -> Docker:
+    return Docker({"docker_host": engine.host, "docker_timeout": "5s"})
+
+
+def add(
+    engine: FakeDocker,
+    service: str = "core",
+    image: str = CORE,
+    number: int = 1,
+    hash: str = "h0",
+    definition: str = "d1",
+    own: bool = True,
+    labels: dict[str, str] | None = None,
+    networks: t.Sequence[str] = ("n1",),
+    more: dict[str, t.Any] | None = None,
+    **given: t.Any,
+) -> dict[str, t.Any]:
+    """Add a container as Compose makes it."""
+    named = {f"{LABEL}config-hash": hash, f"{LABEL}container-number": str(number)}
+    named.update({OWN_LABEL: "a"} if own else {})
+    named.update({DEFINITION_LABEL: definition} if definition else {})
+    made = engine.container(
+        f"wa-a-{service}-{number}", image, "wa-a", service, labels={**named, **(labels or {})}, **given
+    )
+    made.update({"Networks": networks, "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}}, **(more or {})})
+    engine.images.setdefault(image, {})
+    engine.networks.setdefault("wa-a_default", {"Id": "n1"})
+    return made
+
+
+def add_theirs(
+    engine: FakeDocker, service: str = "core", image: str = CORE, compose: str = "2.40.3", **given: t.Any
+) -> dict[str, t.Any]:
+    """Add a container that this version of Compose has made from an operator's files."""
+    labels = {f"{LABEL}version": compose} if compose else {}
+    return add(engine, service, image, **{"definition": "", "own": False, "labels": labels, **given})
+
+
+Make = t.Callable[..., t.Any]
 
 
 @pytest.fixture
-def compose() -> FakeCompose:
-    return FakeCompose()
+def rendered(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Callable[..., Rendered]:
+    """Create a project of the collection's file with services given as keywords, or one; `given` are its fields."""
 
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for private copies. No registry login is configured here."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return folder
-
-
-Make = t.Callable[..., Project]
-
-
-@pytest.fixture
-def make(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Make:
-    """Create a project from services given as keywords and the fields of a Project given in `project`."""
-
-    def call(project: dict[str, t.Any] | None = None, document: t.Any = None, **services: t.Any) -> Project:
-        params = {"docker_host": engine.host, "docker_timeout": "5s"}
-        document = {"services": services, **(document or {})}
-        return Project(compose, Docker(params), "wa-a", str(tmp_path), document, **(project or {}))
+    def call(given: dict[str, t.Any] | None = None, **services: dict[str, t.Any]) -> Rendered:
+        body = {"image": CORE, "labels": {DEFINITION_LABEL: "d1"}, "restart": "unless-stopped", "networks": ["default"]}
+        bodies = {name: {**body, **more} for name, more in (services or {"core": {}}).items()}
+        document = {"services": bodies, "networks": {"default": {"name": "wa-a_default"}}}
+        one = Compose(compose, engine.host, "wa-a", str(tmp_path), document=document)
+        wanted = compose_document.wanted(document)
+        return Rendered(docker(engine), one, wanted=wanted, env_file="/srv/db.env", **(given or {}))
 
     return call
 
 
-def add_container(
-    engine: FakeDocker, service: str, body: dict[str, t.Any], name: str = "", **more: t.Any
-) -> dict[str, t.Any]:
-    """Add the container that Compose creates for a resolved service."""
-    labels = {
-        f"{LABEL}config-hash": digest(body),
-        f"{LABEL}container-number": "1",
-        f"{LABEL}version": "2.40.3",
-        **more.pop("labels", {}),
-    }
-    name = name or f"wa-a-{service}-1"
-    made = engine.container(name, body["image"], "wa-a", service, labels=labels, **more)
-    made["Labels"][f"{LABEL}image"] = made["Image"]
-    engine.images.setdefault(body["image"], {})
-    return made
+@pytest.fixture
+def operators(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Callable[..., Operators]:
+    """Create a project of an operator's file `own.yml`; fields of the project and of its Compose are in `given`."""
+    compose.environment = {}
 
+    def call(given: dict[str, t.Any] | None = None, more: t.Any = None, **services: t.Any) -> Operators:
+        fields = {**(given or {})}
+        (tmp_path / "own.yml").write_text(json.dumps({"services": services, **(more or {})}))
+        of_compose = {key: fields.pop(key) for key in ("interpolation", "planned", "profiles") if key in fields}
+        files = fields.pop("files", [str(tmp_path / "own.yml")])
+        one = Compose(compose, engine.host, "wa-a", str(tmp_path), files, **of_compose)
+        return Operators(docker(engine), one, **fields)
 
-def lines(project: Project) -> list[str]:
-    return [compose_plan.line(step) for step in project.plan() if step.action != "none"]
-
-
-# Calls of Compose
-
-
-def test_config_gets_the_document_and_hash_the_resolved_one(
-    make: Make, compose: FakeCompose, engine: FakeDocker, tmp_path: Path
-) -> None:
-    (tmp_path / "db.env").write_text("A=1\n")
-    project = make(core={"image": CORE, "env_file": ["db.env"]})
-    resolved = {"image": CORE, "environment": {"A": "1"}}
-    assert project.resolved == {"services": {"core": resolved}}
-    (service,) = project.services
-    assert (service.name, service.image, service.hash) == ("core", CORE, digest(resolved))
-    start = ["timeout", "60", "docker", "--host", engine.host, "compose"]
-    where = ["--project-name=wa-a", f"--project-directory={tmp_path}"]
-    assert compose.commands == [
-        [*start, *where, "--file=-", "config", "--format", "json"],
-        [*start, *where, "--profile=*", "--file=-", "config", "--hash", "*"],
-    ]
-    assert compose.documents == [project.document, project.resolved]
-
-
-def test_compose_is_called_once(make: Make, compose: FakeCompose) -> None:
-    project = make(core={"image": CORE})
-    for _time in range(2):
-        assert project.plan()[0].action == "create"
-    assert project.compose_version == "2.40.3-3"
-    assert len(compose.commands) == 3
-
-
-def test_an_error_of_compose_is_reported_without_a_secret(make: Make, compose: FakeCompose, temporary: Path) -> None:
-    compose.complaint = f"level=warning msg=x\nservices.core: {SECRET} is no port\n"
-    project = make({"env_files": {"db.env": f"WA_DB_PASSWORD={SECRET}\n"}}, core={"image": CORE, "env_file": "db.env"})
-    with pytest.raises(WaError) as error:
-        project.plan()
-    assert str(error.value) == (
-        "Compose file of project wa-a: Compose refuses it: services.core: <hidden> is no port; expected a file that docker "
-        "compose config takes."
-    )
-    assert list(temporary.iterdir()) == []
-
-
-def test_an_error_without_a_message_has_its_exit_status(make: Make, compose: FakeCompose) -> None:
-    compose.complaint = "level=warning msg=x"  # a warning is not part of the error
-    with pytest.raises(WaError) as error:
-        make(core={"image": CORE}).plan()
-    assert error.value.found == "Compose refuses it: exit status 15"
-
-
-@pytest.mark.parametrize("listed", [lambda path: path, lambda path: [path], lambda path: [{"path": path}]])
-def test_planned_env_files_are_read_from_private_copies(
-    make: Make, compose: FakeCompose, temporary: Path, tmp_path: Path, listed: t.Any
-) -> None:
-    (tmp_path / "db.env").write_text("A=old\n")
-    project = make(
-        {"env_files": {str(tmp_path / "db.env"): "A=new\n"}},
-        core={"image": CORE, "env_file": listed("./db.env")},
-        web={"image": CORE},
-    )
-    assert project.resolved["services"]["core"]["environment"] == {"A": "new"}
-    (copy,) = compose.env_files
-    assert copy.parent.parent == temporary
-    assert list(temporary.iterdir()) == []
-    assert project.document["services"]["core"]["env_file"] == listed("./db.env")
-    assert (tmp_path / "db.env").read_text() == "A=old\n"
-
-
-def test_other_options_of_an_env_file_are_kept(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
-    (tmp_path / "other.env").write_text("B=2\n")
-    files = [{"path": "db.env", "required": False}, "other.env"]
-    project = make({"env_files": {"db.env": "A=1\n"}}, core={"image": CORE, "env_file": files})
-    assert project.resolved["services"]["core"]["environment"] == {"A": "1", "B": "2"}
-    first, second = compose.documents[0]["services"]["core"]["env_file"]
-    assert (first["required"], second) == (False, "other.env")
-
-
-def test_secrets_are_collected_from_all_sources(make: Make, engine: FakeDocker) -> None:
-    body = {"image": CORE, "environment": {"WA_DB_PASSWORD": "new", "TZ": "UTC", "MY_TOKEN": ""}}
-    add_container(
-        engine, "core", body, environment={"WA_DB_PASSWORD": "held", "TZ": "CET"}, labels={f"{LABEL}config-hash": "x"}
-    )
-    project = make({"env_files": {"db.env": "WA_DB_PASSWORD=planned\nTZ=UTC\n"}}, core=body)
-    assert project.secrets() == ["planned"]
-    project.plan()
-    assert project.secrets() == ["new", "held", "planned"]
+    return call
 
 
 # Containers of the engine
 
 
-def test_containers_of_the_project_without_one_off_containers(make: Make, engine: FakeDocker) -> None:
-    mounts = [engine.mount("media"), engine.mount("/srv/x", "/x", kind="bind"), engine.mount("", "/t", kind="tmpfs")]
-    made = add_container(engine, "core", {"image": CORE}, mounts=mounts)
-    made["Networks"] = ["n1"]
-    add_container(engine, "core", {"image": CORE}, "wa-a-core-run-1", labels={f"{LABEL}oneoff": "True"})
+def test_containers_of_the_project_without_one_off_containers(engine: FakeDocker) -> None:
+    files = {f"{LABEL}project.working_dir": "/srv/wa", f"{LABEL}project.config_files": "/srv/a.yml,b.yml"}
+    mounts = [MEDIA, {"Type": "bind", "Destination": "/b"}, {"Type": "tmpfs", "Name": "", "Destination": "/t"}]
+    made = add(engine, number=2, labels={f"{LABEL}version": "2.40.3", **files}, mounts=mounts)
+    beside = add(engine, "proxy", "nginx:1", hash="", definition="", own=False, networks=(), state="exited")
+    add(engine, "core", number=3, labels={f"{LABEL}oneoff": "True"})
+    add(engine, "dbupgrade")
     engine.container("other", project="wa-b")
-    (found,) = make(core={"image": CORE}).found
-    assert found == compose_plan.Found(
-        "wa-a-core-1",
-        "core",
-        "running",
-        digest({"image": CORE}),
-        CORE,
-        made["Image"],
-        made["Image"],
-        1,
-        "2.40.3",
-        ("n1",),
-        ("media",),
-        id=made["Id"],
-        own=False,
-    )
+    assert compose_project.containers(docker(engine), "wa-a") == [
+        Found("wa-a-core-2", "core", "running", "h0", CORE, image_id(CORE), 2, ("n1",), "d1", made["Id"],
+              volumes=("media",), compose="2.40.3", files=("/srv/a.yml", "/srv/wa/b.yml")),
+        Found("wa-a-proxy-1", "proxy", "exited", "", "nginx:1", image_id("nginx:1"), id=beside["Id"], own=False, client=False),
+    ]  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [["/web/alias", f"/{NAME}"], None])
 def test_a_container_with_links_has_its_own_name(
-    make: Make, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+    engine: FakeDocker, monkeypatch: pytest.MonkeyPatch, names: list[str] | None
 ) -> None:
-    made = add_container(engine, "core", {"image": CORE})
-    listed = engine._list
-    for names, name in ((["/web/alias", "/wa-a-core-1"], "wa-a-core-1"), (None, made["Id"][:12])):
-        rows = [{**row, "Names": names} for row in listed({"all": "1"})[1]]
-        monkeypatch.setattr(engine, "_list", lambda rows=rows, **_rest: (200, rows))
-        assert [one.name for one in make(core={"image": CORE}).found] == [name]
+    made = add(engine)
+    rows = [{**row, "Names": names} for row in engine._list({"all": "1"})[1]]
+    monkeypatch.setattr(engine, "_list", lambda **_query: (200, rows))
+    (found,) = compose_project.containers(docker(engine), "wa-a")
+    assert found.name == (NAME if names else made["Id"][:12])
 
 
-def test_a_container_whose_tag_moved_has_its_original_image_name(make: Make, engine: FakeDocker) -> None:
-    add_container(engine, "core", {"image": CORE}, lost_image=True)
-    assert make(core={"image": CORE}).found[0].image == CORE
+def test_a_container_whose_tag_moved_has_its_original_image_name(engine: FakeDocker) -> None:
+    add(engine, lost_image=True)
+    assert [one.image for one in compose_project.containers(docker(engine), "wa-a")] == [CORE]
 
 
-# Services of the Compose file
+# Services and networks
+
+
+def test_services_of_the_collections_file(rendered: Make, engine: FakeDocker, compose: FakeCompose) -> None:
+    engine.images[CORE] = {}
+    project = rendered(core={"scale": 2}, web={"image": "r/web:v1", "restart": "no"}, dbupgrade={"profiles": ["x"]})
+    assert project.services == [
+        Service("core", CORE, image_id(CORE), 2, "", ("wa-a_default",), ("unless-stopped", 0), "d1"),
+        Service("web", "r/web:v1", "", 1, "", ("wa-a_default",), ("no", 0), "d1"),
+    ]
+    assert project.networks == [Network("wa-a_default", "wa-a_default")]
+    assert compose.commands == []
+    assert not any("/distribution/" in line for line in engine.calls), "the registry is not asked"
+
+
+def test_the_collections_file_resolved_without_compose(rendered: Make, compose: FakeCompose) -> None:
+    core = {"env_file": ["/srv/db.env"], "environment": {"A": "own"}, "volumes": ["media:/m:ro", {"type": "bind"}]}
+    db_env = {"A": "1", "B": "$b"}
+    found = rendered({"environment": db_env}, core=core, web={}, dbupgrade={"profiles": ["x"]}).resolved
+    assert {name: (body["environment"], body["volumes"]) for name, body in found["services"].items()} == {
+        "core": ({"A": "own", "B": "$$b"}, [{"type": "volume", "source": "media", "target": "/m"}, {"type": "bind"}]),
+        "web": ({}, []),
+    }
+    assert compose.commands == []
 
 
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
-        ({}, {"count": 1, "container_name": "", "networks": (), "volumes": (), "unknown": ""}),
+        ({}, {}),
         ({"scale": 3, "deploy": {"replicas": 2}}, {"count": 3}),
         ({"deploy": {"replicas": 2}}, {"count": 2}),
         ({"scale": 0}, {"count": 0}),
-        ({"deploy": {"resources": {}}}, {"count": 1}),
+        ({"deploy": {"resources": {}}}, {}),
         ({"container_name": "core"}, {"container_name": "core"}),
         ({"networks": {"default": None, "b": {}}}, {"networks": ("default", "b")}),
-        ({"networks": {"default": None}, "network_mode": "host"}, {"networks": (), "unknown": ""}),
-        (
-            {"volumes": [{"type": "volume", "source": "m"}, {"type": "bind", "source": "/m"}, {"type": "volume"}]},
-            {"volumes": ("wa-a_m",)},
-        ),
-        ({"volumes": [{"type": "volume", "source": "unnamed"}]}, {"volumes": ("unnamed",)}),
-        (
-            {"network_mode": "service:web"},
-            {"unknown": "it shares service:web, which only Compose can resolve"},
-        ),
-        ({"pid": "service:web"}, {"unknown": "it shares service:web, which only Compose can resolve"}),
-        (
-            {"volumes_from": ["web"]},
-            {"unknown": "it shares volumes_from, which only Compose can resolve"},
-        ),
+        ({"networks": {"default": None}, "network_mode": "host"}, {}),
+        ({"restart": "on-failure:3"}, {"restart": ("on-failure", 3)}),
+        ({"labels": {DEFINITION_LABEL: "d1"}}, {"definition": "d1"}),
+        ({"image": "mirror.lab/coreapp:v2.51.2"}, {"image": "mirror.lab/coreapp:v2.51.2", "image_id": ""}),
+        ({"image": None, "build": {"context": "."}}, {"image": "", "image_id": ""}),
     ],
 )
-def test_fields_of_a_service(make: Make, body: dict[str, t.Any], fields: dict[str, t.Any]) -> None:
-    volumes = {"volumes": {"m": {"name": "wa-a_m"}, "unnamed": None}}
-    (service,) = make(None, volumes, core={"image": CORE, **body}).services
-    assert {key: getattr(service, key) for key in fields} == fields
+def test_a_service_of_an_operators_file(
+    operators: Make, engine: FakeDocker, body: dict[str, t.Any], fields: dict[str, t.Any]
+) -> None:
+    engine.images[CORE] = {}
+    given = {key: value for key, value in {"image": CORE, **body}.items() if value is not None}
+    (service,) = operators(core=given).services
+    assert service == replace(Service("core", CORE, image_id(CORE)), **fields)
 
 
-def test_an_image_is_identified_by_its_id_on_this_host(make: Make, engine: FakeDocker) -> None:
-    made = add_container(engine, "core", {"image": CORE})
-    assert [one.image_id for one in make(core={"image": CORE}).services] == [made["Image"]]
-    assert [one.image_id for one in make(core={"image": "mirror.lab/coreapp:v2.51.2"}).services] == [""]
-    assert not any("/distribution/" in line for line in engine.calls), "the registry is not asked"
-
-
-NETWORK = {"name": "wa-a_default", "ipam": {}}
+EXTERNAL = {**NETWORK, "external": True}
+ALIKE, DIVERGED = ({f"{LABEL}config-hash": one} for one in (compose_project.network_hash(NETWORK), "other"))
 
 
 @pytest.mark.parametrize(
-    ("body", "labels", "network"),
+    ("body", "labels", "fields"),
     [
-        (NETWORK, {}, ("n1", False, False)),
-        (NETWORK, {f"{LABEL}config-hash": compose_project.network_hash(NETWORK)}, ("n1", False, False)),
-        (NETWORK, {f"{LABEL}config-hash": "other"}, ("n1", False, True)),
-        ({**NETWORK, "external": True}, {f"{LABEL}config-hash": "other"}, ("n1", True, False)),
-        (NETWORK, None, ("", False, False)),
+        (NETWORK, {}, {"id": "n1"}),
+        (NETWORK, ALIKE, {"id": "n1"}),
+        (NETWORK, DIVERGED, {"id": "n1", "diverged": True}),
+        # Whoever has made it: Compose does not look at its options.
+        (EXTERNAL, DIVERGED, {"id": "n1", "external": True}),
+        (EXTERNAL, None, {"external": True}),
+        (NETWORK, None, {}),
     ],
 )
-def test_networks_used_by_services(make: Make, engine: FakeDocker, body: t.Any, labels: t.Any, network: t.Any) -> None:
+def test_networks_used_by_services(
+    operators: Make, engine: FakeDocker, body: t.Any, labels: dict[str, str] | None, fields: dict[str, t.Any]
+) -> None:
     if labels is not None:
         engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
-    document = {"networks": {"default": body, "unused": {"name": "unused"}}}
-    project = make(None, document, core={"image": CORE, "networks": {"default": None}})
-    (found,) = project.networks
-    assert (found.key, found.name, (found.id, found.external, found.diverged)) == ("default", "wa-a_default", network)
-    assert project.lost_networks() == []
+    networks = {"networks": {"default": body, "unused": {"name": "unused"}}}
+    project = operators(more=networks, core={"image": CORE, "networks": {"default": None}})
+    assert project.networks == [replace(Network("default", "wa-a_default"), **fields)]
 
 
-DIVERGED = {f"{LABEL}config-hash": "other"}
-SAME = {f"{LABEL}config-hash": compose_project.network_hash(NETWORK)}
+RENEWED = (
+    "network wa-a_default: was made with other options than the Compose files have; Compose would recreate it, and disconnect what "
+    "is on it; expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run again. Or declare "
+    "it as external in a Compose file of yours ({networks: {default: {external: true}}})"
+)
 
 
 @pytest.mark.parametrize(
-    ("labels", "body", "own", "networks", "renewed"),
+    ("labels", "networks", "version", "calls", "diverged", "refused"),
     [
-        (DIVERGED, NETWORK, False, ["n1"], True),
-        (DIVERGED, NETWORK, False, ["n2", "n1"], True),
-        (DIVERGED, NETWORK, False, ["n2"], False),
-        (DIVERGED, NETWORK, False, [], False),
-        (DIVERGED, NETWORK, True, ["n1"], False),
-        (DIVERGED, {**NETWORK, "external": True}, False, ["n1"], False),
-        (SAME, NETWORK, False, ["n1"], False),
-        ({}, NETWORK, False, ["n1"], False),
+        (DIVERGED, ["n2", "n1"], "2.31.0", [{}], [RENEWED], [RENEWED]),
+        (DIVERGED, ["n1"], "2.40.3-3", [{}], [RENEWED], [RENEWED]),
+        (DIVERGED, ["n1"], "2.30.3", [{}], [], []),  # older ones do not compare networks
+        (DIVERGED, ["n1"], "2.40.3-3", [], [RENEWED], []),
+        (DIVERGED, ["n2"], "2.40.3-3", [{}], [], []),
+        (ALIKE, ["n1"], "2.40.3-3", [{}], [], []),
+        ({}, ["n1"], "2.40.3-3", [{}], [], []),
     ],
 )
-def test_a_network_with_containers_of_another_compose_file_is_not_made_anew(
-    make: Make,
+def test_a_network_with_containers_is_not_made_anew(
+    rendered: Make,
     engine: FakeDocker,
+    compose: FakeCompose,
     labels: dict[str, str],
-    body: dict[str, t.Any],
-    own: bool,
     networks: list[str],
-    renewed: bool,
-) -> None:
-    service = {"image": CORE, "networks": {"default": None}}
-    add_container(engine, "core", service, labels={OWN_LABEL: "a"})["Networks"] = ["n1"]
-    add_container(engine, "web", service, labels={OWN_LABEL: "a"} if own else {})["Networks"] = networks
-    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
-    project = make(None, {"networks": {"default": body}}, core=service, web=service)
-    assert [str(error) for error in project.renewed_networks()] == (
-        [
-            "network wa-a_default: was made with other options than the Compose files have; Compose would recreate it, and disconnect "
-            "what is on it; expected the options that it has. Declare it as external in a Compose file of yours ({networks: "
-            "{default: {external: true}}}), or renew it yourself"
-        ]
-        if renewed
-        else []
-    )
-
-
-def test_a_missing_external_network_is_an_error(make: Make) -> None:
-    document = {"networks": {"proxy": {"name": "proxy", "external": True}, "default": {"name": "wa-a_default"}}}
-    project = make(None, document, core={"image": CORE, "networks": {"proxy": None, "default": None}})
-    (error,) = project.lost_networks()
-    assert str(error) == (
-        "network proxy: not on this host; expected the external network that the Compose file names. Create it: docker network "
-        "create proxy, or correct the Compose file"
-    )
-
-
-# The plan
-
-BODY = {"image": CORE, "environment": {"A": "1", "WA_DB_PASSWORD": SECRET}}
-
-
-def test_a_container_that_matches_its_service_is_unchanged(
-    make: Make, engine: FakeDocker, compose: FakeCompose
-) -> None:
-    add_container(engine, "core", BODY, environment=BODY["environment"])
-    assert lines(make(core=BODY)) == []
-    assert len(compose.commands) == 2  # neither `version` nor the differing attributes are needed
-
-
-@pytest.mark.parametrize(
-    ("held", "where", "reason"),
-    [
-        ({"A": "2"}, "environment", "the environment in compose.yml changed: A"),
-        ({"A": "1", "B": "1"}, "environment", "the environment changed: B"),
-        ({"A": "1", "D": "1", "C": "1"}, "environment", "the environment changed: C, D"),
-        (
-            {"A": "2", "WA_DB_PASSWORD": "old", "Z": "1"},
-            "both",
-            "the environment in compose.yml changed: A; db.env changed: WA_DB_PASSWORD, Z",
-        ),
-        ({"WA_DB_PASSWORD": "old"}, "env_file", "db.env changed: A, WA_DB_PASSWORD"),
-        ({"A": "1", "WA_DB_PASSWORD": "old"}, "env_file", "db.env changed: WA_DB_PASSWORD"),
-        ({"WA_DB_PASSWORD": SECRET}, "env_file", "db.env changed: A"),
-    ],
-)
-def test_differing_keys_are_named(
-    make: Make, engine: FakeDocker, tmp_path: Path, held: dict[str, str], where: str, reason: str
-) -> None:
-    environment = {"A": "1"} if where == "environment" else BODY["environment"]
-    own = {"image": CORE, "environment": held}
-    add_container(engine, "core", own, environment=held)
-    (tmp_path / "db.env").write_text("".join(f"{key}={value}\n" for key, value in environment.items()))  # type: ignore[attr-defined]
-    body = {
-        "image": CORE,
-        **({"env_file": "db.env"} if where in ("env_file", "both") else {}),
-        **({"environment": {"A": "1"}} if where in ("environment", "both") else {}),
-    }
-    assert lines(make(core=body)) == [f"recreate wa-a-core-1 ({reason})"]
-
-
-def test_variables_set_by_the_image_are_no_difference(make: Make, engine: FakeDocker) -> None:
-    add_container(engine, "core", BODY, environment={**BODY["environment"], "PATH": "/bin", "A": "1"})  # type: ignore[dict-item]
-    engine.images[CORE] = {"PATH": "/bin", "A": "1"}
-    engine.containers[next(iter(engine.containers))]["Labels"][f"{LABEL}config-hash"] = "of an older Compose"
-    assert lines(make(core=BODY)) == ["recreate wa-a-core-1 (the definition in compose.yml changed)"]
-
-
-def test_an_escaped_dollar_sign_is_no_difference(make: Make, engine: FakeDocker, tmp_path: Path) -> None:
-    (tmp_path / "db.env").write_text("P=a$b\n")
-    add_container(engine, "core", {"image": CORE, "environment": {"P": "a$$b"}}, environment={"P": "a$b"})
-    assert lines(make(core={"image": CORE, "env_file": "db.env"})) == []
-    engine.containers[next(iter(engine.containers))]["Labels"][f"{LABEL}config-hash"] = digest({"image": "x"})
-    assert lines(make(core={"image": CORE, "env_file": "db.env"})) == [
-        "recreate wa-a-core-1 (the definition in compose.yml changed)"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("written", "version", "reason"),
-    [
-        ({"image": CORE, "ports": ["1"]}, "2.40.3", "compose.yml changed: ports"),
-        ({"image": CORE, "ports": ["1"], "user": "u"}, "2.40.3", "compose.yml changed: ports, user"),
-        ({"image": CORE}, "2.26.1", "Compose 2.26.1 made it, 2.40.3-3 would make it otherwise"),
-        ({"image": "other", "environment": {"A": "1"}}, "2.40.3", "the definition in compose.yml changed"),
-        (None, "2.26.1", "Compose 2.26.1 made it, 2.40.3-3 would make it otherwise"),
-        ("no JSON", "2.40.3", "the definition in compose.yml changed"),
-    ],
-)
-def test_the_reason_of_a_changed_definition(
-    make: Make, engine: FakeDocker, tmp_path: Path, written: t.Any, version: str, reason: str
-) -> None:
-    add_container(engine, "core", {"image": CORE, "ports": ["9"]}, labels={f"{LABEL}version": version})
-    if written:
-        file = {"services": {"core": written}}
-        (tmp_path / "compose.yml").write_text(json.dumps(file) if isinstance(written, dict) else written)
-    assert lines(make(core={"image": CORE})) == [f"recreate wa-a-core-1 ({reason})"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        # None: db.env is final, so additional variables of the container are a difference.
-        (None, ["recreate wa-a-core-1 (the environment changed: GONE)"]),
-        ({}, []),
-        ({"wa-a-core-1": ["GONE"]}, ["recreate wa-a-core-1 (db.env changes: GONE)"]),
-    ],
-)
-def test_a_planned_db_env_explains_the_remaining_differences(
-    make: Make, engine: FakeDocker, changes: t.Any, expected: list[str]
-) -> None:
-    held = {"A": "1", "GONE": "1"}
-    add_container(engine, "core", {"image": CORE, "environment": held}, environment=held)
-    body = {"image": CORE, "environment": {"A": "1"}}
-    assert lines(make({"env_changes": changes}, core=body)) == expected
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("2.40.3", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]),
-        ("2.26.1", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]),
-    ],
-)
-def test_the_version_is_read_if_networks_are_compared(
-    make: Make, engine: FakeDocker, compose: FakeCompose, version: str, expected: list[str]
+    version: str,
+    calls: list[t.Any],
+    diverged: list[str],
+    refused: list[str],
 ) -> None:
     compose.version = version
-    body = {"image": CORE, "networks": {"default": None}}
-    made = add_container(engine, "core", body)
-    engine.networks["wa-a_default"] = {"Id": "n1"}
-    document = {"networks": {"default": NETWORK}}
-    assert lines(make(None, document, core=body)) == expected
-    assert len(compose.commands) == 3
-    made["Networks"] = ["n1"]
-    assert lines(make(None, document, core=body)) == []
-    assert len(compose.commands) == 5
+    add(engine, networks=networks)
+    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
+    project = rendered()
+    assert [str(error) for error in project.diverged_networks()] == diverged
+    assert [str(error) for error in project.refused_networks(calls)] == refused
 
 
-def test_networks_of_a_stopped_container_are_not_compared(make: Make, engine: FakeDocker, compose: FakeCompose) -> None:
-    body = {"image": CORE, "networks": {"default": None}}
-    add_container(engine, "core", body, state="exited")
-    engine.networks["wa-a_default"] = {"Id": "n1"}
-    assert lines(make(None, {"networks": {"default": NETWORK}}, core=body)) == ["start wa-a-core-1 (has exited)"]
-    assert len(compose.commands) == 2  # `version` is not needed
-
-
-def test_an_engine_error_names_the_network(make: Make, engine: FakeDocker) -> None:
-    engine.failures["GET /networks"] = (500, "broken")
-    project = make(None, {"networks": {"default": NETWORK}}, core={"image": CORE, "networks": {"default": None}})
-    with pytest.raises(WaError) as error:
-        project.plan()
-    assert str(error.value) == "network wa-a_default: Docker refused: broken."
-
-
-def test_surplus_and_moving_services_are_pending(make: Make, engine: FakeDocker) -> None:
-    add_container(engine, "web", {"image": CORE})
-    engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")  # the operator's, beside the client
-    project = make({"moving": ["core"], "recreate": compose_plan.LATER}, core={"image": CORE})
-    assert [compose_plan.pending_line(step) for step in project.plan()] == [
-        "wa-a-core-1 (moves here from another host)",
-        "wa-a-web-1 (belongs to a service that this host no longer has)",
+@pytest.mark.parametrize("calls", [[], [{}]])
+def test_a_missing_external_network_is_refused(operators: Make, calls: list[t.Any]) -> None:
+    networks = {"proxy": {"name": "proxy", "external": True}, "default": NETWORK}
+    project = operators(more={"networks": networks}, core={"image": CORE, "networks": {"proxy": None, "default": None}})
+    assert [str(error) for error in project.refused_networks(calls)] == [
+        "network proxy: not on this host; expected the external network that the Compose file names. Create it: docker network create "
+        "proxy, or correct the Compose file"
     ]
+
+
+def test_an_engine_error_names_the_network(rendered: Make, engine: FakeDocker) -> None:
+    engine.failures["GET /networks"] = (500, "broken")
+    with pytest.raises(WaError) as error:
+        rendered().plan()
+    assert str(error.value) == "network wa-a_default: Docker refused: broken."
 
 
 @pytest.mark.parametrize(
@@ -502,342 +322,679 @@ def test_the_hash_of_a_network_escapes_text_as_go_does() -> None:
     assert compose_project.network_hash({"name": "<>&\u2028\u2029é"}) == expected
 
 
-# An operator's own Compose files
+# How containers differ from the collection's file
 
-
-def write(folder: Path, **texts: t.Any) -> list[str]:
-    """Write files: documents as `NAME.yml`, texts as `NAME.env`. Returns their paths."""
-    paths = []
-    for name, content in texts.items():
-        path = folder / (f"{name}.env" if isinstance(content, str) else f"{name}.yml")
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        paths.append(str(path))
-    return paths
-
-
-def where(engine: FakeDocker, folder: Path) -> list[str]:
-    """The start of each call of Compose."""
-    return [
-        *("timeout", "60", "docker", "--host", engine.host, "compose"),
-        *("--project-name=wa-a", f"--project-directory={folder}"),
-    ]
+OLDER = "was created by an older version of the collection"
+OTHERS = "was created from another Compose file"
+SETTINGS = "was created with other settings than the inventory has"
+OTHER_FILE = "was created from another Compose file than the one that was applied"
+ANOTHER = "was created with another {} than /srv/db.env holds"
+HELD: dict[str, t.Any] = {"held": {"A": {"2"}, "B": {"3"}}}
+AB = {"environment": {"A": "1", "B": "1"}}
+LOST = "is not on the network wa-a_default"
 
 
 @pytest.mark.parametrize(
-    ("fields", "options", "selected"),
+    ("container", "given", "expected"),
     [
-        ({}, [], []),
-        ({"profiles": ["site", "x"]}, ["--profile=site", "--profile=x"], []),
-        ({"selected": ["web", "core"]}, [], ["web", "core"]),
-        ({"profiles": ["site"], "selected": ["core"]}, ["--profile=site"], ["core"]),
+        ({}, {}, SAME),
+        ({}, {"hashes": {"core": ["h1", "h0"]}}, SAME),
+        ({}, {"hashes": {"web": ["h1"]}}, SAME),
+        ({}, {"hashes": {"core": ["h1"]}, "stale": [NAME]}, SAME),
+        ({"definition": "d2"}, {"hashes": {"core": ["h1"]}}, recreated(SETTINGS)),
+        ({"definition": "d2", "own": False}, {}, recreated(SETTINGS)),
+        ({"definition": "d2"}, {"recreate": LATER}, kept(SETTINGS)),
+        ({"definition": "d2", "state": "exited"}, {"recreate": LATER}, ("start", ["has exited"], [SETTINGS])),
+        ({"definition": "d2", "state": "exited"}, {"recreate": NEVER}, kept("has exited", SETTINGS)),
+        # What another version of the collection writes otherwise waits, unless all of it is asked for.
+        ({"definition": ""}, {}, kept(OLDER)),
+        ({"definition": ""}, {"full": True}, recreated(OLDER)),
+        ({"definition": ""}, {"full": True, "recreate": LATER}, kept(OLDER)),
+        ({"definition": "", "own": False}, {}, recreated(OTHERS)),
+        # With another environment its hash is another one, too.
+        (AB, {**HELD, "hashes": {"core": ["h1"]}}, recreated(ANOTHER.format("A, B"))),
+        ({**AB, "definition": "d2"}, HELD, recreated(SETTINGS, ANOTHER.format("A, B"))),
+        (AB, {**HELD, "undeclared": ["A", "B"], "hashes": {"core": ["h1"]}}, kept(ANOTHER.format("A, B"))),
+        (AB, {**HELD, "undeclared": ["B"]}, recreated(ANOTHER.format("A"))),
+        (AB, {**HELD, "undeclared": ["B"], "recreate": LATER}, kept(ANOTHER.format("A"), ANOTHER.format("B"))),
+        (AB, {**HELD, "undeclared": ["A", "B"], "full": True}, recreated(ANOTHER.format("A, B"))),
+        (AB, {**HELD, "undeclared": ["C"]}, recreated(ANOTHER.format("A, B"))),
+        (AB, {"held": {"A": {"1", "2"}}}, SAME),  # readers of the file disagree
+        (AB, {**HELD, "overrides": {"core": ["A"]}}, recreated(ANOTHER.format("B"))),
+        (AB, {**HELD, "overrides": {"web": ["A"]}}, recreated(ANOTHER.format("A, B"))),
+        ({"environment": {"WA_CONFIG_ON_DB": "1"}}, {"held": {"A": set()}}, recreated(ANOTHER.format("A, WA_CONFIG_ON_DB"))),
+        ({"environment": {"A": "1", "WA_CONFIG_ON_DB": "of the image"}}, {"held": {"A": {"1"}}}, SAME),
+        # A db.env that is not written yet.
+        ({}, {"env_changes": {NAME: ["B", "A"]}}, recreated("db.env changes: B, A")),
+        (AB, {**HELD, "env_changes": {NAME: ["B", "A"]}}, recreated("db.env changes: B, A")),
+        ({}, {"env_changes": {NAME: ["A"]}, "recreate": LATER}, kept("db.env changes: A")),
+        ({}, {"env_changes": {NAME: [], "wa-a-core-2": ["A"]}}, SAME),
+        # What was changed afterwards.
+        ({"networks": ["n0"]}, {}, recreated(LOST)),
+        ({"more": {"Aliases": []}}, {}, recreated("is on the network wa-a_default without its name core")),
+        ({"more": {"HostConfig": {"Memory": 1 << 30}}}, {}, recreated("has the memory limit 1.0 GiB, expected none")),
+    ],
+)  # fmt: skip
+def test_a_container_is_compared_with_the_collections_file_without_compose(
+    rendered: Make,
+    engine: FakeDocker,
+    compose: FakeCompose,
+    container: dict[str, t.Any],
+    given: dict[str, t.Any],
+    expected: Action,
+) -> None:
+    engine.images[CORE] = {"WA_CONFIG_ON_DB": "of the image"}
+    add(engine, **container)
+    assert actions(rendered(given)) == {NAME: expected}
+    assert compose.commands == []
+
+
+@pytest.mark.parametrize(
+    ("made", "hashes", "digests_of", "given", "complaint", "expected"),
+    [
+        ("h0", "h1,h2", "", {}, "", OTHER_FILE),
+        ("h0", "h1", "", {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
+        ("h0", "h1", "", {"recreate": LATER}, "", OTHER_FILE),
+        ("h0", "h1", "", {}, "no such file", OTHER_FILE),
+        # By hand from the same file, unless another one lies there.
+        ("now", "h1", "", {}, "", ""),
+        ("now", "h1", "", {"in_force": False}, "", OTHER_FILE),
+        ("now", "h1", "", {}, "no such file", OTHER_FILE),
+        # With an operator's files beside it, which are there no more.
+        ("h0", "h0,h1", "h0", {}, "", OTHER_FILE),
+        ("h0", "h0,h1", "h2,h0", {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
+        ("h0", "h0,h1", "h0", {"stale": [NAME]}, "", ""),
+        ("h0", "h0,h1", "h1", {}, "", ""),
+        ("now", "h0,now", "now", {}, "", ""),
+        ("now", "h0,now", "now", {"in_force": False}, "", OTHER_FILE),
     ],
 )
-@pytest.mark.parametrize("order", [("own", "-"), ("-", "own"), ("own",), ("own", "second", "-")])
-def test_the_command_lines_with_an_operators_files(
-    make: Make,
-    compose: FakeCompose,
+def test_a_container_of_another_hash_was_made_from_another_file(
+    rendered: Make,
     engine: FakeDocker,
-    tmp_path: Path,
-    fields: dict[str, t.Any],
-    options: list[str],
-    selected: list[str],
-    order: tuple[str, ...],
+    compose: FakeCompose,
+    made: str,
+    hashes: str,
+    digests_of: str,
+    given: dict[str, t.Any],
+    complaint: str,
+    expected: str,
 ) -> None:
-    # An operator's .env may select profiles, the environment of root may do so only where none are given.
-    compose.environment = compose_call.ENVIRONMENT if "profiles" in fields else {}
-    bodies = {"core": {"image": CORE}, "web": {"image": CORE}}
-    own, second, *variables = write(
-        tmp_path, own={"services": bodies}, second={"services": {}}, one="TAG=1\n", two="TAG=2\n"
-    )
-    files = [{"own": own, "second": second}.get(name, name) for name in order]
-    project = make({"files": files, "interpolation": variables, **fields}, core={"image": CORE})
-    assert project.resolved["services"] == {name: body for name, body in bodies.items() if name in (selected or bodies)}
-    assert [service.name for service in project.services] == [*project.resolved["services"]]
-    start = where(engine, tmp_path)
-    interpolation = [f"--env-file={path}" for path in variables]
-    listed = [f"--file={path}" for path in files]
-    assert compose.commands == [
-        [*start, *interpolation, *options, *listed, "config", "--format", "json", *selected],
-        [*start, "--profile=*", "--file=-", "config", "--hash", "*"],
-    ]
-    assert compose.documents[-1] == project.resolved
-    assert compose.documents[:-1] == ([project.document] if "-" in files else [json.loads(Path(own).read_text())])
+    (current,) = rendered().current_hashes["core"]
+    made, hashes, digests_of = (text.replace("now", current) for text in (made, hashes, digests_of))
+    compose.complaint = complaint
+    add(engine, hash=made)
+    recorded = Recorded({"core": {"init": "0123456789ab", "hash": digests_of}} if digests_of else {})
+    project = rendered({"hashes": {"core": hashes.split(",")}, "recorded": recorded, **given})
+    different = kept if "recreate" in given else recreated
+    assert actions(project) == {NAME: different(expected) if expected else SAME}
 
 
-@pytest.mark.parametrize("profiles", [None, [], ["site"]])
-def test_the_version_is_read_without_files(
-    make: Make, compose: FakeCompose, engine: FakeDocker, profiles: list[str] | None
+def test_surplus_and_moving_services_are_pending(rendered: Make, engine: FakeDocker) -> None:
+    add(engine, "web")
+    add(engine, "proxy", "nginx:1", own=False)  # the operator's, beside the client
+    project = rendered({"moving": ["core"], "recreate": LATER})
+    assert actions(project) == {NAME: kept("moves here from another host"), "wa-a-web-1": kept(GONE)}
+
+
+def test_a_container_that_has_gone_has_an_empty_record(rendered: Make, engine: FakeDocker) -> None:
+    made = add(engine)
+    engine.failures[f"GET /containers/{made['Id']}/json"] = (404, "No such container")
+    project = rendered()
+    assert actions(project) == {NAME: SAME}
+    assert project.record(project.found[0]) == {"Config": {}, "HostConfig": {}, "State": {}}
+
+
+# How containers differ from an operator's files
+
+ENVIRONMENT = "has another environment than its Compose files give it: {}"
+DEFINED = "is defined otherwise in its Compose files: {}"
+OTHER = "was made from other Compose files than there are now"
+BODY: dict[str, t.Any] = {"image": CORE, "environment": {"A": "1", "B": "a$$b"}}
+MADE_WITH = {"A": "1", "B": "a$b"}  # what a container of it has
+A2 = {"environment": {"A": "2", "B": "a$$b"}}
+D1, D2 = ({"labels": {DEFINITION_LABEL: one}} for one in ("d1", "d2"))
+INIT = {"init": True}
+
+
+def digests(body: dict[str, t.Any], hash: str = "h0", inputs: str = "", compose: str = "") -> dict[str, str]:
+    return {**definitions.digests(body, "salt"), "hash": hash, "inputs": inputs, "compose": compose}
+
+
+def record(body: dict[str, t.Any], hash: str = "h0", **fields: str) -> Recorded:
+    return Recorded({"core": digests(body, hash, **fields)}, "salt")
+
+
+@pytest.mark.parametrize(
+    ("body", "given", "same_inputs", "read_by", "expected"),
+    [
+        ({}, {}, False, "2.26.1", SAME),
+        (A2, {}, False, "2.40.3-3", recreated(ENVIRONMENT.format("A"))),
+        (A2, {}, True, "2.26.1", recreated(ENVIRONMENT.format("A"))),
+        (A2, {"recreate": LATER}, False, "2.40.3-3", kept(ENVIRONMENT.format("A"))),
+        ({"environment": {}}, {}, False, "2.40.3-3", recreated(ENVIRONMENT.format("A, B"))),
+        (INIT, {}, False, "2.40.3-3", recreated(DEFINED.format("init"))),
+        (INIT, {}, True, "2.40.3-3", recreated(DEFINED.format("init"))),  # of a file that is included
+        ({**A2, **INIT}, {}, False, "2.40.3-3", recreated(ENVIRONMENT.format("A"), DEFINED.format("init"))),
+        # Another version of Compose reads the same files otherwise.
+        (INIT, {}, True, "2.26.1", SAME),
+        (INIT, {}, False, "2.26.1", recreated(DEFINED.format("init"))),
+        (D1, {}, False, "2.40.3-3", recreated(DEFINED.format("labels"))),  # the collection's file beside theirs
+        ({"image": "r/coreapp:v3"}, {}, False, "2.40.3-3", recreated(f"runs {CORE}, expected r/coreapp:v3")),
+        # The concern `db_env` tells of it.
+        (A2, {"stale": [NAME]}, False, "2.40.3-3", SAME),
+        (A2, {"stale": ["wa-a-core-2"]}, False, "2.40.3-3", recreated(ENVIRONMENT.format("A"))),
+        ({**A2, **INIT}, {"stale": [NAME]}, False, "2.40.3-3", recreated(DEFINED.format("init"))),
+        ({}, {"env_changes": {NAME: ["A"]}}, False, "2.40.3-3", recreated("db.env changes: A")),
+        # Read from a db.env that is not written yet: not told twice.
+        (A2, {"env_changes": {NAME: ["A"]}}, False, "2.40.3-3", recreated("db.env changes: A")),
+        (A2, {"env_changes": {NAME: []}}, False, "2.40.3-3", recreated(ENVIRONMENT.format("A"))),
+    ],
+)
+def test_a_container_is_compared_with_what_was_recorded(
+    operators: Make,
+    engine: FakeDocker,
+    body: dict[str, t.Any],
+    given: dict[str, t.Any],
+    same_inputs: bool,
+    read_by: str,
+    expected: Action,
 ) -> None:
-    compose.environment = {} if profiles is None else compose_call.ENVIRONMENT  # .env's count where none are given
-    assert make({"files": ["/srv/biz/own.yml"], "profiles": profiles}).compose_version == "2.40.3-3"
-    assert compose.commands == [["timeout", "60", "docker", "--host", engine.host, "compose", "version", "--short"]]
+    add_theirs(engine, environment=MADE_WITH)
+    body = {**BODY, **body}
+    inputs = operators(core=body).inputs if same_inputs else ""
+    project = operators({"recorded": record(BODY, "h1,h0", inputs=inputs, compose=read_by), **given}, core=body)
+    assert actions(project) == {NAME: expected}
+    assert project.is_recorded(project.found[0])
 
 
-def test_a_later_file_is_merged_over_an_earlier_one(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
-    compose.environment = {}
-    image = "r/coreapp:v${TAG}"
-    own, variables = write(tmp_path, own={"services": {"core": {"image": image, "init": True}}}, one="TAG=2.50.0\n")
-    given = {"interpolation": [variables]}
-    for files, expected in (
-        ([own], "r/coreapp:v2.50.0"),
-        ([own, "-"], CORE),
-        (["-", own], "r/coreapp:v2.50.0"),
-    ):
-        project = make({**given, "files": files}, core={"image": CORE})
-        assert project.resolved == {"services": {"core": {"image": expected, "init": True}}}
+def test_a_container_that_was_made_from_these_files_by_hand_is_alike(operators: Make, engine: FakeDocker) -> None:
+    body = {**BODY, **INIT}
+    made = add_theirs(engine, hash=digest(body), environment=MADE_WITH)
+    given = {"recorded": record(BODY, digest(body), compose="2.40.3-3")}
+    assert actions(operators(given, core=body)) == {NAME: SAME}
+    made["Config"]["Env"].append("C=1")
+    assert actions(operators(given, core=body)) == {NAME: recreated(ENVIRONMENT.format("C"))}
 
 
-def test_an_unwritten_file_of_variables_is_given_as_a_private_copy(
-    make: Make, compose: FakeCompose, temporary: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("definition", "body", "given", "expected"),
+    [
+        ("d1", D1, {}, SAME),
+        ("d2", D1, {}, recreated(SETTINGS)),
+        ("d2", {**D1, **INIT}, {}, recreated(SETTINGS)),
+        ("d2", D1, {"recreate": LATER}, kept(SETTINGS)),
+        ("d2", {}, {}, recreated(SETTINGS)),  # theirs alone, without the collection's file
+        ("d2", {**D1, **A2}, {}, recreated(SETTINGS, ENVIRONMENT.format("A"))),
+        ("d2", {**D1, **A2}, {"stale": [NAME]}, recreated(SETTINGS)),
+        ("d2", D1, {"recorded": Recorded(), "hashes": {"core": ["h0"]}}, recreated(SETTINGS)),
+    ],
+)
+def test_a_container_with_other_settings_of_the_inventory(
+    operators: Make,
+    engine: FakeDocker,
+    definition: str,
+    body: dict[str, t.Any],
+    given: dict[str, t.Any],
+    expected: Action,
 ) -> None:
-    compose.environment = {}
-    own, written = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG}"}}}, site="TAG=2.50.0\n")
-    planned = str(tmp_path / "compose.env")
-    fields = {"files": [own, "-"], "interpolation": [written, planned], "env_files": {planned: "TAG=2.53.4\n"}}
-    project = make(fields, document={"name": "wa-a"})
-    assert project.resolved["services"] == {"core": {"image": "r/coreapp:v2.53.4"}}
-    (first, text), (copy, planned_text) = compose.interpolation
-    assert (str(first), text, planned_text) == (written, "TAG=2.50.0\n", "TAG=2.53.4\n")
-    assert copy.parent.parent == temporary
-    assert list(temporary.iterdir()) == []
-    assert sorted(path.name for path in tmp_path.glob("*.env")) == ["site.env"]
+    add_theirs(engine, environment=MADE_WITH, definition=definition, own=True)
+    project = operators({"recorded": record({**BODY, **D1}), **given}, core={**BODY, **body})
+    assert actions(project) == {NAME: expected}
 
 
-def test_a_file_of_variables_whose_new_values_are_not_known_stays_in_force(
-    make: Make, compose: FakeCompose, tmp_path: Path
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        ({"name": "media", "external": True}, SAME),
+        ({"name": "media"}, SAME),
+        ({"name": "big", "external": True}, recreated("does not mount the volume big")),
+        ({"name": "wa-a_media"}, recreated("does not mount the volume wa-a_media")),
+    ],
+)
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_an_edited_name_of_a_volume_is_named(
+    operators: Make, engine: FakeDocker, is_recorded: bool, volume: dict[str, t.Any], expected: Action
 ) -> None:
-    compose.environment = {}
-    own, variables = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:?}"}}}, db="TAG=2.50.0\n")
-    project = make({"files": [own, "-"], "interpolation": [variables], "env_files": {variables: ""}})
-    assert project.resolved["services"]["core"]["image"] == "r/coreapp:v2.50.0"
+    """Compose's hash of a service, as its digests, has the volume's key and not its name."""
+    volumes = [{"type": "volume", "source": "media", "target": "/m"}, {"type": "volume", "target": "/a"}]
+    body = {"image": CORE, "volumes": [*volumes, {"type": "bind", "source": "/b", "target": "/b"}]}
+    add_theirs(engine, hash=digest(body), mounts=[MEDIA])
+    given = {"recorded": record(body, digest(body), compose="2.40.3-3")} if is_recorded else {}
+    assert actions(operators(given, {"volumes": {"media": volume}}, core=body)) == {NAME: expected}
 
 
-def test_a_file_of_variables_that_is_not_there_yet_is_empty(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
-    compose.environment = {}
-    (own,) = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:-2.50.0}"}}})
-    planned = str(tmp_path / "db.env")
-    project = make({"files": [own, "-"], "interpolation": [planned], "env_files": {planned: ""}})
-    assert project.resolved["services"]["core"]["image"] == "r/coreapp:v2.50.0"
+GIVEN = {"image": CORE, "environment": {**BODY["environment"], "GIVEN": None}}
+RECORDED = {"hashes": {"core": ["h9"]}}
 
 
-def test_an_error_in_an_operators_files_has_no_cure_of_the_collection(
-    make: Make, compose: FakeCompose, tmp_path: Path
+@pytest.mark.parametrize(
+    ("held", "container", "given", "expected"),
+    [
+        ({}, {"hash": digest(GIVEN)}, RECORDED, SAME),
+        ({}, {"hash": digest(GIVEN), "own": True}, {}, SAME),
+        ({}, {}, RECORDED, recreated(OTHER)),
+        ({}, {}, {**RECORDED, "recreate": LATER}, kept(OTHER)),
+        ({}, {"own": True}, {}, recreated(OTHER)),
+        # What an operator had before the client was adopted is no exception: adopt.yml restarts nothing.
+        ({}, {}, {}, recreated(OTHER)),
+        ({}, {}, {"recreate": LATER}, kept(OTHER)),
+        # Another version of Compose gives the same files another hash.
+        ({}, {"compose": "2.40.2"}, RECORDED, SAME),
+        ({}, {"compose": ""}, RECORDED, SAME),
+        ({"A": "2"}, {"compose": "2.40.2"}, RECORDED, recreated(ENVIRONMENT.format("A"))),
+        ({"A": "2"}, {}, {}, recreated(ENVIRONMENT.format("A"))),
+        ({"A": "2"}, {"hash": digest(GIVEN)}, {}, recreated(ENVIRONMENT.format("A"))),
+        ({"A": "2", "B": "a$$b"}, {}, RECORDED, recreated(ENVIRONMENT.format("A, B"))),
+        ({"C": "1", "A": "2"}, {}, {}, recreated(ENVIRONMENT.format("A, C"))),
+        ({"WA_CONFIG_ON_DB": "other"}, {}, {}, recreated(ENVIRONMENT.format("WA_CONFIG_ON_DB"))),
+        ({"WA_CONFIG_ON_DB": "of the image", "GIVEN": "by the shell"}, {}, {}, recreated(OTHER)),
+        ({"A": "2"}, {}, {"stale": ["wa-a-core-2"]}, recreated(ENVIRONMENT.format("A"))),
+        ({"A": "2"}, {}, {"env_changes": {NAME: ["C"]}}, recreated("db.env changes: C")),
+        # The concern `db_env` tells of it, and its hash is another one for that alone.
+        ({"A": "2"}, {}, {"stale": [NAME]}, SAME),
+        ({"A": "2"}, {"own": True}, {**RECORDED, "stale": [NAME]}, SAME),
+    ],
+)
+def test_a_container_of_which_nothing_is_recorded_is_compared_by_its_hash(
+    operators: Make,
+    engine: FakeDocker,
+    held: dict[str, str],
+    container: dict[str, t.Any],
+    given: dict[str, t.Any],
+    expected: Action,
 ) -> None:
-    compose.environment = {}
-    own = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:?set it}"}}})
-    with pytest.raises(WaError) as error:
-        make({"files": own}).plan()
-    assert str(error.value) == (
-        "Compose file of project wa-a: Compose refuses it: required variable TAG is missing a value <hidden>; expected a file "
-        "that docker compose config takes."
-    )
+    engine.images[CORE] = {"WA_CONFIG_ON_DB": "of the image"}
+    add_theirs(engine, environment={**MADE_WITH, **held}, **container)
+    project = operators({"recorded": record(BODY, "h8"), **given}, core=GIVEN)
+    assert actions(project) == {NAME: expected}
+    assert not project.is_recorded(project.found[0])
 
 
-DATABASE = {"image": "db:1"}
-QUEUE = {"image": "queue:1"}
-CLIENT = {"image": CORE, "depends_on": ["db"]}
+@pytest.mark.parametrize("version", ["2.40.3", "2.40.3-3", "2.40.3-desktop.1", "2.40.3+ds1-0ubuntu1~24.04.1"])
+def test_a_label_has_the_version_of_compose_without_the_packages(
+    operators: Make, engine: FakeDocker, compose: FakeCompose, version: str
+) -> None:
+    compose.version = version
+    add_theirs(engine, environment=MADE_WITH)
+    assert actions(operators(core=BODY)) == {NAME: recreated(OTHER)}
 
 
-@pytest.fixture
-def operators(make: Make, compose: FakeCompose, tmp_path: Path) -> Make:
-    """Create a project from an operator's file with a client, the database that it depends on, and a queue beside it."""
-    compose.environment = {}
+@pytest.mark.parametrize(
+    ("own", "made_from", "expected"),
+    [
+        (True, "own.yml,compose.yml", SAME),
+        (True, "own.yml", recreated(OTHER)),
+        (True, "compose.yml,own.yml", recreated(OTHER)),
+        (True, "", recreated(OTHER)),
+        (False, "own.yml", SAME),
+    ],
+)
+@pytest.mark.parametrize("written", [True, False])
+def test_another_version_of_compose_made_a_container_of_the_same_files(
+    operators: Make, engine: FakeDocker, tmp_path: Path, written: bool, own: bool, made_from: str, expected: Action
+) -> None:
+    """Its hash tells nothing; but the collection's calls are known."""
+    ours = tmp_path / "compose.yml"
+    ours.write_text("{}")
+    files = {f"{LABEL}project.working_dir": str(tmp_path), f"{LABEL}project.config_files": made_from}
+    labels = {**files, f"{LABEL}version": "2.40.2"}
+    add_theirs(engine, environment=MADE_WITH, own=own, labels=labels)
+    given = {"files": [str(tmp_path / "own.yml"), str(ours) if written else "-"], "compose_file": str(ours)}
+    assert actions(operators(given, core=BODY)) == {NAME: expected}
 
-    def call(project: dict[str, t.Any] | None = None, **services: t.Any) -> Project:
-        bodies = {"core": CLIENT, "db": DATABASE, "queue": QUEUE, **services}
-        return make({"files": write(tmp_path, own={"services": bodies}), **(project or {})})
 
-    return call
+def test_what_docker_gives_a_container_is_no_difference(operators: Make, engine: FakeDocker) -> None:
+    """The proxies in Docker's config.json, which are not in the output of `docker compose config`."""
+    names = [f"{name}_proxy" for name in ("http", "https", "ftp", "no", "all")]
+    proxies = dict.fromkeys((*names, *(name.upper() for name in names)), "http://proxy:3128")
+    add_theirs(engine, environment={**MADE_WITH, **proxies})
+    assert actions(operators({"recorded": record(BODY)}, core=BODY)) == {NAME: SAME}
+    body = {**BODY, "environment": {**BODY["environment"], "HTTP_PROXY": "http://other:3128"}}
+    different = {NAME: recreated(ENVIRONMENT.format("HTTP_PROXY"))}
+    assert actions(operators({"recorded": record(body)}, core=body)) == different
+
+
+def test_what_an_image_gave_that_is_gone_is_no_difference(operators: Make, engine: FakeDocker) -> None:
+    add_theirs(engine, environment={**MADE_WITH, "PATH": "/bin"})
+    engine.images = {}
+    assert actions(operators({"recorded": record(BODY)}, core=BODY)) == {NAME: SAME}
+
+
+def test_a_container_that_has_gone_has_no_other_environment(operators: Make, engine: FakeDocker) -> None:
+    made = add_theirs(engine, environment=MADE_WITH)
+    engine.failures[f"GET /containers/{made['Id']}/json"] = (404, "No such container")
+    assert actions(operators({"recorded": record(BODY)}, core=BODY)) == {NAME: SAME}
+
+
+def test_an_operators_file_beside_the_collections_comes_and_goes(
+    operators: Make, rendered: Make, engine: FakeDocker, compose: FakeCompose
+) -> None:
+    made = add(engine, labels={f"{LABEL}version": "2.40.3"})
+    both = {"image": CORE, **D1, **INIT}
+    hashes: dict[str, set[str]] = {"core": {"h0"}}
+    assert actions(operators({"hashes": hashes}, core=both)) == {NAME: recreated(OTHER)}
+    made["Labels"][f"{LABEL}config-hash"] = digest(both)
+    project = operators({"hashes": hashes}, core=both)
+    assert actions(project) == {NAME: SAME}
+    given = {"hashes": project.next_hashes(hashes), "recorded": project.next_record()}
+    assert given["recorded"].services["core"]["hash"] == digest(both)
+    assert actions(operators(given, core=both)) == {NAME: SAME}
+    compose.environment = compose_call.ENVIRONMENT
+    assert actions(rendered(given)) == {NAME: recreated(OTHER_FILE)}
+    (made["Labels"][f"{LABEL}config-hash"],) = rendered().current_hashes["core"]
+    assert actions(rendered(given)) == {NAME: SAME}
+
+
+@pytest.mark.parametrize(("hash", "count"), [("h0", 1), ("h1", 3)])
+def test_compose_reads_the_files_once(
+    operators: Make, engine: FakeDocker, compose: FakeCompose, hash: str, count: int
+) -> None:
+    add_theirs(engine, hash=hash, environment=MADE_WITH)
+    project = operators({"recorded": record(BODY)}, core=BODY)
+    for _time in range(2):
+        project.plan()
+    calls = [["--format", "json"], ["version", "--short"], ["--hash", "*"]]
+    assert [command[-2:] for command in compose.commands] == calls[:count]
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "reason"),
+    [
+        ({"mem_limit": "1073741824"}, {}, "has the memory limit none, expected 1.0 GiB"),
+        ({"networks": {"default": None}}, {"Aliases": []}, "is on the network wa-a_default without its name core"),
+        ({"networks": {"default": None}}, {"Networks": ["n0"]}, LOST),
+    ],
+)
+def test_what_was_changed_afterwards(
+    operators: Make, engine: FakeDocker, body: dict[str, t.Any], more: dict[str, t.Any], reason: str
+) -> None:
+    body = {"image": CORE, **body}
+    add_theirs(engine, more=more)
+    project = operators({"recorded": record(body)}, {"networks": {"default": NETWORK}}, core=body)
+    assert actions(project) == {NAME: recreated(reason)}
+
+
+# Services beside the client
+
+CLIENT: dict[str, t.Any] = {"image": CORE, "depends_on": ["db"]}
+DATABASE, QUEUE = {"image": "db:1"}, {"image": "queue:1"}
+BESIDE: dict[str, dict[str, t.Any]] = {"core": CLIENT, "db": DATABASE, "queue": QUEUE}
 
 
 @pytest.mark.parametrize(
     ("selected", "expected"),
     [
-        ([], ["wa-a-core-1", "wa-a-db-1", "wa-a-old-1", "wa-a-queue-1"]),
-        (["core"], ["wa-a-core-1", "wa-a-db-1"]),
-        (["db"], ["wa-a-db-1"]),
-        (["queue", "core"], ["wa-a-core-1", "wa-a-db-1", "wa-a-queue-1"]),
+        ([], {NAME: SAME, "wa-a-db-1": SAME, "wa-a-old-1": ("remove", [GONE], []), "wa-a-queue-1": SAME}),
+        (["core"], {NAME: SAME, "wa-a-db-1": SAME}),
+        (["db"], {"wa-a-db-1": SAME}),
+        (["queue", "core"], {NAME: SAME, "wa-a-db-1": SAME, "wa-a-queue-1": SAME}),
     ],
 )
 def test_containers_of_services_that_are_not_looked_at_are_left_out(
-    operators: Make, engine: FakeDocker, selected: list[str], expected: list[str]
+    operators: Make, engine: FakeDocker, selected: list[str], expected: dict[str, Action]
 ) -> None:
-    for name, body in (("core", CLIENT), ("db", DATABASE), ("queue", QUEUE), ("old", {"image": CORE})):
-        add_container(engine, name, body)
-    project = operators({"selected": selected})
-    assert [one.name for one in project.found] == expected
-    surplus = ["remove wa-a-old-1 (belongs to a service that this host no longer has)"]
-    assert lines(project) == ([] if selected else surplus)
+    for name, body in (*BESIDE.items(), ("old", {"image": CORE})):
+        add_theirs(engine, name, body["image"], hash=digest(body))
+    project = operators({"selected": selected}, **BESIDE)
+    assert [one.name for one in project.found] == [*sorted(expected)]
+    assert actions(project) == expected
 
 
 def test_containers_from_the_own_file_are_looked_at_in_any_case(operators: Make, engine: FakeDocker) -> None:
-    add_container(engine, "core", CLIENT)
-    add_container(engine, "queue", QUEUE)
-    add_container(engine, "old", {"image": CORE}, labels={OWN_LABEL: "a"})
-    add_container(engine, "db", {"image": "db:0"})
-    project = operators({"selected": ["core"]})
-    assert [one.name for one in project.found] == ["wa-a-core-1", "wa-a-db-1", "wa-a-old-1"]
+    add_theirs(engine, "core", hash=digest(CLIENT))
+    add_theirs(engine, "queue", "queue:1")
+    add(engine, "old")
+    add_theirs(engine, "db", "db:0", hash=digest(DATABASE))
     # One whose service is gone is removed, while a service that the client depends on is kept.
-    assert lines(project) == ["remove wa-a-old-1 (belongs to a service that this host no longer has)"]
-    assert [step.container for step in project.plan() if step.pending] == ["wa-a-db-1"]
+    runs = "runs db:0, expected db:1"
+    old: dict[str, Action] = {"wa-a-old-1": ("remove", [GONE], [])}
+    beside, itself = (actions(operators({"selected": [name]}, **BESIDE)) for name in ("core", "db"))
+    assert beside == {NAME: SAME, "wa-a-db-1": kept(runs), **old}
+    assert itself == {"wa-a-db-1": recreated(runs), **old}
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        (["db"], ("start", ["has exited"], [])),
+        ({"db": {"condition": "service_started"}}, ("start", ["has exited"], [])),
+        ({"db": {"condition": "service_completed_successfully"}}, SAME),
+    ],
+)
+def test_another_service_that_stands_still_is_started_unless_it_has_completed(
+    operators: Make, engine: FakeDocker, needs: t.Any, expected: Action
+) -> None:
+    client = {"image": CORE, "depends_on": needs}
+    add_theirs(engine, "core", hash=digest(client))
+    add_theirs(engine, "db", "db:1", hash=digest(DATABASE), state="exited")
+    assert actions(operators({"selected": ["core"]}, core=client, db=DATABASE)) == {NAME: SAME, "wa-a-db-1": expected}
+
+
+# Restart policies
+
+ALWAYS = {"HostConfig": {"RestartPolicy": {"Name": "always"}}}
+UPDATE = [{"name": NAME, "policy": "unless-stopped", "retries": 0, "found": "always"}]
+
+
+@pytest.mark.parametrize(
+    ("container", "given", "expected"),
+    [
+        ({}, {}, []),
+        ({"more": ALWAYS}, {}, UPDATE),
+        ({"more": {"HostConfig": {}}}, {}, [{**UPDATE[0], "found": "no"}]),
+        ({"more": ALWAYS, "state": "exited"}, {}, UPDATE),
+        ({"more": ALWAYS, "state": "paused"}, {}, UPDATE),
+        ({"more": ALWAYS, "definition": "d2"}, {}, UPDATE),
+        ({"more": ALWAYS, "own": False}, {}, []),
+    ],
+)
+def test_the_restart_policy_of_the_collections_file(
+    rendered: Make,
+    engine: FakeDocker,
+    container: dict[str, t.Any],
+    given: dict[str, t.Any],
+    expected: list[dict[str, t.Any]],
+) -> None:
+    add(engine, **container)
+    add(engine, "proxy", "nginx:1", more=ALWAYS)  # of no service
+    project = rendered(given)
+    assert project.restart_policies() == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "selected", "expected"),
+    [
+        ({"restart": "${POLICY}"}, False, ["core"], UPDATE),
+        ({"restart": "${POLICY}"}, True, [], UPDATE),
+        ({"restart": "${POLICY}"}, False, [], []),
+        ({"restart": "on-failure:3"}, False, ["core"], [{**UPDATE[0], "policy": "on-failure", "retries": 3}]),
+        ({}, False, ["core"], []),  # one that no file declares was given by hand
+    ],
+)
+def test_the_restart_policy_of_an_operators_files(
+    operators: Make,
+    engine: FakeDocker,
+    tmp_path: Path,
+    policy: dict[str, str],
+    own: bool,
+    selected: list[str],
+    expected: list[dict[str, t.Any]],
+) -> None:
+    (tmp_path / ".env").write_text("POLICY=unless-stopped\n")
+    add(engine, own=own, more=ALWAYS)
+    add(engine, "db", "db:1", own=False, more=ALWAYS)
+    project = operators({"selected": selected}, core={**CLIENT, **policy}, db={**DATABASE, "restart": "no"})
+    assert project.restart_policies() == expected
+
+
+# What is recorded
+
+SCALED = {**BODY, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "complaint", "expected"),
+    [
+        ({"core": ["h0", "h1", "h7"]}, "not asked", {"core": {"h0", "h1", "h7"}}),
+        ({"core": ["h0", "h7"]}, "", {"core": {"h0", digest(SCALED)}}),  # h1 is not of the present files
+        ({}, "", {"core": {"h0", "h1", digest(SCALED)}}),
+        ({}, "no such file", {"core": {"h0", "h1"}}),
+    ],
+)
+def test_the_hashes_to_record(
+    operators: Make,
+    engine: FakeDocker,
+    compose: FakeCompose,
+    recorded: dict[str, list[str]],
+    complaint: str,
+    expected: dict[str, set[str]],
+) -> None:
+    """Those of a plain `up` are among them."""
+    for number, one in enumerate(("h0", "h1", "")):
+        add(engine, hash=one, number=number + 1)
+    add(engine, "old", hash="h2")
+    project = operators({"hashes": {"core": ["h5"]}}, core=SCALED, web={"image": CORE})
+    assert len(project.services) == 2
+    compose.complaint = complaint
+    assert project.next_hashes(recorded) == expected
+
+
+def test_hashes_of_the_collections_file_are_those_of_the_file_in_force(
+    rendered: Make, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
+) -> None:
+    add(engine)
+    project = rendered()
+    project.compose.files = [str(tmp_path / "compose.yml")]
+    Path(project.compose.files[0]).write_text(json.dumps({"services": {"core": BODY}}))
+    assert project.next_hashes({"core": ["h0"]}) == {"core": {"h0"}}
+    assert compose.commands == []
+    compose.environment = {}
+    assert project.next_hashes({}) == {"core": {"h0", digest(BODY)}}
 
 
 @pytest.mark.parametrize(
     ("profiles", "selected", "expected"),
-    [
-        ([], ["core"], ["core", "db"]),
-        (["site"], ["core"], ["core", "db"]),
-        (["site"], [], ["core", "db", "queue"]),
-        ([], [], ["db", "queue"]),
-    ],
+    [([], ["core"], ["core", "db"]), (["site"], [], ["core", "db", "queue"]), ([], [], ["db", "queue"])],
 )
-def test_a_service_with_a_profile_has_a_hash(
+def test_a_service_that_is_selected_or_has_an_enabled_profile_has_a_hash(
     operators: Make, compose: FakeCompose, profiles: list[str], selected: list[str], expected: list[str]
 ) -> None:
-    """It is enabled by its profile, or by being selected."""
     compose.environment = compose_call.ENVIRONMENT
-    bodies: dict[str, dict[str, t.Any]] = {"core": {**CLIENT, "profiles": ["site"]}, "db": DATABASE, "queue": QUEUE}
-    project = operators({"profiles": profiles, "selected": selected}, core=bodies["core"])
-    assert {one.name: one.hash for one in project.services} == {name: digest(bodies[name]) for name in expected}
-    assert lines(project) == [f"create wa-a-{name}-1 (is missing)" for name in expected]
+    bodies: dict[str, t.Any] = {**BESIDE, "core": {**CLIENT, "profiles": ["site"]}}
+    project = operators({"profiles": profiles, "selected": selected}, **bodies)
+    assert {name: digest(bodies[name]) in hashes for name, hashes in project.current_hashes.items()} == dict.fromkeys(
+        expected, True
+    )
+    assert actions(project) == {f"wa-a-{name}-1": ("create", ["is missing"], []) for name in expected}
 
 
+def test_the_next_record_has_the_digests_of_what_runs(operators: Make, engine: FakeDocker) -> None:
+    for number, one in enumerate(("h1", "h0"), 1):
+        add_theirs(engine, hash=one, number=number, environment=MADE_WITH, compose="2.26.1")
+    add(engine, "old")
+    bodies = {"core": BODY, "web": {"image": CORE}}
+    found = operators({"recorded": Recorded(salt="salt")}, **bodies).next_record()
+    inputs = operators(**bodies).inputs
+    assert found == record(BODY, "h0,h1", inputs=inputs, compose="2.40.3-3")
+    # While nothing changes, the version of Compose by which the files were read is kept.
+    same = record(BODY, "h0,h1", inputs=inputs, compose="2.26.1")
+    assert operators({"recorded": same}, **bodies).next_record() == same
+    for changed in ({"inputs": "other"}, {"hash": "h0", "inputs": inputs}):
+        before = record(BODY, **{"hash": "h0,h1", "compose": "2.26.1", **changed})
+        assert operators({"recorded": before}, **bodies).next_record() == found
+
+
+@pytest.mark.parametrize("recreate", [AUTO, LATER, NEVER])
 @pytest.mark.parametrize(
-    ("has", "labels", "expected"),
+    ("container", "recorded", "body", "given"),
     [
-        ("always", {OWN_LABEL: "a"}, [{"name": "wa-a-core-1", "policy": "unless-stopped", "retries": 0}]),
-        ("unless-stopped", {OWN_LABEL: "a"}, []),
-        ("always", {}, [{"name": "wa-a-core-1", "policy": "unless-stopped", "retries": 0}]),
+        ({}, record(BODY, inputs="i0", compose="2.26.1"), INIT, {}),
+        ({}, record(BODY, inputs="i0", compose="2.26.1"), A2, {}),
+        ({"definition": "d2", "own": True}, record({**BODY, **D1}, inputs="i0", compose="2.26.1"), D1, {}),
+        ({}, Recorded(salt="salt"), INIT, {}),  # what an operator had before the client was adopted
+        ({"own": True}, Recorded(salt="salt"), INIT, {"hashes": {"core": ["h0"]}}),
+        ({}, Recorded(salt="salt"), A2, {}),
     ],
 )
-def test_the_restart_policy_is_that_of_the_resolved_files(
+def test_what_waits_for_a_recreation_waits_after_the_next_record_too(
     operators: Make,
     engine: FakeDocker,
-    tmp_path: Path,
-    has: str,
-    labels: dict[str, str],
-    expected: list[dict[str, t.Any]],
+    container: dict[str, t.Any],
+    recorded: Recorded,
+    body: dict[str, t.Any],
+    given: dict[str, t.Any],
+    recreate: str,
 ) -> None:
-    (tmp_path / ".env").write_text("POLICY=unless-stopped\n")
-    made = add_container(engine, "core", {**CLIENT, "restart": "unless-stopped"}, labels=labels)
-    made["HostConfig"] = {"RestartPolicy": {"Name": has}}
-    add_container(engine, "db", DATABASE)
-    project = operators({"selected": ["core"]}, core={**CLIENT, "restart": "${POLICY}"})
-    steps = project.plan()
-    assert [step.action for step in steps] == ["none", "none"]
-    assert project.restart_policies(steps) == expected
+    """A run that may not restart containers ends well, and records."""
+    add_theirs(engine, environment=MADE_WITH, **container)
+    given = {"recorded": recorded, "hashes": {}, **given, "recreate": recreate}
+    project = operators(given, core={**BODY, **body})
+    before, following = actions(project), project.next_record()
+    assert before != {NAME: SAME}
+    assert following == recorded
+    given = {**given, "recorded": following, "hashes": project.next_hashes(given["hashes"])}
+    assert actions(operators(given, core={**BODY, **body})) == before
 
 
-def test_a_missing_service_is_refused(operators: Make) -> None:
-    with pytest.raises(WaError) as error:
-        operators({"selected": ["gone"]}).plan()
-    assert error.value.found == "Compose refuses it: no such service: gone"
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"environment": {"A": "2", "B": "1"}}, "its environment changed: A, B"),
-        ({"environment": {"A": "1"}, "init": True}, "the definition in the Compose files changed"),
-    ],
-)
-def test_the_reasons_are_those_of_the_compose_files(
-    operators: Make, engine: FakeDocker, tmp_path: Path, fields: dict[str, t.Any], reason: str
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_a_db_env_that_was_only_reported_is_not_forgotten(
+    operators: Make, engine: FakeDocker, tmp_path: Path, is_recorded: bool
 ) -> None:
-    add_container(engine, "core", {**CLIENT, "environment": {"A": "1"}}, environment={"A": "1"})
-    add_container(engine, "db", DATABASE)
-    # A rendered file that is there, too, is none of them.
-    (tmp_path / "compose.yml").write_text(json.dumps({"services": {"core": {**CLIENT, "ports": ["1"]}}}))
-    project = operators({"selected": ["core"]}, core={**CLIENT, **fields})
-    assert lines(project) == [f"recreate wa-a-core-1 ({reason})"]
+    """With `wa_restart: report` the concern `db_env` tells of it in the comparison that records."""
+    db_env = tmp_path / "db.env"
+    db_env.write_text("A=1\n")
+    body = {"image": CORE, "env_file": ["db.env"]}
+    given: dict[str, t.Any] = {"recorded": Recorded(salt="salt"), "env_file": str(db_env)}
+    add_theirs(engine, hash=digest({"image": CORE, "environment": {"A": "1"}}), environment={"A": "1"})
+    if is_recorded:
+        given["recorded"] = operators(given, core=body).next_record()
+    db_env.write_text("A=2\n")
+    following = operators({**given, "stale": [NAME]}, core=body).next_record()
+    assert following == given["recorded"]
+    assert bool(following.services) == is_recorded
+    different = {NAME: recreated(ENVIRONMENT.format("A"))}
+    assert actions(operators({**given, "recorded": following}, core=body)) == different
 
 
-def test_another_service_is_kept_and_its_change_is_pending(operators: Make, engine: FakeDocker) -> None:
-    add_container(engine, "core", CLIENT)
-    add_container(engine, "db", {"image": "db:0"})
-    steps = operators({"selected": ["core"]}).plan()
-    assert [(step.container, step.action, step.pending) for step in steps] == [
-        ("wa-a-core-1", "none", []),
-        ("wa-a-db-1", "none", ["runs db:0, expected db:1"]),
-    ]
-    # As the service to look at it is recreated.
-    assert lines(operators({"selected": ["db"]})) == ["recreate wa-a-db-1 (runs db:0, expected db:1)"]
-
-
-def test_another_service_that_stands_still_is_started(operators: Make, engine: FakeDocker) -> None:
-    add_container(engine, "core", CLIENT)
-    add_container(engine, "db", DATABASE, state="exited")
-    assert lines(operators({"selected": ["core"]})) == ["start wa-a-db-1 (has exited)"]
-
-
-STALE = {"image": CORE, "environment": {"A": "1"}}
-
-
-@pytest.mark.parametrize(
-    ("stale", "more", "expected"),
-    [
-        ([], {}, ["recreate wa-a-core-1 (its environment changed: A)"]),
-        (["wa-a-core-1"], {}, []),
-        (["wa-a-core-2"], {}, ["recreate wa-a-core-1 (its environment changed: A)"]),
-        (["wa-a-core-1"], {"init": True}, ["recreate wa-a-core-1 (the definition in the Compose files changed)"]),
-    ],
-)
-def test_a_changed_environment_is_reported_once(
-    operators: Make, engine: FakeDocker, stale: list[str], more: dict[str, t.Any], expected: list[str]
+def test_a_service_that_waits_keeps_its_entry_while_others_are_recorded_anew(
+    operators: Make, engine: FakeDocker
 ) -> None:
-    add_container(engine, "core", {"image": CORE, "environment": {"A": "0"}}, environment={"A": "0"})
-    project = operators({"selected": ["core"], "stale": stale}, core={**STALE, **more})
-    assert lines(project) == expected
+    bodies = {name: {**BODY, **INIT} for name in ("core", "web")}
+    core, _web = (
+        add_theirs(engine, name, hash=one, environment=MADE_WITH)
+        for name, one in (("core", "h0"), ("web", digest(bodies["web"])))
+    )
+    before = digests(BODY, "h0", "i0", "2.26.1")
+    project = operators({"recorded": Recorded({"core": before, "web": before}, "salt")}, **bodies)
+    made = digests(bodies["web"], digest(bodies["web"]), project.inputs, "2.40.3-3")
+    following = project.next_record()
+    assert following == Recorded({"core": before, "web": made}, "salt")
+    core["Labels"][f"{LABEL}config-hash"] = digest(bodies["core"])
+    assert operators({"recorded": following}, **bodies).next_record() == Recorded({"core": made, "web": made}, "salt")
 
 
-@pytest.mark.parametrize(
-    ("fields", "steps", "expected"),
-    [
-        ({}, [], []),
-        ({}, [("core", "none", {})], []),
-        # The rendered file alone.
-        ({}, [("core", "create", {})], [{"services": [], "dependencies": True, "recreate": "never"}]),
-        ({}, [("core", "recreate", {})], [{"services": [], "dependencies": True, "recreate": "auto"}]),
-        (
-            {},
-            [("core", "start", {}), ("web", "none", {"pending": ["a"]})],
-            [{"services": ["core"], "dependencies": False, "recreate": "never"}],
-        ),
-        ({}, [("core", "recreate", {"forced": True})], [{"services": ["core"], "dependencies": False, "recreate": "always"}]),
-        ({"recreate": "later"}, [("core", "start", {})], [{"services": [], "dependencies": True, "recreate": "never"}]),
-        # Services to look at.
-        (
-            {"selected": ["web", "core"]},
-            [("core", "recreate", {}), ("db", "none", {})],
-            [{"services": ["web", "core"], "dependencies": True, "recreate": "auto"}],
-        ),
-        (
-            {"selected": ["core"]},
-            [("core", "none", {}), ("db", "start", {})],
-            [{"services": ["core"], "dependencies": True, "recreate": "never"}],
-        ),
-        (
-            {"selected": ["web", "core"]},
-            [("core", "start", {}), ("web", "none", {"pending": ["a"]})],
-            [{"services": ["core"], "dependencies": True, "recreate": "never"}],
-        ),
-        (
-            {"selected": ["web", "core"]},
-            [("core", "recreate", {"forced": True}), ("web", "recreate", {})],
-            [
-                {"services": ["web"], "dependencies": True, "recreate": "auto"},
-                {"services": ["core"], "dependencies": True, "recreate": "always"},
-            ],
-        ),
-        ({"selected": ["core"]}, [("core", "none", {}), ("db", "none", {"pending": ["a"]})], []),
-        ({}, [("gone", "remove", {})], []),
-    ],
-)  # fmt: skip
-def test_calls_of_docker_compose_up(
-    make: Make,
-    fields: dict[str, t.Any],
-    steps: list[tuple[str, str, dict[str, t.Any]]],
-    expected: list[dict[str, t.Any]],
-) -> None:
-    made = [compose_plan.Step(f"wa-a-{service}-1", service, action, **more) for service, action, more in steps]
-    assert make(fields).calls(made, ["wa-a-gone-1"]) == expected
+def test_each_file_that_compose_reads_is_an_input_except_the_collections(operators: Make, tmp_path: Path) -> None:
+    own, ours, *others = (str(tmp_path / name) for name in ("own.yml", "compose.yml", "site.env", "db.env"))
+    given = {"interpolation": others[:1], "env_file": others[1], "compose_file": ours}
+
+    def inputs(place: str, name: str = "", text: str = "", **planned: str) -> str:
+        project = operators(
+            {
+                **given,
+                "files": [own, place],
+                "planned": {str(tmp_path / f"{key}.env"): one for key, one in planned.items()},
+            }
+        )
+        if name:
+            (tmp_path / name).write_text(text)
+        return t.cast("str", project.inputs)
+
+    before = inputs("-")
+    assert {inputs(ours), inputs(ours, "compose.yml", "A=1"), inputs("-", "other.env", "A=1")} == {before}
+    written = inputs("-", site="A=1")
+    assert written not in (before, inputs("-", site="A=2"))
+    assert written == inputs("-", "site.env", "A=1")
+    assert inputs("-", site="") == written  # whose new values are not known
+    changed = [before, *(inputs(ours, name, "A=2") for name in ("own.yml", "site.env", ".env", "db.env"))]
+    assert len({*changed}) == len(changed)

@@ -6,24 +6,32 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
-from observed_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, ObservedHost
+from observed_host import CORE, SERVICE_KEY, VERSION, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
+Options = dict[str, t.Any]
+HASH, MADE_BY = "com.docker.compose.config-hash", "com.docker.compose.version"
+MADE_FROM = "com.docker.compose.project.config_files"
 OTHERS = "was created from another Compose file"
+OTHER_FILE = "was created from another Compose file than the one that was applied"
+UNKNOWN = "was made from other Compose files than there are now"
+NOT_RECORDED = "is not recorded as created from its Compose files"
+IN_SYNC = {"state": "in_sync"}
 
 
 @pytest.fixture
@@ -38,64 +46,66 @@ def docker(host: ObservedHost) -> Docker:
 
 
 @pytest.fixture
-def params(host: ObservedHost) -> dict[str, t.Any]:
+def params(host: ObservedHost) -> Options:
     """The options with the defaults of the argument spec."""
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
-    service = {"count": 1, "restart": "no"}
     file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None}
     return {
         **given,
-        "services": [{**service, **one} for one in given["services"]],
+        "services": [{"count": 1, **one} for one in given["services"]],
         "files": [{**file, **one} for one in given["files"]],
     }
 
 
-def test_a_project_in_sync_has_no_finding(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
-    assert client.observe(docker, params, True).shown("now") == {"state": "in_sync"}
+def look(docker: Docker, params: Options, compare_record: bool = True, asked: bool = False) -> Options:
+    """Returns the finding about the collection's own project; Compose is only `asked` for a hash that is not recorded."""
+    compose = FakeCompose()
+    found = client.observe(docker, params, False, compose, compare_record)[0]
+    assert bool(compose.commands) == asked
+    return found.shown("now")
+
+
+def drifted(**lines: list[str]) -> Options:
+    return {"state": "drifted", **{name: one for name, one in lines.items() if one}}
+
+
+def test_a_project_in_sync_has_no_finding(host: ObservedHost, docker: Docker, params: Options) -> None:
+    assert look(docker, params) == IN_SYNC
     assert host.touched() == {}
 
 
-def test_a_file_with_secrets_has_no_diff(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_file_with_secrets_has_no_diff(host: ObservedHost, docker: Docker, params: Options) -> None:
+    def compare(diff: bool) -> tuple[list[str], list[str]]:
+        found = client.observe(docker, params, diff, FakeCompose())[0]
+        return found.changes, [one["before_header"] for one in found.diff]
+
     host.variables.write_text("API_TOKEN=old\n")
-    found = client.observe(docker, params, True)
-    assert (found.changes, found.diff) == ([f"{host.variables} has another content"], [])
+    changes = [f"{host.variables} has another content"]
+    assert compare(True) == (changes, [])
     host.compose.write_text("a: 1\n")
-    assert [one["before_header"] for one in client.observe(docker, params, True).diff] == [str(host.compose)]
-    assert client.observe(docker, params, False).diff == []
+    changes.insert(0, f"{host.compose} has another content")
+    assert compare(True) == (changes, [str(host.compose)])
+    assert compare(False) == (changes, [])
 
 
-def test_one_off_and_migration_containers_are_no_service(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
+def test_one_off_and_migration_containers_are_no_service(host: ObservedHost, docker: Docker, params: Options) -> None:
     host.engine.container("wa-a-run-1", CORE, "wa-a", "wacore", "exited", labels={"com.docker.compose.oneoff": "True"})
     host.engine.container("wa-a-dbupgrade-1", CORE, "wa-a", "dbupgrade", "exited")
     host.engine.container("wa-b-wacore-1", CORE, "wa-b", "wacore", "exited")
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
+    assert look(docker, params) == IN_SYNC
 
 
-def test_a_container_of_a_removed_service_is_reported(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
-    host.container("master1", CORE)
-    surplus = ["wa-a-master1-1 belongs to a service that this host no longer has"]
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
-        restarts=surplus
-    )
-
-
-def test_a_container_beside_the_client_does_not_count(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
+def test_a_container_beside_the_client_does_not_count(host: ObservedHost, docker: Docker, params: Options) -> None:
     """Nor does it make the differences of the client wait."""
     host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")
-    record = client_inspection.record(params["identity_file"])
-    assert client.compare_project(docker, params, record) == Differences()
+    assert look(docker, params) == IN_SYNC
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.container-number": "2"})
     more = ["wa-a-wacore-2 is more than the 1 that the service has"]
-    assert client.compare_project(docker, params, record) == Differences(pending=more, kept=True)
+    assert look(docker, params) == {"state": "restart_pending", "pending": more}
 
 
+@pytest.mark.parametrize("called", [False, True])
 @pytest.mark.parametrize(
     ("service", "labels", "waits"),
     [
@@ -108,11 +118,10 @@ def test_a_container_beside_the_client_does_not_count(
         ("dbupgrade", {}, False),
     ],
 )
-@pytest.mark.parametrize("called", [False, True])
 def test_only_services_of_the_client_make_its_changes_wait(
     host: ObservedHost,
     docker: Docker,
-    params: dict[str, t.Any],
+    params: Options,
     service: str,
     labels: dict[str, str],
     waits: bool,
@@ -124,172 +133,213 @@ def test_only_services_of_the_client_make_its_changes_wait(
     assert client.waits(docker, params) is waits
 
 
-def biz_core(host: ObservedHost, image: str = CORE) -> dict[str, t.Any]:
-    """Add a container outside Compose."""
-    made = host.engine.container("biz_core", image, project="", volume="m")
-    made["HostConfig"] = {"RestartPolicy": {"Name": "unless-stopped"}}
-    return made
-
-
-def from_another_file(container: dict[str, t.Any]) -> None:
-    """Make a container one of an operator's Compose file."""
-    for label in (compose_document.OWN_LABEL, compose_document.DEFINITION_LABEL):
-        del container["Labels"][label]
+def from_another_file(*containers: Options) -> None:
+    """Make containers those of an operator's Compose file."""
+    for one in containers:
+        for label in (compose_document.OWN_LABEL, compose_document.DEFINITION_LABEL):
+            del one["Labels"][label]
 
 
 @pytest.mark.parametrize("foreign", [False, True])
 def test_containers_of_another_compose_file_and_unproven_files_wait_for_an_upgrade(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], foreign: bool
+    host: ObservedHost, docker: Docker, params: Options, foreign: bool
 ) -> None:
-    params.update(kept_files=[str(host.db_env)])
     host.db_env.with_name("db.env.previous").write_text("")
     host.web["Config"]["Image"] = "r/web:v2.51.2"
     if foreign:
         from_another_file(host.web)
-    found = client.observe(docker, params, False)
-    image, unproven = (
+    lines = [
         f"wa-a-waweb-1 runs r/web:v2.51.2, expected {WEB}",
+        *([f"wa-a-waweb-1 {OTHERS}"] if foreign else []),
         f"{host.db_env} was changed and not proven since",
-    )
-    lines = [image, *([f"wa-a-waweb-1 {OTHERS}"] if foreign else []), unproven]
-    assert (found.kept, found.changes) == (foreign, [])
-    assert (found.restarts, found.pending) == (([], lines) if foreign else (lines, []))
-
-
-@pytest.mark.parametrize(
-    ("plant", "changes"),
-    [
-        ({}, []),
-        ({"State": "exited"}, ["wa-a-waweb-1 has exited"]),
-        ({"State": "paused"}, ["wa-a-waweb-1 is paused"]),
-        (
-            {"Health": "unhealthy", "FailingStreak": 3},
-            ["wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"],
-        ),
-        ({"HostConfig": {"RestartPolicy": {"Name": "no"}}}, []),
-    ],
-)
-def test_a_container_of_another_compose_file_has_to_work(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], changes: list[str]
-) -> None:
-    from_another_file(host.web)
-    host.web.update(plant)
-    record = client_inspection.record(params["identity_file"])
-    assert client.compare_project(docker, params, record) == Differences(
-        changes=changes, pending=[f"wa-a-waweb-1 {OTHERS}"], kept=True
-    )
-
-
-def test_a_missing_container_beside_one_of_another_compose_file_is_a_change(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
-    from_another_file(host.web)
-    del host.engine.containers[host.core["Id"]]
-    record = client_inspection.record(params["identity_file"])
-    assert client.compare_project(docker, params, record) == Differences(
-        changes=["wa-a-wacore-1 is missing"], pending=[f"wa-a-waweb-1 {OTHERS}"], kept=True
+    ]
+    found = client.observe(docker, params, False, FakeCompose())[0]
+    assert found.kept == foreign
+    assert found.shown("now") == (
+        {"state": "restart_pending", "pending": lines} if foreign else drifted(restarts=lines)
     )
 
 
 def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+    host: ObservedHost, docker: Docker, params: Options
 ) -> None:
+    host.web.update(Lost=True, Image="sha256:0")
     host.engine.images.pop(WEB)  # without an image of that name the build cannot be compared
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
+    assert look(docker, params) == IN_SYNC
+    build = host.web["Labels"]["com.docker.compose.image"]  # what Compose noted does not count
     host.engine.images[WEB] = {}
-    host.web["Labels"]["com.docker.compose.image"] = "sha256:0"
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
-        restarts=[f"wa-a-waweb-1 runs another build of {WEB}: sha256:0, expected {host.web['Image'][:19]}"]
+    assert look(docker, params) == drifted(
+        restarts=[f"wa-a-waweb-1 runs another build of {WEB}: sha256:0, expected {build[:19]}"]
     )
 
 
-@pytest.mark.parametrize(
-    ("log", "capped"),
-    [
-        ({"Type": "json-file", "Config": {}}, False),
-        ({"Type": "json-file", "Config": None}, False),
-        ({"Type": "json-file", "Config": {"max-size": "50m"}}, True),
-        ({"Type": "local", "Config": {}}, True),
-        ({"Type": "journald", "Config": {}}, True),
-    ],
-)
-def test_a_recorded_container_without_a_log_limit_is_reported(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
-) -> None:
-    biz_core(host)["HostConfig"]["LogConfig"] = log
-    host.engine.container("other", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": {}}
-    outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
-    line = "Docker keeps the log of biz_core without a limit: create it again with --log-opt max-size=50m"
-    assert client.observe(docker, outside, False).warnings == ([] if capped else [line])
-
-
-def test_the_environment_of_a_container_is_not_shown(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
-    record = client_inspection.record(params["identity_file"])
+def test_the_environment_of_a_container_is_not_shown(host: ObservedHost, docker: Docker, params: Options) -> None:
     for environment in ([f"API_TOKEN={SERVICE_KEY}-old"], None):
         host.web["Config"]["Env"] = environment
-        found = client.compare_project(docker, params, record)
-        assert found == Differences()
-        assert SERVICE_KEY not in str(found)
+        assert look(docker, params) == IN_SYNC
+
+
+@pytest.mark.parametrize("compare_record", [True, False])
+@pytest.mark.parametrize(
+    ("made", "digests", "complaint", "mode", "content", "differs"),
+    [
+        ("hash-of-waweb", "", "", 0o640, "", False),
+        ("other", "", "", 0o640, "", True),
+        ("present", "", "", 0o640, "", False),  # somebody has made it anew from the file
+        ("present", "", "broken", 0o640, "", True),
+        ("present", "", "", 0o640, "edited", True),
+        ("present", "", "", 0o644, "", False),  # the file is the one that is wanted
+        # It was made with an operator's file beside the collection's, which is no more.
+        ("hash-of-waweb", "waweb/init=1 waweb/hash=hash-of-waweb", "", 0o640, "", True),
+        ("hash-of-waweb", "waweb/init=1 waweb/hash=h0", "", 0o640, "", False),
+        ("present", "waweb/init=1 waweb/hash=hash-of-waweb", "", 0o640, "", False),
+    ],
+)
+def test_what_was_made_from_another_file_than_the_one_in_force_is_a_restart(
+    host: ObservedHost,
+    docker: Docker,
+    params: Options,
+    made: str,
+    digests: str,
+    complaint: str,
+    mode: int,
+    content: str,
+    differs: bool,
+    compare_record: bool,
+) -> None:
+    body = {"environment": {"API_TOKEN": SERVICE_KEY}}
+    if content:
+        body = {"environment": {"API_TOKEN": content}}
+        host.compose.write_text(json.dumps({"services": {"waweb": body}}))
+    host.compose.chmod(mode)
+    host.web["Labels"][HASH] = digest(body) if made == "present" else made
+    host.record.write_text(json.dumps({**json.loads(host.record.read_text()), "digests": digests}))
+    compose = FakeCompose()
+    compose.complaint = complaint
+    found = client.observe(docker, params, False, compose, compare_record)[0]
+    assert (found.restarts, found.containers) == ([f"wa-a-waweb-1 {OTHER_FILE}"] if differs else [], [])
+
+
+def test_at_the_end_of_a_run_nothing_has_to_be_recorded_yet(
+    host: ObservedHost, docker: Docker, params: Options
+) -> None:
+    host.web["Labels"][HASH] = "other"
+    for compare_record in (True, False):
+        expected = drifted(restarts=[f"wa-a-waweb-1 {OTHER_FILE}"])
+        assert look(docker, params, compare_record, asked=True) == expected
+    host.record.unlink()
+    assert look(docker, params) == drifted(
+        changes=[f"{host.record} does not record the client that the inventory describes"],
+        containers=[f"wa-a-{name}-1 {NOT_RECORDED}" for name in ("wacore", "waweb")],
+    )
+    assert look(docker, params, compare_record=False) == IN_SYNC
+
+
+BODY = {"image": CORE}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "written", "expected", "asked"),
+    [
+        ("wacore=h1,made waweb=h2", True, "wacore=h1,made", False),
+        # A container with another hash than the recorded ones and that of the file waits for its recreation.
+        ("wacore=h1", True, f"wacore={digest(BODY)}", True),
+        ("wacore=h1", False, "wacore=h1", True),
+        ("", True, f"wacore={digest(BODY)},made", True),
+        ("", False, "wacore=made", True),
+    ],
+)
+def test_what_is_recorded_of_the_collections_project(
+    host: ObservedHost, docker: Docker, params: Options, recorded: str, written: bool, expected: str, asked: bool
+) -> None:
+    host.compose.write_text(json.dumps({"services": {"wacore": BODY}}))
+    host.core["Labels"][HASH] = "made"
+    host.web["Labels"].pop(HASH)
+    host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy", labels={HASH: "h0"})
+    compose = FakeCompose()
+    compose.complaint = "" if written else "no configuration file provided: not found"
+    project = client.open_project(docker, params, compose)
+    assert client.record(project, {"hashes": recorded}) == {"hashes": expected}
+    assert bool(compose.commands) == asked
+
+
+def test_of_no_project_nothing_is_recorded() -> None:
+    assert client.record(None, {"hashes": "wacore=h1"}) == {}
+
+
+# Containers outside Compose
+
+
+def biz_core(host: ObservedHost, image: str = CORE) -> Options:
+    """Add a container outside Compose."""
+    made = host.engine.container("biz_core", image, project="", volume="m")
+    made["HostConfig"] = {"RestartPolicy": {"Name": "unless-stopped"}, "LogConfig": {"Type": "local"}}
+    return made
+
+
+@pytest.fixture
+def outside(params: Options) -> Options:
+    return {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
+
+
+POLICY = "biz_core has the restart policy no, expected unless-stopped: docker update --restart unless-stopped biz_core"
+
+
+def observe(docker: Docker, outside: Options) -> Finding:
+    found, project = client.observe(docker, outside, False, FakeCompose())
+    assert project is None
+    return found
 
 
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        ({}, Differences(kept=True)),
-        ({"State": "exited"}, Differences(kept=True, changes=["biz_core is exited"])),
-        ({"State": "paused"}, Differences(kept=True, changes=["biz_core is paused"])),
-        ({"Name": "other"}, Differences(kept=True, changes=["biz_core is missing"])),
+        ({}, {}),
+        ({"State": "exited"}, {"containers": ["biz_core is exited"]}),
+        ({"State": "paused"}, {"containers": ["biz_core is paused"]}),
+        ({"Name": "other"}, {"containers": ["biz_core is missing"]}),
+        (
+            {"Config": {"Image": "r/coreapp:v2.51.2"}},
+            {"restarts": [f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"]},
+        ),
+        ({"HostConfig": {"RestartPolicy": {"Name": "no"}}}, {"warnings": [POLICY]}),
     ],
 )
 def test_outside_compose_the_recorded_containers_are_compared(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
+    host: ObservedHost, docker: Docker, outside: Options, plant: Options, expected: Options
 ) -> None:
     biz_core(host).update(plant)
-    outside = {**params, "project": "", "container_names": ["biz_core"]}
-    assert client.compare_recorded(docker, outside) == expected
-    finding = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
-    assert (finding.containers, finding.pending) == (expected.changes, expected.pending)
+    assert observe(docker, outside) == Finding(kept=True, **expected)
 
 
-def test_a_container_outside_compose_has_to_come_back_after_a_restart(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
-    biz_core(host)["HostConfig"]["RestartPolicy"] = {"Name": "no"}
-    outside = {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
-    assert client.observe(docker, outside, False).warnings == [
-        "biz_core has the restart policy no, expected unless-stopped: docker update --restart unless-stopped biz_core"
-    ]
-
-
-def test_a_container_outside_compose_must_have_the_version(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
-    biz_core(host, "r/coreapp:v2.51.2")
-    outside = {**params, "project": "", "container_names": ["biz_core"]}
-    assert client.compare_recorded(docker, outside) == Differences(
-        kept=True,
-        restarts=[f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"],
-    )
-
-
-def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
-    outside = {**params, "project": "", "container_names": []}
-    changes = ["there is no container of the client outside Compose"]
-    assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=changes)
+def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Docker, outside: Options) -> None:
+    outside["container_names"] = []
+    none = ["there is no container of the client outside Compose"]
+    assert observe(docker, outside) == Finding(kept=True, containers=none)
     biz_core(host)
-    assert client.compare_recorded(docker, outside) == Differences(kept=True)
+    assert observe(docker, outside) == Finding(kept=True)
 
 
-def test_the_hash_of_a_service_requires_equal_containers(host: ObservedHost, docker: Docker) -> None:
-    assert client.hashes(docker, "wa-a") == host.hashes
-    host.container("wacore", CORE)
-    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.config-hash": "other"})
-    assert client.hashes(docker, "wa-a") == {"waweb": "hash-of-waweb"}
-    host.web["Labels"].pop("com.docker.compose.config-hash")
-    assert client.hashes(docker, "wa-a") == {}
-    assert client.hashes(docker, "") == {}
+LOGS = [
+    ({"Type": "json-file", "Config": {"max-size": "50m"}}, True),
+    ({"Type": "local", "Config": {}}, True),
+    ({"Type": "journald", "Config": None}, True),
+    ({"Type": "json-file", "Config": {"max-file": "3"}}, False),
+    ({"Type": "json-file", "Config": None}, False),
+    ({"Type": ""}, False),
+    ({}, True),
+    (None, True),
+]
+
+
+@pytest.mark.parametrize(("log", "capped"), LOGS)
+def test_a_recorded_container_without_a_log_limit_is_reported(
+    host: ObservedHost, docker: Docker, outside: Options, log: Options | None, capped: bool
+) -> None:
+    biz_core(host)["HostConfig"]["LogConfig"] = log
+    host.engine.container("other", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": {"Type": ""}}
+    line = "Docker keeps the log of biz_core without a limit: create it again with --log-opt max-size=50m"
+    assert observe(docker, outside) == Finding(kept=True, warnings=[] if capped else [line])
 
 
 def test_unmanaged_clients_are_returned(host: ObservedHost, docker: Docker) -> None:
@@ -303,28 +353,19 @@ def test_unmanaged_clients_are_returned(host: ObservedHost, docker: Docker) -> N
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b", ""])] == ["biz_core"]
 
 
-def test_a_recreated_network_is_reported(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
-    host.engine.networks[NETWORK] = {"Id": "n2"}
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).restarts == [
-        f"wa-a-wacore-1 is not on the network {NETWORK}",
-        f"wa-a-waweb-1 is not on the network {NETWORK}",
-    ]
-
-
 # An operator's own Compose files
-
-HASH, IMAGE = "com.docker.compose.config-hash", "com.docker.compose.image"
 
 
 class Operators:
     """The host's client from an operator's own files, with a database that it depends on and a queue beside it."""
 
-    def __init__(self, host: ObservedHost, params: dict[str, t.Any]) -> None:
-        self.host, self.engine = host, host.engine
+    def __init__(self, host: ObservedHost, docker: Docker, params: Options) -> None:
+        self.host, self.engine, self.docker = host, host.engine, docker
         self.folder = host.folder / "biz"
         self.folder.mkdir()
+        self.more: Options = {}  # what the operator's file has beside services
         self.file, self.env = self.folder / "docker-compose.yml", host.project / "compose.env"
-        self.bodies: dict[str, dict[str, t.Any]] = {
+        self.bodies: dict[str, Options] = {
             "wacore": {"image": "r/coreapp:v${WA_API_VERSION:-2.51.2}", "depends_on": ["db"]},
             "waweb": {"image": "r/web:v${WA_API_VERSION:-2.51.2}", "restart": "no"},
             "db": {"image": "db:1"},
@@ -333,367 +374,597 @@ class Operators:
         self.write()
         self.write_own(VERSION)
         self.env.write_text("TZ=UTC\n")
-        called: dict[str, t.Any] = {
+        self.called: Options = {
             "folder": str(self.folder),
             "files": [str(self.file), str(host.compose)],
             "env_files": [],
             "profiles": [],
             "services": ["wacore", "waweb"],
         }
-        file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None, "mode": "0600"}
-        files = [params["files"][0], {**file, "path": str(self.env)}]
-        self.params = {**params, "compose": called, "services": [], "files": files}
-        self.called = called
+        files = [{**params["files"][0], "content": None}, {**params["files"][1], "content": None}]
+        self.params = {**params, "compose": self.called, "services": [], "files": files}
         self.compose = FakeCompose()
-        host.core["Labels"][HASH] = digest({**self.bodies["wacore"], "image": CORE})
-        host.web["Labels"][HASH] = digest({**self.bodies["waweb"], "image": WEB})
-        for one in (host.core, host.web):
-            one["Config"]["Env"] = []
-            one["HostConfig"]["RestartPolicy"] = {"Name": "no"}
+        for one, image in ((host.core, CORE), (host.web, WEB)):
+            one["Labels"][HASH] = digest({**self.bodies[one["Name"].split("-")[2]], "image": image})
+            one["Config"]["Env"], one["HostConfig"]["RestartPolicy"] = [], {"Name": "no"}
+        from_another_file(host.core, host.web)
         self.db, self.queue = self.add("db"), self.add("queue")
+        self.remember()
 
-    def write(self) -> None:
-        """Write the operator's file."""
-        self.file.write_text(json.dumps({"services": self.bodies}))
+    def write(self, **bodies: Options) -> None:
+        """Write the operator's file, with more for its services."""
+        for name, more in bodies.items():
+            self.bodies[name].update(more)
+        self.file.write_text(json.dumps({"services": self.bodies, **self.more}))
+
+    def make_anew(self, service: str, **environment: str) -> None:
+        """Make the client's container of a service from the present files."""
+        made = self.host.core if service == "wacore" else self.host.web
+        body = self.project().resolved["services"][service]
+        given = {key: value for key, value in body.get("environment", {}).items() if value is not None}
+        made["Labels"][HASH], made["Config"]["Image"] = digest(body), body["image"]
+        made["Config"]["Env"] = [f"{key}={value}" for key, value in {**given, **environment}.items()]
+
+    def project(self) -> t.Any:
+        """The project as the concern opens it."""
+        return client.open_project(self.docker, self.params, self.compose)
 
     def write_own(self, version: str) -> None:
         """Write the collection's file with a version."""
         images = {"wacore": f"r/coreapp:v{version}", "waweb": f"r/web:v{version}"}
         self.host.compose.write_text(json.dumps({"services": {name: {"image": one} for name, one in images.items()}}))
 
-    def add(self, service: str) -> dict[str, t.Any]:
+    def add(self, service: str) -> Options:
         """Add a container beside the client."""
         body = self.bodies[service]
-        made = self.engine.container(f"wa-a-{service}-1", body["image"], "wa-a", service, labels={HASH: digest(body)})
-        made["Labels"][IMAGE] = made["Image"]
+        labels = {HASH: digest(body), MADE_BY: "2.40.3"}
+        made = self.engine.container(f"wa-a-{service}-1", body["image"], "wa-a", service, labels=labels)
         made["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
         self.engine.images[body["image"]] = {}
         return made
 
-    def compare(self, docker: Docker, stale: t.Container[str] = ()) -> Differences:
-        return client.compare_files(docker, self.params, self.compose, stale)
+    def remember(self, stale: t.Container[str] = ()) -> None:
+        """Write the record of a run that has ended well."""
+        recorded = self.recorded()
+        text = client.record(client.open_project(self.docker, self.params, self.compose, stale), recorded)
+        self.host.write(self.host.record, json.dumps({**recorded, **text}), 0o640)
+        self.compose.commands.clear()
+
+    def recorded(self) -> dict[str, str]:
+        return client_inspection.record(str(self.host.record))
+
+    def entries(self) -> dict[str, definitions.Digests]:
+        """What is recorded of each service."""
+        return {**definitions.recorded(self.recorded()).services}
+
+    def forget(self, *keys: str) -> None:
+        """Leave keys out of the record."""
+        kept = {key: text for key, text in self.recorded().items() if key not in keys}
+        self.host.write(self.host.record, json.dumps(kept), 0o640)
+
+    def look(self, stale: t.Container[str] = (), compare_record: bool = True) -> Options:
+        found = client.observe(self.docker, self.params, False, self.compose, compare_record, stale)[0]
+        assert self.compose.commands
+        return {name: one for name, one in found.shown("now").items() if name != "warnings"}
 
 
 @pytest.fixture
-def operators(host: ObservedHost, params: dict[str, t.Any]) -> Operators:
-    return Operators(host, params)
+def operators(host: ObservedHost, docker: Docker, params: Options) -> Operators:
+    return Operators(host, docker, params)
 
 
-def test_a_client_from_an_operators_files_is_in_sync(operators: Operators, docker: Docker) -> None:
+def test_a_client_from_an_operators_files_is_in_sync(operators: Operators) -> None:
     operators.host.planted()
-    assert operators.compare(docker) == Differences()
+    assert operators.look() == IN_SYNC
     assert operators.host.touched() == {}
 
 
+WEB_RESTARTS = "wa-a-waweb-1 restarts again and again. Look into its log (docker logs wa-a-waweb-1)"
+WEB_UNHEALTHY = "wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"
+UNHEALTHY = {"Health": "unhealthy", "FailingStreak": 3}
+
+
 @pytest.mark.parametrize(
-    ("container", "plant", "expected"),
+    ("container", "plant", "changes"),
     [
-        ("core", {"State": "exited"}, Differences(changes=["wa-a-wacore-1: has exited"])),
-        ("web", {"State": "paused"}, Differences(changes=["wa-a-waweb-1: is paused"])),
-        (
-            "web",
-            {"State": "restarting"},
-            Differences(
-                changes=["wa-a-waweb-1 restarts again and again. Look into its log (docker logs wa-a-waweb-1)"]
-            ),
-        ),
-        (
-            "web",
-            {"Health": "unhealthy", "FailingStreak": 3},
-            Differences(changes=["wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"]),
-        ),
-        ("web", {"Health": "starting"}, Differences()),
-        ("db", {"State": "exited"}, Differences(changes=["wa-a-db-1: has exited"])),
+        ("wacore", {"State": "exited"}, ["wa-a-wacore-1 has exited"]),
+        ("waweb", {"State": "paused"}, ["wa-a-waweb-1 is paused"]),
+        ("waweb", {"State": "restarting"}, [WEB_RESTARTS]),
+        ("waweb", UNHEALTHY, [WEB_UNHEALTHY]),
+        ("waweb", {"Health": "starting"}, []),
+        ("db", {"State": "exited"}, ["wa-a-db-1 has exited"]),
         # What stands beside the client is the operator's.
-        ("db", {"Health": "unhealthy", "FailingStreak": 3}, Differences()),
-        ("queue", {"State": "exited"}, Differences()),
-        ("queue", {"Health": "unhealthy", "FailingStreak": 3}, Differences()),
+        ("db", UNHEALTHY, []),
+        ("queue", {"State": "exited"}, []),
+        ("queue", UNHEALTHY, []),
     ],
 )
 def test_containers_of_an_operators_files_have_to_work(
-    operators: Operators, docker: Docker, container: str, plant: dict[str, t.Any], expected: Differences
+    operators: Operators, container: str, plant: Options, changes: list[str]
 ) -> None:
-    where = operators.host if container in ("core", "web") else operators
-    getattr(where, container).update(plant)
-    assert operators.compare(docker) == expected
+    next(one for one in operators.engine.containers.values() if one["Name"] == f"wa-a-{container}-1").update(plant)
+    assert operators.look() == (drifted(containers=changes) if changes else IN_SYNC)
 
 
-def test_a_missing_container_of_an_operators_files_is_reported(operators: Operators, docker: Docker) -> None:
+def test_a_missing_container_of_an_operators_files_is_reported(operators: Operators) -> None:
     for one in (operators.host.web, operators.db, operators.queue):
         del operators.engine.containers[one["Id"]]
-    assert operators.compare(docker) == Differences(changes=["wa-a-waweb-1: is missing", "wa-a-db-1: is missing"])
+    assert operators.look() == drifted(containers=["wa-a-waweb-1 is missing", "wa-a-db-1 is missing"])
 
 
-def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(
-    operators: Operators, docker: Docker
-) -> None:
-    for one in (operators.host.web, operators.host.core):  # the files declare nothing for the Coreapp
+def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(operators: Operators) -> None:
+    for one in (operators.host.web, operators.host.core):  # the files declare no policy for the Coreapp
         one["HostConfig"]["RestartPolicy"] = {"Name": "always"}
     operators.host.core["HostConfig"]["NanoCpus"] = 500_000_000
     operators.db["HostConfig"] = {"RestartPolicy": {"Name": "always"}, "Memory": 1 << 26}
-    assert operators.compare(docker) == Differences(
-        changes=["wa-a-waweb-1 has another restart policy than no, which the Compose file has"],
-        restarts=["wa-a-wacore-1: has the CPU limit 0.5, expected none"],
-        pending=["wa-a-db-1: has the memory limit 64.0 MiB, expected none"],  # is the operator's to recreate
+    assert operators.look() == drifted(
+        containers=["wa-a-waweb-1 has the restart policy always, expected no"],
+        restarts=["wa-a-wacore-1 has the CPU limit 0.5, expected none"],
+        pending=["wa-a-db-1 has the memory limit 64.0 MiB, expected none"],  # is the operator's to recreate
     )
 
 
-def test_another_version_is_a_restart(operators: Operators, docker: Docker) -> None:
+def test_another_version_is_a_restart(operators: Operators) -> None:
     operators.write_own("2.55.1")
-    assert operators.compare(docker) == Differences(
+    assert operators.look() == drifted(
         restarts=[
-            f"wa-a-wacore-1: runs {CORE}, expected r/coreapp:v2.55.1",
-            f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.55.1",
+            f"wa-a-wacore-1 runs {CORE}, expected r/coreapp:v2.55.1",
+            f"wa-a-waweb-1 runs {WEB}, expected r/web:v2.55.1",
         ]
     )
 
 
-def test_a_changed_file_of_the_operator_is_a_restart(operators: Operators, docker: Docker) -> None:
-    operators.bodies["waweb"]["environment"] = {"TZ": "CET"}
-    operators.bodies["wacore"]["init"] = True
-    operators.bodies["db"]["init"] = True
-    operators.bodies["queue"]["init"] = True
-    operators.write()
-    assert operators.compare(docker) == Differences(
-        restarts=[
-            "wa-a-wacore-1: the definition in the Compose files changed",
-            "wa-a-waweb-1: its environment changed: TZ",
-        ],
+CHANGED: dict[str, Options] = {
+    "waweb": {"environment": {"TZ": "CET"}},
+    "wacore": {"init": True},
+    "db": {"init": True},
+    "queue": {"init": True},
+}
+DEFINED, TZ = (
+    "is defined otherwise in its Compose files: init",
+    "has another environment than its Compose files give it: TZ",
+)
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "expected"),
+    [
         # A service that the client depends on is the operator's to recreate.
-        pending=["wa-a-db-1: the definition in the Compose files changed"],
-    )
+        ([], {"restarts": [f"wa-a-wacore-1 {DEFINED}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {DEFINED}"]}),
+        # Without digests a difference has no name, except in the environment.
+        (
+            [*definitions.KEYS],
+            {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {UNKNOWN}"]},
+        ),
+        # The same of what was never healthy under the collection.
+        (
+            [*definitions.KEYS, client_inspection.HASHES],
+            {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {UNKNOWN}"]},
+        ),
+    ],
+)
+def test_a_changed_file_of_the_operator_is_a_restart(
+    operators: Operators, forgotten: list[str], expected: dict[str, list[str]]
+) -> None:
+    operators.forget(*forgotten)
+    operators.write(**CHANGED)
+    assert operators.look() == drifted(**expected)
 
 
-@pytest.mark.parametrize("service", ["waweb", "db"])
-def test_what_only_compose_can_tell_is_no_difference(operators: Operators, docker: Docker, service: str) -> None:
-    operators.bodies[service].update({"network_mode": "service:wacore", "init": True})
+UNRECORDED = {HASH: "other"}
+HASHES = client_inspection.HASHES
+
+
+@pytest.mark.parametrize(
+    ("labels", "forgotten", "version", "expected"),
+    [
+        (UNRECORDED, [], "2.40.3-3", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
+        (UNRECORDED, [HASHES], "2.40.3-3", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
+        (
+            {**UNRECORDED, compose_document.OWN_LABEL: "a"},
+            [HASHES],
+            "2.40.3",
+            {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]},
+        ),
+        # Another version of Compose gives it another hash.
+        ({**UNRECORDED, MADE_BY: "2.26.1"}, [], "2.40.3-3", {}),
+        ({**UNRECORDED, MADE_BY: "2.26.1"}, [HASHES], "2.40.3-3", {}),
+        ({**UNRECORDED, MADE_BY: "2.26.1"}, [], "2.26.1-4", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
+        ({**UNRECORDED, MADE_BY: "2.24.6"}, [], "2.24.6+ds1-0ubuntu2", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
+        # What has a definition of the collection's is compared with that first.
+        (
+            {**UNRECORDED, MADE_BY: "2.26.1", compose_document.DEFINITION_LABEL: "d0"},
+            [],
+            "2.40.3-3",
+            {"restarts": ["wa-a-wacore-1 was created with other settings than the inventory has"]},
+        ),
+    ],
+)
+def test_a_container_without_digests_is_compared_by_the_hash_of_the_compose_that_made_it(
+    operators: Operators, labels: dict[str, str], forgotten: list[str], version: str, expected: dict[str, list[str]]
+) -> None:
+    operators.forget(*forgotten)
+    operators.compose.version = version
+    operators.host.core["Labels"].update(labels)
+    found = operators.look(compare_record=False)
+    assert {key: lines for key, lines in found.items() if key != "state"} == expected
+    # It is compared with the real record at the end of a run as well.
+    not_recorded = [] if expected else [f"wa-a-wacore-1 {NOT_RECORDED}"]
+    assert operators.look().get("containers", []) == not_recorded
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "differs"),
+    [
+        (True, "{theirs},{ours}", False),
+        (True, "{ours},{theirs}", True),
+        (True, "{ours}", True),
+        (True, "", True),
+        (False, "{ours}", False),  # with which files an operator calls Compose is not known
+    ],
+)
+@pytest.mark.parametrize("version", ["2.26.1", "2.40.3"])
+def test_of_the_collections_calls_another_list_of_files_is_a_difference_in_any_version(
+    operators: Operators, version: str, own: bool, files: str, differs: bool
+) -> None:
+    operators.forget(*definitions.KEYS)
+    made_from = files.format(theirs=operators.file, ours=operators.host.compose)
+    labels = {**UNRECORDED, MADE_BY: version, MADE_FROM: made_from}
+    operators.host.core["Labels"].update({**labels, compose_document.OWN_LABEL: "a"} if own else labels)
+    lines = [f"wa-a-wacore-1 {UNKNOWN}"] if differs or version == "2.40.3" else []
+    assert operators.look(compare_record=False) == (drifted(restarts=lines) if lines else IN_SYNC)
+
+
+@pytest.mark.parametrize(
+    ("body", "environment", "keys"),
+    [
+        ({}, [], ""),
+        ({"TZ": "CET"}, ["TZ=CET"], ""),
+        ({"TZ": "CET"}, ["TZ=UTC"], "TZ"),
+        ({"TZ": "CET"}, [], "TZ"),
+        ({"TZ": ""}, ["TZ="], ""),
+        ({"TZ": ""}, [], "TZ"),
+        ({"TZ": None}, [], ""),
+        ({"TZ": "a$$b"}, ["TZ=a$b"], ""),
+        ({}, ["PATH=/bin"], ""),  # the image has it
+        (
+            {},
+            ["HTTP_PROXY=http://p:1", "no_proxy=db", "All_Proxy=p:2", "ftp_proxy=p", "HTTPS_PROXY=p"],
+            "",
+        ),  # Compose gives it them from the client's config.json
+        ({"HTTP_PROXY": ""}, ["HTTP_PROXY=http://p:1"], "HTTP_PROXY"),
+        ({}, ["PROXY=http://p:1"], "PROXY"),
+        ({"PATH": "/sbin"}, ["PATH=/bin"], "PATH"),
+        ({"B": "1"}, ["PATH=/sbin", "B=2", "A=1"], "A, B, PATH"),
+    ],
+)
+@pytest.mark.parametrize("forgotten", [[], [*definitions.KEYS], [*definitions.KEYS, HASHES]])
+def test_the_environment_that_a_container_has_is_compared_with_that_of_the_files(
+    operators: Operators, forgotten: list[str], body: Options, environment: list[str], keys: str
+) -> None:
+    operators.engine.images[WEB] = {"PATH": "/bin"}
+    operators.write(waweb={"environment": body})
+    operators.make_anew("waweb")
+    operators.host.web["Config"]["Env"] = environment
+    operators.remember()
+    operators.forget(*forgotten)
+    lines = [f"wa-a-waweb-1 has another environment than its Compose files give it: {keys}"] if keys else []
+    assert operators.look(compare_record=False) == (drifted(restarts=lines) if lines else IN_SYNC)
+    assert operators.look(["wa-a-waweb-1"], compare_record=False) == IN_SYNC
+
+
+def test_all_variables_count_as_those_of_an_image_that_is_gone(operators: Operators) -> None:
+    operators.host.web["Config"]["Env"] = ["PATH=/bin"]
+    line = "wa-a-waweb-1 has another environment than its Compose files give it: PATH"
+    assert operators.look() == drifted(restarts=[line])
+    del operators.engine.images[WEB]
+    assert operators.look() == IN_SYNC
+
+
+def test_a_container_that_has_just_gone_has_no_other_environment(operators: Operators) -> None:
+    operators.bodies["waweb"].pop("restart")
+    operators.write(waweb={"environment": {"TZ": "CET"}})
+    operators.make_anew("waweb", TZ="UTC")
+    operators.forget(*definitions.KEYS)
+    assert operators.look(compare_record=False) == drifted(restarts=[f"wa-a-waweb-1 {TZ}"])
+    gone = f"GET /containers/{operators.host.web['Id']}/json"
+    operators.engine.failures[gone] = (404, "No such container")
+    assert operators.look(compare_record=False) == IN_SYNC
+
+
+def test_a_container_that_is_not_recorded_is_recorded_by_the_next_run(operators: Operators) -> None:
+    operators.forget(*definitions.KEYS)
+    lines = [f"wa-a-{name}-1 {NOT_RECORDED}" for name in ("wacore", "waweb")]
+    assert operators.look() == drifted(containers=lines)
+    assert operators.look(compare_record=False) == IN_SYNC
+    operators.remember()
+    assert operators.look() == IN_SYNC
+    # The same for one that a run has made from other files.
+    operators.write(waweb={"init": True})
+    operators.host.web["Labels"][HASH] = digest({**operators.bodies["waweb"], "image": WEB})
+    assert operators.look() == drifted(containers=lines[1:])
+    assert operators.look(compare_record=False) == IN_SYNC
+    operators.remember()
+    assert operators.look() == IN_SYNC
+    assert "waweb/init=" in operators.recorded()["digests"]
+
+
+@pytest.mark.parametrize("changed", ["file", "db.env", "compose"])
+def test_another_version_of_compose_may_read_the_same_files_otherwise(operators: Operators, changed: str) -> None:
+    operators.write(waweb={"init": True})
+    digests = re.sub(r"(waweb/compose)=\S+", r"\1=2.26.1", operators.recorded()["digests"])
+    digests = re.sub(r"(waweb/inputs)=\S+", rf"\1={operators.project().inputs}", digests)
+    operators.host.write(operators.host.record, json.dumps({**operators.recorded(), "digests": digests}), 0o640)
+    operators.write_own(VERSION)
+    operators.host.compose.write_text(f"{compose_document.HEADER}\n{operators.host.compose.read_text()}")
+    assert operators.look() == IN_SYNC, "the collection's own file is not the operator's"
+    if changed == "compose":
+        operators.compose.version = "2.26.1"
+    else:
+        path = operators.file if changed == "file" else operators.host.db_env
+        path.write_text(f"{path.read_text()}\n")
+    assert operators.look() == drifted(restarts=[f"wa-a-waweb-1 {DEFINED}"])
+
+
+CONTAINER = "wa-a-wacore-1"
+NEXT = ("digests", HASHES)  # what the next record may change
+
+
+def test_a_db_env_that_waits_is_not_forgotten_by_the_next_record(operators: Operators) -> None:
+    operators.write(wacore={"env_file": [str(operators.host.db_env)]})
+    operators.make_anew("wacore")
+    operators.remember()
+    assert operators.look() == IN_SYNC
+    before, hashes = operators.entries(), operators.recorded()[HASHES]
+    operators.host.db_env.write_text(operators.host.lines({**operators.host.environment, "WA_DB_PORT": "3307"}))
+    operators.host.db_env.chmod(0o600)
+    anew = {"inputs": operators.project().inputs}
+    for _each in range(2):
+        assert operators.look([CONTAINER]) == IN_SYNC, "the concern db_env tells it"
+        operators.remember([CONTAINER])
+        assert operators.entries() == {
+            name: one if name == "wacore" else {**one, **anew} for name, one in before.items()
+        }
+        assert operators.recorded()[HASHES] == hashes
+    line = f"{CONTAINER} has another environment than its Compose files give it: WA_DB_PORT"
+    assert operators.look() == drifted(restarts=[line])
+    operators.make_anew("wacore")
+    assert operators.look(compare_record=False) == IN_SYNC
+    operators.remember()
+    assert operators.look() == IN_SYNC
+    anew_core = {**anew, "hash": operators.host.core["Labels"][HASH]}
+    assert operators.entries()["wacore"] == {**before["wacore"], **anew_core}
+    assert before["wacore"]["hash"] != anew_core["hash"]
+
+
+def test_the_record_stays_where_only_the_version_of_compose_is_another(operators: Operators) -> None:
+    before, recorded = operators.recorded(), operators.project().recorded
+    operators.compose.version = "2.41.0"
+    assert operators.project().next_record() == recorded
+    operators.remember()
+    assert operators.recorded() == before
+
+
+@pytest.mark.parametrize(
+    ("service", "more", "expected"),
+    [
+        ("waweb", {"init": True}, {"restarts": [f"wa-a-waweb-1 {DEFINED}"]}),
+        ("waweb", {"environment": {"TZ": "CET"}}, {"restarts": [f"wa-a-waweb-1 {TZ}"]}),
+        ("db", {"init": True}, {"pending": [f"wa-a-db-1 {DEFINED}"]}),
+    ],
+)
+def test_a_difference_that_waits_is_not_forgotten_by_the_next_record(
+    operators: Operators, service: str, more: Options, expected: dict[str, list[str]]
+) -> None:
+    """With it the inputs and the version of Compose stay, by which its digests were read; other services are recorded anew."""
+    before, hashes = operators.entries(), operators.recorded()[HASHES]
+    operators.compose.version = "2.41.0"
+    operators.write(**{service: more})
+    anew = {"inputs": operators.project().inputs, "compose": "2.41.0"}
+    for _each in range(2):
+        found = operators.look()
+        assert {key: lines for key, lines in found.items() if key != "state"} == expected
+        operators.remember()
+        assert operators.entries() == {
+            name: one if name == service else {**one, **anew} for name, one in before.items()
+        }
+        assert operators.recorded()[HASHES] == hashes
+    operators.write(wacore={"init": True})
+    operators.make_anew("wacore")
+    operators.remember()
+    assert operators.look()["state"] != "in_sync"
+    assert "init" in operators.entries()["wacore"]
+    assert operators.entries()[service] == before[service]
+
+
+def test_what_differs_where_nothing_was_recorded_differs_after_the_next_record(operators: Operators) -> None:
+    operators.forget(*definitions.KEYS, HASHES)
+    operators.host.web["Labels"][HASH] = "before the adoption"
+    for _each in range(2):
+        assert operators.look(compare_record=False) == drifted(restarts=[f"wa-a-waweb-1 {UNKNOWN}"])
+        operators.remember()
+        read = {(one["inputs"], one["compose"]) for one in operators.entries().values()}
+        assert sorted(operators.entries()) == ["db", "wacore"]
+        assert read == {(operators.project().inputs, "2.40.3-3")}
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_another_volume_under_the_same_key_is_named(operators: Operators, external: bool) -> None:
+    """Compose's hash of the service stays."""
+    operators.more = {"volumes": {"named": {"name": "a", "external": external}, "other": {"name": "o"}}}
+    operators.write(waweb={"volumes": [{"type": "volume", "source": "named", "target": "/data"}]})
+    operators.make_anew("waweb")
+    operators.host.web["Mounts"].append(operators.engine.mount("a", "/data"))
+    operators.remember()
+    operators.more["volumes"]["other"]["name"] = "p"
     operators.write()
-    assert operators.compare(docker) == Differences()
-
-
-def test_another_db_env_is_reported_by_its_own_concern(operators: Operators, docker: Docker) -> None:
-    operators.bodies["waweb"]["environment"] = {"WA_DB_HOSTNAME": "other"}
+    assert operators.look() == IN_SYNC
+    operators.more["volumes"]["named"]["name"] = "b"
     operators.write()
-    operators.host.web["Labels"][HASH] = digest(
-        {**operators.bodies["waweb"], "image": WEB, "environment": {"WA_DB_HOSTNAME": "db"}}
-    )
-    operators.host.web["Config"]["Env"] = ["WA_DB_HOSTNAME=db"]
-    changed = ["wa-a-waweb-1: its environment changed: WA_DB_HOSTNAME"]
-    assert operators.compare(docker, ["wa-a-wacore-1"]) == Differences(restarts=changed)
-    assert operators.compare(docker, ["wa-a-waweb-1"]) == Differences()
+    assert operators.look() == drifted(restarts=["wa-a-waweb-1 does not mount the volume b"])
 
 
-def test_the_call_of_compose_is_that_of_the_inventory(operators: Operators, docker: Docker) -> None:
+def test_another_db_env_is_reported_by_its_own_concern(operators: Operators) -> None:
+    operators.write(waweb={"environment": {"WA_DB_HOSTNAME": "other"}})
+    changed = ["wa-a-waweb-1 has another environment than its Compose files give it: WA_DB_HOSTNAME"]
+    for forgotten in ("", *definitions.KEYS):
+        operators.forget(forgotten)
+        assert operators.look(["wa-a-wacore-1"])["restarts"] == changed
+        assert "restarts" not in operators.look(["wa-a-waweb-1"])
+
+
+def test_the_call_of_compose_is_that_of_the_inventory(operators: Operators) -> None:
     site = operators.folder / "site.env"
     site.write_text("A=1\n")
-    operators.bodies["waweb"]["profiles"] = ["site"]
-    operators.write()
-    operators.host.web["Labels"][HASH] = digest({**operators.bodies["waweb"], "image": WEB})
+    operators.write(waweb={"profiles": ["site"]})
     operators.called.update(env_files=[str(site), str(operators.env)], profiles=["site", "blue"])
-    operators.compose.environment = compose_call.ENVIRONMENT
-    assert operators.compare(docker) == Differences()
+    assert operators.look() == IN_SYNC
     start = ["timeout", "60", "docker", "--host", operators.engine.host, "compose", "--project-name=wa-a"]
-    start += [f"--project-directory={operators.folder}"]
-    profiles = ["--profile=site", "--profile=blue"]
-    files = [f"--file={operators.file}", f"--file={operators.host.compose}"]
-    assert operators.compose.commands == [
-        [
-            *(*start, f"--env-file={site}", f"--env-file={operators.env}", *profiles, *files),
-            *("config", "--format", "json", "wacore", "waweb"),
-        ],
-        [*start, "--profile=*", "--file=-", "config", "--hash", "*"],
-    ]
+    start += [f"--project-directory={operators.folder}", f"--env-file={site}", f"--env-file={operators.env}"]
+    start += ["--profile=site", "--profile=blue", f"--file={operators.file}", f"--file={operators.host.compose}"]
+    assert operators.compose.commands == [[*start, "config", "--format", "json", "wacore", "waweb"]]
 
 
-def test_own_files_that_are_not_written_yet_are_not_given_to_compose(operators: Operators, docker: Docker) -> None:
+def test_own_files_that_are_not_written_yet_are_not_given_to_compose(operators: Operators) -> None:
     operators.called["env_files"] = [str(operators.env)]
     operators.host.compose.unlink()
     operators.env.unlink()
     # Without them the operator's files have another version.
-    assert operators.compare(docker).restarts == [
-        f"wa-a-wacore-1: runs {CORE}, expected r/coreapp:v2.51.2",
-        f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.51.2",
+    assert operators.look()["restarts"] == [
+        f"wa-a-wacore-1 runs {CORE}, expected r/coreapp:v2.51.2",
+        f"wa-a-waweb-1 runs {WEB}, expected r/web:v2.51.2",
     ]
     words = operators.compose.commands[0]
     assert [word for word in words if word.startswith(("--env-file", "--file"))] == [f"--file={operators.file}"]
 
 
-@pytest.mark.parametrize("missing", ["file", "variables"])
-def test_a_missing_file_of_the_operator_is_an_error(operators: Operators, docker: Docker, missing: str) -> None:
-    gone = operators.file if missing == "file" else operators.folder / "site.env"
-    if missing == "file":
-        gone.unlink()
-    else:
-        operators.called["env_files"] = [str(gone)]
+@pytest.mark.parametrize("missing", ["docker-compose.yml", "site.env"])
+def test_a_missing_file_of_the_operator_is_an_error(operators: Operators, missing: str) -> None:
+    operators.called["env_files"] = [str(operators.folder / "site.env")]
+    if missing != "site.env":
+        operators.file.rename(operators.folder / "site.env")
     with pytest.raises(WaError) as error:
-        operators.compare(docker)
+        operators.look()
     assert str(error.value) == (
-        f"Compose file of project wa-a: Compose refuses it: open {gone}: no such file or directory; expected a file that "
-        "docker compose config takes."
+        f"Compose file of project wa-a: Compose refuses it: open {operators.folder / missing}: no such file or directory; expected a "
+        "file that docker compose config takes."
     )
 
 
-CAPPED = {"Type": "json-file", "Config": {"max-size": "50m"}}
-
-
-@pytest.mark.parametrize(
-    ("log", "warned"),
-    [
-        (CAPPED, []),
-        ({"Type": "local", "Config": {}}, []),
-        ({"Type": "journald", "Config": None}, []),
-        ({"Type": "json-file", "Config": {"max-file": "3"}}, ["wa-a-wacore-1"]),
-        ({"Type": "json-file", "Config": None}, ["wa-a-wacore-1"]),
-        ({"Type": ""}, ["wa-a-wacore-1"]),
-        ({}, []),
-        (None, []),
-    ],
-)
-def test_a_log_without_a_limit_is_a_warning(
-    operators: Operators, docker: Docker, log: dict[str, t.Any] | None, warned: list[str]
-) -> None:
+@pytest.mark.parametrize(("log", "capped"), LOGS)
+def test_a_log_without_a_limit_is_a_warning(operators: Operators, log: Options | None, capped: bool) -> None:
     """The logs beside the client are the operator's."""
     operators.host.core["HostConfig"] = {"LogConfig": log}
-    lines = [
-        f"Docker keeps the log of {name} without a limit: give its service logging options in the Compose file"
-        for name in warned
-    ]
-    assert client._log_warnings(docker, operators.params) == lines
-    found = client.observe(docker, operators.params, False, run=operators.compose)
-    assert (found.warnings, found.restarts, found.pending) == (lines, [], [])
+    line = "Docker keeps the log of wa-a-wacore-1 without a limit: give its service logging options in the Compose file"
+    found = client.observe(operators.docker, operators.params, False, operators.compose)[0]
+    assert found.shown("now") == (IN_SYNC if capped else {**IN_SYNC, "warnings": [line]})
 
 
 @pytest.mark.parametrize(
-    ("project", "first", "own_file", "with_run", "called"),
+    ("project", "first", "own_file", "called"),
     [
-        ("wa-a", "operator", True, True, True),
-        ("wa-a", "operator", False, True, True),
-        ("wa-a", "own", True, True, True),
+        ("wa-a", "operator", True, True),
+        ("wa-a", "operator", False, True),
+        ("wa-a", "own", True, True),
         # What Compose needs is not written yet: the engine's records are compared with the inventory.
-        ("wa-a", "own", False, True, False),
-        ("wa-a", "operator", True, False, False),
-        ("", "operator", True, True, False),
+        ("wa-a", "own", False, False),
+        ("", "operator", True, False),
     ],
 )
 def test_compose_is_run_where_it_can_read_an_operators_files(
-    operators: Operators, docker: Docker, project: str, first: str, own_file: bool, with_run: bool, called: bool
+    operators: Operators, project: str, first: str, own_file: bool, called: bool
 ) -> None:
     operators.params["project"] = project
     if first == "own":
         operators.called["files"].reverse()
     if not own_file:
         operators.host.compose.unlink()
-    client.observe(docker, operators.params, False, run=operators.compose if with_run else None)
+    client.observe(operators.docker, operators.params, False, operators.compose)
     assert bool(operators.compose.commands) == called
 
 
 @pytest.fixture
 def beside(operators: Operators) -> Operators:
-    """The operator's file is merged into the collection's."""
+    """The operator's file is merged into the collection's, by which the containers were made."""
     operators.called["files"].reverse()
-    operators.bodies["wacore"]["image"], operators.bodies["waweb"]["image"] = CORE, WEB
-    operators.write()
-    operators.params["files"] = [{**one, "content": None} for one in operators.params["files"]]
+    operators.write(wacore={"image": CORE}, waweb={"image": WEB})
+    for one in (operators.host.core, operators.host.web):
+        one["Labels"][compose_document.OWN_LABEL] = "a"
+    operators.remember()
     return operators
 
 
-def observe(operators: Operators, docker: Docker) -> dict[str, t.Any]:
-    found = client.observe(docker, operators.params, False, run=operators.compose)
-    assert bool(operators.compose.commands)
-    shown = {name: getattr(found, name) for name in ("kept", "changes", "containers", "restarts", "pending")}
-    return {name: value for name, value in shown.items() if value}
-
-
 @pytest.mark.parametrize(
-    ("service", "plant", "changes", "waits"),
+    ("service", "body", "plant", "changes", "due"),
     [
-        ("waweb", {}, [], []),
-        ("waweb", {"State": "exited"}, ["wa-a-waweb-1: has exited"], []),
-        ("waweb", {"State": "paused"}, ["wa-a-waweb-1: is paused"], []),
-        ("db", {"State": "exited"}, ["wa-a-db-1: has exited"], []),
-        ("queue", {"State": "exited"}, [], []),
-        ("waweb", {"body": {"init": True}}, [], ["wa-a-waweb-1: the definition in the Compose files changed"]),
-        (
-            "waweb",
-            {"body": {"environment": {"TZ": "CET"}}},
-            [],
-            ["wa-a-waweb-1: its environment changed: TZ"],
-        ),
-        (
-            "waweb",
-            {"body": {"image": "r/web:v2.55.1"}},
-            [],
-            [f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.55.1"],
-        ),
+        ("waweb", {}, {}, [], []),
+        ("waweb", {}, {"State": "exited"}, ["wa-a-waweb-1 has exited"], []),
+        ("waweb", {}, {"State": "paused"}, ["wa-a-waweb-1 is paused"], []),
+        ("waweb", {}, {"Name": "x", "Labels": {}}, ["wa-a-waweb-1 is missing"], []),
+        ("db", {}, {"State": "exited"}, ["wa-a-db-1 has exited"], []),
+        ("queue", {}, {"State": "exited"}, [], []),
+        ("waweb", {"init": True}, {}, [], [f"wa-a-waweb-1 {DEFINED}"]),
+        ("waweb", {"environment": {"TZ": "CET"}}, {}, [], [f"wa-a-waweb-1 {TZ}"]),
+        ("waweb", {"image": "r/web:v2.55.1"}, {}, [], [f"wa-a-waweb-1 runs {WEB}, expected r/web:v2.55.1"]),
     ],
 )
 @pytest.mark.parametrize("foreign", [False, True])
 def test_containers_of_another_compose_file_than_the_rendered_one_wait(
-    beside: Operators,
-    docker: Docker,
-    service: str,
-    plant: dict[str, t.Any],
-    changes: list[str],
-    waits: list[str],
-    foreign: bool,
+    beside: Operators, service: str, body: Options, plant: Options, changes: list[str], due: list[str], foreign: bool
 ) -> None:
     if foreign:
-        from_another_file(beside.host.core)
-    containers = {"waweb": beside.host.web, "db": beside.db, "queue": beside.queue}
-    plant = {**plant}
-    beside.bodies[service].update(plant.pop("body", {}))
-    beside.write()
-    containers[service].update(plant)
-    expected = {"kept": foreign, "containers": changes, "pending" if foreign else "restarts": waits}
-    assert observe(beside, docker) == {name: value for name, value in expected.items() if value}
+        del beside.host.core["Labels"][compose_document.OWN_LABEL]
+    beside.write(**{service: body})
+    {"waweb": beside.host.web, "db": beside.db, "queue": beside.queue}[service].update(plant)
+    lines = {"containers": changes, "pending" if foreign else "restarts": due}
+    state = "drifted" if changes or (due and not foreign) else "restart_pending" if due else "in_sync"
+    assert beside.look() == {**drifted(**lines), "state": state}
 
 
-@pytest.mark.parametrize("foreign", [False, True])
-def test_a_missing_container_is_a_change_also_where_others_wait(
-    beside: Operators, docker: Docker, foreign: bool
-) -> None:
-    if foreign:
-        from_another_file(beside.host.core)
-    del beside.engine.containers[beside.host.web["Id"]]
-    found = observe(beside, docker)
-    assert found.pop("kept", False) == foreign
-    assert found == {"containers": ["wa-a-waweb-1: is missing"]}
-
-
-def test_an_operators_own_files_may_describe_containers_without_the_label(operators: Operators, docker: Docker) -> None:
-    for one in (operators.host.core, operators.host.web):
-        from_another_file(one)
-    operators.bodies["wacore"]["init"] = True
-    operators.write()
-    operators.params["files"] = []
-    assert observe(operators, docker) == {"restarts": ["wa-a-wacore-1: the definition in the Compose files changed"]}
-
-
-def test_a_log_is_limited_by_the_rendered_file_where_there_is_one(beside: Operators, docker: Docker) -> None:
+def test_a_log_is_limited_by_the_rendered_file_where_there_is_one(beside: Operators) -> None:
     beside.host.core["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
-    assert client.observe(docker, beside.params, False, run=beside.compose).warnings == []
+    assert client.observe(beside.docker, beside.params, False, beside.compose)[0].warnings == []
 
 
-def test_without_an_operators_files_compose_is_not_run(docker: Docker, params: dict[str, t.Any]) -> None:
-    compose = FakeCompose()
-    assert client.observe(docker, params, True, run=compose).shown("now") == {"state": "in_sync"}
-    assert compose.commands == []
-
-
-def test_the_finding_has_what_differs_from_an_operators_files(operators: Operators, docker: Docker) -> None:
-    operators.host.web.update(State="exited")
-    operators.bodies["wacore"]["init"] = True
-    operators.bodies["db"]["init"] = True
-    operators.write()
-    operators.host.db_env.with_name("db.env.previous").write_text("")
-    operators.params["files"] = []
-    found = client.observe(docker, operators.params, False, run=operators.compose)
-    assert found.shown("now") == {
-        "state": "drifted",
-        "containers": ["wa-a-waweb-1: has exited"],
-        "restarts": [
-            "wa-a-wacore-1: the definition in the Compose files changed",
-            f"{operators.host.db_env} was changed and not proven since",
-        ],
-        "pending": ["wa-a-db-1: the definition in the Compose files changed"],
+def test_an_operators_file_is_added_beside_the_collections_and_removed(beside: Operators) -> None:
+    host, with_file = beside.host, beside.params
+    services: dict[str, Options] = {
+        name: {"image": one, "labels": {compose_document.DEFINITION_LABEL: f"digest-of-{name}"}}
+        for name, one in (("wacore", CORE), ("waweb", WEB))
     }
+    host.compose.write_text(json.dumps({"services": services}))
+    host.record.write_text(json.dumps({key: text for key, text in beside.recorded().items() if key not in NEXT}))
+    for one in (host.core, host.web):
+        service = one["Labels"]["com.docker.compose.service"]
+        one["Labels"].update({HASH: digest(services[service])}, **services[service]["labels"])
+        one["HostConfig"]["RestartPolicy"], one["Networks"] = {"Name": "unless-stopped"}, ["n1"]
+    own = [{"count": 1, **one} for one in host.desired["client"]["services"]]
+    alone = {**with_file, "compose": None, "services": own}
+
+    def look(params: Options, compare_record: bool = True) -> Options:
+        found = client.observe(beside.docker, params, False, beside.compose, compare_record)[0]
+        return {name: one for name, one in found.shown("now").items() if name != "warnings"}
+
+    beside.params = alone
+    beside.remember()
+    assert look(alone) == IN_SYNC
+    # Added: it says more of the Webapp alone.
+    beside.params, beside.bodies = with_file, {"wacore": {}, "waweb": {"init": True}}
+    beside.write()
+    unrecorded, waits = f"wa-a-wacore-1 {NOT_RECORDED}", [f"wa-a-waweb-1 {UNKNOWN}"]
+    assert look(with_file) == drifted(containers=[unrecorded], restarts=waits)
+    beside.remember()
+    assert look(with_file) == drifted(restarts=waits)
+    beside.make_anew("waweb")
+    beside.remember()
+    assert look(with_file) == IN_SYNC
+    # Removed.
+    beside.params = alone
+    gone = drifted(restarts=[f"wa-a-waweb-1 {OTHER_FILE}"])
+    assert look(alone) == gone
+    beside.remember()
+    assert look(alone, compare_record=False) == gone
+    host.web["Labels"][HASH] = digest(services["waweb"])
+    assert look(alone) == IN_SYNC
+    beside.remember()
+    assert look(alone) == IN_SYNC
