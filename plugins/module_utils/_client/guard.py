@@ -14,8 +14,8 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     """Returns why a start is refused, empty if it is not. `containers` are all of a host from `wa_info`.
 
     `facts` are those of the lookup `desired` for `guard`: `unmanaged`, the options of `unmanaged.sort`; `adopt`, the command that
-    runs adopt.yml; `single`, whether the client has one Coreapp; `starts`, the recorded containers outside Compose; `services`, those of the client in an operator's
-    Compose files. The keys:
+    runs adopt.yml; `single`, whether the client has one Coreapp; `starts`, the recorded containers outside Compose; `services`, those of
+    the client in an operator's Compose files. The keys:
 
     - `refusal`: containers outside the project; `kept`: a message about those of another number, which are kept
     - `second_coreapp`: a second Coreapp beside the one that is started

@@ -50,7 +50,10 @@ def compare(
     version: str = "2.40.3-3",
     **fields: t.Any,
 ) -> Differences:
-    """Compares with `services`, a number of containers each; `policy` and `health` are those of all that are found, `current` Compose's hashes of the Coreapp."""
+    """Compares with `services`, a number of containers each.
+
+    `policy` and `health` are those of all that are found, `current` Compose's hashes of the Coreapp.
+    """
     wanted = [
         {
             "name": name,
