@@ -12,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from urllib.parse import quote
 
@@ -377,8 +379,24 @@ class Operators(Project):
         # A hash of another version of Compose tells nothing, but of the collection's calls it is known with which files.
         files = [self.compose_file if path == "-" else path for path in self.compose.files]
         unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
-        alike = told or unknown or one.hash in self.current_hashes[one.service]
+        image = next(service.image for service in self.services if service.name == one.service)
+        unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
+        alike = told or unknown or self._is_newer(one) or one.hash in self.current_hashes[one.service]
         return Difference(tuple(reasons) if reasons or alike else (_OTHER_FILES,))
+
+    def _is_newer(self, one: compose_plan.Found) -> bool:
+        """Returns whether a container was made since any of the files was changed.
+
+        Compose before 2.40 gives one that has `links` a hash that cannot be computed if it is made without those that it depends on.
+        """
+        planned = self.compose.planned.items()
+        paths = [self.compose_file if path == "-" else path for path in self.compose.files]
+        paths += [*self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
+        changed = max((os.path.getmtime(path) for path in paths if os.path.exists(path)), default=0.0)
+        made, _point, fraction = str(self.record(one).get("Created") or "").rstrip("Z").partition(".")
+        if not made or any(text and text != _text(path) for path, text in planned):
+            return False
+        return datetime.fromisoformat(f"{made}+00:00").timestamp() + float(f"0.{fraction or 0}") > changed
 
     def _variables(self, one: compose_plan.Found) -> list[str]:
         """Returns the variables that a container has otherwise than its Compose files give them."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import typing as t
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -684,6 +686,34 @@ def test_an_operators_file_beside_the_collections_comes_and_goes(
     assert actions(rendered(given)) == {NAME: recreated(OTHER_FILE)}
     (made["Labels"][f"{LABEL}config-hash"],) = rendered().current_hashes["core"]
     assert actions(rendered(given)) == {NAME: SAME}
+
+
+@pytest.mark.parametrize(
+    ("created", "planned", "alike"),
+    [
+        ("2026-11-30T19:32:29.5Z", {}, True),
+        ("2026-11-30T19:32:29Z", {}, False),  # the file was changed within that second
+        ("2026-11-30T19:32:30Z", {}, True),
+        ("2026-11-30T19:32:30Z", {"compose.env": "A=1\n"}, False),  # which is not written yet
+        ("2026-11-29T19:32:30Z", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_what_was_made_since_the_files_were_changed_is_made_from_them(
+    operators: Make, engine: FakeDocker, tmp_path: Path, created: str, planned: dict[str, str], alike: bool
+) -> None:
+    """Compose before 2.40 gives a container with `links` a hash that cannot be computed."""
+    add(engine, own=False, definition="", labels={f"{LABEL}version": "2.40.3"}, environment={"A": "1", "B": "a$b"})
+    project = operators(core=BODY)
+    project.compose.planned = {str(tmp_path / name): text for name, text in planned.items()}
+    changed = datetime(2026, 11, 30, 19, 32, 29, 250000, tzinfo=timezone.utc).timestamp()
+    for path in project.compose.files:
+        os.utime(path, (changed, changed))
+    (one,) = project.found
+    project._records[one.id] = {**project.record(one), "Created": created}
+    assert actions(project) == {
+        NAME: SAME if alike else recreated("was made from other Compose files than there are now")
+    }
 
 
 @pytest.mark.parametrize(("hash", "count"), [("h0", 1), ("h1", 3)])
