@@ -130,7 +130,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                         "env_files": env_files,
                         "profiles": called.get("wa_client_compose_profiles", []),
                         "services": sorted({one["service"] for one in ours}),
-                        "full": True,
                     },
                     task_vars=task_vars,
                 )

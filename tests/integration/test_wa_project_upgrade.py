@@ -211,7 +211,7 @@ def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(proje
         "hostname: core\n", "hostname: core2\n"
     )
     project.file.write_text(changed)
-    found = project.info(full=True)
+    found = project.info()
     assert found["changes"] == [f"recreate {project.name}-the-core ({waits})"]
     assert found["pending"] == [f"{project.name}-db-1 ({waits})"]
     assert found["calls"] == [{"services": ["wacore"], "dependencies": False, "recreate": "always"}]

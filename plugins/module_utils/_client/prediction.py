@@ -153,14 +153,10 @@ def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step],
     return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]
 
 
-def _is_ours(project: Rendered | Operators) -> bool:
-    """Returns whether the collection's file describes the services, and not an operator's."""
-    return project.compose.files[0] == "-"
-
-
 def _left_out(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
     """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
-    leaving = {step.container for step in steps if step.action == "recreate"} if _is_ours(project) else set()
+    ours = project.compose.files[0] == "-"
+    leaving = {step.container for step in steps if ours and step.action == "recreate"}
     found = [one for one in containers if one["name"] in leaving and not one["own"]]
     return recreation.left_out_mounts(project.resolved, found)
 

@@ -226,15 +226,15 @@ def calls(steps: t.Sequence[Step]) -> list[dict[str, t.Any]]:
 
     Where a service has to wait, what is missing is made without those that it depends on.
     """
-    anew = {one.service for one in steps if one.action == "recreate"}
-    missing = {one.service for one in steps if one.action == "create"} - anew
+    different = {one.service for one in steps if one.action == "recreate"}
+    missing = {one.service for one in steps if one.action == "create"} - different
     found = [
         {
             "services": sorted(missing),
             "recreate": "never",
             "dependencies": not any(one.pending for one in steps),
         },
-        {"services": sorted(anew), "recreate": "always", "dependencies": False},
+        {"services": sorted(different), "recreate": "always", "dependencies": False},
     ]
     return [one for one in found if one["services"]]
 

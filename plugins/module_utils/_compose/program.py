@@ -31,14 +31,12 @@ class Compose:
     host: str  # of the engine
     project: str
     folder: str
-    files: t.Sequence[str] = (
-        "-",
-    )  # in their order; `-` is the place of the collection's file, which is not written yet
-    document: Document = field(default_factory=dict)  # its content
-    interpolation: t.Sequence[str] = ()  # files with the variables of the Compose files
-    planned: t.Mapping[str, str] = field(
-        default_factory=dict
-    )  # contents of such files that are not written yet, by path
+    # In their order; `-` is the place of the collection's file, which is not written yet, and has the content `document`.
+    files: t.Sequence[str] = ("-",)
+    document: Document = field(default_factory=dict)
+    # Files with the variables of the Compose files, and the contents of those that are not written yet, by path.
+    interpolation: t.Sequence[str] = ()
+    planned: t.Mapping[str, str] = field(default_factory=dict)
     profiles: t.Sequence[str] | None = None
     known: t.Sequence[str] = field(default=(), repr=False)  # secrets of files that only Compose reads
     _secrets: list[str] = field(default_factory=list, repr=False)

@@ -58,9 +58,8 @@ class Project:
     hashes: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # recorded when last healthy, by service
     env_changes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # by container, of an unwritten db.env
     full: bool = False  # whether what waits is a reason, too
-    recorded: definitions.Recorded = field(
-        default_factory=definitions.Recorded
-    )  # of an operator's files, when last healthy
+    # Of an operator's files, when last healthy.
+    recorded: definitions.Recorded = field(default_factory=definitions.Recorded)
     selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
     env_file: str = ""
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
@@ -83,8 +82,12 @@ class Project:
         """Returns what a resolved service declares."""
         return {}
 
+    def _wanted(self, one: compose_plan.Found) -> compose_plan.Service:
+        """Returns what the service of a container is to be."""
+        return next(service for service in self.services if service.name == one.service)
+
     def is_recorded(self, one: compose_plan.Found) -> bool:
-        """Returns whether a record tells with which definition a container was last healthy."""
+        """Returns whether the definition with which a container was last healthy is recorded."""
         return bool(self.hashes.get(one.service))
 
     def _environment(self, one: compose_plan.Found) -> tuple[dict[str, str], dict[str, str]]:
@@ -110,7 +113,7 @@ class Project:
     def _differences(self, one: compose_plan.Found) -> Difference:
         """Returns why a container of a service is not as that is defined, with what was changed in it afterwards."""
         planned, more = self.env_changes.get(one.name), self._difference(one)
-        keys = next(service.networks for service in self.services if service.name == one.service)
+        keys = self._wanted(one).networks
         networks = {network.id: network.name for network in self.networks if network.id and network.key in keys}
         altered = alteration.alterations(one.service, self._body(one.service), networks, self.record(one))
         reasons = [*([f"db.env changes: {', '.join(planned)}"] if planned else []), *more.reasons, *altered]
@@ -194,8 +197,7 @@ class Project:
                 f"network {network.name}",
                 "was made with other options than the Compose files have; Compose would recreate it, and disconnect what is on it",
                 "the options that it has",
-                f"In a quiet hour: docker compose --project-name {self.compose.project} down, then run again. Or declare it as external in a Compose "
-                "file of yours ({networks: {default: {external: true}}})",
+                "Declare it as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself",
             )
             for network in diverged
         ]
@@ -263,7 +265,7 @@ class Rendered(Project):
         return [self._network(name, name, {"name": name, "ipam": {}}) for name in names]
 
     def _difference(self, one: compose_plan.Found) -> Difference:
-        wanted = next(service.definition for service in self.services if service.name == one.service)
+        wanted = self._wanted(one).definition
         keys, waits = self._env_differences(one)
         if not one.definition:
             reasons, waits = ([], [_OLDER, *waits]) if one.own else ([_OTHERS], waits)
@@ -279,7 +281,7 @@ class Rendered(Project):
         with_others = definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
         if one.name in self.stale or not recorded or (one.hash in recorded and not with_others):
             return False
-        try:  # somebody may have made it anew from the file
+        try:  # somebody may have recreated it from the file
             return not self.in_force or one.hash not in self.current_hashes.get(one.service, ())
         except WaError:
             return True
@@ -347,7 +349,7 @@ class Operators(Project):
         return [self._network(key, str(wanted[key].get("name", key)), wanted[key]) for key in wanted if key in used]
 
     def is_recorded(self, one: compose_plan.Found) -> bool:
-        """Returns whether a record tells with which definition a container was last healthy."""
+        """Returns whether the definition with which a container was last healthy is recorded."""
         return definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
 
     @cached_property
@@ -363,10 +365,11 @@ class Operators(Project):
         return definitions.inputs(self.compose.planned.get(path) or _text(path) for path in paths)
 
     def _difference(self, one: compose_plan.Found) -> Difference:
-        told = one.name in self.stale or bool(self.env_changes.get(one.name))  # that its environment differs
-        keys = [] if told else self._variables(one)
+        # That its environment differs is reported elsewhere.
+        reported = one.name in self.stale or bool(self.env_changes.get(one.name))
+        keys = [] if reported else self._variables(one)
         reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
-        wanted = next(service.definition for service in self.services if service.name == one.service)
+        wanted = self._wanted(one).definition
         if one.definition and one.definition != wanted:
             return Difference((_OTHER_SETTINGS, *reasons))
         if self.is_recorded(one):
@@ -376,12 +379,12 @@ class Operators(Project):
             same = not found or (self.inputs == before.get("inputs") and self.compose.version != before.get("compose"))
             alike = same or one.hash in self.current_hashes[one.service]
             return Difference(tuple(reasons) if alike else (*reasons, *found))
-        # A hash of another version of Compose tells nothing, but of the collection's calls it is known with which files.
+        # Hashes of different versions of Compose cannot be compared. A container of the collection has its list of files in a label.
         files = [self.compose_file if path == "-" else path for path in self.compose.files]
         unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
-        image = next(service.image for service in self.services if service.name == one.service)
+        image = self._wanted(one).image
         unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
-        alike = told or unknown or self._is_newer(one) or one.hash in self.current_hashes[one.service]
+        alike = reported or unknown or self._is_newer(one) or one.hash in self.current_hashes[one.service]
         return Difference(tuple(reasons) if reasons or alike else (_OTHER_FILES,))
 
     def _is_newer(self, one: compose_plan.Found) -> bool:

@@ -260,6 +260,5 @@ def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
             "env_files": {"/compose.env": "PORT=3306\n"},
             "profiles": ["wa"],
             "services": ["wacore", "waweb"],
-            "full": True,
         }
     ]

@@ -246,8 +246,8 @@ def test_a_container_of_another_file_than_the_recorded_and_the_wanted_one_is_rec
 NETWORK = "wa-a_default"
 RENEWED = (
     f"network {NETWORK}: was made with other options than the Compose files have; Compose would recreate it, and disconnect what is "
-    "on it; expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run again. Or declare it "
-    "as external in a Compose file of yours ({networks: {default: {external: true}}})"
+    "on it; expected the options that it has. Declare it "
+    "as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself"
 )
 
 

@@ -290,8 +290,8 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
         lambda host: host.engine.networks[NETWORK].update(Labels={HASH: "other"}),
         pending(
             f"network {NETWORK}: was made with other options than the Compose files have; Compose would recreate it, and disconnect "
-            "what is on it; expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run "
-            "again. Or declare it as external in a Compose file of yours ({networks: {default: {external: true}}})"
+            "what is on it; expected the options that it has. Declare it "
+            "as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself"
         ),
     ),
     (

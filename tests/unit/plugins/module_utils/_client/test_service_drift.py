@@ -207,8 +207,8 @@ def test_to_remove_what_stands_still_interrupts_nothing() -> None:
 
 RENEWED = (
     f"network {NET}: was made with other options than the Compose files have; Compose would recreate it, and disconnect what is on it; "
-    "expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run again. Or declare it as "
-    "external in a Compose file of yours ({networks: {default: {external: true}}})"
+    "expected the options that it has. Declare it "
+    "as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself"
 )
 
 

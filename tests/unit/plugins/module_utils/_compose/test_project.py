@@ -243,8 +243,8 @@ def test_networks_used_by_services(
 
 RENEWED = (
     "network wa-a_default: was made with other options than the Compose files have; Compose would recreate it, and disconnect what "
-    "is on it; expected the options that it has. In a quiet hour: docker compose --project-name wa-a down, then run again. Or declare "
-    "it as external in a Compose file of yours ({networks: {default: {external: true}}})"
+    "is on it; expected the options that it has. Declare it "
+    "as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself"
 )
 
 
