@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
 from observer import Lab  # noqa: E402 - needs the path above
 
-NAME, MOMENTS = "deep-kills", 20
+NAME, MOMENTS = "deep-kills", 30
 BREAK = """
 set -eu
 sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3307/' /opt/waba/h1/db.env

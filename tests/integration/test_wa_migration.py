@@ -139,7 +139,7 @@ def test_it_migrates_when_the_journal_allows_it(deployment: Deployment, jobs: Th
     assert not deployment.migrates()
     deployment.permit()
     until(deployment.migrates, 60)
-    docker("exec", deployment.container, "touch", "/end")
+    docker("exec", "--detach", deployment.container, "touch", "/end")
     result = job.result(60)
     assert (result.get("failed"), result["actions"]) == (None, [f"start the migration {deployment.container}"])
     assert (deployment.journal()["stage"], result["migration"]["exit_code"]) == ("starting", 0)
@@ -176,6 +176,6 @@ def test_the_migration_of_an_earlier_run_is_left_to_its_process(
     deployment.permit()
     again = deployment.migrate()
     assert (again["changed"], again["migration"]) == (False, {})
-    docker("exec", deployment.container, "touch", "/end")
+    docker("exec", "--detach", deployment.container, "touch", "/end")
     assert before.result(60)["migration"]["exit_code"] == 0
     assert (deployment.journal()["run_id"], deployment.journal()["stage"]) == ("m/2/2", "starting")
