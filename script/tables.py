@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the tables that stand in documents.
 
-The variables of each role, and all of them in docs/variables.md, come from the argument_specs; what an upgrade checks and where it
-goes on, in the README of wa_upgrade, from its rules; the versions that were tested together, in tests/README.md, from the results of the matrix.
-What is where on a host comes from the list that retire.yml uses.
+The variables of each role, and all of them in docs/variables.md, come from the argument_specs; what an upgrade checks, in the README of
+wa_upgrade, from its rules; the versions that were tested together, in tests/README.md, from the results of the matrix. What is where on a
+host comes from the list that retire.yml uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ EXAMPLES = ROOT / "docs" / "variables.yml"
 SET_BY = {"inventory": "you", "command_line": "you, on the command line", "adopt": "`adopt.yml`"}
 BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
 CHECKS_BEGIN, CHECKS_END = "<!-- checks: script/docs -->", "<!-- end of checks -->"
-RULES_BEGIN, RULES_END = "<!-- rules: script/docs -->", "<!-- end of rules -->"
 RESULTS = ROOT / "tests" / "matrix" / "results.json"
 
 sys.path.insert(0, str(RESULTS.parent))
@@ -35,7 +34,7 @@ init_plugin_loader([str(ROOT / ".lab" / "collections")])
 from cells import STEPS  # noqa: E402 - needs the path above
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import host_objects, topology  # noqa: E402 - needs the loader
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step, preflight  # noqa: E402 - needs the loader
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight  # noqa: E402 - needs the loader
 
 
 def plain(text: str | list[str]) -> str:
@@ -116,13 +115,6 @@ def checks() -> str:
     return "\n".join(head + lines)
 
 
-def rules() -> str:
-    """Where an upgrade goes on: its rules as a table."""
-    head = ["| Stage of the journal | What is found | What this run does |", "|---|---|---|"]
-    lines = [f"| `{rule.stage}` | {rule.found} | {rule.does} |" for rule in next_step.RULES]
-    return "\n".join(head + lines)
-
-
 def what_is_where() -> str:
     """What the collection makes on a host as a table, with the default names of a deployment."""
     names = {
@@ -160,7 +152,6 @@ def main() -> int:
         wanted = rendered(text, content)
         if file.parent.name == "wa_upgrade":
             wanted = rendered(wanted, checks(), CHECKS_BEGIN, CHECKS_END)
-            wanted = rendered(wanted, rules(), RULES_BEGIN, RULES_END)
         if text != wanted:
             stale.append(str(file.relative_to(ROOT)))
             if "--check" not in sys.argv:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -48,7 +47,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if strict and self._task.check_mode and "wa_drift" in variables:
             return self._predicted(ours)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
-        if strict:
+        if not strict:
+            args["look"] = desired.host_look(ours)
+        else:
             first = (variables.get("wa_drift") or {}).get("concerns") or {}
             args["restarted"] = [
                 reason for name in ("client", "db_env") for reason in first.get(name, {}).get("restarts", ())
@@ -110,18 +111,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result["drift"] = provision_plan.lines(found, ours["wa_client_restart"])
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
+        result.update(leader=desired.deployment(ours)["leader"], cluster=len(members) > 1)
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
         if result["held"]:
             display.display(f"{ours.host} | {'warning: ' if result['hold'].get('old') else ''}{result['held']}")
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
-        stopped = [
-            text
-            for finding in found.values()
-            for text in finding.get("containers") or ()
-            if not re.search("is missing|is not recorded", text)
-        ]
-        if stopped:
+        result["only_starts"] = provision_plan.only_starts(found, result.get("look") or {})
+        result["stopped"] = provision_plan.stopped(found)
+        if result["stopped"]:
             path = desired.deployment(ours)["hold_file"]
             display.display(
                 f"{ours.host} | note: if that is meant, hold the client before a run: echo REASON | sudo tee {path}"

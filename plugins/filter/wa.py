@@ -32,8 +32,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as i
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-_ROUNDS = 4  # how often a task of a wave forks at most
-
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     """Returns `rule` with WaError converted to AnsibleFilterError."""
@@ -197,60 +195,57 @@ def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def provision_plan_of(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], full: t.Any = False
-) -> list[str]:
-    """Returns the concerns whose roles provision.yml runs on a host, from the comparisons of its deployment's members."""
-    return provision_plan.concerns(_results(hostvars, members), full=boolean(full))
+) -> dict[str, t.Any]:
+    """Returns what provision.yml does on a host, from the comparisons of its deployment's `members`.
+
+    `roles` are the concerns whose roles run; `waits` says whether they may restart the client, so that the hosts wait for their wave, and
+    `starts` whether what is stopped is started until then.
+    """
+    results, everything = _results(hostvars, members), boolean(full)
+    roles = provision_plan.concerns(results, everything)
+    waits = bool(roles) and provision_plan.may_restart(results, everything)
+    return {"roles": roles, "waits": waits, "starts": waits and provision_plan.may_start(results)}
 
 
-def split_volume(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str]) -> str:
-    """Returns how the members of a deployment do not share one media volume; empty if they do."""
-    return provision_plan.split_volume(_results(hostvars, members))
+def provision_rollout(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False, checked: bool = False
+) -> dict[str, t.Any]:
+    """Returns which of the compared `hosts` provision.yml corrects, and how their restarts follow each other.
 
-
-def provision_batches(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False
-) -> list[list[str]]:
-    """Returns the compared `hosts` on which provision.yml runs roles, see `_provision_plan.batches`.
-
-    Members of a deployment are together. The first host's `wa_provision_waves` counts: a play has no variables of a host.
+    `hosts` are all, as patterns; `lines` are for the operator; `waves` are those whose client may be restarted, with `checked` only those
+    that no check has refused; `waiting` are the same as patterns, and `batches` the sizes of their batches. The first host's
+    `wa_provision_waves` counts: a play has no variables of a host.
     """
     results = _compared(hostvars, hosts)
-    return provision_plan.batches(results, *_waves(hostvars, results), boolean(full))
-
-
-def _waves(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> tuple[list[int | str], int]:
-    """Returns the sizes of the waves, and the most hosts of one."""
-    given = next((hostvars[host].get("wa_provision_waves") for host in hosts), None)
+    given = next((hostvars[host].get("wa_provision_waves") for host in results), None)
     sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given, "wa_provision_waves")
-    return sizes, _ROUNDS * context.CLIARGS.get("forks", 5)
+    at_once, restarting = provision_plan.to_correct(results, boolean(full))
+    if checked:
+        restarting = [members for members in restarting if all("__wa_waits" in hostvars[one] for one in members)]
+    waves = provision_plan.waves(restarting, sizes)
+    batches = provision_plan.batches(waves)
+    waiting = [host for batch in batches for host in batch]
+    return {
+        "hosts": [_pattern(host) for host in [*at_once, *waiting]],
+        "waves": waves,
+        "lines": [*provision_plan.split_lines(results), *provision_plan.wave_lines(waves)],
+        "waiting": [_pattern(host) for host in waiting],
+        "batches": [len(batch) for batch in batches] or [1],
+    }
+
+
+def restart_turn(rollout: t.Mapping[str, t.Any], host: str, failed: t.Collection[str] = ()) -> dict[str, t.Any]:
+    """Returns which of the `failed` hosts keep a host of a `rollout` from its restart, and as text whom its own failure keeps back."""
+    return {
+        "failed": provision_plan.failed_before(rollout["waves"], host, failed),
+        "keeps_back": provision_plan.kept_back(rollout["waves"], host),
+    }
 
 
 def _compared(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]
 ) -> dict[str, t.Mapping[str, t.Any]]:
     return {host: one for host, one in _results(hostvars, (one for one in hosts if one in hostvars)).items() if one}
-
-
-def host_patterns(batches: t.Iterable[t.Sequence[str]]) -> list[str]:
-    """Returns hosts as patterns for `hosts`: a name with a character that means something in one is a regular expression."""
-    return [_pattern(host) for batch in batches for host in batch]
-
-
-def provision_wave(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    host: str,
-    hosts: t.Iterable[str],
-    failed: t.Collection[str],
-    full: t.Any = False,
-) -> dict[str, t.Any]:
-    """Returns for a host among `hosts` a `line` about its wave, and which hosts of earlier ones have `failed`; both may be empty."""
-    results, everything = _compared(hostvars, hosts), boolean(full)
-    at_once = provision_plan.to_correct(results, everything)[0]
-    batches = provision_plan.batches(results, *_waves(hostvars, results), everything)
-    return {
-        "line": provision_plan.wave_line(batches[1 if at_once else 0 :], host),
-        "failed": provision_plan.failed_before(results, host, failed, everything),
-    }
 
 
 def _pattern(host: str) -> str:
@@ -330,19 +325,56 @@ def deployment_verdict(
     return preflight.of_deployment(deployment, verdicts, run_hosts, hosts)
 
 
-def identity_refusal(
+def host_refusal(
     facts: t.Mapping[str, t.Any],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     hosts: t.Sequence[str],
-    attributes: t.Sequence[str],
-) -> None:
-    """Raises WaError if the inventory describes another client than the one on the members among `hosts`.
+    host: str,
+    lock_left: bool = False,
+) -> str:
+    """Returns why a `host` must not be changed; empty if it may.
 
-    `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env. Without `attributes` all are compared.
+    `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env. With `lock_left` its lock is known to be
+    one that an ended upgrade has left.
     """
+    found = hostvars[host]["__wa_host_found"]
     members = [one for one in facts["deployment"]["members"] if one in hosts]
-    inspections = {one: hostvars[one].get("__wa_host_found") or {} for one in members}
-    client_identity.refusal({**facts, "attributes": attributes or client_identity.ATTRIBUTES, "looks": inspections})
+    looks = {one: hostvars[one].get("__wa_host_found") or {} for one in members}
+
+    def another(attributes: t.Sequence[str]) -> str:
+        return _refusal(client_identity.refusal)({**facts, "attributes": attributes, "looks": looks})
+
+    if "containers" not in found:  # gc.yml needs no more than the state at the leader
+        return another(("leader", "state_dir", "deployment"))
+    lock, project, outside = found["upgrade"], facts["deployment"]["project"], found["guard"]["refusal"]
+    orphan = found["orphan_migrations"].get(project)
+    if not lock_left and lock.get("blocking"):
+        return f"{host}: {lock['message']}: {playbook_command('upgrade', lock['resume'])}"
+    if not lock_left and lock.get("held"):
+        return f"{host}: {lock['message']}."
+    if orphan and not lock.get("blocking"):
+        return (
+            f"{host}: no client runs, and a migration to {orphan} was started here (service dbupgrade of project {project}) of whose "
+            "upgrade no journal is left. After a restore of the database, remove that container; otherwise run the upgrade again, which "
+            f"goes on from there: {playbook_command('upgrade', {'wa_upgrade_version': orphan})}"
+        )
+    return another(client_identity.ATTRIBUTES) or (f"{host}: {outside}. Nothing was changed." if outside else "")
+
+
+def _other_version(versions: t.Sequence[str], wanted: str, name: str) -> str:
+    """Returns why the client of the deployment `name` must not be started in the version `wanted`; empty if it may.
+
+    `versions` are those that run; or ran last, where no container is left.
+    """
+    if not versions or [*versions] == [wanted]:
+        return ""
+    numbers = [topology.version_key(one) for one in versions if not _refusal(topology.normalise_version)(one)]
+    newer = topology.version_key(wanted) > max(numbers, default=())
+    upgrade = f" Or upgrade: {playbook_command('upgrade', {'wa_upgrade_version': wanted})}" if newer else ""
+    return (
+        f"{name} runs {', '.join(versions)}, or ran it last, wa_version is {wanted}. A start of another version migrates the database, and "
+        f"there is no way back but a restore. Set wa_version to what runs. If the database was restored since, see docs/guides/starts.md.{upgrade}"
+    )
 
 
 def client_members(
@@ -350,21 +382,22 @@ def client_members(
     deployment: t.Mapping[str, t.Any],
     hosts: t.Sequence[str],
     host: str,
+    version: str,
+    in_turn: bool = False,
     renamed: t.Any = None,
-    lost: t.Sequence[str] = (),
     measured: bool = True,
-    result: str = "wa_client_result",
 ) -> dict[str, t.Any]:
     """Returns what the members among `hosts` have in common, see `_client.project.members`.
 
-    `result` is the name of the variable in which each has its result of `wa_info`, `lost` are the hosts that left the run.
+    `refusal` says why the client must not be started in its `version`, which the inventory gives.
     """
-    found = {one: hostvars[one].get(result) or {} for one in deployment["members"] if one in hosts}
+    found = {one: hostvars[one].get("__wa_host_found") or {} for one in deployment["members"] if one in hosts}
     containers = {one: read.get("containers") or [] for one, read in found.items()}
-    identities = [(hostvars[one].get("__wa_host_found") or {}).get("identity") or {} for one in found]
     confirmed = (hostvars[host].get("wa_confirm_identity") or {}).get("version")
-    records = [] if confirmed else [one.get("recorded") or {} for one in identities]
-    return client_project.members(containers, deployment, host, bool(renamed), lost, measured, records)
+    records = [] if confirmed else [(read.get("identity") or {}).get("recorded") or {} for read in found.values()]
+    members = client_project.members(containers, deployment, host, in_turn, bool(renamed), measured, records)
+    versions = members.pop("versions")
+    return {**members, "refusal": _other_version(versions, version, deployment["name"])}
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
@@ -382,7 +415,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "client_identity_refusal": _refusal(identity_refusal),
+            "host_refusal": host_refusal,
             "automatic_gc_skip_reason": automatic_gc_skip_reason,
             "client_decision": client_project.decide,
             "client_members": client_members,
@@ -399,10 +432,8 @@ class FilterModule:
             "restored_line": restored_line,
             "failure": failure,
             "provision_plan": provision_plan_of,
-            "split_volume": split_volume,
-            "provision_batches": _with_ansible_errors(provision_batches),
-            "host_patterns": host_patterns,
-            "provision_wave": provision_wave,
+            "provision_rollout": _with_ansible_errors(provision_rollout),
+            "restart_turn": restart_turn,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
             "upgrade_verdict": _with_ansible_errors(upgrade_verdict),

@@ -57,6 +57,9 @@ options:
     type: str
     choices: [now, window, report]
     default: now
+  look:
+    description: What to read for RV(look). An action plugin gives it.
+    type: dict
 extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
@@ -147,6 +150,11 @@ runs:
   type: bool
   returned: success
   sample: true
+look:
+  description: Of a host that differs what the roles check before they change it.
+  type: dict
+  returned: when a concern differs
+  sample: {}
 undeclared_keys:
   description: The keys of C(db.env) that the inventory does not declare.
   type: list
@@ -176,10 +184,12 @@ unmanaged:
   sample: []
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -222,6 +232,7 @@ def main() -> None:
             "restarted": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
+            "look": {"type": "dict"},
         },
         supports_check_mode=True,
     )
@@ -253,6 +264,10 @@ def main() -> None:
         record=compared.record if compared.record != compared.recorded else {},
         record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
     )
+    if module.params["look"] and compared.engine and any(one.differs for one in found.values()):
+        with contextlib.suppress(WaError):  # then the role reads it, and reports the reason
+            look = host_look.read(compared.engine, module.params["look"], module.run_command)
+            result.values["look"] = {**look, **compared.steps}
     result.exit()
 
 

@@ -297,35 +297,28 @@ database:
 """
 
 import contextlib
-import os
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+from ansible_collections.waba.onprem.plugins.module_utils._client import host_look, listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
-from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
-from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, units
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
-from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
 WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
 _TIMEOUT = "60"  # seconds, for a local command
@@ -335,8 +328,7 @@ def read_journal(params: dict[str, t.Any], result: Result) -> None:
     """Sets `upgrade` and `hold`, and for `journal` in `gather` the journals."""
     file = JournalFile(params["lock_file"])
     lock = file.load() or {}
-    result.values["upgrade"] = upgrade_journal.describe_lock(lock)
-    result.values["hold"] = hold.read(deployment_topology.hold_file(params["lock_file"]), time.time())
+    result.values.update(host_look.lock(lock, params["lock_file"]))
     if "journal" in params["gather"]:
         result.values.update(journal=lock if upgrade_journal.is_upgrade(lock) else {}, ended=file.load_last() or {})
 
@@ -390,28 +382,6 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     return facts
 
 
-def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
-    """Returns the identity in db.env and in the record; removes values of Compose files from the containers' identities."""
-    path, recorded = module.params["env_file"], module.params["identity_file"]
-    # The folders that the roles create, with a mode.
-    for ours in filter(None, (module.params["compose_file"], recorded)):
-        files.refuse_links_of_others(os.path.dirname(ours))
-    db_env = client_inspection.db_env(path, module.params["env_format"]) if path else {}
-    if engine and db_env:
-        # Without warnings: wa_db_env reports overridden keys.
-        compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
-        client_inspection.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
-    if module.params["compose_file"]:
-        client_files.refuse_unmanaged(module.params["compose_file"], Store(module.params["compose_file"]).read())
-    if not recorded:
-        return {"db_env": db_env, "recorded": {}, "others": []}
-    records = [
-        client_inspection.shown(one)
-        for one in (client_inspection.record(recorded), *client_inspection.others(recorded))
-    ]
-    return {"db_env": db_env, "recorded": records[0], "others": records[1:]}
-
-
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """Returns the client containers as soon as all are healthy, at the latest at the time-out."""
     end = time.monotonic() + units.parse_duration("healthy_timeout", params["healthy_timeout"])
@@ -438,12 +408,13 @@ def read(module: AnsibleModule, result: Result) -> None:
         result.values.update(
             active=client_starts.active(found),
             started_at_boot=client_starts.started_at_boot(found),
-            orphan_migrations=upgrade_plan.orphan_migrations(found),
+            orphan_migrations=client_starts.orphan_migrations(found),
         )
         if params["guard"]:
             result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:
-        result.values["identity"] = read_identity(engine, module, result)
+        containers = result.values.get("containers", [])
+        result.values["identity"] = host_look.identity(engine, containers, params, module.run_command)
     if "images" in gather and engine:
         names = params["required_images"]
         missing, unanswered = docker_images.missing(engine, names, module.run_command, params["registry_retries"])

@@ -60,7 +60,7 @@ def deployment(inventory: Inventory) -> State:
 
 
 # Results in which a run has read the file of a hold, by the variable that they are registered in.
-_HOLD_READ_IN = ("wa_drift", "wa_client_result", "__wa_host_found", "__wa_message_gc_found", "__wa_upgrade_host")
+_HOLD_READ_IN = ("wa_drift", "__wa_host_found", "__wa_message_gc_found", "__wa_upgrade_host")
 
 
 def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> str:
@@ -664,6 +664,17 @@ def guard(inventory: Inventory) -> State:
     }
 
 
+def host_look(inventory: Inventory) -> State:
+    """Returns the options of `_client.host_look.read`, which are options of `wa_info`, too."""
+    place = deployment(inventory)
+    return {
+        "container_names": client(inventory)["compose_container_names"],
+        "guard": guard(inventory),
+        "env_format": inventory.given("wa_env_format") or "portable",
+        **{name: place[name] for name in ("env_file", "identity_file", "compose_file", "lock_file")},
+    }
+
+
 # What roles can look up.
 TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     **CONCERNS,
@@ -671,6 +682,7 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     "images": images,
     "neighbours": neighbours,
     "guard": guard,
+    "host_look": host_look,
     "refused_values": refused_values,
     "restart_allowed": restart_allowed,
     "api": api,

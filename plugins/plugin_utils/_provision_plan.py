@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -13,6 +14,7 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]  # of `wa_drift_info`, by host
 # In the order of provision.yml.
 ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
 _SHOWN = 10  # names of hosts in a line
+_STOPPED = re.compile("has exited|was never started|is (paused|dead|exited|created)")
 NOW = "now"  # value of `wa_client_restart`
 # What a hold lets wait: each of these findings is about the state of containers.
 _HELD = ("containers", "restarts")
@@ -97,7 +99,9 @@ def _unasked(found: Concerns) -> bool:
 def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[list[str]]]:
     """Returns the hosts to correct whose client is not restarted, and those of each deployment whose client may be.
 
-    Members are corrected together. A host with an alarm is among them, alone: the run compares it again and fails it.
+    Members are corrected together, and restarted in this order: the leader after others, since it says in its turn whether the client
+    serves; and last those that lose a container, so that a Coreapp that moves runs on its new host first. A host with an alarm is among
+    them, alone: the run compares it again and fails it.
     """
     at_once: dict[str, None] = {}
     restarting: dict[str, list[str]] = {}
@@ -105,7 +109,12 @@ def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[li
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
         if concerns(members, full):
             if may_restart(members, full):
-                restarting.setdefault(" ".join(members), [*members])
+                ranks = {
+                    one: (bool(found.get("look", {}).get("loses")), found.get("leader") == one)
+                    for one, found in members.items()
+                }
+                order = sorted(members, key=lambda member: ranks[member])
+                restarting.setdefault(" ".join(members), order)
             else:
                 at_once.update(dict.fromkeys(members))
         elif alarms(_findings(result)):
@@ -123,51 +132,66 @@ def may_restart(results: Results, full: bool = False) -> bool:
         for name, finding in (one.get("concerns") or {}).items()
         if name in CLIENT and one["restart"] != "report"
     ]
+    # What is stopped and differs is made anew: on one of several hosts that has its turn, too.
+    anew = [one for one in results.values() if one.get("look", {}).get("recreates") and one["restart"] != "report"]
+    if any(one.get("cluster") for one in anew):
+        return True
     return full or any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
 
 
-def batches(results: Results, sizes: t.Sequence[int | str], most: int, full: bool = False) -> list[list[str]]:
-    """Returns the hosts to correct as the play takes them: first those whose client is not restarted, then wave by wave.
+def may_start(results: Results) -> bool:
+    """Returns whether what is stopped may be started as it is: not where it would come up with another db.env than its successor."""
+    found = [(one.get("concerns") or {}).get("db_env", {}) for one in results.values()]
+    return not any(one.get("changes") or one.get("restarts") or one.get("error") for one in found)
 
-    `sizes` are numbers of deployments or percentages of them, the last for all that are left. A wave has at most `most` hosts, or one
-    deployment: its hosts do the same task at the same time, and wait for each other.
-    """
-    at_once, restarting = to_correct(results, full)
-    found = [at_once] if at_once else []
-    left, total = list(restarting), len(restarting)
+
+Waves = t.Sequence[t.Sequence[t.Sequence[str]]]  # waves of deployments, each with its hosts in their order
+
+
+def waves(deployments: t.Sequence[t.Sequence[str]], sizes: t.Sequence[int | str]) -> Waves:
+    """Returns the deployments to be restarted in waves; `sizes` are numbers of them or percentages, the last for all that are left."""
+    left, found = list(deployments), []
     wanted = itertools.chain(sizes, itertools.repeat(sizes[-1]))
     while left:
         size = next(wanted)
-        count = size if isinstance(size, int) else max(1, int(size.rstrip("%")) * total // 100)
-        wave: list[str] = []
-        while left and count and (not wave or len(wave) + len(left[0]) <= most):
-            wave += left.pop(0)
-            count -= 1
-        found.append(wave)
+        count = size if isinstance(size, int) else max(1, int(size.rstrip("%")) * len(deployments) // 100)
+        found.append(left[:count])
+        left = left[count:]
     return found
 
 
-def failed_before(results: Results, host: str, failed: t.Collection[str], full: bool = False) -> list[str]:
-    """Returns the hosts of other deployments that have `failed` since they were compared, for a `host` whose client may be restarted.
+def batches(rollout: Waves) -> list[list[str]]:
+    """Returns the hosts in the batches of Ansible's `serial`: of a wave the first host of each deployment, then the second ones."""
+    return [[host for host in hosts if host is not None] for wave in rollout for hosts in itertools.zip_longest(*wave)]
 
-    None for another host. All members of a deployment are in one wave, so that those have failed in an earlier one.
-    """
-    restarting = to_correct(results, full)[1]
-    ours = next((those for those in restarting if host in those), None)
-    if ours is None:
+
+def wave_lines(rollout: Waves) -> list[str]:
+    """Returns a line for each wave, if more than one host is restarted."""
+    if len(batches(rollout)) < 2:
         return []
-    begun = [one for those in restarting if those != ours for one in those if "concerns" in results.get(one, {})]
-    return sorted(one for one in begun if one in failed)
+    return [
+        f"restarts, wave {number} of {len(rollout)}: {_names([' then '.join(hosts) for hosts in wave])}"
+        for number, wave in enumerate(rollout, 1)
+    ]
 
 
-def wave_line(waves: t.Sequence[t.Sequence[str]], host: str) -> str:
-    """Returns which of several `waves` of restarts a host is in, and which hosts a failure in it keeps back; else an empty text."""
-    number = next((number for number, wave in enumerate(waves, 1) if host in wave), 0)
-    if not number or len(waves) == 1:
-        return ""
-    later = [one for wave in waves[number:] for one in wave]
-    line = f"restarts, wave {number} of {len(waves)}: {_names(waves[number - 1])}"
-    return f"{line}; a failure keeps back {_names(later)}" if later else line
+def failed_before(rollout: Waves, host: str, failed: t.Collection[str]) -> list[str]:
+    """Returns the `failed` hosts that keep a `host` from its restart: those of its own deployment, and of earlier waves."""
+    number, ours = _place(rollout, host)
+    before = {one for wave in rollout[:number] for hosts in wave for one in hosts}
+    return sorted(one for one in {*before, *ours} if one in failed)
+
+
+def kept_back(rollout: Waves, host: str) -> str:
+    """Returns the hosts that a failure of `host` keeps back, as text; empty for none."""
+    number, ours = _place(rollout, host)
+    later = [one for wave in rollout[number + 1 :] for hosts in wave for one in hosts]
+    return _names([*ours[ours.index(host) + 1 :], *later])
+
+
+def _place(rollout: Waves, host: str) -> tuple[int, t.Sequence[str]]:
+    """Returns the number of the wave of a host, and the hosts of its deployment."""
+    return next((number, hosts) for number, wave in enumerate(rollout) for hosts in wave if host in hosts)
 
 
 def _names(hosts: t.Sequence[str]) -> str:
@@ -187,6 +211,17 @@ def split_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
         f"{', '.join(host for host in read if read[host] == one)}: {one or 'none'}" for one in sorted(markers)
     )
     return f"the hosts do not share one media volume, by the markers on it ({found})"
+
+
+def split_lines(results: Results) -> list[str]:
+    """Returns a line for each deployment whose compared members do not share one media volume."""
+    found = {}
+    for one in results.values():
+        members = {host: results.get(host, {}) for host in one.get("members") or ()}
+        text = split_volume(members)
+        if text:
+            found[", ".join(members)] = text
+    return [f"{hosts}: {text}" for hosts, text in found.items()]
 
 
 def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: t.Sequence[str] = ()) -> list[str]:
@@ -240,6 +275,19 @@ def alarms(found: Concerns, plan: t.Container[str] = (), skip_tags: t.Container[
         if name not in skip_tags and _HEALED_BY.get(name) not in plan
         for text in finding.get("alarms") or ()
     ]
+
+
+def stopped(found: Concerns) -> list[str]:
+    """Returns a line for each container that is there and does not run."""
+    lines = [text for finding in found.values() for text in finding.get("containers") or ()]
+    return [text for text in lines if _STOPPED.search(text)]
+
+
+def only_starts(found: Concerns, look: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the role of the client starts what is stopped, and has no file to write and nothing to make."""
+    ours = [finding for name, finding in found.items() if name in CLIENT]
+    written = any(one.get("changes") or one.get("restarts") or one.get("error") for one in ours)
+    return bool(found.get("client", {}).get("containers") and look.get("only_starts") and not written)
 
 
 def remaining(found: Concerns, restart: str = NOW) -> list[str]:

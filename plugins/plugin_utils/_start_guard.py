@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 # What is registered of each host before the first start: by provision.yml, by the role alone, by the comparison.
-LOOKS = ("__wa_client_look", "__wa_client_own_look", "wa_drift")
+LOOKS = ("__wa_client_look", "wa_drift")
 Found = t.Mapping[str, t.Any]
 
 

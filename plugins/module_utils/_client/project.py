@@ -12,8 +12,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
-_WITHOUT = "put that right, or leave it out with --limit"
 _UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
+_TOGETHER = "the client runs on several hosts, and only provision.yml restarts one after the other"
 _WAITS = "made from another Compose file: until upgrade.yml"
 
 
@@ -40,8 +40,7 @@ def decide(
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
       Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
     - `env_changes`: the changed keys of db.env by container
-    - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
-      recorded names
+    - for containers outside Compose `starts`, the names to start or unpause, `refusal`, why none is started, and a `note`
     - `nodes`: the ids of Coreapps and masters; `api_urls`: where the host reaches its Webapps
     """
     project = desired["project"]
@@ -55,7 +54,7 @@ def decide(
     waits = held or (_WAITS if foreign else "") or hold
     acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
-    names = [one["name"] for one in found]
+    refusal, note = ("", "") if project else _outside(found, recorded)
     return {
         "services": found,
         "unhealthy": starts.not_healthy(found),
@@ -72,11 +71,35 @@ def decide(
             for one in found
             if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
         ],
-        "missing": [name for name in recorded if name not in names],
-        "unrecorded": starts.unrecorded(found, recorded),
+        "refusal": refusal,
+        "note": note,
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
         "api_urls": [one["api_url"] for one in containers if one["project"] == project and one["api_url"]],
     }
+
+
+def _outside(found: Containers, recorded: t.Sequence[str]) -> tuple[str, str]:
+    """Returns why no container outside Compose is started, and a note; `recorded` are the names that the inventory has."""
+    if not found:
+        return (
+            "wa_project is empty, which stands for client containers outside Compose, and there is none. Remove wa_project from the "
+            "inventory, and the client is brought up as a Compose project."
+        ), ""
+    missing = sorted({*recorded} - {str(one["name"]) for one in found})
+    if missing:
+        return (
+            f"no container {', '.join(missing)}; expected because wa_client_container_names records it. Nothing was started. "
+            "Create it again (docker run), or correct wa_client_container_names."
+        ), ""
+    # A container that somebody has set aside has the same image; only the name shows that it must not be started.
+    stopped = ", ".join(starts.unrecorded(found, recorded))
+    if stopped and not recorded:
+        return (
+            f"{stopped}: stopped, and wa_client_container_names records no name of the client's containers. Nothing was started. Set "
+            "wa_client_container_names to the names of those that are to run, and remove the others (docker rm NAME)."
+        ), ""
+    kept = f"left stopped, because wa_client_container_names does not record {stopped}. Remove what is not needed (docker rm NAME)."
+    return "", kept if stopped else ""
 
 
 def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
@@ -90,18 +113,18 @@ def members(
     containers: t.Mapping[str, Containers],
     deployment: t.Mapping[str, t.Any],
     host: str,
+    in_turn: bool = True,
     renamed: bool = False,
-    lost: t.Sequence[str] = (),
     measured: bool = True,
     records: t.Iterable[t.Mapping[str, str]] = (),
 ) -> dict[str, t.Any]:
     """Returns what the members of a run have in common, from the `containers` of each.
 
-    `rolling`, whether they are changed one by one, because the client runs on one of several; `hold`, why none is then restarted:
-    one of them is among the `lost` hosts, or the client's health cannot be `measured`; `moving`, the services that
-    still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
-    host of tasks that run once: the leader, or the first member of a limited run; `versions`, those that the database of `host` may
-    be of: of its containers; if it has none, of the others' that run, or of all; if there is none, of the newest of the `records`.
+    `hold`, why none of a client that runs on several is restarted: it is not `in_turn`, alone, or the client's health cannot be
+    `measured`; `moving`, the services that still run on another member than `host` (a Webapp is on all; with `renamed` services a name
+    proves nothing); `first`, the host of tasks that are done once: one in its turn, the leader, or the first member of a limited run;
+    `versions`, those that the database of `host` may be of: of its containers; if it has none, of the others' that run, or of all; if
+    there is none, of the newest of the `records`.
     """
     present = [one for one in deployment["members"] if one in containers]
     ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
@@ -110,14 +133,11 @@ def members(
     elsewhere = service_containers(others)
     running = [one for one in elsewhere if one["state"] == "running"]
     clients = services(containers.get(host, ()), deployment["project"]) or running or elsewhere
-    rolling = serving and len(deployment["members"]) > 1
-    gone = [one for one in deployment["members"] if one in lost]
-    hold = f"{', '.join(gone)} of the same deployment failed or cannot be reached; {_WITHOUT}" if gone else ""
+    hold = _TOGETHER if not in_turn else "" if measured else _UNMEASURED
     return {
-        "rolling": rolling,
-        "hold": (hold or ("" if measured else _UNMEASURED)) if rolling else "",
+        "hold": hold if serving and len(deployment["members"]) > 1 else "",
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
-        "first": deployment["leader"] if deployment["leader"] in present else present[0],
+        "first": host if in_turn else deployment["leader"] if deployment["leader"] in present else present[0],
         "versions": sorted({one["version"] for one in clients}) or inspection.last_version(records),
     }
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
 # Docker's states of a container that runs, or resumes by itself.
@@ -109,3 +112,42 @@ def _place(container: t.Mapping[str, t.Any]) -> str:
         else kind
     )
     return kind + (f"project {container['project']}" if container["project"] else "outside Compose")
+
+
+def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """The version that a migration without a journal has brought, or may have brought, a stopped client's database to, or "".
+
+    `containers` are those of the leader. An upgrade removes its migration's container at its end, and a journal tells of one
+    that was interrupted: where that was lost, the container is all that keeps the old version from being started.
+    """
+    found = list(containers)
+    clients = service_containers(found)
+    if any(one["state"] == "running" for one in clients):
+        return ""
+    oldest = min(filter(None, (_key(one) for one in clients)), default=None)
+    served_at = max((float(one["started_at"]) for one in clients), default=0.0)
+    for one in found:
+        # One that has failed may have changed a part of the schema, unless the client has served since.
+        ended_well = one["state"] == "exited" and one["exit_code"] == 0
+        failed = one["state"] in ("exited", "dead") and one["started_at"] > served_at
+        ran = one["state"] in ("running", "paused") or ended_well or failed
+        key = _key(one) if one["service"] == MIGRATION and ran else None
+        if key and oldest and key > oldest:
+            return str(one["version"])
+    return ""
+
+
+def orphan_migrations(containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """The result of `orphan_migration` by Compose project, where there is one. `containers` are those of a host."""
+    found = list(containers)
+    projects = sorted({one["project"] for one in found if one["project"]})
+    versions = {name: orphan_migration(one for one in found if one["project"] == name) for name in projects}
+    return {name: version for name, version in versions.items() if version}
+
+
+def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
+    """The key of its version; None for a tag that is none."""
+    try:
+        return topology.version_key(image["version"])
+    except WaError:
+        return None

@@ -129,6 +129,9 @@ class HostComparison:
         self.project: dict[str, str] = {}  # what is recorded of the client's Compose project
         self.undeclared: list[str] = []  # keys of db.env that the inventory does not declare
         self.runs = False  # whether a container of the project runs
+        self.steps: dict[
+            str, bool
+        ] = {}  # whether one is to be removed, and whether one that is no Webapp is to be started
         self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
         self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
         self.record: dict[str, str] = {}
@@ -289,6 +292,16 @@ class HostComparison:
         finding, project = client.observe(
             engine, concern.params, self.module._diff, self.module.run_command, self.compare_record, self.stale
         )
+        if project and finding.differs:
+            steps = project.plan()
+            webapps = {one.name for one in engine.client_containers(project.compose.project) if one.role == "web"}
+            acting = [step for step in steps if step.action != "none"]
+            self.steps = {
+                "only_starts": bool(acting) and {step.action for step in acting} <= {"start", "unpause"},
+                "starts_coreapp": any(step.container not in webapps for step in acting if step.action != "remove"),
+                "recreates": any(step.action in ("recreate", "remove") for step in acting),
+                "loses": any(step.action == "remove" for step in acting),
+            }
         self.recorded = client_inspection.record(concern.params["identity_file"])
         self.project = client.record(project, self.recorded)
         self.record = client.identity(concern.params)

@@ -41,6 +41,11 @@ class Finding:
             return DRIFTED
         return RESTART_PENDING if self.restarts or self.pending else IN_SYNC
 
+    @property
+    def differs(self) -> bool:
+        """Whether a role may run because of it."""
+        return bool(self.error or self.changes or self.containers or self.restarts)
+
     def shown(self, restart: str) -> dict[str, t.Any]:
         """Returns the finding as the module returns it, without empty lists, so that the results of many hosts stay small."""
         lists = ("changes", "containers", "restarts", "pending", "warnings", "alarms", "diff")

@@ -115,7 +115,6 @@ class Rule:
     stage: str
     found: str
     applies: t.Callable[[Observed], bool]
-    does: str
     go_on_at: str  # the stage whose work is done first; empty for a refusal
     migration: str = "start"  # or `wait` for the one that runs or has ended, or empty for none
     served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
@@ -126,7 +125,6 @@ RULES = (
         "locked",
         "other versions than the preflight of this run found, or it found an unfinished upgrade",
         lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
-        "refuses: another run has changed the deployment since",
         "",
         "",
     ),
@@ -134,16 +132,14 @@ RULES = (
         "locked",
         "a container of the client that does not run",
         lambda now: bool(now.stopped),
-        "refuses: the client was stopped since the checks",
         "",
         "",
     ),
-    Rule("locked", "the old version serves", lambda now: True, "begins", "locked"),
+    Rule("locked", "the old version serves", lambda now: True, "locked"),
     Rule(
         "stopping",
         "a migration to the target runs, or has ended with 0 since the stop",
         lambda now: now.migration_runs or now.migrated,
-        "stops what else runs, waits for that migration",
         "migrating",
         "wait",
     ),
@@ -151,7 +147,6 @@ RULES = (
         "stopping",
         "the old version serves at the leader",
         lambda now: now.started_since and now.leader.serves,
-        "begins again: drains and stops; a dump from before counts no more",
         "locked",
         served=True,
     ),
@@ -159,7 +154,6 @@ RULES = (
         "stopping",
         "the old version runs on a host, was started since, or has no container any more",
         lambda now: now.started_since or now.removed,
-        "stops what runs, copies the database again, migrates",
         "stopping",
         served=True,
     ),
@@ -167,14 +161,12 @@ RULES = (
         "stopping",
         "the old version is stopped",
         lambda now: True,
-        "completes the stop, copies the database, migrates",
         "stopping",
     ),
     Rule(
         "migrating",
         "the migration runs",
         lambda now: now.migration_runs,
-        "stops what else runs, waits for the migration",
         "migrating",
         "wait",
     ),
@@ -182,7 +174,6 @@ RULES = (
         "migrating",
         "the migration has ended with 0",
         lambda now: now.migrated,
-        "stops what runs, starts the new version",
         "migrating",
         "wait",
     ),
@@ -190,7 +181,6 @@ RULES = (
         "migrating",
         "no migration runs or has ended with 0, and the old version serves at the leader",
         lambda now: now.started_since and now.leader.serves,
-        "begins again: drains and stops; a dump from before counts no more",
         "locked",
         served=True,
     ),
@@ -198,7 +188,6 @@ RULES = (
         "migrating",
         "the same, and the old version runs on another host or was started since",
         lambda now: now.started_since,
-        "stops what runs, copies the database again, migrates",
         "stopping",
         served=True,
     ),
@@ -206,20 +195,16 @@ RULES = (
         "migrating",
         "the same, stopped a second time and not copied since",
         lambda now: not now.journal["notes"].get("kept", True),
-        "copies the database, migrates",
         "stopping",
     ),
     Rule(
         "migrating",
         "the migration failed, or was not started",
         lambda now: True,
-        "starts the migration, once more if it failed",
         "migrating",
     ),
-    Rule("starting", "anything", lambda now: True, "starts the new version on all hosts, verifies it", "starting", ""),
-    Rule(
-        "verifying", "anything", lambda now: True, "starts what does not run, verifies the new version", "verifying", ""
-    ),
+    Rule("starting", "anything", lambda now: True, "starting", ""),
+    Rule("verifying", "anything", lambda now: True, "verifying", ""),
 )
 
 

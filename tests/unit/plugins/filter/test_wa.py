@@ -174,7 +174,7 @@ def test_provision_plan_compares_the_members_of_the_run(
     results: dict[str, t.Any], members: list[str], full: t.Any, concerns: list[str]
 ) -> None:
     hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in results.items()}
-    assert wa.FilterModule().filters()["provision_plan"](hostvars, members, full) == concerns
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, members, full)["roles"] == concerns
 
 
 @pytest.mark.parametrize(
@@ -188,30 +188,62 @@ def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, ho
         host: {"wa_drift": {**result, "members": members[host]}} for host, result in results.items()
     }
     hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
-    batches = wa.FilterModule().filters()["provision_batches"](hostvars, [*members, "lost", "gone"], full)
-    assert sorted(one for batch in batches for one in batch) == sorted(
-        [*hosts, "half"]
-    )  # its other member was not compared
+    rollout = wa.FilterModule().filters()["provision_rollout"](hostvars, [*members, "lost", "gone"], full)
+    assert sorted(rollout["hosts"]) == sorted([*hosts, "half"])  # its other member was not compared
+    assert (rollout["waiting"], rollout["batches"]) == ([], [1])
 
 
-def test_the_waves_of_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "CLIARGS", {"forks": 5})
-    restart = {"concerns": {"client": {"state": "drifted", "restarts": ["a"]}}, "restart": "now", "runs": True}
+RESTART = {"concerns": {"client": {"state": "drifted", "restarts": ["a"]}}, "restart": "now", "runs": True}
+
+
+def test_the_waves_of_the_inventory() -> None:
     hostvars: dict[str, dict[str, t.Any]] = {
-        name: {"wa_drift": {**restart, "members": [name]}} for name in (f"h{number}" for number in range(50))
+        name: {"wa_drift": {**RESTART, "members": [name]}} for name in (f"h{number}" for number in range(50))
     }
     filters = wa.FilterModule().filters()
-    batches = filters["provision_batches"](hostvars, [*hostvars])
-    assert [len(one) for one in batches] == [1, 5, 20, 20, 4]  # of 44 no more than 4 rounds of 5 forks
-    wave = filters["provision_wave"](hostvars, "h3", [*hostvars], ["h0"])
-    assert wave["failed"] == ["h0"]
+    rollout = filters["provision_rollout"](hostvars, [*hostvars])
+    assert rollout["batches"] == [1, 5, 44]
+    assert rollout["lines"][0] == "restarts, wave 1 of 3: h0"
+    assert filters["restart_turn"](rollout, "h3", ["h0"])["failed"] == ["h0"]
     later = ", ".join(f"h{number}" for number in range(6, 16))
-    assert wave["line"] == f"restarts, wave 2 of 5: h1, h2, h3, h4, h5; a failure keeps back {later} and 34 more"
+    assert filters["restart_turn"](rollout, "h3")["keeps_back"] == f"{later} and 34 more"
+    # The first wave is not one that a check has refused.
+    for name in [*hostvars][1:]:
+        hostvars[name]["__wa_waits"] = True
+    assert filters["provision_rollout"](hostvars, [*hostvars], False, True)["waves"][0] == [["h1"]]
     hostvars["h0"]["wa_provision_waves"] = ["50%"]
-    assert [len(one) for one in filters["provision_batches"](hostvars, [*hostvars])] == [20, 20, 10]
+    assert filters["provision_rollout"](hostvars, [*hostvars])["batches"] == [25, 25]
     hostvars["h0"]["wa_provision_waves"] = "all"
     with pytest.raises(AnsibleFilterError, match="wa_provision_waves: 'all'"):
-        filters["provision_batches"](hostvars, [*hostvars])
+        filters["provision_rollout"](hostvars, [*hostvars])
+
+
+RUNS = {**SYNCED, "restart": "now", "runs": True}
+RECREATES = {
+    **RUNS,
+    "cluster": True,
+    "concerns": {"client": {"state": "drifted", "containers": ["a"]}},
+    "look": {"recreates": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("results", "full", "waits"),
+    [
+        ([RESTART, RUNS], False, True),
+        ([{**DRIFTED, "restart": "now"}, RUNS], False, False),
+        ([RUNS, RUNS], False, False),
+        ([RUNS, RUNS], "true", True),
+        # A container that is stopped and has to be made anew: of a client on several hosts in the host's turn.
+        ([RECREATES, RUNS], False, True),
+        ([RECREATES], False, True),  # the other members are left out
+        ([{**RECREATES, "cluster": False}], False, False),
+        ([{**RECREATES, "restart": "report"}, RUNS], False, False),
+    ],
+)
+def test_members_wait_together(results: list[dict[str, t.Any]], full: t.Any, waits: bool) -> None:
+    hostvars = {f"h{number}": {"wa_drift": one} for number, one in enumerate(results, 1)}
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, [*hostvars], full)["waits"] is waits
 
 
 @pytest.mark.parametrize(
@@ -223,7 +255,7 @@ def test_a_host_is_found_by_its_pattern_and_no_other_host(name: str) -> None:
         source.add_host(each)
     hostvars = {name: {"wa_drift": {**DRIFTED, "members": [name]}}}
     filters = wa.FilterModule().filters()
-    patterns = filters["host_patterns"](filters["provision_batches"](hostvars, [name]))
+    patterns = filters["provision_rollout"](hostvars, [name])["hosts"]
     assert [host.name for host in source.get_hosts(patterns)] == [name]
 
 
@@ -235,40 +267,33 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
     assert read == ["roles", "h1"]
 
 
+CORE = {"project": "wa-a", "state": "running", "role": "core", "service": "wacore", "version": "", "one_shot": False}
+
+
 def test_the_members_of_a_run_are_read_from_their_results() -> None:
     def found(state: str, version: str) -> dict[str, t.Any]:
-        core = {
-            "project": "wa-a",
-            "state": state,
-            "role": "core",
-            "service": "wacore",
-            "version": version,
-            "one_shot": False,
-        }
-        return {"containers": [core]}
+        return {"containers": [{**CORE, "state": state, "version": version}]}
 
-    deployment = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
-    hostvars = {"h1": {"wa_client_result": found("running", "2.53.4")}, "h2": {}}
-    hostvars["h3"] = {"wa_client_result": found("exited", "2.51.2")}
+    deployment = {"name": "a", "project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
+    hostvars = {"h1": {"__wa_host_found": found("running", "2.53.4")}, "h2": {}}
+    hostvars["h3"] = {"__wa_host_found": found("exited", "2.51.2")}
     members = wa.FilterModule().filters()["client_members"]
-    assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
-        "rolling": True,
+    assert members(hostvars, deployment, ["h2", "h1"], "h2", "2.53.4", True, {}) == {
         "hold": "",
         "moving": ["wacore"],
-        "first": "h1",
-        "versions": ["2.53.4"],
+        "first": "h2",
+        "refusal": "",
     }
-    assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
-        "rolling": False,
+    assert members(hostvars, deployment, ["h2", "h3"], "h2", "2.51.2", False, {"wacore": "core"}) == {
         "hold": "",
         "moving": [],
         "first": "h2",
-        "versions": ["2.51.2"],
+        "refusal": "",
     }
-    lost = members(hostvars, deployment, ["h1"], "h1", {}, lost=["h2", "other"])
-    assert lost["hold"].startswith("h2 of the same deployment failed or cannot be reached; ")
+    together = members(hostvars, deployment, ["h1", "h2"], "h1", "2.53.4")
+    assert together["hold"] == "the client runs on several hosts, and only provision.yml restarts one after the other"
     hostvars["h2"]["__wa_host_found"] = found("running", "2.55.1")
-    assert members(hostvars, deployment, ["h2"], "h2", {}, result="__wa_host_found")["versions"] == ["2.55.1"]
+    assert members(hostvars, deployment, ["h2"], "h2", "2.55.1")["refusal"] == ""
 
 
 HOSTS = ["h1", "h2"]
@@ -286,17 +311,90 @@ IDENTITY: dict[str, t.Any] = {
 }
 
 
+FREE: dict[str, t.Any] = {
+    "upgrade": {},
+    "orphan_migrations": {},
+    "guard": {"refusal": ""},
+    "identity": {"recorded": {}},
+    "containers": [],
+}
+
+
 def test_another_client_is_refused_from_the_results_of_all_members() -> None:
-    facts, hosts = IDENTITY, HOSTS
-    recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
-    hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
-    refusal = wa.FilterModule().filters()["client_identity_refusal"]
-    for attributes in (["leader"], []):  # some, or all
-        refused = refusal(facts, hostvars, hosts, attributes)
-        assert "leader h2 (as recorded on h2) would become h1" in refused
-    assert refusal(facts, hostvars, hosts, ["state_dir"]) == ""
+    recorded = {"host": "h2", "leader": "h2", "project": IDENTITY["deployment"]["project"]}
+    hostvars = {"h1": {"__wa_host_found": FREE}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
+    refusal = wa.FilterModule().filters()["host_refusal"]
+    assert "leader h2 (as recorded on h2) would become h1" in refusal(IDENTITY, hostvars, HOSTS, "h1")
+    assert "leader h2 (as recorded on h2) would become h1" in refusal(
+        IDENTITY, hostvars, HOSTS, "h2"
+    )  # the record alone was read
     # A member that is not in this run does not count.
-    assert refusal(facts, hostvars, ["h1"], ["leader"]) == ""
+    assert refusal(IDENTITY, hostvars, ["h1"], "h1") == ""
+
+
+BLOCKED = {
+    "blocking": True,
+    "message": "an upgrade to 2.53.4 is unfinished",
+    "resume": {"wa_upgrade_version": "2.53.4"},
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "lock_left", "said"),
+    [
+        ({}, False, ""),
+        ({"upgrade": BLOCKED}, False, "h1: an upgrade to 2.53.4 is unfinished: ansible-playbook waba.onprem.upgrade "),
+        ({"upgrade": BLOCKED}, True, ""),
+        ({"upgrade": {"held": True, "message": "locked by a run"}}, False, "h1: locked by a run."),
+        (
+            {"orphan_migrations": {"wa-a": "2.53.4"}},
+            False,
+            "h1: no client runs, and a migration to 2.53.4 was started here",
+        ),
+        ({"orphan_migrations": {"wa-b": "2.53.4"}}, False, ""),  # of another deployment of the machine
+        ({"upgrade": BLOCKED, "orphan_migrations": {"wa-a": "2.53.4"}}, True, ""),
+        ({"guard": {"refusal": "x runs outside"}}, False, "h1: x runs outside. Nothing was changed."),
+    ],
+)
+def test_what_forbids_a_change_of_a_host(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, t.Any], lock_left: bool, said: str
+) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {})
+    hostvars = {"h1": {"__wa_host_found": {**FREE, **found}}, "h2": {}}
+    refusal = wa.FilterModule().filters()["host_refusal"](IDENTITY, hostvars, HOSTS, "h1", lock_left)
+    assert refusal.startswith(said)
+    assert bool(refusal) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("versions", "wanted", "said", "upgrade"),
+    [
+        ([], "2.53.4", "", False),
+        (["2.53.4"], "2.53.4", "", False),
+        (["2.51.2"], "2.53.4", "a runs 2.51.2, or ran it last, wa_version is 2.53.4. A start of another", True),
+        (["2.53.4"], "2.51.2", "a runs 2.53.4, or ran it last, wa_version is 2.51.2. A start of another", False),
+        (["2.9.1", "2.51.2"], "2.10.0", "a runs 2.51.2, 2.9.1, or ran it last, ", False),
+        (["latest"], "2.51.2", "a runs latest, or ran it last, ", True),
+    ],
+)
+def test_a_start_of_another_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch, versions: list[str], wanted: str, said: str, upgrade: bool
+) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {})
+    ran = [{**CORE, "version": one} for one in versions]
+    hostvars = {"h1": {"__wa_host_found": {"containers": ran}}}
+    deployment = {"name": "a", "project": "wa-a", "leader": "h1", "members": ["h1"]}
+    text = wa.FilterModule().filters()["client_members"](hostvars, deployment, ["h1"], "h1", wanted)["refusal"]
+    assert text.startswith(said)
+    assert bool(text) is bool(said)
+    assert ("Or upgrade: ansible-playbook" in text) is upgrade
+
+
+def test_another_client_is_named_before_a_container_outside_the_project() -> None:
+    recorded = {"host": "h2", "leader": "h2", "project": IDENTITY["deployment"]["project"]}
+    here = {**FREE, "guard": {"refusal": "x runs outside"}, "identity": {"recorded": recorded}}
+    refusal = wa.FilterModule().filters()["host_refusal"](IDENTITY, {"h1": {"__wa_host_found": here}}, ["h1"], "h1")
+    assert "would become h1" in refusal
 
 
 def upgrade_verdict(

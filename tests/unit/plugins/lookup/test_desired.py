@@ -38,7 +38,7 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
             "dbenv",
             {},
             "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, neighbours, "
-            "guard, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold",
+            "guard, host_look, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),

@@ -28,6 +28,21 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import
 MODULE, HASH = "wa_drift_info", "com.docker.compose.config-hash"
 Run = t.Callable[..., "dict[str, t.Any]"]
 Look = t.Callable[..., "dict[str, t.Any]"]
+GUARD = {
+    "unmanaged": {
+        "project": "wa-a",
+        "neighbours": [],
+        "database": "",
+        "ports": [],
+        "known": [],
+        "names": [],
+        "accepted": False,
+    },
+    "adopt": "",
+    "single": True,
+    "starts": [],
+    "services": [],
+}
 SYNCED = {"state": "in_sync"}
 CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 
@@ -80,6 +95,38 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, compos
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
     assert compose.commands == []
+
+
+@pytest.mark.parametrize(
+    ("drift", "steps"),
+    [
+        (
+            lambda host: host.web.update(State="exited"),
+            {"only_starts": True, "starts_coreapp": False, "recreates": False},
+        ),
+        (
+            lambda host: host.core.update(State="exited"),
+            {"only_starts": True, "starts_coreapp": True, "recreates": False},
+        ),
+        (
+            lambda host: host.web["Labels"].update({compose_document.DEFINITION_LABEL: "other"}),
+            {"only_starts": False, "starts_coreapp": False, "recreates": True},
+        ),
+        (lambda host: host.record.unlink(), {"only_starts": False, "starts_coreapp": False, "recreates": False}),
+    ],
+)
+def test_a_host_that_differs_is_read_for_the_roles(
+    host: ObservedHost, look: Look, drift: t.Callable[[ObservedHost], t.Any], steps: dict[str, bool]
+) -> None:
+    places = {
+        name: f"{host.project}/none/{name}" for name in ("env_file", "identity_file", "compose_file", "lock_file")
+    }
+    asked = {**places, "container_names": [], "guard": GUARD, "env_format": "portable"}
+    assert "look" not in look(look=asked)
+    drift(host)
+    read = look(look=asked)["look"]
+    assert {name: read[name] for name in steps} == steps
+    assert len(read["containers"]) == 2
 
 
 def test_the_hold_in_the_file_beside_the_lock_is_read(host: ObservedHost, look: Look) -> None:

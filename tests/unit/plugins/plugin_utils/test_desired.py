@@ -202,7 +202,7 @@ def test_a_hold_of_any_member_is_the_deployments() -> None:
     members = ("h1", "h2", "h3")
     ours = inventory("h1", members)
     assert (desired.hold(ours), desired.hold(ours, {})) == ("", "")
-    ours.variables["hostvars"]["h3"]["wa_client_result"] = {"hold": file}
+    ours.variables["hostvars"]["h3"]["__wa_host_found"] = {"hold": file}
     assert desired.hold(ours).startswith("held since X by /var/lib/waba/support.hold on h3: why. ")
     assert desired.hold(ours, {}) == ""  # the first comparison knows its own host only
     assert desired.hold(ours, file).startswith("held since X by /var/lib/waba/support.hold on h1: why. ")

@@ -80,48 +80,89 @@ def fleet(*sizes: int) -> dict[str, dict[str, t.Any]]:
 
 
 @pytest.mark.parametrize(
-    ("deployments", "sizes", "most", "waves"),
+    ("deployments", "sizes", "waves", "batches"),
     [
-        ((1, 1, 1), [1, "10%", "100%"], 20, ["a1", "b1", "c1"]),
-        ((1, 3, 1), [1, "50%", "100%"], 20, ["a1", "b1 b2 b3", "c1"]),
-        ((1,) * 20, [1, "10%", "100%"], 50, ["a1", "b1 c1", " ".join(f"{one}1" for one in "defghijklmnopqrst")]),
-        ((1, 1, 1, 1, 1), ["100%"], 2, ["a1 b1", "c1 d1", "e1"]),
-        ((3, 3), [2], 2, ["a1 a2 a3", "b1 b2 b3"]),  # a deployment is never cut
-        ((1, 1, 1), [1], 20, ["a1", "b1", "c1"]),  # the last size is for all that are left
-        ((1, 1), [9], 20, ["a1 b1"]),
+        ((1, 1, 1), [1, "10%", "100%"], "a1 / b1 / c1", "a1 / b1 / c1"),
+        # One host of a deployment after the other, and deployments of one wave together.
+        ((1, 3, 1), [1, "50%", "100%"], "a1 / b1 b2 b3 / c1", "a1 / b1 / b2 / b3 / c1"),
+        ((3, 1, 2), ["100%"], "a1 a2 a3, b1, c1 c2", "a1 b1 c1 / a2 c2 / a3"),
+        ((1,) * 20, [1, "10%", "100%"], f"a1 / b1, c1 / {', '.join(f'{one}1' for one in 'defghijklmnopqrst')}", None),
+        ((1, 1, 1), [1], "a1 / b1 / c1", None),  # the last size is for all that are left
+        ((1, 1), [9], "a1, b1", "a1 b1"),
+        ((), [1], "", ""),
     ],
 )
 def test_clients_are_restarted_in_waves(
-    deployments: t.Sequence[int], sizes: t.Sequence[int | str], most: int, waves: t.Sequence[str]
+    deployments: t.Sequence[int], sizes: t.Sequence[int | str], waves: str, batches: str | None
 ) -> None:
-    found = provision_plan.batches(fleet(*deployments), sizes, most)
-    assert [" ".join(one) for one in found] == waves
+    found = provision_plan.waves(provision_plan.to_correct(fleet(*deployments))[1], sizes)
+    assert " / ".join(", ".join(" ".join(hosts) for hosts in wave) for wave in found) == waves
+    if batches is not None:
+        assert " / ".join(" ".join(hosts) for hosts in provision_plan.batches(found)) == batches
 
 
-def test_what_needs_no_restart_comes_first_and_together() -> None:
+def test_the_order_of_the_hosts_of_a_deployment() -> None:
+    """The leader says at its end whether the client serves; and a Coreapp runs on its new host before it leaves the old one."""
+    results = {host: {**one, "leader": "a1"} for host, one in fleet(3).items()}
+    assert provision_plan.to_correct(results) == ([], [["a2", "a3", "a1"]])
+    results["a2"]["look"] = {"loses": True}
+    assert provision_plan.to_correct(results) == ([], [["a3", "a1", "a2"]])
+
+
+def test_what_needs_no_restart_waits_for_no_wave() -> None:
     results = {**fleet(1, 1), "x": {**result(log_cleanup=CHANGED), "runs": True, "members": ["x"]}}
     results["y"] = {**results["x"], "members": ["y"]}
-    assert provision_plan.batches(results, [1], 1) == [["x", "y"], ["a1"], ["b1"]]
-    assert provision_plan.batches({"s": {**result(), "members": ["s"]}}, [1], 1) == []
+    assert provision_plan.to_correct(results) == (["x", "y"], [["a1"], ["b1"]])
 
 
-def test_the_line_about_a_wave() -> None:
-    waves = [["a"], ["b", "c"]]
-    assert provision_plan.wave_line(waves, "a") == "restarts, wave 1 of 2: a; a failure keeps back b, c"
-    assert provision_plan.wave_line(waves, "c") == "restarts, wave 2 of 2: b, c"
-    assert provision_plan.wave_line(waves, "x") == provision_plan.wave_line([["a"]], "a") == ""
+ROLLOUT = [[["a1"]], [["b1", "b2", "b3"], ["c1"]], [["d1", "d2"]]]
 
 
-def test_only_failures_of_earlier_waves_stop_one() -> None:
-    results = {**fleet(1, 2, 1), "x": {**result(log_cleanup=CHANGED), "runs": True, "members": ["x"]}}
-    results["lost"] = {"unreachable": True}
-    for host in ("b1", "b2"):
-        results[host]["members"] = ["b1", "b2", "lost"]
-    failed_before = provision_plan.failed_before
-    assert failed_before(results, "c1", ["lost", "x"]) == []  # never reached, or without a restart
-    assert failed_before(results, "c1", ["b1", "a1"]) == ["a1", "b1"]
-    assert failed_before(results, "b2", ["b1"]) == []  # its own deployment has a rule of its own
-    assert failed_before(results, "x", ["a1"]) == []
+def test_the_lines_about_waves() -> None:
+    assert provision_plan.wave_lines(ROLLOUT) == [
+        "restarts, wave 1 of 3: a1",
+        "restarts, wave 2 of 3: b1 then b2 then b3, c1",
+        "restarts, wave 3 of 3: d1 then d2",
+    ]
+    assert provision_plan.wave_lines([[["a1", "a2"]]]) == ["restarts, wave 1 of 1: a1 then a2"]
+    assert provision_plan.wave_lines([[["a1"]]]) == provision_plan.wave_lines([]) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "failed", "before"),
+    [
+        ("d2", ["a1", "c1", "b3"], ["a1", "b3", "c1"]),
+        ("d1", ["x"], []),  # it is in no wave
+        ("b2", ["b1"], ["b1"]),
+        ("b2", ["c1"], []),  # of the same wave
+        ("b1", ["a1"], ["a1"]),
+        ("a1", ["b1", "d1"], []),
+    ],
+)
+def test_failures_that_keep_a_host_from_its_restart(host: str, failed: list[str], before: list[str]) -> None:
+    assert provision_plan.failed_before(ROLLOUT, host, failed) == before
+
+
+@pytest.mark.parametrize(
+    ("results", "starts"),
+    [
+        ([result(client=RESTART_NOW), {}], True),
+        # Two Coreapps of one number on two databases would be the end of it.
+        ([result(), result(db_env=CHANGED)], False),
+        ([result(db_env=RESTART_LATER), result()], False),
+        ([result(db_env=UNKNOWN)], False),
+    ],
+)
+def test_whether_what_is_stopped_is_started_before_its_turn(results: list[dict[str, t.Any]], starts: bool) -> None:
+    assert provision_plan.may_start({f"h{number}": one for number, one in enumerate(results)}) is starts
+
+
+@pytest.mark.parametrize(
+    ("host", "kept"),
+    [("a1", "b1, b2, b3, c1, d1, d2"), ("b1", "b2, b3, d1, d2"), ("b3", "d1, d2"), ("c1", "d1, d2"), ("d2", "")],
+)
+def test_the_hosts_that_a_failure_keeps_back(host: str, kept: str) -> None:
+    assert provision_plan.kept_back(ROLLOUT, host) == kept
 
 
 def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_its_own() -> None:
@@ -239,6 +280,35 @@ FOUND: dict[str, dict[str, t.Any]] = {
     "client": {"state": "unknown", "error": "Docker Engine: no answer.", "warnings": ["w2"]},
     "log_cleanup": {"state": "drifted", "changes": ["c1"], "restarts": ["r1"]},
 }
+
+
+def test_what_is_stopped_and_there() -> None:
+    lines = [
+        "a has exited",
+        "b is missing",
+        "c is not recorded as created from its Compose files",
+        "d is paused",
+        "f is unhealthy. Look",
+    ]
+    found = {"client": {"state": "drifted", "containers": lines, "restarts": ["e runs x"]}}
+    assert provision_plan.stopped(found) == ["a has exited", "d is paused"]
+
+
+@pytest.mark.parametrize(
+    ("found", "look", "only"),
+    [
+        ({"client": {"state": "drifted", "containers": ["a"]}}, {"only_starts": True}, True),
+        ({"client": {"state": "drifted", "containers": ["a is unhealthy"]}}, {"only_starts": False}, False),
+        ({"client": {"state": "drifted", "containers": ["a"]}}, {}, False),
+        ({"client": {"state": "drifted", "containers": ["a"], "changes": ["b"]}}, {"only_starts": True}, False),
+        ({"client": {"state": "drifted", "containers": ["a"]}, "db_env": RESTART_NOW}, {"only_starts": True}, False),
+        ({"client": {"state": "drifted", "containers": ["a"]}, "media_volume": UNKNOWN}, {"only_starts": True}, False),
+        ({"client": {"state": "drifted", "containers": ["a"]}, "log_cleanup": CHANGED}, {"only_starts": True}, True),
+        ({"client": {"state": "in_sync"}}, {"only_starts": True}, False),
+    ],
+)
+def test_whether_nothing_is_done_but_starting(found: dict[str, t.Any], look: dict[str, t.Any], only: bool) -> None:
+    assert provision_plan.only_starts({**SYNCED, **found}, look) is only
 
 
 def test_lines_name_each_difference_with_its_concern() -> None:

@@ -61,8 +61,8 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "recreate": "auto",
         "env_changes": {},
         "starts": [],
-        "missing": [],
-        "unrecorded": [],
+        "refusal": "",
+        "note": "",
         "nodes": ["id-wacore"],
         "api_urls": ["https://192.0.2.7:9090"],
     }
@@ -182,22 +182,61 @@ def test_changed_keys_of_stopped_and_running_containers() -> None:
     }
 
 
-def test_outside_compose_only_recorded_containers_are_started() -> None:
-    outside: dict[str, t.Any] = {"project": "", "own": False}
-    containers = [
-        container("a", "exited", name="a", **outside),
-        container("b", "created", name="b", **outside),
-        container("c", "exited", name="c", **outside),
-        container("d", "running", name="d", **outside),
-        container("f", "paused", name="f", **outside),
-        container("g", "paused", name="g", **outside),
-    ]
-    found = decide(containers, project="", container_names=["a", "b", "d", "e", "f"])
-    assert {key: found[key] for key in ("starts", "missing", "unrecorded")} == {
-        "starts": ["a", "b", "f"],
-        "missing": ["e"],
-        "unrecorded": ["c"],
-    }
+OUTSIDE = [
+    container(name, state, name=name, project="", own=False)
+    for name, state in (
+        ("a", "exited"),
+        ("b", "created"),
+        ("c", "exited"),
+        ("d", "running"),
+        ("f", "paused"),
+        ("g", "paused"),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("containers", "names", "starts", "refusal", "note"),
+    [
+        (
+            OUTSIDE,
+            ["a", "b", "d", "f"],
+            ["a", "b", "f"],
+            "",
+            "left stopped, because wa_client_container_names does not record c. ",
+        ),
+        (
+            OUTSIDE,
+            ["a", "e"],
+            ["a"],
+            "no container e; expected because wa_client_container_names records it. Nothing was",
+            "",
+        ),
+        (
+            OUTSIDE,
+            [],
+            [],
+            "a, b, c: stopped, and wa_client_container_names records no name of the client's containers. ",
+            "",
+        ),
+        (OUTSIDE[3:4], [], [], "", ""),
+        (
+            [],
+            [],
+            [],
+            "wa_project is empty, which stands for client containers outside Compose, and there is none. ",
+            "",
+        ),
+    ],
+)
+def test_outside_compose_only_recorded_containers_are_started(
+    containers: list[dict[str, t.Any]], names: list[str], starts: list[str], refusal: str, note: str
+) -> None:
+    found = decide(containers, project="", container_names=names)
+    assert found["starts"] == starts
+    for key, said in (("refusal", refusal), ("note", note)):
+        assert found[key].startswith(said)
+        assert bool(found[key]) is bool(said)
 
 
 ALONE = {"project": "wa-a", "leader": "h1", "members": ["h1"]}
@@ -208,19 +247,19 @@ OLD_CORE, NEXT_MIGRATION = {**CORE, "version": "2.51.2"}, {**MIGRATION, "version
 @pytest.mark.parametrize(
     ("deployment", "containers", "host", "renamed", "expected"),
     [
-        (ALONE, {"h1": [CORE, WEB]}, "h1", False, {"rolling": False, "moving": [], "first": "h1"}),
-        (THREE, {"h1": [], "h2": [], "h3": []}, "h1", False, {"rolling": False, "moving": [], "first": "h1"}),
-        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h1", False, {"rolling": True, "moving": [], "first": "h1"}),
+        (ALONE, {"h1": [CORE, WEB]}, "h1", False, {"moving": [], "first": "h1"}),
+        (THREE, {"h1": [], "h2": [], "h3": []}, "h1", False, {"moving": [], "first": "h1"}),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h1", False, {"moving": [], "first": "h1"}),
         (
             THREE,
             {"h1": [CORE], "h2": [WEB], "h3": []},
             "h2",
             False,
-            {"rolling": True, "moving": ["wacore"], "first": "h1"},
+            {"moving": ["wacore"], "first": "h1"},
         ),
-        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h2", True, {"rolling": True, "moving": [], "first": "h1"}),
-        (THREE, {"h2": [{**CORE, "state": "exited"}]}, "h2", False, {"rolling": False, "moving": [], "first": "h2"}),
-        (THREE, {"h1": [STRANGER], "h2": []}, "h2", False, {"rolling": False, "moving": [], "first": "h1"}),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h2", True, {"moving": [], "first": "h1"}),
+        (THREE, {"h2": [{**CORE, "state": "exited"}]}, "h2", False, {"moving": [], "first": "h2"}),
+        (THREE, {"h1": [STRANGER], "h2": []}, "h2", False, {"moving": [], "first": "h1"}),
     ],
 )
 def test_the_members_of_a_run(
@@ -230,35 +269,35 @@ def test_the_members_of_a_run(
     renamed: bool,
     expected: dict[str, t.Any],
 ) -> None:
-    found = project.members(containers, deployment, host, renamed)
+    found = project.members(containers, deployment, host, False, renamed)
     assert {key: found[key] for key in expected} == expected
 
 
-GONE = "h3 of the same deployment failed or cannot be reached; put that right, or leave it out with --limit"
+TOGETHER = "the client runs on several hosts, and only provision.yml restarts one after the other"
 UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
 
 
 @pytest.mark.parametrize(
-    ("deployment", "containers", "lost", "measured", "hold"),
+    ("deployment", "containers", "in_turn", "measured", "hold", "first"),
     [
-        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, [], True, ""),
-        (THREE, {"h1": [CORE], "h2": []}, ["h3", "other"], True, GONE),
-        (THREE, {"h1": [CORE], "h2": []}, ["other"], True, ""),
-        (THREE, {"h1": [CORE], "h2": []}, ["h3"], False, GONE),
-        (THREE, {"h1": [CORE], "h2": [], "h3": []}, [], False, UNMEASURED),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, True, True, "", "h2"),
+        (THREE, {"h1": [CORE], "h2": []}, False, True, TOGETHER, "h1"),
+        (THREE, {"h1": [CORE], "h2": [], "h3": []}, True, False, UNMEASURED, "h2"),
         # Nothing runs that a restart would interrupt.
-        (THREE, {"h1": [{**CORE, "state": "exited"}], "h2": []}, ["h3"], False, ""),
-        (ALONE, {"h1": [CORE]}, ["h3"], False, ""),
+        (THREE, {"h1": [{**CORE, "state": "exited"}], "h2": []}, False, False, "", "h1"),
+        ({**ALONE, "members": ["h2"]}, {"h2": [CORE]}, False, True, "", "h2"),
     ],
 )
-def test_a_lost_member_keeps_restarts_back(
+def test_members_are_not_restarted_together(
     deployment: dict[str, t.Any],
     containers: dict[str, list[dict[str, t.Any]]],
-    lost: list[str],
+    in_turn: bool,
     measured: bool,
     hold: str,
+    first: str,
 ) -> None:
-    assert project.members(containers, deployment, "h1", lost=lost, measured=measured)["hold"] == hold
+    found = project.members(containers, deployment, "h2", in_turn, False, measured)
+    assert (found["hold"], found["first"]) == (hold, first)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +309,8 @@ def test_a_lost_member_keeps_restarts_back(
     ],
 )
 def test_nothing_that_runs_is_restarted_on_hold(containers: list[dict[str, t.Any]], acts: bool, recreate: str) -> None:
-    found = project.decide(containers, DESIRED, hold=GONE)
-    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, GONE)
+    found = project.decide(containers, DESIRED, hold=TOGETHER)
+    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, TOGETHER)
     assert found["in_force"] is bool(containers)
 
 

@@ -11,11 +11,14 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.starts import (
     active,
+    orphan_migration,
+    orphan_migrations,
     restart_allowed,
     second_coreapp,
     started_at_boot,
     unrecorded,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document
 
 OURS = "mariadb.lab:3306/"
 
@@ -163,3 +166,38 @@ def test_services_that_run_and_that_a_reboot_would_start_are_named() -> None:
     ]
     assert active(containers) == ["a", "c", "d"]
     assert started_at_boot(containers) == ["a", "b"]
+
+
+def ran(service: str, version: str, state: str, exit_code: int = 0, started_at: float = 0) -> dict[str, t.Any]:
+    found = {
+        "service": service,
+        "version": version,
+        "state": state,
+        "exit_code": exit_code,
+        "one_shot": service == document.MIGRATION,
+    }
+    return {**found, "started_at": started_at or (100.0 if service == document.MIGRATION else 50.0)}
+
+
+@pytest.mark.parametrize(
+    ("client", "migration", "orphan"),
+    [
+        (("2.43.1", "exited"), ("2.45.1", "exited", 0), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "running"), "2.45.1"),
+        # It may have changed a part of the schema.
+        (("2.43.1", "exited"), ("2.45.1", "exited", 1), "2.45.1"),
+        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 1), ""),  # and the client has served since
+        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 0), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "created"), ""),
+        (("2.43.1", "running"), ("2.45.1", "exited", 0), ""),
+        (("2.45.1", "exited"), ("2.45.1", "exited", 0), ""),
+        (("latest", "exited"), ("2.45.1", "exited", 0), ""),
+    ],
+)
+def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tuple[t.Any, ...], orphan: str) -> None:
+    here = [ran("wacore", *client), ran(document.MIGRATION, *migration)]
+    assert orphan_migration(here) == orphan
+    assert orphan_migration(here[1:]) == ""
+    elsewhere = [{**one, "project": project} for one, project in zip([*here, here[1]], ["a", "a", "b"])]
+    outside = {**here[0], "project": ""}
+    assert orphan_migrations([*elsewhere, outside]) == ({"a": orphan} if orphan else {})

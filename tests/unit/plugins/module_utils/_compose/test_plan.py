@@ -83,6 +83,7 @@ def actions(steps: t.Sequence[Step]) -> dict[str, Action]:
         ({}, {"network": {"id": "n2"}}, recreated(LOST), kept(LOST)),
         ({"networks": ()}, {"reasons": "ports"}, recreated("ports", LOST), kept("ports", LOST)),
         ({"state": "exited", "networks": ("n0",)}, {}, recreated(LOST, "has exited"), started("has exited", LOST)),
+        ({"state": "exited", "networks": ()}, {}, recreated(LOST, "has exited"), started("has exited", LOST)),
         # One that was never started has no network yet.
         ({"state": "created", "networks": ("",)}, {}, started("was never started"), started("was never started")),
         ({"state": "created", "networks": ()}, {}, started("was never started"), started("was never started")),

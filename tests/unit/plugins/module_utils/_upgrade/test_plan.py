@@ -9,7 +9,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
@@ -72,41 +71,6 @@ def test_a_deployment_that_is_only_checked_has_no_leader() -> None:
         "b": {"__wa_upgrade_verdict": {"check_only": False}},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b"]
-
-
-def container(service: str, version: str, state: str, exit_code: int = 0, started_at: float = 0) -> dict[str, t.Any]:
-    found = {
-        "service": service,
-        "version": version,
-        "state": state,
-        "exit_code": exit_code,
-        "one_shot": service == MIGRATION,
-    }
-    return {**found, "started_at": started_at or (100.0 if service == MIGRATION else 50.0)}
-
-
-@pytest.mark.parametrize(
-    ("client", "migration", "orphan"),
-    [
-        (("2.43.1", "exited"), ("2.45.1", "exited", 0), "2.45.1"),
-        (("2.43.1", "exited"), ("2.45.1", "running"), "2.45.1"),
-        # It may have changed a part of the schema.
-        (("2.43.1", "exited"), ("2.45.1", "exited", 1), "2.45.1"),
-        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 1), ""),  # and the client has served since
-        (("2.43.1", "exited", 0, 150), ("2.45.1", "exited", 0), "2.45.1"),
-        (("2.43.1", "exited"), ("2.45.1", "created"), ""),
-        (("2.43.1", "running"), ("2.45.1", "exited", 0), ""),
-        (("2.45.1", "exited"), ("2.45.1", "exited", 0), ""),
-        (("latest", "exited"), ("2.45.1", "exited", 0), ""),
-    ],
-)
-def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tuple[t.Any, ...], orphan: str) -> None:
-    here = [container("wacore", *client), container(MIGRATION, *migration)]
-    assert upgrade_plan.orphan_migration(here) == orphan
-    assert upgrade_plan.orphan_migration(here[1:]) == ""
-    elsewhere = [{**one, "project": project} for one, project in zip([*here, here[1]], ["a", "a", "b"])]
-    outside = {**here[0], "project": ""}
-    assert upgrade_plan.orphan_migrations([*elsewhere, outside]) == ({"a": orphan} if orphan else {})
 
 
 @pytest.mark.parametrize(
