@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible import context
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
@@ -400,6 +400,26 @@ def client_members(
     return {**members, "refusal": _other_version(versions, version, deployment["name"])}
 
 
+def gc_turns(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> dict[str, int]:
+    """Returns the turn of each host, such that no two deployments of a turn have one database server, by its name and port.
+
+    Each day another deployment is the first one, so that the end of the window cuts off no other one every night. A host whose variables
+    are wrong is in the first turn, where its own task fails.
+    """
+    turns, places = {}, {}
+    taken: dict[str, dict[str, int]] = {}  # turns of deployments by server
+    for host in hosts:
+        try:
+            name, _project, database = topology.database_of(hostvars, host)
+        except (AnsibleError, WaError):  # also of a variable that cannot be templated
+            turns[host] = 0
+            continue
+        used = taken.setdefault(database.rpartition("/")[0] or f"deployment {name}", {})
+        places[host] = (used.setdefault(name, len(used)), used)
+    day = time.gmtime().tm_yday
+    return {**turns, **{host: (turn + day) % len(used) for host, (turn, used) in places.items()}}
+
+
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
     """Reads the roles' files and the machines of all hosts, and returns True.
 
@@ -434,6 +454,7 @@ class FilterModule:
             "provision_plan": provision_plan_of,
             "provision_rollout": _with_ansible_errors(provision_rollout),
             "restart_turn": restart_turn,
+            "gc_turns": gc_turns,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
             "upgrade_verdict": _with_ansible_errors(upgrade_verdict),

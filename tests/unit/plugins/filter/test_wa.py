@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible import context
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from preflight_samples import CLIENTS, GOOD
@@ -244,6 +245,46 @@ RECREATES = {
 def test_members_wait_together(results: list[dict[str, t.Any]], full: t.Any, waits: bool) -> None:
     hostvars = {f"h{number}": {"wa_drift": one} for number, one in enumerate(results, 1)}
     assert wa.FilterModule().filters()["provision_plan"](hostvars, [*hostvars], full)["waits"] is waits
+
+
+def test_one_gc_at_a_time_on_a_database_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(server: str, **more: t.Any) -> dict[str, t.Any]:
+        return {"wa_db_env_hostname": server, "wa_db_env_port": 3306, **more}
+
+    hostvars = {
+        "a": on("db1"),
+        "b": on("DB1", wa_db_env_name_prefix="b_"),
+        "c1": on("db1", wa_deployment="c"),
+        "c2": on("db1", wa_deployment="c"),
+        "d": on("db2"),
+        "e": on("db1", wa_db_env_port=3307),
+        "unknown": {},
+        "other": {},
+        "wrong": on("db1", wa_deployment=["x"]),
+    }
+
+    class Broken(dict[str, t.Any]):
+        def get(self, *_args: t.Any) -> t.NoReturn:
+            raise AnsibleError("undefined")
+
+    hostvars["broken"] = Broken()
+    gc_turns = wa.FilterModule().filters()["gc_turns"]
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 3, 1, 0, 0, 5, 3, 0)))
+    turns = gc_turns(hostvars, [*hostvars])
+    assert turns == {
+        "a": 0,
+        "b": 1,
+        "c1": 2,
+        "c2": 2,
+        "d": 0,
+        "e": 0,
+        "unknown": 0,
+        "other": 0,
+        "wrong": 0,
+        "broken": 0,
+    }
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 4, 1, 0, 0, 6, 4, 0)))
+    assert {host: gc_turns(hostvars, [*hostvars])[host] for host in "ab"} == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize(
