@@ -132,9 +132,9 @@ def may_restart(results: Results, full: bool = False) -> bool:
         for name, finding in (one.get("concerns") or {}).items()
         if name in CLIENT and one["restart"] != "report"
     ]
-    # What is stopped and differs is made anew: on one of several hosts that has its turn, too.
-    anew = [one for one in results.values() if one.get("look", {}).get("recreates") and one["restart"] != "report"]
-    if any(one.get("cluster") for one in anew):
+    # What is stopped and differs is recreated, on one of several hosts in its turn.
+    recreated = [one for one in results.values() if one.get("look", {}).get("recreates") and one["restart"] != "report"]
+    if any(one.get("cluster") for one in recreated):
         return True
     return full or any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
 

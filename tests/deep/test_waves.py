@@ -131,7 +131,7 @@ def test_a_lost_member_keeps_restarts_back_and_no_start(cluster: Fleet) -> None:
     cluster.in_sync(GOOD)
 
 
-def test_a_stopped_container_that_differs_is_made_anew_in_its_turn(cluster: Fleet) -> None:
+def test_a_stopped_container_that_differs_is_recreated_in_its_turn(cluster: Fleet) -> None:
     cluster.hosts[1].host(
         "docker stop --time 1 wa-waba-waweb-1; docker network disconnect --force wa-waba_default wa-waba-waweb-1"
     )

@@ -235,7 +235,7 @@ RECREATES = {
         ([{**DRIFTED, "restart": "now"}, RUNS], False, False),
         ([RUNS, RUNS], False, False),
         ([RUNS, RUNS], "true", True),
-        # A container that is stopped and has to be made anew: of a client on several hosts in the host's turn.
+        # A container that is stopped and has to be recreated: of a client on several hosts, in its turn.
         ([RECREATES, RUNS], False, True),
         ([RECREATES], False, True),  # the other members are left out
         ([{**RECREATES, "cluster": False}], False, False),
