@@ -31,6 +31,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils import _restore_plan as restore_plan
 
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -186,9 +187,15 @@ def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     leader = facts["leader"]
     locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
     resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
+    notes = facts["journal"].get("notes") or {}
+    restores = {
+        "wa_version": facts["before"],
+        **({} if notes.get("manifest") else {"wa_restore_snapshot_command": "COMMAND"}),
+    }
+    limit = ",".join(str(member["host"]) for member in facts["members"])
     commands: dict[str, t.Any] = {
         "upgrade_command": playbook_command("upgrade", resumes),
-        "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
+        "restore_command": playbook_command("restore", restores, limit),
     }
     return failure_report.failed(failure_report.Failure(**facts, **commands))
 
@@ -199,12 +206,12 @@ def provision_plan_of(
     """Returns what provision.yml does on a host, from the comparisons of its deployment's `members`.
 
     `roles` are the concerns whose roles run; `waits` says whether they may restart the client, so that the hosts wait for their wave, and
-    `starts` whether what is stopped is started until then.
+    `starts` whether what is stopped is started until then: not where the run confirms another client, whose database the successor uses.
     """
     results, everything = _results(hostvars, members), boolean(full)
     roles = provision_plan.concerns(results, everything)
     waits = bool(roles) and provision_plan.may_restart(results, everything)
-    return {"roles": roles, "waits": waits, "starts": waits and provision_plan.may_start(results)}
+    return {"roles": roles, "waits": waits, "starts": waits and not hostvars[members[0]].get("wa_confirm_identity")}
 
 
 def provision_rollout(
@@ -349,7 +356,7 @@ def host_refusal(
     lock, project, outside = found["upgrade"], facts["deployment"]["project"], found["guard"]["refusal"]
     orphan = found["orphan_migrations"].get(project)
     if not lock_left and lock.get("blocking"):
-        return f"{host}: {lock['message']}: {playbook_command('upgrade', lock['resume'])}"
+        return f"{host}: {lock['message']}: {playbook_command(lock['playbook'], lock['resume'])}"
     if not lock_left and lock.get("held"):
         return f"{host}: {lock['message']}."
     if orphan and not lock.get("blocking"):
@@ -420,6 +427,13 @@ def gc_turns(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[
     return {**turns, **{host: (turn + day) % len(used) for host, (turn, used) in places.items()}}
 
 
+def restore_plan_of(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns what restore.yml does, see `_restore_plan.plan`. Raises WaError for a variable that is not for one run."""
+    for name, given in (("wa_restore", facts["asked"]), ("wa_restore_accept_lost", facts["accept_lost"])):
+        inventory.assert_for_one_run(name, given or None)
+    return restore_plan.plan(facts)
+
+
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
     """Reads the roles' files and the machines of all hosts, and returns True.
 
@@ -451,6 +465,7 @@ class FilterModule:
             "not_upgraded": not_upgraded,
             "restored_line": restored_line,
             "failure": failure,
+            "restore_plan": _with_ansible_errors(restore_plan_of),
             "provision_plan": provision_plan_of,
             "provision_rollout": _with_ansible_errors(provision_rollout),
             "restart_turn": restart_turn,

@@ -10,6 +10,11 @@ module: wa_client
 short_description: Makes a host's project of the client what the inventory says, or shows what it would do
 description: [Internal to the roles and playbooks of the collection.]
 options:
+  state:
+    description: V(stopped) stops the client's containers, which Docker then starts by itself no more.
+    type: str
+    choices: [present, stopped]
+    default: present
   stage: {description: Whether the O(files) are of the next version and lie beside those in force., type: bool, default: false}
   start: {description: Whether its containers are brought to what the files say., type: bool, default: false}
   compose_file: {description: 'Where O(content) is written, the place of V(-) in O(compose_files).', type: path}
@@ -72,12 +77,14 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, prediction
+from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, prediction, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
@@ -135,10 +142,26 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
         result.record_change(change)
 
 
+def stop(module: AnsibleModule, result: Result) -> None:
+    """Stops the client's containers, those that depend on others first, and waits for their end."""
+    engine = Docker({**module.params, "docker_timeout": application.TIMEOUT})
+    found = listing.read(engine, module.params["project"], [])
+    running = starts.active(found)
+    for one in sorted(service_containers(found), key=lambda one: one["role"] == "core"):
+        if not module.check_mode and one["restart"] != "no":
+            application.set_restart_policy(engine, one["name"], "no")
+        if one["name"] in running:
+            result.record_change(f"stop {one['name']}")
+            if not module.check_mode:
+                application.stop(engine, one["name"])
+    result.values["stopped"] = running
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
+            state={"type": "str", "choices": ["present", "stopped"], "default": "present"},
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
@@ -151,13 +174,18 @@ def main() -> None:
             moving={"type": "list", "elements": "str", "default": []},
             full={"type": "bool", "default": False},
         ),
-        required_one_of=[["content", "compose_files"]],
-        required_if=[("start", True, ["compose_file", "lock_file", "guard"])],
+        required_if=[
+            ("state", "present", ["content", "compose_files"], True),
+            ("start", True, ["compose_file", "lock_file", "guard"]),
+        ],
         supports_check_mode=True,
     )
     os.umask(0o077)
     params = module.params
     with Result(module) as result:
+        if params["state"] == "stopped":
+            stop(module, result)
+            return
         project = prediction.open_project(
             module.run_command,
             {**params, "docker_timeout": application.TIMEOUT},

@@ -12,7 +12,7 @@ description: [Internal to the roles and playbooks of the collection.]
 options:
   operation: {description: V(restore) puts earlier contents back; V(settle) removes them., type: str, choices: [restore, settle], required: true}
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
-  identity_file: {description: 'The record of which client is here, for O(hashes).', type: path}
+  identity_file: {description: 'The record of which client is here, for O(hashes) and O(version).', type: path}
   hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
   version: {description: "The client's version, for the record.", type: str}
   definitions: {description: "The digest of the client's tables, for the record.", type: str}
@@ -57,8 +57,8 @@ def settle(module: AnsibleModule, result: Result) -> None:
             if not module.check_mode:
                 with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
-    path, given = module.params["identity_file"], module.params["hashes"]
-    recorded = client_inspection.record(path) if given else {}
+    path, given = module.params["identity_file"], module.params["hashes"] or {}
+    recorded = client_inspection.record(path) if path else {}
     if not recorded:
         return
     wanted = client_inspection.compared(recorded)

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Streams the client's own databases with the server's own tool (C(mariadb-dump), C(mysqldump), C(pg_dump)) through
     C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is complete.
-  - Each program's exit code counts, the tool's own mark at the end, and that what is written can be unpacked.
+  - Each program's exit code counts, the tool's own mark at the end, and that what is written can be unpacked. C(restore.yml) puts it back.
   - A dump is worth something only when taken after the client was stopped, and restored before a newer version was
     ever connected.
 options:
@@ -30,6 +30,10 @@ options:
     description: How long the dump may take, in seconds or as text.
     type: str
     default: 2h
+  facts:
+    description: What the manifest is to say besides, such as the deployment, the client's version and when it was stopped.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -47,9 +51,10 @@ notes:
   - The password reaches the tool in a file that exists in memory only, and is in no argument and no environment.
   - Events, routines and triggers that the client's user may not read are left out, with a warning where they are seen; it
     has not made them either. A table that it may not read is an error, in check mode, too.
-  - On PostgreSQL the user must own the databases and have C(CREATEDB), as it does where the client has made them. The commands of the
-    restore drop them and make them again; without these rights they would only drop them. Where C(pg_dump) is newer than the server, the
-    statements that the server does not know are written as it reads them.
+  - On PostgreSQL what belongs to the client's user is dumped, without owners and privileges, so that it needs no more rights for a
+    restore than it has. Where C(pg_dump) is newer than the server, the statements that the server does not know are left out.
+  - A manifest beside the dump has the rows of each table, a digest of the definitions and the dump's SHA-256. C(restore.yml) compares
+    with it before it replaces anything.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -60,6 +65,7 @@ EXAMPLES = r"""
     env_file: /opt/waba/support/db.env
     dest: /var/backups/waba
     name: support-2.51.2-20260301T0210
+    facts: {deployment: support, version: 2.51.2, stopped_at: 1772330400}
   register: dump
 """
 
@@ -106,23 +112,26 @@ tool:
   type: str
   returned: always
   sample: mariadb-dump 11.8.3
-restore_commands:
-  description:
-    - Shell commands that restore the dump - each database is dropped and made as it was. They ask for the password.
-    - The client must be stopped. Empty before there is a dump.
+left:
+  description: What is in these databases, and belongs to another user. It is not copied, and a restore leaves it where it is.
   type: list
   elements: str
   returned: always
-  sample:
-    - echo '9f86d08...  /var/backups/waba/support-2.51.2.sql.gz' | sha256sum --check
-    - gzip --decompress --stdout /var/backups/waba/support-2.51.2.sql.gz | mariadb --host=db.example.com --user=wa --password
+  sample: ["schema reports in waba1 is postgres's: it is not copied, and a restore leaves it as it is"]
+manifest:
+  description: The file beside the dump that says what is in it; V(null) before there is a dump.
+  type: str
+  returned: always
+  sample: /var/backups/waba/support-2.51.2.json
 """
 
 import contextlib
 import os
 import re
+import secrets
 import time
 import typing as t
+from concurrent import futures
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -131,9 +140,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._database import content as database_content
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
+from ansible_collections.waba.onprem.plugins.module_utils._dump import load as dump_load
+from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest as manifests
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
@@ -168,6 +180,7 @@ class Dump:
         self.params, self.result = params, result
         self.timeout = parse_duration("timeout", params["timeout"])
         self.base = os.path.join(os.path.abspath(params["dest"]), params["name"])
+        self.manifest = f"{self.base}.json"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", params["name"]):
             raise WaError("option name", f"{params['name']!r} is no name", "letters, digits and . _ + -")
         if not params["env_file"]:
@@ -177,30 +190,30 @@ class Dump:
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
         self.config = database.settings(params, env)
         result.values.update(dict.fromkeys(("dest", "bytes", "sha256", "source_bytes", "tool")))
-        result.values.update(seconds=0.0, databases=[], restore_commands=[])
+        result.values.update(seconds=0.0, databases=[], left=[], manifest=None)
 
     def exists(self) -> bool:
         """Returns whether a finished dump of the name exists, and sets the result from it."""
+        found = manifests.load(self.manifest)
+        if found is not None and manifests.is_complete(self.manifest, found):
+            self.report(found)
+            return True
         for kind in dump_commands.COMPRESSORS:
-            path = f"{self.base}.sql.{kind}"
-            found = dump_stream.finished(path)
-            if found:
-                facts, size, sha256 = found
-                self.report(path, facts, size, sha256)
-                return True
+            if os.path.lexists(f"{self.base}.sql.{kind}"):
+                subject, cure = f"dump {self.base}.sql.{kind}", "Move it away, or give another name"
+                raise WaError(subject, f"not the one of {self.manifest}", "a free name", cure)
         return False
 
-    def report(self, path: str, facts: dict[str, t.Any], size: int, sha256: str) -> None:
+    def report(self, found: manifests.Manifest) -> None:
         """Sets the result of a complete dump."""
         self.result.values.update(
-            dest=path,
-            bytes=size,
-            sha256=sha256,
-            databases=facts["databases"],
-            tool=facts["tool"],
-            restore_commands=dump_commands.restore_commands(
-                path, sha256, facts, self.config, dump_tools.address(self.config)
-            ),
+            dest=manifests.dump_path(self.manifest, found),
+            manifest=self.manifest,
+            bytes=found["bytes"],
+            sha256=found["sha256"],
+            databases=list(found["databases"]),
+            tool=found["tool"],
+            left=found["left"],
         )
 
     def run(self, module: AnsibleModule) -> None:
@@ -214,9 +227,13 @@ class Dump:
         if not source.databases:
             result.warn(f"{self.config.subject}: no database that begins with {self.prefix!r}, so nothing to dump")
             return
-        tool = dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
+        tool, _client = (
+            find(source.version, lambda command: str(module.run_command(command)[1]))
+            for find in (dump_tools.find, dump_tools.find_client)  # which a restore needs
+        )
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
+        result.values["left"] = list(source.named)
         check_free_space(folder, source.size)
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
@@ -226,38 +243,50 @@ class Dump:
             make_folder(folder)
             self.write(path, tool, source)
 
-    def write(self, path: str, tool: dump_commands.Tool, source: dump_tools.Source) -> None:
-        """Writes the dump."""
+    def write(self, path: str, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
+        """Writes the dump, counts the rows meanwhile, and writes the manifest."""
         start = time.monotonic()
-        facts = {
-            "databases": source.databases,
-            "engine": self.config.engine,
-            "home": source.home,
-            "product": tool.product,
-            "server": source.version.text,
-            "tls": source.tls,
-            "tool": tool.text,
-        }
-        calls = dump_commands.arguments(
-            tool, self.config, source.databases, source.kinds, dump_tools.address(self.config)
-        )
+        mark = secrets.token_hex(8)
+        sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
         lease = Lease(self.params["lease_file"])
 
         def renew() -> None:
             with contextlib.suppress(WaError):  # a run that has taken the lock over waits for this dump
                 lease.renew()
 
-        with dump_stream.Stream(path, self.timeout, renew) as stream:
+        with futures.ThreadPoolExecutor(1) as beside, dump_stream.Stream(path, self.timeout, renew) as stream:
+            counting = beside.submit(self._contents, source.databases)
             stream.write(
-                dump_commands.header(facts),
-                calls,
+                [(dump_load.line(mark, number), one.argv) for number, one in enumerate(sections)],
                 tool.mark,
                 dump_commands.substitutions(tool, source.version),
                 lambda: dump_tools.secret(tool, self.config, source.tls),
             )
+            found = {
+                "format": manifests.FORMAT,
+                "file": os.path.basename(path),
+                "bytes": stream.size,
+                "raw_bytes": stream.raw_size,
+                "sha256": stream.sha256,
+                "mark": mark,
+                "sections": [[one.database, one.part] for one in sections],
+                "databases": counting.result(),
+                "engine": self.config.engine,
+                "product": source.version.product,
+                "server": source.version.text,
+                "tool": tool.text,
+                "seconds": round(time.monotonic() - start, 1),
+                "source_bytes": source.size,
+                "left": list(source.named),
+                "facts": self.params["facts"],
+            }
+            files.write_json(self.manifest, found)
             stream.finish()
-        self.report(path, facts, stream.size, stream.sha256)
-        self.result.values["seconds"] = round(time.monotonic() - start, 1)
+        self.report(found)
+        self.result.values["seconds"] = found["seconds"]
+
+    def _contents(self, names: t.Sequence[str]) -> dict[str, t.Any]:
+        return {name: database_content.read(self.config, name, self.timeout)._asdict() for name in names}
 
 
 def main() -> None:
@@ -269,6 +298,7 @@ def main() -> None:
             "dest": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
             "timeout": {"type": "str", "default": "2h"},
+            "facts": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

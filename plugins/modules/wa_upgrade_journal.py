@@ -31,7 +31,8 @@ options:
     default: []
   until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
   wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
-  outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back]}
+  outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back, restored, abandoned]}
+  restores: {description: 'The manifest of the copy that the run puts back in place of an upgrade, or V(a snapshot).', type: str}
   run_id: {description: Which run this is., type: str}
   user: {description: Who runs it., type: str}
   controller: {description: Where it is run., type: str}
@@ -79,7 +80,10 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             take_over=params["take_over"] or (found is not None and found["run_id"] in params["ended_runs"]),
             resume=params["resume"],
             stage=params["stage"] or upgrade_journal.STAGES[0],
+            restores=params["restores"] or "",
         )
+        if params["restores"]:
+            return after, f"lock {params['deployment']} for the restore from {params['restores']}"
         if found is None or after["stage"] == "locked":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
@@ -99,6 +103,8 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         return upgrade_journal.go_back(found, run_id) or found, ""
     if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
         return found, ""  # a failed run releases its own record only
+    if params["outcome"] == "abandoned":
+        return upgrade_journal.abandon(found, run_id), "give the deployment back"
     after = upgrade_journal.end(found, run_id, params["outcome"], now)
     return after, f"end the lock: {params['outcome']}"
 
@@ -133,7 +139,7 @@ def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] |
     """Writes the lock, or releases it."""
     if after is None:
         file.remove()
-    elif params["operation"] == "end" and params["outcome"] != "failed":
+    elif params["operation"] == "end" and params["outcome"] not in ("failed", "abandoned"):
         file.archive(after)
     else:
         file.save(after)
@@ -197,7 +203,8 @@ def main() -> None:
             "times": {"type": "list", "elements": "str", "default": []},
             "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
             "wait_timeout": {"type": "str", "default": "20s"},
-            "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
+            "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back", "restored", "abandoned"]},
+            "restores": {"type": "str"},
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},

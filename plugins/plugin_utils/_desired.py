@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
@@ -108,6 +109,7 @@ def host(inventory: Inventory) -> State:
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
+            "dumps": place["is_leader"] and boolean(inventory["wa_upgrade_dump"], strict=False),
             "files": [folder(path) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],

@@ -1,16 +1,12 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_db_dump on hosts with a server's own tools: dump, restore with the printed commands, compare."""
+"""wa_db_dump and wa_db_restore on hosts with a server's own tools: dump, restore, compare."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import pty
-import subprocess
-import time
 import typing as t
 from pathlib import Path
 
@@ -24,12 +20,13 @@ from playbook import Ansible
 CANARY = "Canary-72:\\#;'\"x"
 TOOLS = {"mariadb": "/usr/bin/mariadb-dump", "postgres": "/usr/lib/postgresql/17/bin/pg_dump"}
 DATABASES = ["du-1configStore", "du-1messageStore"]
+LISTS = {"mariadb": "SHOW DATABASES;", "postgres": "SELECT datname FROM pg_database;"}
 ROWS = 20_000
 SHOW = {
     "mariadb": (
         "SHOW CREATE TABLE messages; CHECKSUM TABLE messages, settings; SELECT * FROM settings;"
         "SELECT table_name, column_name, column_type FROM information_schema.columns"
-        " WHERE table_schema LIKE 'du-1%' ORDER BY 1, 2;"
+        " WHERE table_schema LIKE 'du-1%Store' ORDER BY 1, 2;"
     ),
     "postgres": (
         "SELECT count(*), md5(string_agg(m::text, ',' ORDER BY id)) FROM messages m; SELECT * FROM settings;"
@@ -50,13 +47,15 @@ class Host:
         self.options.update(dest="/var/backups/waba", name="d-2.51.2", login_ca_cert="/lab/tls/ca.pem")
 
     def dump(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """Run the module on that host and return its result. The output contains no secret."""
+        """Run wa_db_dump on that host and return its result."""
+        return self.call("wa_db_dump", {**self.options, **options}, check)
+
+    def call(self, module: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
+        """Run a module on that host and return its result. The output contains no secret."""
         host = self.where.container
         arguments = ["-i", f"{host},", "--limit", host, "-c", "community.docker.docker", "-vvv"]
         arguments += ["-e", "ansible_python_interpreter=/usr/bin/python3"]
-        played = self.ansible.play(
-            [{"waba.onprem.wa_db_dump": {**self.options, **options}}], check, arguments=arguments
-        )
+        played = self.ansible.play([{f"waba.onprem.{module}": options}], check, arguments=arguments)
         assert "Canary" not in played.stdout + played.stderr
         return played.results[0]
 
@@ -64,26 +63,11 @@ class Host:
         """Run a shell script as root on the host and return its output."""
         return Engine().run(self.where.container, script)
 
-    def type(self, command: str) -> str:
-        """Run a command on a terminal of the host, and enter the password at its prompt."""
-        main, other = pty.openpty()
-        argv = ["docker", "exec", "--interactive", "--tty", self.where.container, "sh", "-c", command]
-        with subprocess.Popen(argv, stdin=other, stdout=other, stderr=other, close_fds=True) as child:
-            os.close(other)
-            printed, entered = b"", False
-            end = time.monotonic() + 120
-            while time.monotonic() < end:
-                try:
-                    chunk = os.read(main, 4096)
-                except OSError:  # the terminal is closed when the command ends
-                    break
-                printed += chunk
-                if not entered and b"assword" in printed:
-                    entered = True
-                    os.write(main, CANARY.encode() + b"\n")
-            assert child.wait(60) == 0, printed.decode()
-        os.close(main)
-        return printed.decode()
+    def restore(self, manifest: str, operation: str = "restore", **options: t.Any) -> dict[str, t.Any]:
+        """Run wa_db_restore on that host and return its result."""
+        given = {name: self.options[name] for name in ("env_file", "env_format", "login_ca_cert")}
+        self.run("rm -f /tmp/calls")
+        return self.call("wa_db_restore", {**given, "manifest": manifest, "operation": operation, **options})
 
     def content(self) -> list[str]:
         """Schema and rows of the client's databases, for comparison."""
@@ -104,7 +88,7 @@ class Host:
             quoted = quoted.replace("\\", "\\\\")
             self.where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{quoted}'; GRANT {rights} ON `du-1%`.* TO 'wa'@'%';")
         else:
-            self.where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{quoted}';")
+            self.where.sql(f"CREATE ROLE wa LOGIN PASSWORD '{quoted}';")
         self.write_env("du-1")
 
     def clean(self) -> None:
@@ -214,7 +198,7 @@ def host(request: pytest.FixtureRequest, ansible: Ansible, servers: t.Callable[[
 
 
 def test_a_dump_restores_schema_and_rows(
-    host: Host, ansible: Ansible, tmp_path_factory: pytest.TempPathFactory
+    host: Host, ansible: Ansible, tmp_path_factory: pytest.TempPathFactory, drivers: Path
 ) -> None:
     host.seed()
     before = host.content()
@@ -233,7 +217,7 @@ def test_a_dump_restores_schema_and_rows(
     path = "/var/backups/waba/d-2.51.2.sql.gz"
     assert done["actions"] == ["remove the half dump /var/backups/waba/older.sql.gz.part", *predicted["actions"]]
     assert (done["dest"], predicted["dest"], done["databases"]) == (path, path, DATABASES)
-    assert host.run("stat --format '%n %a %s' /var/backups/waba/*") == f"{path} 600 {done['bytes']}"
+    assert host.run("stat --format '%n %a %s' /var/backups/waba/*.gz") == f"{path} 600 {done['bytes']}"
     seen = host.run("cat /seen")
     assert {"mariadb": "--defaults-file=/dev/fd/", "postgres": "PGPASSFILE=/dev/fd/"}[host.where.kind] in seen
     assert "Canary" not in seen
@@ -241,23 +225,48 @@ def test_a_dump_restores_schema_and_rows(
     for check in (False, True):
         again = host.dump(check=check)
         assert not again["changed"], again
-        for key in ("dest", "bytes", "sha256", "databases", "restore_commands", "tool"):
+        for key in ("dest", "bytes", "sha256", "databases", "manifest", "tool"):
             assert again[key] == done[key], key
 
     host.migrate()
     assert host.content() != before
-    for command in done["restore_commands"]:
-        host.type(command)
+    assert host.restore(done["manifest"], "check")["changed"] is False
+    restored = host.restore(done["manifest"])
+    assert restored["actions"] == [f"put {', '.join(DATABASES)} back as of {path}"], restored.get("msg")
     assert host.content() == before
 
     with server(host.where.kind, tmp_path_factory.mktemp("empty")) as empty:
         other = Host(empty, ansible)
+        docker("cp", f"{drivers}/.", f"{empty.container}:/usr/lib/python3/dist-packages")
         other.prepare()
-        other.run("mkdir -p /var/backups/waba")
-        copy = f"docker cp {host.where.container}:{path} - | docker cp - {empty.container}:/var/backups/waba"
+        if host.where.kind == "postgres":
+            empty.sql("ALTER ROLE wa CREATEDB;")
+        drill = {
+            "drill_host": docker(
+                "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", empty.container
+            ),
+            "login_user": "wa",
+            "login_password": CANARY,
+            "login_ca_cert": "",
+        }
+        drilled = host.restore(done["manifest"], "drill", **drill)
+        assert drilled["changed"], drilled.get("msg")
+        assert "msg" not in drilled, drilled["msg"]
+        assert [name for name in DATABASES if name in empty.sql(LISTS[empty.kind])] == []
+        assert '"seconds":' in host.run("cat /var/backups/waba/d-2.51.2.drill.json")
+        own = host.restore(done["manifest"], "drill", **{**drill, "drill_host": "127.0.0.1"})
+        assert "the client's own server; expected another one" in own["msg"]
+        if host.where.kind == "postgres":
+            empty.sql("ALTER ROLE wa NOCREATEDB;")
+        copy = f"docker cp {host.where.container}:/var/backups/waba - | docker cp - {empty.container}:/var/backups"
         commands.run("bash", "-o", "pipefail", "-c", copy)
-        for command in done["restore_commands"]:
-            other.type(command)
+        if host.where.kind == "postgres":  # whose client's user may make no database
+            missing = other.restore(done["manifest"])
+            assert f"no database {', '.join(DATABASES)}" in missing["msg"]
+            for name in DATABASES:
+                empty.sql(f'CREATE DATABASE "{name}" OWNER wa;')
+        restored = other.restore(done["manifest"])
+        assert "msg" not in restored, restored.get("msg")
         assert other.content() == before
 
 
@@ -324,9 +333,8 @@ def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, nei
     # The restore replaces the client's databases, and no neighbour's.
     for name in (ours[0], neighbours[0]):
         count(host, name, "things", add=2)
-    for command in done["restore_commands"]:
-        shown = host.type(command)
-        assert not [name for name in neighbours if name in shown]
+    restored = host.restore(done["manifest"])
+    assert "msg" not in restored, restored.get("msg")
     assert [count(host, name, "things") for name in (ours[0], neighbours[0])] == [1, 3]
     # A set with messages is another client's. The operator has to name the databases.
     count(host, neighbours[-1], "messages", add=1)
@@ -339,52 +347,233 @@ def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, nei
 def test_missing_read_privileges_are_reported_before_anything_is_written(host: Host) -> None:
     host.seed()
     if host.where.kind == "mariadb":
+        # The client's user is the definer, and may not read what it shows.
         host.where.sql(
-            "CREATE TABLE base (a INT); CREATE VIEW seen AS SELECT a FROM base; DROP TABLE base;", DATABASES[0]
+            "CREATE TABLE base (a INT); CREATE DEFINER = 'wa'@'%' VIEW seen AS SELECT a FROM base; DROP TABLE base;",
+            DATABASES[0],
         )
     else:
-        host.where.sql("CREATE TABLE seen (a int);", DATABASES[0])
+        host.where.sql("ALTER TABLE settings ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;", DATABASES[0])
     for check in (True, False):
         refused = host.dump(check=check)
         assert f"dump of database {DATABASES[0]}: user wa may not read " in refused["msg"]
-        assert "seen" in refused["msg"]
+        assert ("seen" if host.where.kind == "mariadb" else "settings") in refused["msg"]
         assert host.run("ls -A /var/backups") == ""
-    if host.where.kind == "postgres":
-        host.where.sql("GRANT SELECT ON seen TO wa;", DATABASES[0])
-        assert host.dump()["changed"]
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
-def test_an_unreadable_trigger_is_left_out_with_a_warning(host: Host) -> None:
-    """The dump tool would fail at it, after the client was stopped for the dump."""
+def test_a_trigger_of_another_account_is_refused_before_the_outage(host: Host) -> None:
+    """The tool would fail at it, and a table with it cannot be put aside."""
     host.seed()
     host.where.sql(
         "CREATE TABLE seen (a INT); CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0]
     )
     for check in (True, False):
-        done = host.dump(check=check)
-        assert done["changed"], done.get("msg")
-        warning = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it, or not make it again"
-        assert warning in done["warnings"]
+        refused = host.dump(check=check)
+        assert (
+            f"dump of database {DATABASES[0]}: trigger audit (another account), which a restore by user wa"
+            in refused["msg"]
+        )
+    assert host.run("ls -A /var/backups") == ""
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
-def test_objects_of_another_definer_do_not_break_the_restore(host: Host) -> None:
-    """The client's user may read them, but not create them: a restore would fail after the first databases."""
+def test_objects_of_another_definer_stay_where_they_are(host: Host) -> None:
+    """The client's user may read them, but not create them."""
     host.seed()
     host.where.sql(
-        "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE TABLE seen (a INT); CREATE PROCEDURE p() SELECT 1; GRANT EXECUTE ON PROCEDURE p TO 'wa'@'%';",
+        "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE PROCEDURE p() SELECT 1; GRANT EXECUTE ON PROCEDURE p TO 'wa'@'%';"
+        "CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1;",
         DATABASES[0],
     )
-    host.where.sql("CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0])
-    host.where.sql("CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1;", DATABASES[0])
     before = host.content()
     done = host.dump()
-    assert done["changed"], done.get("msg")
-    warnings = [line for line in done["warnings"] if "is left out, and a restore loses it" in line]
-    assert sorted(line.split()[1] for line in warnings) == [
-        f"{DATABASES[0]}.{name}" for name in ("audit", "nightly", "p")
-    ]
-    for command in done["restore_commands"]:
-        host.type(command)
+    assert done["left"] == [
+        f"{kind} {DATABASES[0]}.{name} is root@localhost's: it is not copied, and a restore leaves it as it is"
+        for kind, name in (("routine", "p"), ("event", "nightly"))
+    ], done.get("msg")
+    restored = host.restore(done["manifest"])
+    assert "msg" not in restored, restored.get("msg")
     assert host.content() == before
+    assert (
+        host.where.sql("SHOW CREATE PROCEDURE p; SHOW CREATE EVENT nightly;", DATABASES[0]).count(
+            "CREATE DEFINER=`root`@`localhost`"
+        )
+        == 2
+    )
+
+
+# What a client's databases may have, and what an administrator may have beside it
+MORE = {
+    "mariadb": (
+        "GRANT EVENT, TRIGGER, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, CREATE VIEW, SHOW VIEW, REFERENCES ON `du-1%`.* TO 'wa'@'%';",
+        "CREATE TABLE chat (id INT PRIMARY KEY, name VARCHAR(40) CHARSET latin1, size INT AS (length(name)) STORED);"
+        "INSERT INTO chat (id, name) VALUES (1, 'caf\u00e9'), (2, 'b');"
+        "CREATE TABLE member (id INT PRIMARY KEY, chat INT, FOREIGN KEY (chat) REFERENCES chat (id) ON DELETE CASCADE);"
+        "INSERT INTO member VALUES (7, 1), (8, 2);"
+        "CREATE TABLE big (id INT PRIMARY KEY, body LONGBLOB); INSERT INTO big VALUES (1, REPEAT(x'00ff', 3000000));"
+        "CREATE FUNCTION twice(a INT) RETURNS INT DETERMINISTIC RETURN 2 * a;"
+        "CREATE VIEW members AS SELECT id, twice(chat) AS double_chat FROM member;"
+        "CREATE VIEW above AS SELECT id FROM members;"
+        "CREATE TRIGGER noted BEFORE INSERT ON member FOR EACH ROW SET @noted = 1;"
+        "CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1;",
+        # The administrator's.
+        "CREATE DEFINER = root@localhost VIEW audit AS SELECT 1 AS one;",
+    ),
+    "postgres": (
+        "",
+        "CREATE TYPE kind AS ENUM ('a', 'b'); CREATE DOMAIN short AS text CHECK (length(value) < 9); CREATE SCHEMA own;"
+        "CREATE TABLE own.chat (id serial PRIMARY KEY, name short, kind kind, size int GENERATED ALWAYS AS (length(name)) STORED);"
+        "INSERT INTO own.chat (name, kind) VALUES ('caf\u00e9', 'a'), ('b', 'b');"
+        "CREATE TABLE member (id int PRIMARY KEY, chat int REFERENCES own.chat ON DELETE CASCADE); INSERT INTO member VALUES (7, 1), (8, 2);"
+        "CREATE TABLE part (id int, at date) PARTITION BY RANGE (at);"
+        "CREATE TABLE part1 PARTITION OF part FOR VALUES FROM ('2026-01-01') TO ('2027-01-01'); INSERT INTO part VALUES (1, '2026-02-02');"
+        "CREATE TABLE big (id int PRIMARY KEY, body bytea); INSERT INTO big VALUES (1, decode(repeat('00ff', 3000000), 'hex'));"
+        "CREATE FUNCTION twice(a int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * a';"
+        "CREATE VIEW members AS SELECT id, twice(chat) AS double_chat FROM member; CREATE VIEW above AS SELECT id FROM members;"
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM members; CREATE INDEX ON member (twice(chat));"
+        "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+        "CREATE TRIGGER noted BEFORE INSERT ON member FOR EACH ROW EXECUTE FUNCTION noted(); SELECT lo_from_bytea(4711, 'large');",
+        "CREATE EXTENSION pg_trgm; CREATE TABLE audit (a int); INSERT INTO audit VALUES (1); CREATE SCHEMA reports;"
+        "CREATE VIEW reports.one AS SELECT 1 AS one; CREATE FUNCTION reports.f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+    ),
+}
+UNDO = {
+    "mariadb": "DROP VIEW above, members; DROP FUNCTION twice; DROP TRIGGER noted; DROP EVENT nightly; DROP TABLE member, big; DELETE FROM chat;"
+    "CREATE TABLE fresh (a INT); CREATE VIEW newest AS SELECT a FROM fresh; ALTER TABLE messages ADD extra INT;",
+    "postgres": "DROP VIEW above, members CASCADE; DROP TABLE member CASCADE; DELETE FROM own.chat; CREATE TABLE fresh (a kind, b short);"
+    "CREATE VIEW newest AS SELECT a FROM fresh; CREATE FUNCTION f(fresh) RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT lo_unlink(4711);"
+    "CREATE SCHEMA newer; CREATE TABLE newer.t (a int); ALTER TABLE messages ADD extra int;",
+}
+
+
+class Everything:
+    """A host whose client has all that a client may have, with an administrator's things beside it, and a dump of that."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        host.seed()
+        rights, ours, theirs = MORE[host.where.kind]
+        host.where.sql(rights)
+        self.as_client(ours)
+        host.where.sql(theirs, DATABASES[1])
+        self.before = self.content()
+        self.dump = host.dump()
+        assert self.dump["changed"], self.dump.get("msg")
+
+    def as_client(self, text: str) -> None:
+        """Run statements as the client's user."""
+        if self.host.where.kind == "postgres":
+            self.host.where.sql("SET ROLE wa; " + text, DATABASES[1])
+            return
+        quoted = CANARY.replace("'", "'\\''")
+        login = f"mariadb --host=127.0.0.1 --user=wa --password='{quoted}' --skip-ssl --default-character-set=utf8mb4 {DATABASES[1]}"
+        docker("exec", "-i", self.host.where.container, "sh", "-c", login, stdin=text)
+
+    def content(self) -> str:
+        """All that both databases hold, as the server's own tool prints it for an administrator."""
+        if self.host.where.kind == "mariadb":
+            options = "--skip-comments --skip-dump-date --hex-blob --routines --events --triggers --databases"
+            return self.host.run(f"{TOOLS['mariadb']} {options} {' '.join(DATABASES)}")
+        texts = [self.host.run(f"su postgres -c '{TOOLS['postgres']} --inserts {name}'") for name in DATABASES]
+        return "\n".join(line for text in texts for line in text.splitlines() if "restrict" not in line)
+
+    def broken(self, program: str, call: int) -> None:
+        """Put a script in the place of a program, which fails at its n-th call."""
+        where = self.host.run(f"command -v {program}")
+        self.host.run(
+            f"mv {where} {where}.real; printf '%s\\n' '#!/bin/sh' 'case $1 in *version) exec {where}.real \"$@\";; esac'"
+            f" 'echo >>/tmp/calls; [ $(wc -l </tmp/calls) -eq {call} ] && {{ head -c 300 >/dev/null; exit 9; }}'"
+            f" 'exec {where}.real \"$@\"' >{where}; chmod 755 {where}"
+        )
+        self.mended = f"mv -f {where}.real {where}; rm -f /tmp/calls"
+
+    def mend(self) -> None:
+        """Put the program back."""
+        self.host.run(self.mended)
+
+
+CLIENT = {"mariadb": "mariadb", "postgres": "/usr/lib/postgresql/17/bin/psql"}
+
+
+def test_all_that_a_client_may_have_is_restored_and_what_is_not_its_own_stays(host: Host) -> None:
+    made = Everything(host)
+    named = " ".join(made.dump["left"])
+    for theirs in {"mariadb": ["audit"], "postgres": ["public.audit", "reports"]}[host.where.kind]:
+        assert f" {theirs} in " in named or f".{theirs} is " in named, named
+    made.as_client(UNDO[host.where.kind])
+    assert made.content() != made.before
+    restored = host.restore(made.dump["manifest"])
+    assert "msg" not in restored, restored.get("msg")
+    assert made.content() == made.before
+    if host.where.kind == "mariadb":
+        aside = [f"{name}__waba_out" for name in DATABASES]
+        assert host.where.sql("SHOW DATABASES LIKE '%waba%';").split() == aside
+        # Until somebody says that it is complete, it is this restore that goes on.
+        assert "msg" not in host.restore(made.dump["manifest"], "check")
+        assert host.restore(made.dump["manifest"], "complete")["changed"] is False
+        refused = host.restore(made.dump["manifest"], "check")
+        assert f"{', '.join(aside)} hold what was there before an earlier restore" in refused["msg"]
+        removed = host.restore(made.dump["manifest"], "remove_former")
+        assert removed["actions"] == [f"remove the database {name}" for name in aside]
+        assert host.where.sql("SHOW DATABASES LIKE '%waba%';") == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "call"),
+    [
+        ("mariadb", 1),
+        ("mariadb", 3),
+        ("postgres", 2),
+        *(
+            pytest.param(kind, call, marks=pytest.mark.deep)
+            for kind, call in (("mariadb", 2), ("mariadb", 5), ("postgres", 1))
+        ),
+    ],
+    indirect=["host"],
+)
+def test_a_restore_that_was_cut_off_is_completed_by_the_next_run(host: Host, call: int) -> None:
+    """The client of the server dies in the first section, or in a later one: nothing is lost, and a second run completes."""
+    made = Everything(host)
+    made.as_client(UNDO[host.where.kind])
+    changed = made.content()
+    made.broken(CLIENT[host.where.kind], call)
+    failed = host.restore(made.dump["manifest"])
+    assert "ended with 9" in failed["msg"], failed
+    if call == 1:
+        assert made.content() == changed
+    made.mend()
+    again = host.restore(made.dump["manifest"])
+    assert "msg" not in again, again.get("msg")
+    assert made.content() == made.before
+
+
+def test_a_copy_that_is_not_what_its_manifest_says_replaces_nothing(host: Host) -> None:
+    host.seed()
+    done = host.dump(facts={"deployment": "d", "version": "2.51.2"})
+    host.migrate()
+    changed = host.content()
+    manifest, dump = done["manifest"], done["dest"]
+
+    def refused(message: str, **options: t.Any) -> None:
+        found = host.restore(manifest, "check", **options)
+        assert message in found.get("msg", ""), found
+
+    refused("of deployment d; expected other. Nothing was touched", deployment="other")
+    host.run(f"cp -a {manifest} /m; cp -a {dump} /d")
+    host.run(f"sed -i 's/: {ROWS}/: {ROWS - 1}/' {manifest}")
+    wrong = host.restore(manifest)
+    assert f"{ROWS} rows, expected {ROWS - 1}" in wrong["msg"]
+    assert host.content() == changed
+    host.run(f"cp -a /m {manifest}; truncate -s -9 {dump}")
+    refused("The file is damaged: bring another copy of it")
+    host.run(f"cp -a /d {dump}; printf X | dd of={dump} bs=1 seek=1000 conv=notrunc 2>/dev/null")
+    refused("SHA-256 ")
+    assert "msg" in host.restore(manifest)
+    assert host.content() == changed
+    host.run(f"rm {dump}")
+    refused("not readable: No such file or directory")
+    host.run(f"cp -a /d {dump}; echo '{{}}' >{manifest}")
+    refused("another file; expected the manifest of a dump")
+    host.run(f"rm {manifest}")
+    refused("does not exist; expected the manifest of a dump on this host")

@@ -230,6 +230,13 @@ def test_wa_db_dump(site: Site, run: Module, converge: Converge) -> None:
     done = converge("wa_db_dump", env_file=ENV_FILE, dest="/var/backups/waba", name="biz")
     assert site.stat(done["dest"]) == "600 root:root"
     assert site.lab.host(f"stat --format %s {done['dest']}") == str(done["bytes"])
+    checked = run("wa_db_restore", operation="check", env_file=ENV_FILE, manifest=done["manifest"])
+    assert (checked["changed"], list(checked["manifest"]["databases"])) == (False, done["databases"])
+    # The client runs.
+    assert (
+        "its user still has sessions"
+        in run("wa_db_restore", operation="restore", env_file=ENV_FILE, manifest=done["manifest"])["msg"]
+    )
 
 
 def test_every_module_is_tested_here() -> None:

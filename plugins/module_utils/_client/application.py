@@ -59,8 +59,12 @@ def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: 
         options = [{"never": "--no-recreate", "always": "--force-recreate"}[one["recreate"]]]
         project.compose.up(files, one["services"], *options, *([] if one["dependencies"] else ["--no-deps"]))
     for one in planned["restart_policies"]:  # Compose does not see what `docker update` has changed
-        policy = {"Name": one["policy"], "MaximumRetryCount": one["retries"]}
-        _change(project.engine, one["name"], "update", body={"RestartPolicy": policy})
+        set_restart_policy(project.engine, one["name"], one["policy"], one["retries"])
+
+
+def set_restart_policy(engine: Docker, name: str, policy: str, retries: int = 0) -> None:
+    """Sets the restart policy of a container, which `docker update` does, too."""
+    _change(engine, name, "update", body={"RestartPolicy": {"Name": policy, "MaximumRetryCount": retries}})
 
 
 def unpause(engine: Docker, name: str) -> None:

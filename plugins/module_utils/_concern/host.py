@@ -25,6 +25,7 @@ if t.TYPE_CHECKING:
 SPEC: dict[str, dict[str, t.Any]] = {
     **docker_options.ARGUMENT_SPEC,
     "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
+    "dumps": {"type": "bool", "default": False},  # whether the database is dumped from here
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     # Of the deployment. A host that is to be adopted has none yet.
     "lock_file": {"type": "path"},
@@ -40,7 +41,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     services, warnings = requirements.services(module)
     docker = engine_error or requirements.compose_problem(module)
     family = distribution.family(distribution.read_release())
-    install, without_package = requirements.packages(missing, family)
+    install, without_package = requirements.packages(missing, family, params["database_engine"])
     read: dict[str, t.Any] = {
         "docker": docker,
         "missing": dict(sorted(missing.items())),

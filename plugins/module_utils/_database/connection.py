@@ -28,6 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 
 __all__ = [
     "ARGUMENT_SPEC",
+    "ASIDE",
     "MYSQL",
     "PGSQL",
     "DatabaseError",
@@ -43,6 +44,8 @@ __all__ = [
 
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 
+# Endings of the databases in which a restore on MySQL loads a copy, and leaves what was there before. They are no client's.
+ASIDE = ("__waba_in", "__waba_out", "__waba_probe")
 STATEMENT_TIMEOUT = 5.0
 LOCK_TIMEOUT = 2.0
 
@@ -144,6 +147,7 @@ def databases(session: Session, prefix: str) -> list[str]:
         )
         folds, own = True, ["postgres"]
     found = sorted(str(row[0]) for row in session.rows(statement) if str(row[0]) not in own)
+    found = [name for name in found if not name.endswith(ASIDE)]
     # Compared here instead of LIKE: a prefix may contain % and _, and the server's collation may ignore case.
     exact = [name for name in found if name.startswith(prefix)]
     return exact if exact or not folds else [name for name in found if name.startswith(prefix.lower())]

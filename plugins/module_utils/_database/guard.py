@@ -98,7 +98,7 @@ def read(
                 from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
 
                 holders, names, lasting = ownership.certain(session, prefix, wanted)
-                found["unknown"] = _remaining(session, names, lambda those: rule(those, found["origin"]), wait)
+                found["unknown"] = remaining(session, names, lambda those: rule(those, found["origin"]), wait)
                 if content:
                     found.update(holds=bool(holders), definitions=definitions(session, holders and lasting, prefix))
         except WaError as error:
@@ -108,9 +108,10 @@ def read(
     return found
 
 
-def _remaining(
+def remaining(
     session: Session, names: t.Sequence[str], rule: t.Callable[[Sessions], Sessions], wait: float
 ) -> list[Found]:
+    """Returns the sessions on the databases `names` that `rule` leaves, once they were given `wait` seconds to end."""
     end = time.monotonic() + wait
     while True:
         found = rule([one for one in processlist.sessions(session) if one["database"] in names])

@@ -23,6 +23,9 @@ _FIELDS = ("deployment", "run_id", "user", "controller", "lease_until")
 _UPGRADE_FIELDS = ("target", "stages", "notes")
 _CHANGE_FIELDS = ("hosts", "since")
 _CHANGE = "a run that changes its containers,"
+RESTORES = "restores"  # the note of which copy is being restored, by its manifest; or of a snapshot
+SNAPSHOT = "a snapshot"
+_ALONE = "restores_alone"  # the note of a restore that has taken up no upgrade
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,16 @@ def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     """Returns why the client must not be started or stopped, and what to do, for a message."""
     if not is_upgrade(lock):
         return f"locked by {describe(lock)}. Run again after that"
+    if lock["notes"].get(RESTORES):
+        again = " ".join(
+            ["restore.yml", *(f"-e {name}={value}" for name, value in resumed(lock["notes"][RESTORES]).items())]
+        )
+        if held:
+            return (
+                f"locked by a restore of its database by {lock['user']} from {lock['controller']}. Run again when it has ended; if that run "
+                f"was killed, run {again} -e wa_upgrade_take_over=true"
+            )
+        return f"its database was being restored by {lock['user']} from {lock['controller']}, who was cut off. Run {again}, which goes on"
     on = f"upgrade.yml with wa_upgrade_version: {lock['target']}"
     if held:
         return (
@@ -110,10 +123,15 @@ def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     return f"left unfinished by {describe(lock)}. Run {on}, which goes on from there"
 
 
+def resumed(restores: str) -> dict[str, str]:
+    """Returns the variables with which restore.yml goes on."""
+    return {} if restores == SNAPSHOT else {"wa_restore": restores}
+
+
 def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Returns the upgrade, or the run that changes the client outside one, which has the lock; empty for none.
 
-    `blocking` is whether an upgrade has the client or is unfinished, `resume` the variables with which upgrade.yml goes on.
+    `blocking` is whether an upgrade or a restore has the client or is unfinished, `resume` the variables with which its `playbook` goes on.
     """
     if not lock:
         return {}
@@ -121,12 +139,17 @@ def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     found = {"held": held, "message": describe_block(lock, held), "run_id": lock["run_id"]}
     if not is_upgrade(lock):
         return {**found, "blocking": False}
+    restores = lock["notes"].get(RESTORES)
     return {
         **found,
         "blocking": blocks(lock, held),
         "stage": lock["stage"],
         "target": lock["target"],
-        "resume": {"wa_upgrade_version": lock["target"], **({"wa_upgrade_take_over": True} if held else {})},
+        "playbook": "restore" if restores else "upgrade",
+        "resume": {
+            **(resumed(restores) if restores else {"wa_upgrade_version": lock["target"]}),
+            **({"wa_upgrade_take_over": True} if held else {}),
+        },
     }
 
 
@@ -139,8 +162,9 @@ def begin(
     take_over: bool = False,
     resume: bool = True,
     stage: str = STAGES[0],
+    restores: str = "",
 ) -> dict[str, t.Any]:
-    """Returns the journal with which `claim` begins or resumes an upgrade.
+    """Returns the journal with which `claim` begins or resumes an upgrade, or the restore of the copy with the manifest `restores`.
 
     `found` is the existing lock; times are in seconds since 1970, `lease` in seconds. Without `resume` an unfinished
     upgrade is discarded; `stage` is the first stage without a journal. Raises WaError if another run holds it, or if the
@@ -158,8 +182,10 @@ def begin(
         )
     if not is_upgrade(found):
         found = None
+    if found is not None and found["notes"].get(RESTORES) and not restores:
+        raise WaError.of(f"{subject}: {describe_block(found, False)}")
     fresh = found is None or found["stage"] == "locked" or not resume
-    if found is not None and not fresh and found["target"] != claim.target:
+    if found is not None and not fresh and found["target"] != claim.target and not restores:
         raise WaError(
             subject,
             f"left unfinished by {describe(found)}",
@@ -176,14 +202,17 @@ def begin(
         "target": claim.target,
         "lease_until": now + lease,
     }
+    more = {RESTORES: restores} if restores else {}
     if fresh or found is None:
-        return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={})
+        alone = {_ALONE: True} if restores else {}
+        return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={**more, **alone})
     return dict(
         journal,
+        target=found["target"],
         runs=list(dict.fromkeys([*runs(found), claim.run_id])),
         stage=found["stage"],
         stages=[*found["stages"], dict(_entry(found["stage"], now), taken_up=True)],
-        notes=dict(found["notes"]),
+        notes={**found["notes"], **more},
     )
 
 
@@ -300,11 +329,20 @@ def migration(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
 
 
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, now: float) -> dict[str, t.Any]:
-    """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
+    """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed), `rolled_back` (the old version runs) or `restored`."""
     journal = own(found, run_id)
     if outcome == "rolled_back" and not may_go_back(journal):
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
     return dict(journal, outcome=outcome, ended_at=now, lease_until=0)
+
+
+def abandon(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any] | None:
+    """Returns the lock after the restore of `run_id` that has touched nothing: as the upgrade that it has taken up left it; None for no lock."""
+    journal = own(found, run_id)
+    if journal["notes"].get(_ALONE):
+        return None
+    notes = {name: value for name, value in journal["notes"].items() if name != RESTORES}
+    return dict(journal, notes=notes, lease_until=0)
 
 
 def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: float, lease: float) -> dict[str, t.Any]:

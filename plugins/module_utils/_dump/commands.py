@@ -8,29 +8,25 @@ The password is in the text of an option file (MySQL, MariaDB) or password file 
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import PGSQL, Settings, Version
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Settings, Version
 
-HEADER = "-- waba.onprem "
 COMPRESSORS = {
     "zst": ("zstd", "-3"),
     "gz": ("gzip", "-1"),
 }  # the client is stopped meanwhile: speed is more important than size
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
 # What a newer pg_dump writes and servers before a version do not know, as a pattern, and what these read instead (the release notes
-# of PostgreSQL 17, 15, 13 and 12). A restore would drop the database, and fail where it is made again.
+# of PostgreSQL 17 and 12).
 _OLDER = (
     (17, rb"^SET transaction_timeout = 0;\n", b""),
-    (15, rb"^(CREATE DATABASE .*) LOCALE_PROVIDER = libc", rb"\1"),
-    (13, rb"^(CREATE DATABASE .*) LOCALE = ('(?:[^']|'')*')", rb"\1 LC_COLLATE = \2 LC_CTYPE = \2"),
     (12, rb"^SET default_table_access_method = heap;\n", b""),
 )
+_NO_TABLES = ("--no-data", "--no-create-info")
 _SURER = ": the server's own tool is surer"
 _LOCK_WAIT = 30
 
@@ -65,6 +61,25 @@ class Tool:
         return _MARKS["PostgreSQL" if self.product == "PostgreSQL" else "MySQL"]
 
 
+@dataclass(frozen=True)
+class Source:
+    """What is dumped of the client's databases.
+
+    `left` are by database the tool's options that leave out what belongs to somebody else, `named` says what that is. `kinds` are
+    those of MySQL's events, routines and triggers that the client's user may read, and make again; `views` those that it may.
+    """
+
+    version: Version
+    databases: list[str]
+    size: int
+    tls: bool = False
+    kinds: frozenset[str] = frozenset()
+    views: t.Mapping[str, list[str]] = field(default_factory=dict)
+    left: t.Mapping[str, list[str]] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
 def parse_tool(path: str, output: str) -> Tool | None:
     """Returns the tool at `path` from its output of `--version`; None if it is unknown."""
     match = (
@@ -91,28 +106,59 @@ def check(tool: Tool, server: Version) -> list[str]:
     raise WaError("database dump", found, "a tool that is not older", f"Install {package(server)}")
 
 
-def arguments(
-    tool: Tool, config: Settings, databases: t.Sequence[str], kinds: t.Collection[str], address: str = ""
-) -> list[list[str]]:
-    """Returns the calls of the tool in order, without the option for the password.
+class Section(t.NamedTuple):
+    """A part of the dump: of which database, what of it, and the call of the tool that writes it."""
 
-    `kinds` are those of MySQL's `events`, `routines` and `triggers` to dump. `address` is PostgreSQL's address if its
-    certificate has another name.
+    database: str
+    part: str  # of MySQL `tables`, then what depends on them; `all` of PostgreSQL
+    argv: list[str]
+
+
+def sections(tool: Tool, config: Settings, source: Source, address: str = "") -> list[Section]:
+    """Returns the parts of the dump in their order, each with its call without the option for the password.
+
+    What the client's user could not make again is left out. `address` is PostgreSQL's address if its certificate has another name.
     """
-    if tool.product == "PostgreSQL":
-        options = ["--create", "--clean", "--if-exists", "--format=plain", "--no-password", "--encoding=UTF8"]
-        options += [f"--lock-wait-timeout={_LOCK_WAIT * 1000}"]
-        return [[tool.path, *options, "--dbname=" + conninfo(config, name, address)] for name in databases]
+    found = []
+    for name in source.databases:
+        left = source.left.get(name, ())
+        if tool.product == "PostgreSQL":
+            options = ["--no-owner", "--no-privileges", "--no-comments", "--no-publications", "--no-subscriptions"]
+            options += [
+                "--format=plain",
+                "--no-password",
+                "--encoding=UTF8",
+                f"--lock-wait-timeout={_LOCK_WAIT * 1000}",
+            ]
+            argv = [tool.path, *options, *left, "--dbname=" + conninfo(config, name, address)]
+            found.append(Section(name, "all", argv))
+            continue
+        # What stands in the database beside its tables is made after these are in their place. Routines first: views may call them.
+        views = source.views.get(name, [])
+        found.append(
+            Section(
+                name, "tables", _mysql_call(tool, name, (), [*left, *(f"--ignore-table={name}.{one}" for one in views)])
+            )
+        )
+        found.append(Section(name, "routines", _mysql_call(tool, name, {"routines"} & source.kinds, _NO_TABLES)))
+        if views:
+            found.append(Section(name, "views", [*_mysql_call(tool, name, (), ["--no-data"]), *views]))
+        found.append(
+            Section(name, "triggers", _mysql_call(tool, name, {"events", "triggers"} & source.kinds, _NO_TABLES))
+        )
+    return found
+
+
+def _mysql_call(tool: Tool, database: str, kinds: t.Collection[str], more: t.Sequence[str]) -> list[str]:
     options = ["--single-transaction", "--quick", "--hex-blob", "--default-character-set=utf8mb4"]
     # The client's user may neither lock tables nor read tablespaces.
-    options += ["--skip-lock-tables", "--skip-add-locks", "--no-tablespaces", "--add-drop-database"]
-    options += ["--max-allowed-packet=1G", "--comments"]
+    options += ["--skip-lock-tables", "--skip-add-locks", "--no-tablespaces", "--max-allowed-packet=1G", "--comments"]
     options += [f"--{kind}" if kind in kinds else f"--skip-{kind}" for kind in ("events", "routines", "triggers")]
     if tool.product == "MySQL":
         options += ["--set-gtid-purged=OFF"]
         # MariaDB has no such table, and mysqldump 8 fails without it.
         options += ["--column-statistics=0"] if tool.numbers >= (8,) else []
-    return [[tool.path, *options, "--databases", "--", *databases]]
+    return [tool.path, *options, *more, "--", database]
 
 
 def _connection(mariadb: bool, config: Settings, tls: bool) -> dict[str, str | None]:
@@ -188,42 +234,19 @@ def substitutions(tool: Tool, server: Version) -> list[tuple[bytes, bytes]]:
     return [(found, instead) for since, found, instead in _OLDER if server.numbers[:1] < (since,) <= tool.numbers[:1]]
 
 
-def header(facts: t.Mapping[str, t.Any]) -> bytes:
-    """Returns the dump's first line: an SQL comment with the facts that a later run needs."""
-    return (HEADER + json.dumps(dict(facts), sort_keys=True) + "\n").encode()
+def client(tool: Tool, config: Settings, database: str, address: str = "") -> list[str]:
+    """Returns the call of the server's client that reads a section, without the option for the password.
 
-
-def parse_header(line: bytes) -> dict[str, t.Any] | None:
-    """Returns the facts written by `header`; None for another line."""
-    text = line.decode(errors="replace")
-    if not text.startswith(HEADER):
-        return None
-    try:
-        found = json.loads(text[len(HEADER) :])
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def restore_commands(
-    path: str, sha256: str, facts: t.Mapping[str, t.Any], config: Settings, address: str = ""
-) -> list[str]:
-    """Returns shell commands that verify the dump and replace the databases by it; they prompt for the password.
-
-    `facts` are those of the header: the tool's product, whether TLS is used, and a PostgreSQL database that is not dumped.
+    It ends at the first error. A transaction is begun and committed by what it reads: at an early end of that psql itself would commit.
     """
-    unpack = shlex.join([COMPRESSORS[path.rpartition(".")[2]][0], "--decompress", "--stdout", path])
-    if config.engine == PGSQL:
-        quiet = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-        client = ["psql", *quiet, "--dbname=" + conninfo(config, facts["home"], address)]
-    else:
-        mariadb = facts["product"] == "MariaDB"
-        # Without settings of a my.cnf, such as continuing after an error.
-        client = ["mariadb" if mariadb else "mysql", "--no-defaults", "--password", "--max-allowed-packet=1G"]
-        options = _connection(mariadb, config, bool(facts["tls"]))
-        client += [f"--{key}" if value is None else f"--{key}={value}" for key, value in options.items()]
-    notice = f"The next command drops these databases and makes them as they were, and no other: {', '.join(facts['databases'])}"
-    return [
-        f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check && echo {shlex.quote(notice)}",
-        f"{unpack} | {shlex.join(client)}",
-    ]
+    if tool.product == "PostgreSQL":
+        options = [
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--set=VERBOSITY=terse",  # the details of an error may be rows
+            "--output=/dev/null",
+            "--no-password",
+        ]
+        return [tool.path, *options, "--file=-", "--dbname=" + conninfo(config, database, address)]
+    return [tool.path, "--max-allowed-packet=1G", "--default-character-set=utf8mb4", "--database", database]

@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 _HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096
 _BEAT = 5.0  # seconds
-_Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
+Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
 Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
 _Process = asyncio.subprocess.Process
 _PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
@@ -59,40 +59,7 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
     return sorted(found)
 
 
-def finished(path: str) -> tuple[dict[str, t.Any], int, str] | None:
-    """Returns the header's facts, size and SHA-256 of a finished dump; None if the file does not exist."""
-    try:
-        with files.open_regular(path, follow=False) as file:
-            digest = hashlib.sha256()
-            for chunk in iter(lambda: file.read(_CHUNK), b""):
-                digest.update(chunk)
-            size = file.tell()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise WaError(f"dump {path}", f"not readable: {error.strerror}", "a dump") from None
-    program = rules.COMPRESSORS[path.rpartition(".")[2]][0]
-    try:
-        line = asyncio.run(_first_line([program, "--decompress", "--stdout", path]))
-    except OSError as error:
-        raise WaError(f"dump {path}", f"{program} does not run: {error.strerror}", f"the package {program}") from None
-    facts = rules.parse_header(line)
-    if facts is None:
-        raise WaError(f"dump {path}", "made by somebody else", "a free name", "Move it away, or give another name")
-    return facts, size, digest.hexdigest()
-
-
-async def _first_line(argv: t.Sequence[str]) -> bytes:
-    child = await _start(argv, stdout=_PIPE, stderr=_NULL)
-    try:
-        return await _of(child.stdout).readline()
-    except ValueError:  # longer than any of ours
-        return b""
-    finally:
-        await _end([child])
-
-
-async def _start(argv: t.Sequence[str], **options: t.Any) -> _Process:
+async def start(argv: t.Sequence[str], **options: t.Any) -> _Process:
     # A separate process group, so that a wrapper's children end with it.
     options = {"env": environment(), "stdin": _NULL, "start_new_session": True, "limit": _CHUNK, **options}
     return await asyncio.create_subprocess_exec(*argv, **options)
@@ -115,7 +82,7 @@ async def _end(children: t.Sequence[_Process]) -> None:
 _Pipe = t.TypeVar("_Pipe")
 
 
-def _of(pipe: _Pipe | None) -> _Pipe:
+def of(pipe: _Pipe | None) -> _Pipe:
     """Returns a pipe that exists."""
     return t.cast("_Pipe", pipe)
 
@@ -128,6 +95,29 @@ def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
     return schema + copy + rows
 
 
+async def within(
+    subject: str,
+    timeout: float,
+    renew: t.Callable[[], None],
+    work: t.Coroutine[t.Any, t.Any, None],
+    children: t.Sequence[_Process],
+) -> None:
+    """Awaits `work` for `timeout` seconds, and calls `renew` every few. At its end none of its `children` runs any more."""
+    task = asyncio.ensure_future(work)
+    end = time.monotonic() + timeout
+    try:
+        while not (await asyncio.wait({task}, timeout=max(0.0, min(_BEAT, end - time.monotonic()))))[0]:
+            if time.monotonic() >= end:
+                found = f"not done after {format_duration(timeout)}"
+                raise WaError(subject, found, "the end", "Set timeout higher, or use a faster disk")
+            renew()
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await _end(children)
+
+
 class Stream:
     """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
 
@@ -137,6 +127,7 @@ class Stream:
         self.subject = f"dump {path}"
         self.timeout = timeout
         self.size = 0
+        self.raw_size = 0
         self._digest = hashlib.sha256()
         self._children: list[_Process] = []
 
@@ -170,44 +161,36 @@ class Stream:
 
     def write(
         self,
-        header: bytes,
-        calls: t.Sequence[t.Sequence[str]],
+        parts: t.Sequence[tuple[bytes, t.Sequence[str]]],
         mark: bytes,
         substitutions: Substitutions,
-        secret: _Secret,
+        secret: Secret,
     ) -> None:
-        """Runs `calls` in order into the file. Each must succeed, and its output must end with `mark`.
+        """Runs the calls of `parts` in order into the file, each after its line. The output of each must end with `mark`.
 
         `substitutions` are made before the first row. `secret` is a context manager for the duration of one call that returns the
         arguments and options that pass the password to the tool.
         """
-        asyncio.run(self._write(header, calls, mark, substitutions, secret))
+        asyncio.run(
+            within(
+                self.subject,
+                self.timeout,
+                self.renew,
+                self._pipeline(parts, mark, substitutions, secret),
+                self._children,
+            )
+        )
 
-    async def _write(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:
-        work = asyncio.ensure_future(self._pipeline(header, calls, mark, substitutions, secret))
-        end = time.monotonic() + self.timeout
-        try:
-            while not (await asyncio.wait({work}, timeout=max(0.0, min(_BEAT, end - time.monotonic()))))[0]:
-                if time.monotonic() >= end:
-                    found = f"not done after {format_duration(self.timeout)}"
-                    raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk")
-                self.renew()
-            work.result()
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await _end(self._children)
-
-    async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, substitutions: t.Any, secret: _Secret) -> None:
+    async def _pipeline(self, parts: t.Any, mark: bytes, substitutions: t.Any, secret: Secret) -> None:
         program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
         packer = await self._start([*program, "--stdout"], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE)
         checker = await self._start([program[0], "--test"], stdin=_PIPE, stdout=_NULL, stderr=_PIPE)
 
         async def feed() -> None:
-            sink = _of(packer.stdin)
+            sink = of(packer.stdin)
             try:
-                sink.write(header)
-                for call in calls:
+                for line, call in parts:
+                    sink.write(line)
                     await self._dump(call, mark, substitutions, secret, sink)
                 sink.close()
                 await sink.wait_closed()
@@ -227,7 +210,7 @@ class Stream:
 
     async def _start(self, argv: t.Sequence[str], **options: t.Any) -> _Process:
         try:
-            child = await _start(argv, **options)
+            child = await start(argv, **options)
         except OSError as error:
             raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
         self._children.append(child)
@@ -238,15 +221,16 @@ class Stream:
         call: t.Sequence[str],
         mark: bytes,
         substitutions: Substitutions,
-        secret: _Secret,
+        secret: Secret,
         sink: asyncio.StreamWriter,
     ) -> None:
         with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
             tool = await self._start([call[0], *arguments, *call[1:]], stdout=_PIPE, stderr=complaints, **options)
             head, tail = b"", b""
             gathering = bool(substitutions)
-            while chunk := await _of(tool.stdout).read(_CHUNK):
+            while chunk := await of(tool.stdout).read(_CHUNK):
                 tail = (tail + chunk)[-_TAIL:]
+                self.raw_size += len(chunk)
                 if gathering:
                     head += chunk
                     gathering = len(head) < _HEAD
@@ -268,8 +252,8 @@ class Stream:
 
     async def _keep(self, packer: _Process, checker: _Process) -> None:
         """Writes the compressed data, and passes it to the check."""
-        check = _of(checker.stdin)
-        while chunk := await _of(packer.stdout).read(_CHUNK):
+        check = of(checker.stdin)
+        while chunk := await of(packer.stdout).read(_CHUNK):
             try:
                 view = memoryview(chunk)
                 while view:
@@ -287,7 +271,7 @@ class Stream:
 
     async def _failure(self, child: _Process, name: str) -> WaError:
         code = await child.wait()
-        message = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
+        message = (await of(child.stderr).read(2000)).decode(errors="replace").strip()
         return WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
 
     def finish(self) -> None:

@@ -12,11 +12,10 @@ import re
 import shutil
 import socket
 import typing as t
-from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
-from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database import content, ownership
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     MYSQL,
     DatabaseError,
@@ -25,6 +24,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 )
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
+from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Source
 from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import environment
 
 # Folders of distributions with PostgreSQL's tools by version.
@@ -32,65 +32,119 @@ _PGSQL_FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
 _MYSQL_NAMES = {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump", "mariadb-dump")}
 
 
-@dataclass(frozen=True)
-class Source:
-    """The objects to dump. `home` is a PostgreSQL database that is not the client's."""
-
-    version: Version
-    databases: list[str]
-    size: int
-    home: str
-    tls: bool = False
-    kinds: frozenset[str] = frozenset()  # readable types of MySQL's events, routines and triggers
-    doubts: tuple[str, ...] = ()
-
-
 def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
-    """Returns the client's databases and the objects that its user may read."""
+    """Returns the client's databases and what of them is dumped. Raises WaError for what could not be restored."""
     with database_connection.connect(config) as session:
         version, names = session.version(), ownership.find(session, prefix, wanted)
         if session.engine == MYSQL:
             return _inspect_mysql(session, version, names)
-        _check_pgsql_restore(session, names)
+        left: dict[str, list[str]] = {}
+        named: list[str] = []
         for name in names:
-            _check_pgsql_rights(config, name)
+            left[name] = _pgsql_left(config, name, named)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
-        return Source(version, names, int(size), str(session.value("SELECT current_database()")))
+        return Source(version, names, int(size), left=left, named=tuple(named))
 
 
-def _check_pgsql_restore(session: Session, names: t.Sequence[str]) -> None:
-    """Raises WaError if the client's user may not drop and make the databases, as the commands of the restore do."""
-    may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
-    theirs = session.rows(
-        "SELECT datname FROM pg_database WHERE datname = ANY(%s::name[]) AND NOT pg_has_role(datdba, 'USAGE') ORDER BY 1",
-        (list(names),),
-    )
-    lacks = [*([] if may else ["CREATEDB"]), *(f"the ownership of {name}" for (name,) in theirs)]
-    if names and lacks:
-        user = session.settings.user
-        raise WaError(
-            "dump of the databases",
-            f"user {user} lacks {', '.join(lacks)}, and so could not restore it",
-            "a user who may drop the databases and make them again",
-            f"ALTER ROLE {user} CREATEDB; ALTER DATABASE ... OWNER TO {user}; or copy the database otherwise "
-            "(wa_upgrade_snapshot_command)",
-        )
+# Kinds of objects that a restore drops and makes again.
+_RESTORED = (
+    "pg_class",
+    "pg_database",
+    "pg_default_acl",
+    "pg_extension",
+    "pg_largeobject",
+    "pg_namespace",
+    "pg_proc",
+    "pg_type",
+)
+_THEIRS = f"NOT {content.OWN}"
+# What an administrator may have in the client's database, with the option of pg_dump that leaves it out.
+_PGSQL_LEFT = (
+    (
+        "schema",
+        "--exclude-schema",
+        "SELECT quote_ident(n.nspname), pg_get_userbyid(n.nspowner) FROM pg_namespace n"
+        f" WHERE {content.USERS_SCHEMA} AND n.nspname <> 'public' AND {_THEIRS.format(owner='n.nspowner')}"
+        f" AND {content.NO_EXTENSION.format(catalog='pg_namespace', oid='n.oid')} ORDER BY 1",
+    ),
+    (
+        "table",
+        "--exclude-table",
+        "SELECT format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(c.relowner) FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
+        f" AND n.nspname = 'public' AND {_THEIRS.format(owner='c.relowner')}"
+        f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')} ORDER BY 1",
+    ),
+)
+# Rows of what is in the way of a restore, and of whose it is.
+_PGSQL_REFUSED = (
+    # A schema of the client's is dropped, one of somebody else's is left out.
+    "SELECT 'table ' || c.oid::regclass, pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    f" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {content.USERS_SCHEMA} AND n.nspname <> 'public'"
+    f" AND {content.OWN.format(owner='n.nspowner')} <> {content.OWN.format(owner='c.relowner')}"
+    f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}",
+    "SELECT 'type ' || y.oid::regtype, pg_get_userbyid(y.typowner) FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace"
+    " LEFT JOIN pg_class c ON c.oid = y.typrelid"
+    f" WHERE {content.USERS_SCHEMA} AND (n.nspname = 'public' OR {content.OWN.format(owner='n.nspowner')})"
+    f" AND {_THEIRS.format(owner='y.typowner')} AND (y.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')"
+    f" AND {content.NO_EXTENSION.format(catalog='pg_type', oid='y.oid')}",
+    # pg_dump has no option that leaves these out.
+    "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+    f" WHERE {content.USERS_SCHEMA} AND (n.nspname = 'public' OR {content.OWN.format(owner='n.nspowner')})"
+    f" AND {_THEIRS.format(owner='p.proowner')} AND {content.NO_EXTENSION.format(catalog='pg_proc', oid='p.oid')}",
+    "SELECT 'event trigger ' || evtname, pg_get_userbyid(evtowner) FROM pg_event_trigger t"
+    f" WHERE {_THEIRS.format(owner='evtowner')} AND {content.NO_EXTENSION.format(catalog='pg_event_trigger', oid='t.oid')}",
+    "SELECT 'large object ' || oid, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata"
+    f" WHERE {_THEIRS.format(owner='lomowner')}",
+    # The tables that these depend on could not be dropped.
+    "SELECT DISTINCT 'view ' || v.oid::regclass, pg_get_userbyid(v.relowner) FROM pg_depend d"
+    " JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class"
+    " JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid"
+    f" WHERE {_THEIRS.format(owner='v.relowner')} AND {content.OWN.format(owner='c.relowner')}",
+    "SELECT 'foreign key of ' || k.conrelid::regclass, pg_get_userbyid(c.relowner) FROM pg_constraint k"
+    " JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid"
+    f" WHERE k.contype = 'f' AND {_THEIRS.format(owner='c.relowner')} AND {content.OWN.format(owner='r.relowner')}",
+    "SELECT DISTINCT 'objects in ' || d.classid::regclass, 'the client''s user, of a kind that is not restored'"
+    " FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()"
+    " WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND pg_has_role(d.refobjid, 'USAGE')"
+    f" AND d.classid::regclass::text NOT IN ({', '.join(repr(one) for one in _RESTORED)})",
+)
 
 
-def _check_pgsql_rights(config: Settings, database: str) -> None:
-    """Raises WaError if pg_dump would fail as the client's user in that database."""
+def _pgsql_left(config: Settings, database: str, named: list[str]) -> list[str]:
+    """Returns the options of pg_dump that leave out what is not the client's, which is `named`, and stays where it is.
+
+    Raises WaError for what pg_dump could not read, and for what a restore could neither drop nor leave.
+    """
     with database_connection.connect(config, database) as session:
-        # Objects of extensions are not dumped. pg_dump fails for tables with row security.
+        options = []
+        for kind, option, statement in _PGSQL_LEFT:
+            for name, owner in session.rows(statement):
+                options.append(f"{option}={name}")
+                named.append(
+                    f"{kind} {name} in {database} is {owner}'s: it is not copied, and a restore leaves it as it is"
+                )
+        if not session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+            for statement in _PGSQL_REFUSED:
+                _refuse_mixed(config, database, session.rows(f"{statement} ORDER BY 1"))
+        # pg_dump fails for tables with row security.
         rows = session.rows(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
-            " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-            " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
-            " AND d.deptype = 'e')"
-            " AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')"
-            " OR (c.relkind IN ('r', 'p') AND row_security_active(c.oid))) ORDER BY 1, 2"
+            f"SELECT n.nspname, c.relname FROM {content.TABLES} AND (NOT has_schema_privilege(n.oid, 'USAGE')"
+            " OR NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid)) ORDER BY 1, 2"
         )
     _refuse_unreadable(config, database, [f"{schema}.{table}" for schema, table in rows])
+    return options
+
+
+def _refuse_mixed(config: Settings, database: str, rows: t.Sequence[tuple[t.Any, ...]]) -> None:
+    if rows:
+        those = ", ".join(f"{name} ({owner})" for name, owner in rows[:5])
+        raise WaError(
+            f"dump of database {database}",
+            f"{those}, which a restore by user {config.user} could neither drop nor make again",
+            "the client's own objects, and others that do not depend on them",
+            "Have the administrator drop them, or copy the database otherwise (wa_upgrade_snapshot_command)",
+        )
 
 
 def _check_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
@@ -126,7 +180,7 @@ def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[s
 
 def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Source:
     if not names:
-        return Source(version, names, 0, "")
+        return Source(version, names, 0)
     _check_mysql_rights(session, names)
     those = f"({', '.join(['%s'] * len(names))})"
     size = session.value(
@@ -139,47 +193,85 @@ def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Sour
         names,
     ):
         doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
-    lost = _lost(session, names)
-    doubts += [
-        f"{kind} {schema}.{name} is left out, and a restore loses it: the user may not read it, or not make it again"
-        for kind, rows in lost.items()
-        for schema, name in rows
-    ]
-    tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+    kinds, left_kinds = _mysql_kinds(session, names)
     events = _may_see_events(session, names)
+    views, left, named = _mysql_views(session, names)
     return Source(
         version,
         names,
         int(size),
-        "",
-        tls=bool(tls and tls[0][1]),
-        kinds=frozenset(f"{kind}s" for kind, rows in lost.items() if not rows and (kind != "event" or events)),
+        tls=is_encrypted(session),
+        kinds=kinds - (frozenset() if events else {"events"}),
+        views=views,
+        left=left,
+        named=(*named, *left_kinds),
         doubts=tuple(doubts),
     )
 
 
-def _lost(session: Session, names: list[str]) -> dict[str, list[tuple[t.Any, ...]]]:
-    """Returns by type the objects in these databases that the user may not read, or not create again for a restore.
+def is_encrypted(session: Session) -> bool:
+    """Returns whether our own session on MySQL uses TLS."""
+    tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+    return bool(tls and tls[0][1])
 
-    The tool fails at an unreadable trigger; a restore fails halfway at an object defined by another account.
-    """
-    those = f"({', '.join(['%s'] * len(names))})"
+
+def _mysql_views(session: Session, names: list[str]) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+    """Returns the views by database that the user may make again, the options that leave the others out, and their names."""
+    views: dict[str, list[str]] = {}
+    left: dict[str, list[str]] = {}
+    named = []
+    any_definer = _may_define(session)
+    for schema, view, definer, own in session.rows(
+        "SELECT table_schema, table_name, definer, definer = CURRENT_USER() FROM information_schema.views"
+        f" WHERE table_schema IN ({', '.join(['%s'] * len(names))}) ORDER BY 1, 2",
+        names,
+    ):
+        if own or any_definer:
+            views.setdefault(str(schema), []).append(str(view))
+        else:
+            left.setdefault(str(schema), []).append(f"--ignore-table={schema}.{view}")
+            named.append(f"view {schema}.{view} is {definer}'s: it is not copied, and a restore leaves it as it is")
+    return views, left, named
+
+
+def _may_define(session: Session) -> bool:
+    """Returns whether the user may make objects of which another account is the definer."""
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
     held = session.rows(
         "SELECT 1 FROM information_schema.user_privileges WHERE grantee = %s"
         " AND privilege_type IN ('SUPER', 'SET USER', 'SET_USER_ID', 'SET_ANY_DEFINER')",
         (f"'{user}'@'{host}'",),
     )
-    theirs = "FALSE" if held else "coalesce(definer, '') <> CURRENT_USER()"
+    return bool(held)
+
+
+def _mysql_kinds(session: Session, names: list[str]) -> tuple[frozenset[str], list[str]]:
+    """Returns the kinds of objects beside tables and views that are dumped, and what of them is somebody else's, and stays.
+
+    The tool dumps a kind as a whole, fails at what it may not read, and a restore at what it may not make again. Raises WaError where the
+    client has objects of the same kind, and for a trigger, with which a table cannot be put aside.
+    """
+    those = f"({', '.join(['%s'] * len(names))})"
+    theirs = "FALSE" if _may_define(session) else "coalesce(definer, '') <> CURRENT_USER()"
     texts = {"routine": "routine_definition", "trigger": "action_statement", "event": "event_definition"}
-    return {
-        kind: session.rows(
-            f"SELECT {kind}_schema, {kind}_name FROM information_schema.{kind}s"
-            f" WHERE {kind}_schema IN {those} AND ({text} IS NULL OR {theirs})",
+    kinds, left = set(), []
+    for kind, text in texts.items():
+        rows = session.rows(
+            f"SELECT {kind}_schema, {kind}_name, coalesce(definer, 'another account'), {text} IS NULL OR {theirs} FROM information_schema.{kind}s"
+            f" WHERE {kind}_schema IN {those} ORDER BY 1, 2",
             names,
         )
-        for kind, text in texts.items()
-    }
+        foreign = [row for row in rows if row[3]]
+        if foreign and (len(foreign) < len(rows) or kind == "trigger"):
+            schema = str(foreign[0][0])
+            _refuse_mixed(session.settings, schema, [(f"{kind} {row[1]}", row[2]) for row in foreign])
+        if not foreign:
+            kinds.add(f"{kind}s")
+        left += [
+            f"{kind} {schema}.{name} is {definer}'s: it is not copied, and a restore leaves it as it is"
+            for schema, name, definer, _foreign in foreign
+        ]
+    return frozenset(kinds), left
 
 
 def _may_see_events(session: Session, names: list[str]) -> bool:
@@ -218,6 +310,19 @@ def _pgsql_candidates(server: Version) -> list[str]:
             if number:
                 installed.setdefault(int(number[1]), path)
     return [*(installed[number] for number in sorted(installed)), "pg_dump"]
+
+
+_CLIENTS = {"PostgreSQL": ("psql",), "MariaDB": ("mariadb", "mysql"), "MySQL": ("mysql", "mariadb")}
+
+
+def find_client(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
+    """Returns the server's client on this host; `run` returns a command's output. Raises WaError with the package's name if there is none."""
+    for path in filter(None, map(shutil.which, _CLIENTS[server.product])):
+        found = rules.parse_tool(path, run([path, "--version"]))
+        if found:
+            return found
+    name, cure = _CLIENTS[server.product][0], f"Install {rules.package(server)}"
+    raise WaError("database restore", f"{name} is not on this host", f"the client of {server.product}", cure)
 
 
 def compressor() -> str:

@@ -26,6 +26,13 @@ LIBRARIES = {
 }  # as PyPI calls them
 DRIVERS = {"MYSQL": "python_mysql", "PGSQL": "python_postgresql"}
 CRON_PACKAGES = {"Debian": "cron", "RedHat": "cronie", "Suse": "cronie"}  # by family
+# The server's own tools, of which the first one or another is needed, and their package by family.
+DUMP_TOOLS = {"MYSQL": ("mariadb-dump", "mysqldump"), "PGSQL": ("pg_dump",)}
+DUMP_PACKAGES = {
+    "Debian": {"MYSQL": "mariadb-client", "PGSQL": "postgresql-client"},
+    "RedHat": {"MYSQL": "mariadb", "PGSQL": "postgresql"},
+    "Suse": {"MYSQL": "mariadb-client", "PGSQL": "postgresql"},
+}
 SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/bin", "/snap/bin"]
 PROC = "/proc"
 # systemd-cron has no daemon: a generator converts the lines of /etc/cron.d into timers.
@@ -182,13 +189,19 @@ def missing(module: AnsibleModule) -> dict[str, str]:
         if importlib.util.find_spec(library.lower()) is None
     }
     cron = cron_problem(module)
+    tools = DUMP_TOOLS[module.params["database_engine"]] if module.params["dumps"] else ()
+    if tools and not any(map(module.get_bin_path, tools)):
+        reasons["database_client"] = f"{' or '.join(tools)} is not installed"
     return {**reasons, **({"cron": cron} if cron else {})}
 
 
-def packages(lacks: t.Iterable[str], family: str) -> tuple[list[str], list[str]]:
+def packages(lacks: t.Iterable[str], family: str, engine: str | None = None) -> tuple[list[str], list[str]]:
     """Returns the packages to install for what a host lacks, and the requirements for which no package is known."""
+    others = {
+        "cron": CRON_PACKAGES.get(family, ""),
+        "database_client": DUMP_PACKAGES.get(family, {}).get(engine or "", ""),
+    }
     names = {
-        key: CRON_PACKAGES.get(family, "") if key == "cron" else distribution.python_package(LIBRARIES[key], family)
-        for key in lacks
+        key: others[key] if key in others else distribution.python_package(LIBRARIES[key], family) for key in lacks
     }
     return [name for name in names.values() if name], [key for key, name in names.items() if not name]

@@ -26,7 +26,7 @@ class Failure:
     task: str  # what failed, and why
     why: str
     upgrade_command: str = ""  # which goes on, with the inventory and the passwords of this run
-    provision_command: str = ""  # which starts the old version
+    restore_command: str = ""  # which puts the copy of the database back, and starts the old version
     # The stage of this run by the leader's journal; empty when that has none of it.
     at: str = ""
     locked: bool = False  # whether this run had the deployment
@@ -309,61 +309,25 @@ def _left_over(one: Failure) -> list[str]:
 
 
 def _way_back(one: Failure) -> list[str]:
-    """The commands of a restore, to be run by hand."""
+    """The command that puts the database back as it was after the stop, and starts the old version."""
     lines = _dump(one)
     if one.at != "migrating":
         lines.append(
             "The new version may have been connected: a restore loses what came and went since, and sets its "
             "encryption state back. Rather go on."
         )
-    lines.append(
-        "The only way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
-    )
-    lines += [f"  {_take_down(member, one)}   (on {member['host']})" for member in one.members]
-    lines += [
-        f"  set version {one.before} again where it stands in {_operators_files(member)}   (on {member['host']})"
-        for member in one.members
-        if member["compose"]["repositories"]
+    copy = "" if one.notes.get("manifest") else " from a copy of your own, by a command of yours"
+    return [
+        *lines,
+        f"The only way back is to restore the database as it was after the stop{copy}, and to start version {one.before}:",
+        f"  {one.restore_command}",
     ]
-    restore = one.notes.get("restore") or ["(here the restore, such as from your own snapshot)"]
-    return [*lines, *(f"  {command}" for command in restore), *_unlock_and_provision(one)]
-
-
-def _operators_files(member: t.Mapping[str, t.Any]) -> str:
-    """Returns in which of the operator's files the version may stand: the Compose files, and those with their variables."""
-    called = member["compose"]
-    variables = [path for path in called["env_files"] if path != f"{member['dir']}/compose.env"]
-    return ", ".join([*called["files"][:-1], *(variables or [f"{called['folder']}/.env"])])
-
-
-def _take_down(member: t.Mapping[str, t.Any], one: Failure) -> str:
-    """Returns the command that removes the client of a member, and nothing that an operator has beside it."""
-    called = member["compose"]
-    docker = _docker(member)
-    if not called["migration"]:
-        file, project = f"{member['dir']}/compose.yml", member["project"]
-        down = ["--file", file, "--project-name", project, "--profile", MIGRATION, "down"]
-        return shlex.join([*docker, "compose", *down])
-    # The migration's container has a file of its own at the leader.
-    remove = [*docker, "rm", "--force", one.migration_container]
-    migration = f"; {shlex.join(remove)}" if member["host"] == one.leader else ""
-    return shlex.join([*docker, *called["command"][1:], "rm", "--stop", "--force", *called["services"]]) + migration
 
 
 def _docker(member: t.Mapping[str, t.Any]) -> list[str]:
     """Returns the command of a member's Docker Engine."""
     host = member.get("docker_host") or docker_options.DEFAULT_HOST
     return ["docker", *(["--host", host] if host != docker_options.DEFAULT_HOST else [])]
-
-
-def _unlock_and_provision(one: Failure) -> list[str]:
-    return [
-        *(
-            f"  {shlex.join(['rm', member['lock_file'], member['dir'] + '/compose.yml'])}   (on {member['host']})"
-            for member in one.members
-        ),
-        f"  {one.provision_command}",
-    ]
 
 
 def _dump(one: Failure) -> list[str]:

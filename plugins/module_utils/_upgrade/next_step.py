@@ -300,7 +300,7 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     if not served:
         return dict(notes)
     left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, "dump": "", "restore": [], "kept_seconds": 0}
+    return {**left, "dump": "", "manifest": "", "kept_seconds": 0}
 
 
 def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:

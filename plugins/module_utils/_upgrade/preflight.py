@@ -642,7 +642,7 @@ CHECKS = (
     ),
     Check(
         "the database can be dumped",
-        "the tool, room, at least one database, and on PostgreSQL the rights to restore it",
+        "the tools, room, at least one database, and nothing in it that a restore could not put back",
         _no_dump,
         DEPLOYMENT,
         leader=True,

@@ -376,6 +376,7 @@ def test_another_client_is_refused_from_the_results_of_all_members() -> None:
 BLOCKED = {
     "blocking": True,
     "message": "an upgrade to 2.53.4 is unfinished",
+    "playbook": "upgrade",
     "resume": {"wa_upgrade_version": "2.53.4"},
 }
 

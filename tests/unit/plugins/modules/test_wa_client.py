@@ -558,7 +558,7 @@ def test_the_log_hides_the_compose_file_and_its_env_files(
     [
         ({"project": None}, "missing required arguments: project"),
         ({"project_dir": None}, "missing required arguments: project_dir"),
-        ({"content": None}, "one of the following is required: content, compose_files"),
+        ({"content": None}, "state is present but any of the following are missing: content, compose_files"),
         ({"recreate": "always"}, "value of recreate must be one of: auto, later, never, got: always"),
         ({"content": "services:\n"}, "option content: no JSON; expected the Compose file as JSON."),
     ],
@@ -936,3 +936,21 @@ def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
 def test_a_hold_keeps_containers_and_lets_files_be_written(write: Run, tmp_path: Path) -> None:
     (tmp_path / "a.hold").write_text("")
     assert write(tmp_path / "compose.yml", "services: {}\n", recreate="never")["changed"]
+
+
+def test_a_stop_takes_the_restart_policy_first_and_the_coreapp_last(run_module: Run, engine: FakeDocker) -> None:
+    for name, image, state in (("core", CORE, "running"), ("web", WEB, "running"), ("other", CORE, "exited")):
+        add = engine.container(f"wa-a-{name}-1", image, "wa-a", name, state)
+        add["HostConfig"] = {"RestartPolicy": {"Name": "always" if name == "core" else "no"}}
+    engine.container("wa-b-core-1", CORE, "wa-b", "core")
+    options = {"state": "stopped", "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
+    for check in (True, False):
+        done = run_module(MODULE, options, check)
+        assert sorted(done["stopped"]) == ["wa-a-core-1", "wa-a-web-1"]
+        assert done["actions"] == ["stop wa-a-web-1", "stop wa-a-core-1"]
+        if check:
+            assert changing(engine) == []
+    stops = [f"POST /containers/wa-a-{name}-1/stop?t=60" for name in ("web", "core")]
+    assert changing(engine) == [stops[0], "POST /containers/wa-a-core-1/update", stops[1]]
+    again = run_module(MODULE, options)
+    assert (again["changed"], again["stopped"]) == (False, [])

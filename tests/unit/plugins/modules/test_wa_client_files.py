@@ -209,3 +209,17 @@ def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path) ->
     given = settle(record, {"wacore": "h1"}, operation="restore", files=[str(env)])
     assert not run_module(MODULE, given).get("failed")
     assert record.read_text() == before
+
+
+def test_the_version_alone_is_recorded_after_a_restore(run_module: Run, tmp_path: Path) -> None:
+    path = tmp_path / "client.json"
+    recorded = {"engine": "MYSQL", "version": "2.53.4", "hashes": "core=x", "schemas": "2.51.2=a 2.53.4=b"}
+    path.write_text(inspection.record_text(recorded))
+    options = {"operation": "settle", "identity_file": str(path), "version": "2.51.2"}
+    for check in (True, False):
+        done = run_module(MODULE, options, check=check)
+        assert done["actions"] == [f"recorded the containers and their version in {path}"]
+    found = inspection.record(str(path))
+    assert (found["version"], found["hashes"], found["schemas"]) == ("2.51.2", "core=x", "2.53.4=b 2.51.2=a")
+    assert "msg" not in run_module(MODULE, {**options, "identity_file": str(tmp_path / "none.json")})
+    assert not (tmp_path / "none.json").exists()

@@ -43,6 +43,8 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = folder / "mysqldump"
     made.write_text(TOOL)
     made.chmod(0o755)
+    (folder / "mysql").write_text(f"#!/bin/sh\necho '{VERSION.replace('mysqldump', 'mysql')}'\n")
+    (folder / "mysql").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     return made
 
@@ -55,6 +57,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found.on("table_name, table_type", [("messages", "BASE TABLE")]).on("^SELECT 1 FROM `", [])
     found.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
     found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
+    found.on("information_schema.views", []).on("table_type <> 'VIEW' ORDER BY 1$", [("messages",)])
+    found.on(r"^SELECT count\(\*\)", [(3,)]).on("column_type", [("messages", "id", "int", "NO", "")])
     return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -93,29 +97,36 @@ def test_a_dump_is_predicted_created_and_then_unchanged(dump: Run, tool: Path, t
         }
         reported = [one[key] for key in ("changed", "dest", "databases", "source_bytes", "tool")]
         assert reported == [True, str(path), ["wa1message", "wa1config"], 4096, text]
-    assert [predicted[key] for key in ("bytes", "sha256", "restore_commands", "seconds")] == [None, None, [], 0.0]
+    assert [predicted[key] for key in ("bytes", "sha256", "manifest", "seconds")] == [None, None, None, 0.0]
     assert done["bytes"] == path.stat().st_size
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
     content = gzip.decompress(path.read_bytes()).decode()
-    assert json.loads(content.partition("\n")[0].removeprefix("-- waba.onprem ")) == {
-        "databases": ["wa1message", "wa1config"],
-        "engine": "MYSQL",
-        "home": "",
-        "product": "MySQL",
-        "server": "8.0.36",
-        "tls": True,
-        "tool": text,
-    }
-    assert content.count("-- Dump completed") == 1
-    assert "--databases -- wa1message wa1config" in content
-    assert PASSWORD not in content
-    assert [one.partition(" ")[0] for one in done["restore_commands"]] == ["echo", "gzip"]
+    manifest = json.loads(Path(done["manifest"]).read_text())
+    mark = f"\n-- waba.onprem {manifest['mark']} "
+    parts = [content.partition(mark)[0], *content.split(mark)[1:]]
+    names = ["wa1message", "wa1config"]
+    assert manifest["sections"] == [[name, part] for name in names for part in ("tables", "routines", "triggers")]
+    assert [one.partition("\n")[0] for one in parts] == ["", *map(str, range(6))]
+    assert [one.count("-- Dump completed") for one in parts[1:]] == [1] * 6
+    assert [one.splitlines()[1].rpartition(" -- ")[2] for one in parts[1:]] == [
+        name for name in names for _part in range(3)
+    ]
+    assert "--no-data --no-create-info" in parts[2]
+    assert list(manifest["databases"]) == names
+    assert manifest["databases"]["wa1message"]["tables"] == {"messages": 3}
+    assert [manifest[key] for key in ("file", "bytes", "sha256", "facts")] == [
+        path.name,
+        done["bytes"],
+        done["sha256"],
+        {},
+    ]
+    assert PASSWORD not in content + str(manifest)
     for check in (True, False):
         again = dump(check=check)
         assert (again["changed"], again["actions"]) == (False, [])
-        for key in ("dest", "bytes", "sha256", "databases", "tool", "restore_commands"):
+        for key in ("dest", "bytes", "sha256", "databases", "tool", "manifest"):
             assert again[key] == done[key]
-    assert os.listdir(path.parent) == ["before.sql.gz"]
+    assert sorted(os.listdir(path.parent)) == ["before.json", "before.sql.gz"]
 
 
 def test_an_existing_dump_needs_no_database_connection(dump: Run, server: ScriptedDatabase) -> None:
@@ -147,7 +158,7 @@ def test_the_partial_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) 
     for check in (True, False):
         assert dump(check=check)["actions"][0] == f"remove the half dump {half}"
         assert half.exists() is check
-    assert os.listdir(folder) == ["before.sql.gz"]
+    assert sorted(os.listdir(folder)) == ["before.json", "before.sql.gz"]
 
 
 def test_a_table_outside_the_snapshot_is_a_warning(dump: Run, server: ScriptedDatabase, warned: list[str]) -> None:
@@ -194,7 +205,8 @@ def test_too_little_free_space_fails_before_anything_is_created(
         ),
         (
             {"dest": "/dev/null/x"},
-            "dump /dev/null/x/before.sql.zst: not readable: Not a directory; expected a dump.",
+            "manifest /dev/null/x/before.json: not readable: Not a directory; expected the manifest of "
+            "a dump (format 1, .json), which wa_db_dump has written beside it.",
         ),
     ],
 )
@@ -231,7 +243,7 @@ def test_a_file_not_created_by_the_module_is_not_overwritten(dump: Run, tmp_path
     path = folder / "before.sql.gz"
     path.write_bytes(gzip.compress(b"theirs\n"))
     assert dump()["msg"] == (
-        f"dump {path}: made by somebody else; expected a free name. Move it away, or give another name"
+        f"dump {path}: not the one of {folder}/before.json; expected a free name. Move it away, or give another name"
     )
     assert gzip.decompress(path.read_bytes()) == b"theirs\n"
 

@@ -69,6 +69,7 @@ def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t
 def test_the_host_of_a_single_client() -> None:
     assert desired.host(inventory()) == {
         "database_engine": "MYSQL",
+        "dumps": False,
         "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
         "lock_file": "/var/lib/waba/support.lock",
         "compose_file": "/opt/waba/support/compose.yml",

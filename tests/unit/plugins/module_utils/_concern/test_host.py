@@ -30,6 +30,7 @@ class Module:
         one = {"owner": None, "group": None, "content": None, "sha256": None, "state": "directory", "mode": "0750"}
         self.params: dict[str, t.Any] = {
             "database_engine": "MYSQL",
+            "dumps": False,
             "docker_host": None,
             "files": [{**one, "path": str(folder / name)} for name in ("project", "state")],
             "lock_file": str(folder / "state" / "a.lock"),
@@ -73,7 +74,7 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
     assert found.requirements == {
         "docker": "",
         "missing": lacks,
-        "install": [str((lacks, "Debian"))],
+        "install": [str((lacks, "Debian", "MYSQL"))],
         "without_package": ["cron"],
         "services": {"cron": "does not run"},
     }

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
 
@@ -88,3 +90,52 @@ def test_a_start_follows_only_a_migration_that_ended_well(
     assert found["migration_started"] is (stage == "starting" or migration.get("state") in ("running", "ended"))
     said = found["migration_problem"]
     assert (problem in said) if problem else said == ""
+
+
+# Restores
+
+
+def claim(run_id: str, target: str = "2.51.2") -> upgrade_journal.Claim:
+    return upgrade_journal.Claim("eu", run_id, "wa", "desk", target)
+
+
+def test_a_restore_takes_up_an_unfinished_upgrade_and_only_a_restore_takes_up_it() -> None:
+    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, stage="migrating")
+    begun = upgrade_journal.begin(upgrade, claim("b"), 2000.0, 300.0, restores="/b/eu.json")
+    assert (begun["stage"], begun["target"]) == ("migrating", "2.53.4")
+    assert begun["notes"] == {"restores": "/b/eu.json"}
+    with pytest.raises(WaError, match=r"Run restore\.yml -e wa_restore=/b/eu.json, which goes on"):
+        upgrade_journal.begin(begun, claim("c", "2.53.4"), 3000.0, 300.0, take_over=True)
+    again = upgrade_journal.begin(begun, claim("c"), 3000.0, 300.0, restores="/b/eu.json")
+    assert again["run_id"] == "c"
+    assert upgrade_journal.end(again, "c", "restored", 3100.0)["outcome"] == "restored"
+
+
+def test_a_restore_outside_an_upgrade_keeps_everybody_away_until_it_is_complete() -> None:
+    begun = upgrade_journal.begin(None, claim("a"), time.time(), 300.0, stage="migrating", restores="/b/eu.json")
+    found = upgrade_journal.describe_lock(begun)
+    assert (found["blocking"], found["playbook"]) == (True, "restore")
+    assert found["resume"] == {"wa_restore": "/b/eu.json", "wa_upgrade_take_over": True}
+    assert "locked by a restore of its database by wa from desk" in found["message"]
+    cut_off = upgrade_journal.describe_lock({**begun, "lease_until": 0})
+    assert cut_off["blocking"]
+    assert cut_off["resume"] == {"wa_restore": "/b/eu.json"}
+    with pytest.raises(WaError, match="its database was being restored"):
+        upgrade_journal.hold({**begun, "lease_until": 0}, claim("b"), "h1", time.time(), 300.0)
+
+
+def test_a_restore_that_has_touched_nothing_gives_the_deployment_back() -> None:
+    alone = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, stage="migrating", restores="/b/eu.json")
+    assert upgrade_journal.abandon(alone, "a") is None
+    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, stage="migrating")
+    begun = upgrade_journal.begin(upgrade, claim("b"), 2000.0, 300.0, restores="/b/eu.json")
+    left = upgrade_journal.abandon(begun, "b")
+    assert left is not None
+    assert (left["stage"], left["target"], left["notes"], left["lease_until"]) == ("migrating", "2.53.4", {}, 0)
+
+
+def test_a_snapshot_has_no_manifest_to_go_on_with() -> None:
+    begun = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, stage="migrating", restores=upgrade_journal.SNAPSHOT)
+    found = upgrade_journal.describe_lock(begun)
+    assert found["resume"] == {}
+    assert found["message"].endswith("Run restore.yml, which goes on")

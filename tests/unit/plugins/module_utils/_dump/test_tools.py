@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools
-from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
+from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Source, Tool
 
 # Tools of this host
 
@@ -243,10 +243,11 @@ def mysql(
     server.on("table_name, table_type", tables).on("^SELECT 1 FROM `", []).on("SHOW CREATE VIEW", [])
     server.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
     server.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
+    server.on("information_schema.views", [])
     return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
-def inspect(server: ScriptedDatabase) -> tools.Source:
+def inspect(server: ScriptedDatabase) -> Source:
     source = tools.inspect(server.settings, "wa", None)
     assert server.open == 0
     return source
@@ -254,21 +255,20 @@ def inspect(server: ScriptedDatabase) -> tools.Source:
 
 def test_the_facts_of_a_mysql_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch, "wa1", "wa2")
-    assert inspect(server) == tools.Source(
+    assert inspect(server) == Source(
         parse_version(MYSQL, "8.0.36"),
         ["wa1", "wa2"],
         4096,
-        "",
         tls=True,
         kinds=frozenset(("events", "routines", "triggers")),
     )
     assert server.asked("data_length") == [("wa1", "wa2")]
-    assert server.asked("user_privileges") == [("'wa'@'%'",)]
+    assert server.asked("user_privileges") == [("'wa'@'%'",)] * 2
 
 
 def test_without_a_database_nothing_else_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch)
-    assert inspect(server) == tools.Source(parse_version(MYSQL, "8.0.36"), [], 0, "")
+    assert inspect(server) == Source(parse_version(MYSQL, "8.0.36"), [], 0)
     assert len(server.statements) == 1
 
 
@@ -313,13 +313,29 @@ def test_a_lost_connection_is_not_a_missing_privilege(monkeypatch: pytest.Monkey
         inspect(server)
 
 
-@pytest.mark.parametrize("kind", ["routine", "trigger", "event"])
-def test_objects_left_out_of_a_dump_are_a_warning(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    source = inspect(mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", [("wa1", "x")]))
+THEIRS, OURS = ("wa1", "x", "root@localhost", 1), ("wa1", "y", "wa@%", 0)
+
+
+@pytest.mark.parametrize("kind", ["routine", "event"])
+def test_what_another_account_has_defined_stays_where_it_is(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    server = mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", [THEIRS])
+    source = inspect(server)
     assert source.kinds == {"events", "routines", "triggers"} - {f"{kind}s"}
-    assert source.doubts == (
-        f"{kind} wa1.x is left out, and a restore loses it: the user may not read it, or not make it again",
-    )
+    assert source.named == (f"{kind} wa1.x is root@localhost's: it is not copied, and a restore leaves it as it is",)
+    assert inspect(server.on(f"FROM information_schema.{kind}s", [OURS])).kinds == {"events", "routines", "triggers"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("routine", [THEIRS, OURS]), ("event", [OURS, THEIRS]), ("trigger", [THEIRS])]
+)
+def test_what_cannot_be_told_apart_in_a_dump_is_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: str, rows: list[t.Any]
+) -> None:
+    server = mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", rows)
+    with pytest.raises(
+        WaError, match=rf"dump of database wa1: {kind} x \(root@localhost\), which a restore by user wa"
+    ):
+        inspect(server)
 
 
 @pytest.mark.parametrize(("privileges", "condition"), [([], "definer"), ([(1,)], "FALSE")])
@@ -328,9 +344,7 @@ def test_the_privilege_for_objects_of_other_definers(
 ) -> None:
     server = mysql(monkeypatch, "wa1").on("user_privileges", privileges)
     inspect(server)
-    assert len(server.asked(f"information_schema.triggers.* OR {condition}|OR coalesce.{condition}")) == (
-        1 if privileges else 3
-    )
+    assert len(server.asked(f"action_statement IS NULL OR (FALSE|coalesce.{condition})")) == 1
 
 
 def test_a_table_outside_the_snapshot_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,20 +361,68 @@ def test_events_are_left_out_without_the_privilege(monkeypatch: pytest.MonkeyPat
         inspect(server)
 
 
-def test_the_facts_of_a_postgresql_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ScriptedDatabase(PGSQL).on("row_security_active", []).on("pg_database_size", [(8192,)])
-    server.on("current_database", [("postgres",)]).on("rolcreatedb", [(True,)]).on("pg_has_role", [])
+@pytest.mark.parametrize("any_definer", [False, True])
+def test_views_of_another_definer_stay_where_they_are(monkeypatch: pytest.MonkeyPatch, any_definer: bool) -> None:
+    server = mysql(monkeypatch, "wa1").on("user_privileges", [(1,)] if any_definer else [])
+    found = [("wa1", "ours", "wa@%", 1), ("wa1", "theirs", "root@localhost", 0)]
+    source = inspect(server.on("information_schema.views", found))
+    assert source.views == {"wa1": ["ours", "theirs"] if any_definer else ["ours"]}
+    assert source.left == ({} if any_definer else {"wa1": ["--ignore-table=wa1.theirs"]})
+    assert source.named == (
+        ()
+        if any_definer
+        else ("view wa1.theirs is root@localhost's: it is not copied, and a restore leaves it as it is",)
+    )
+
+
+@pytest.fixture
+def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
+    server = ScriptedDatabase(PGSQL).on("quote_ident", []).on(r"relkind IN \('r', 'p', 'v'", [])
+    server.on("row_security_active", []).on("pg_database_size", [(8192,)]).on("SELECT rolsuper", [(False,)])
+    for statement in (
+        "regprocedure",
+        "event trigger",
+        "large object",
+        "'view '",
+        "'foreign key",
+        "'objects in",
+        "'table '",
+        "'type '",
+    ):
+        server.on(statement, [])
     monkeypatch.setattr(connection, "connect", server.connect)
     monkeypatch.setattr(ownership, "find", lambda *_arguments: ["wa1", "wa2"])
-    assert inspect(server) == tools.Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, "postgres")
-    assert server.databases == [None, "wa1", "wa2"]
-    assert server.asked("pg_database_size") == [(["wa1", "wa2"],)]
-    server.on(
-        "row_security_active", lambda _values: [("public", "x"), ("a", "y")] if server.databases[-1] == "wa2" else []
+    return server
+
+
+def test_the_facts_of_a_postgresql_server(pgsql: ScriptedDatabase) -> None:
+    assert inspect(pgsql) == Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, left={"wa1": [], "wa2": []})
+    assert pgsql.databases == [None, "wa1", "wa2"]
+    assert pgsql.asked("pg_database_size") == [(["wa1", "wa2"],)]
+    pgsql.on(
+        "row_security_active", lambda _values: [("public", "x"), ("a", "y")] if pgsql.databases[-1] == "wa2" else []
     )
     with pytest.raises(WaError) as error:
-        inspect(server)
+        inspect(pgsql)
     assert (error.value.subject, error.value.found) == ("dump of database wa2", "user wa may not read public.x, a.y")
-    server.on("rolcreatedb", [(False,)]).on("pg_has_role", [("wa2",)])
-    with pytest.raises(WaError, match="user wa lacks CREATEDB, the ownership of wa2, and so could not restore it"):
-        inspect(server)
+
+
+def test_what_an_administrator_has_beside_the_client_is_left_out_by_name(pgsql: ScriptedDatabase) -> None:
+    pgsql.on("quote_ident", [("reports", "postgres")])
+    source = inspect(pgsql)
+    assert source.left == {name: ["--exclude-schema=reports"] for name in ("wa1", "wa2")}
+    assert source.named[0] == "schema reports in wa1 is postgres's: it is not copied, and a restore leaves it as it is"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["regprocedure", "event trigger", "large object", "'view '", "'foreign key", "'objects in", "'table '", "'type '"],
+)
+def test_what_a_restore_could_neither_drop_nor_leave_is_refused(pgsql: ScriptedDatabase, statement: str) -> None:
+    pgsql.on(statement, [("x", "postgres")])
+    with pytest.raises(
+        WaError, match=r"dump of database wa1: x \(postgres\), which a restore by user wa could neither drop"
+    ):
+        inspect(pgsql)
+    pgsql.on("SELECT rolsuper", [(True,)])
+    assert inspect(pgsql).databases == ["wa1", "wa2"]

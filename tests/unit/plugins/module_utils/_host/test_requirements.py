@@ -24,7 +24,8 @@ class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
-        self.folder, self.params = folder, {"docker_host": docker_host}
+        self.folder = folder
+        self.params: dict[str, t.Any] = {"docker_host": docker_host}
 
     def program(self, name: str) -> None:
         path = self.folder / name
@@ -387,7 +388,7 @@ def test_a_missing_library_is_named_with_its_package(
     monkeypatch.setattr("importlib.util.find_spec", asked.append)
     monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
     monkeypatch.setattr(distribution, "read_release", lambda: release)
-    host.params["database_engine"] = engine
+    host.params.update(database_engine=engine, dumps=False)
     assert host_requirements.missing(host) == reasons
     assert asked == ["requests", {"MYSQL": "pymysql", "PGSQL": "psycopg2"}[engine]]
 
@@ -404,3 +405,25 @@ def test_a_missing_library_is_named_with_its_package(
 def test_the_packages_of_each_family(family: str, install: list[str], without: list[str]) -> None:
     lacks = ["python_requests", "python_mysql", "python_postgresql", "cron"]
     assert host_requirements.packages(lacks, family) == (install, without)
+
+
+@pytest.mark.parametrize(
+    ("engine", "tool", "reason", "package"),
+    [
+        ("MYSQL", "mysqldump", "mariadb-dump or mysqldump is not installed", "mariadb-client"),
+        ("PGSQL", "pg_dump", "pg_dump is not installed", "postgresql-client"),
+    ],
+)
+def test_the_tool_of_a_dump_is_needed_where_one_is_made(
+    host: Host, monkeypatch: pytest.MonkeyPatch, engine: str, tool: str, reason: str, package: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: True)
+    monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
+    host.params.update(database_engine=engine, dumps=False)
+    assert host_requirements.missing(host) == {}
+    host.params["dumps"] = True
+    assert host_requirements.missing(host) == {"database_client": reason}
+    assert host_requirements.packages(["database_client"], "Debian", engine) == ([package], [])
+    assert host_requirements.packages(["database_client"], "", engine) == ([], ["database_client"])
+    host.program(tool)
+    assert host_requirements.missing(host) == {}

@@ -24,9 +24,9 @@ MEMBERS: list[dict[str, t.Any]] = [
 ]
 AGAIN = "ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.upgrade -e wa_upgrade_version=2.53.4"
 ON = f"To go on: correct this, then run upgrade.yml again, which goes on from here:\n  {AGAIN}\n"
-RESTORE = "The only way back is a restore"
-BACK = "  ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.provision -e wa_version=2.51.2"
-DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "restore": ["zcat /b/eu.sql.gz | mariadb"]}}
+RESTORE = "The only way back is to restore"
+BACK = "  ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.restore -e wa_version=2.51.2"
+DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "manifest": "/b/eu.json"}}
 FAILED = {"state": "exited", "exit_code": 1}
 
 
@@ -40,7 +40,7 @@ def failure(**facts: t.Any) -> Failure:
         "why": "it broke",
         "migration_container": "wa-eu-dbupgrade-1",
         "upgrade_command": AGAIN,
-        "provision_command": BACK.strip(),
+        "restore_command": BACK.strip(),
         "members": MEMBERS,
         "locked": True,
         "containers": [],
@@ -124,24 +124,10 @@ def test_a_migration_that_is_not_known_to_have_ended_well(
     assert (RESTORE in said) is (words != "The migration still runs")
 
 
-@pytest.mark.parametrize(("called", "command"), [({}, "down"), ({"migration": True}, "rm")])
-def test_the_way_back_is_that_of_the_clients_own_engine_and_folders(called: dict[str, t.Any], command: str) -> None:
-    where = {
-        "dir": "/srv/wa one",
-        "docker_host": "unix:///run/user/1000/docker.sock",
-        "lock_file": "/srv/wa one/x.lock",
-    }
-    files = {"command": ["docker", "compose", "--file=/srv/a b.yml"], "services": ["wacore"], "files": []}
-    members = [{**MEMBERS[0], **where, "compose": {**MEMBERS[0]["compose"], **files, **called}}]
+def test_the_log_is_that_of_the_clients_own_engine() -> None:
+    members = [{**MEMBERS[0], "docker_host": "unix:///run/user/1000/docker.sock"}]
     lines = told(at="migrating", migrations=[FAILED], journal=DUMPED, members=members).splitlines()
-    docker = "docker --host unix:///run/user/1000/docker.sock"
-    assert f"Its log: {docker} logs wa-eu-dbupgrade-1 (on h1)" in lines
-    down = (
-        f"  {docker} compose --file '/srv/wa one/compose.yml' --project-name wa-eu --profile dbupgrade down   (on h1)"
-    )
-    removed = f"  {docker} compose '--file=/srv/a b.yml' rm --stop --force wacore; {docker} rm --force wa-eu-dbupgrade-1   (on h1)"
-    assert {"down": down, "rm": removed}[command] in lines
-    assert "  rm '/srv/wa one/x.lock' '/srv/wa one/compose.yml'   (on h1)" in lines
+    assert "Its log: docker --host unix:///run/user/1000/docker.sock logs wa-eu-dbupgrade-1 (on h1)" in lines
 
 
 def container(state: str) -> dict[str, t.Any]:
@@ -172,69 +158,21 @@ def test_a_migration_to_another_version_is_not_this_upgrades() -> None:
     assert "and has no container" in told(at="migrating", migrations=[{**FAILED, "version": "2.55.1"}])
 
 
-def test_the_way_back_is_whole_and_in_order() -> None:
+def test_the_way_back_is_one_command() -> None:
     lines = told(at="migrating", migrations=[FAILED], journal=DUMPED).splitlines()
-    assert lines[lines.index("Database dump: /b/eu.sql.gz (on h1)") + 1].startswith(RESTORE)
-    down = "  docker compose --file /opt/waba/eu/compose.yml --project-name wa-eu --profile dbupgrade down   (on {})"
-    unlock = "  rm /var/lib/waba/eu.lock /opt/waba/eu/compose.yml   (on {})"
-    assert lines[-6:] == [
-        *(down.format(host) for host in ("h1", "h2")),
-        "  zcat /b/eu.sql.gz | mariadb",
-        *(unlock.format(host) for host in ("h1", "h2")),
+    assert lines[-3:] == [
+        "Database dump: /b/eu.sql.gz (on h1)",
+        "The only way back is to restore the database as it was after the stop, and to start version 2.51.2:",
         BACK,
     ]
 
 
-OPERATORS: dict[str, t.Any] = {
-    "command": ["docker", "compose", "--project-name=wa-eu", "--file=/srv/a.yml", "--file=/opt/waba/eu/compose.yml"],
-    "files": ["/srv/a.yml", "/srv/b.yml", "/opt/waba/eu/compose.yml"],
-    "folder": "/srv",
-    "env_files": [],
-    "services": ["wacore", "waweb"],
-    "migration": True,
-    "repositories": {"wacore": "r/coreapp", "waweb": "r/web"},
-}
-
-
-@pytest.mark.parametrize(
-    ("called", "again"),
-    [
-        (
-            {},
-            [
-                f"  set version 2.51.2 again where it stands in /srv/a.yml, /srv/b.yml, /srv/.env   (on {host})"
-                for host in ("h1", "h2")
-            ],
-        ),
-        (
-            {"env_files": ["/srv/prod.env", "/opt/waba/eu/compose.env"]},
-            [
-                f"  set version 2.51.2 again where it stands in /srv/a.yml, /srv/b.yml, /srv/prod.env   (on {host})"
-                for host in ("h1", "h2")
-            ],
-        ),
-        # Files of the operator's after the role's.
-        ({"files": ["/opt/waba/eu/compose.yml", "/srv/a.yml"], "repositories": {}}, []),
-    ],
-)
-def test_the_way_back_with_an_operators_files_removes_nothing_beside_the_client(
-    called: dict[str, t.Any], again: list[str]
-) -> None:
-    members = [{**member, "compose": {**OPERATORS, **called}} for member in MEMBERS]
-    lines = told(at="migrating", migrations=[FAILED], journal=DUMPED, members=members).splitlines()
-    down = "  docker compose --project-name=wa-eu --file=/srv/a.yml --file=/opt/waba/eu/compose.yml rm --stop --force wacore waweb"
-    assert lines[lines.index("Database dump: /b/eu.sql.gz (on h1)") + 2 :] == [
-        f"{down}; docker rm --force wa-eu-dbupgrade-1   (on h1)",
-        f"{down}   (on h2)",
-        *again,
-        "  zcat /b/eu.sql.gz | mariadb",
-        *(f"  rm /var/lib/waba/eu.lock /opt/waba/eu/compose.yml   (on {host})" for host in ("h1", "h2")),
-        BACK,
-    ]
-
-
-def test_without_a_dump_the_restore_is_the_operators() -> None:
-    assert "  (here the restore, such as from your own snapshot)" in told(at="migrating", migrations=[FAILED])
+def test_without_a_dump_the_restore_is_by_a_command_of_the_operators() -> None:
+    lines = told(at="migrating", migrations=[FAILED]).splitlines()
+    assert lines[-2] == (
+        "The only way back is to restore the database as it was after the stop from a copy of your own, by a command of yours, and to start "
+        "version 2.51.2:"
+    )
 
 
 def test_a_migration_without_a_container_has_no_log() -> None:

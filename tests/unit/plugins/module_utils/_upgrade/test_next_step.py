@@ -218,13 +218,13 @@ def test_a_second_stop_that_was_not_copied_is_completed() -> None:
 
 
 def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> None:
-    notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "restore": ["b"], "kept_seconds": 3, "backup": "c.json"}
+    notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3, "backup": "c.json"}
     kept = step("stopping", DOWN, notes=notes)
     assert (kept["served"], kept["notes"]) == (False, notes)
     again = step("stopping", UP, notes=notes)
     assert again["notes"] == {
         "dump": "",
-        "restore": [],
+        "manifest": "",
         "kept_seconds": 0,
         "backup": "c.json",
     }

@@ -1,0 +1,76 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a client's database holds: its tables, their rows and their definitions, with which a copy of it is compared.
+
+On PostgreSQL a restore compares before it commits, by these statements in its own transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, Session, Settings, quote
+
+# Those that the client's user may drop; what belongs to an administrator or to an extension stays in the database.
+OWN = "pg_has_role({owner}, 'USAGE')"
+NO_EXTENSION = "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
+USERS_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+TABLES = (
+    "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    f" WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USERS_SCHEMA}"
+    f" AND {OWN.format(owner='c.relowner')} AND {NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
+)
+PGSQL_DEFINITIONS = (
+    "SELECT coalesce(md5(string_agg(concat_ws(' ', c.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull),"
+    " E'\\n' ORDER BY c.nspname, c.relname, a.attname)), '')"
+    f" FROM pg_attribute a JOIN (SELECT c.oid, n.nspname, c.relname FROM {TABLES}) c ON c.oid = a.attrelid"
+    " WHERE a.attnum > 0 AND NOT a.attisdropped"
+)
+
+
+class Content(t.NamedTuple):
+    """The rows of each table by its name, with its schema on PostgreSQL, and a digest of the definitions of all columns."""
+
+    tables: dict[str, int]
+    definitions: str
+
+
+def read(config: Settings, database: str, timeout: float) -> Content:
+    """Returns the content of a database. Every row is counted, in `timeout` seconds a table."""
+    with connection.connect(config, database, statement_timeout=timeout) as session:
+        names = _mysql_tables(session, database) if session.engine == MYSQL else _pgsql_tables(session)
+        rows = {
+            ".".join(name): int(
+                session.value(f"SELECT count(*) FROM {'.'.join(quote(session.engine, one) for one in name)}")
+            )
+            for name in names
+        }
+        return Content(rows, _definitions(session, database))
+
+
+def _definitions(session: Session, database: str) -> str:
+    if session.engine != MYSQL:
+        return str(session.value(PGSQL_DEFINITIONS))
+    rows = session.rows(
+        "SELECT c.table_name, column_name, column_type, is_nullable, coalesce(character_set_name, '')"
+        " FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)"
+        " WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1, 2",
+        (database,),
+    )
+    return hashlib.sha256(repr([tuple(map(str, row)) for row in rows]).encode()).hexdigest()[:16]
+
+
+def _mysql_tables(session: Session, database: str) -> list[tuple[str]]:
+    rows = session.rows(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1",
+        (database,),
+    )
+    return [(str(name),) for (name,) in rows]
+
+
+def _pgsql_tables(session: Session) -> list[tuple[str, str]]:
+    rows = session.rows(f"SELECT n.nspname, c.relname FROM {TABLES} AND NOT c.relispartition ORDER BY 1, 2")
+    return [(str(schema), str(table)) for schema, table in rows]

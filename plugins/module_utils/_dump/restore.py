@@ -1,0 +1,392 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts a dump back in the place of what the client's databases hold. Nothing present is gone before the copy is compared.
+
+PostgreSQL: one transaction a database drops what is the client's user's, loads the copy, compares and commits. MySQL and MariaDB,
+which have no such transaction: the copy is loaded beside the database, compared, and takes its place in one statement, which leaves the
+present tables aside.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
+    ASIDE,
+    MYSQL,
+    DatabaseError,
+    Session,
+    Settings,
+    quote,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
+from ansible_collections.waba.onprem.plugins.module_utils._dump import load, manifest, tools
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for somebody who reads them
+_IN, _OUT, _PROBE = ASIDE
+_OWN_RELATION = (
+    f"{content.USERS_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
+    f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
+)
+_RELATIONS = (
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ({kinds}) AND " + _OWN_RELATION
+)
+# A statement for each object that the client's user owns, and one for all tables, which may refer to each other.
+_DROPS = f"""
+  SELECT format('DROP VIEW IF EXISTS %I.%I', n.nspname, c.relname) {_RELATIONS.format(kinds="'v'")}
+  UNION ALL SELECT format('DROP MATERIALIZED VIEW IF EXISTS %I.%I', n.nspname, c.relname) {_RELATIONS.format(kinds="'m'")}
+  UNION ALL SELECT format('DROP FOREIGN TABLE IF EXISTS %I.%I', n.nspname, c.relname) {_RELATIONS.format(kinds="'f'")}
+  UNION ALL SELECT 'DROP TABLE IF EXISTS ' || string_agg(format('%I.%I', n.nspname, c.relname), ', ')
+    {_RELATIONS.format(kinds="'r', 'p'")} AND c.relpersistence <> 't' HAVING count(*) > 0
+  UNION ALL SELECT format('DROP SEQUENCE IF EXISTS %I.%I', n.nspname, c.relname) {_RELATIONS.format(kinds="'S'")}
+  UNION ALL SELECT 'DROP ROUTINE IF EXISTS ' || p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE {content.USERS_SCHEMA} AND {content.OWN.format(owner="p.proowner")}
+    AND {content.NO_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
+  UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I', extname) FROM pg_extension
+    WHERE {content.OWN.format(owner="extowner")} AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  UNION ALL SELECT format('DROP %s IF EXISTS %I.%I', CASE y.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, n.nspname, y.typname)
+    FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace LEFT JOIN pg_class c ON c.oid = y.typrelid
+    WHERE {content.USERS_SCHEMA} AND {content.OWN.format(owner="y.typowner")} AND (y.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')
+    AND {content.NO_EXTENSION.format(catalog="pg_type", oid="y.oid")}
+  UNION ALL SELECT format('DROP EVENT TRIGGER IF EXISTS %I', evtname) FROM pg_event_trigger t
+    WHERE {content.OWN.format(owner="evtowner")} AND {content.NO_EXTENSION.format(catalog="pg_event_trigger", oid="t.oid")}
+  UNION ALL SELECT format('DROP SCHEMA IF EXISTS %I', n.nspname) FROM pg_namespace n
+    WHERE {content.USERS_SCHEMA} AND n.nspname <> 'public' AND {content.OWN.format(owner="n.nspowner")}
+    AND {content.NO_EXTENSION.format(catalog="pg_namespace", oid="n.oid")}
+"""
+# Never with CASCADE, which would drop what somebody else has made depend on it: that is an error, which ends the transaction. What depends
+# on one another is dropped in rounds.
+_DROP_OWN = f"""
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DO $waba$
+DECLARE one text; stuck boolean;
+BEGIN
+  PERFORM lo_unlink(oid) FROM pg_largeobject_metadata WHERE {content.OWN.format(owner="lomowner")};
+  LOOP
+    stuck := true;
+    FOR one IN {_DROPS} LOOP
+      BEGIN
+        EXECUTE one;
+        stuck := false;
+      EXCEPTION WHEN dependent_objects_still_exist THEN
+        NULL;
+      END;
+    END LOOP;
+    EXIT WHEN stuck;
+  END LOOP;
+  FOR one IN {_DROPS} LOOP EXECUTE one; END LOOP;
+END $waba$;
+"""
+
+
+def compare(expected: t.Mapping[str, t.Any]) -> str:
+    """Returns the statement of PostgreSQL that fails unless the database holds what the manifest says of it."""
+    checks = [
+        f"SELECT count(*) INTO found FROM {'.'.join(_name(part) for part in table.split('.', 1))};"
+        f" IF found <> {rows} THEN RAISE EXCEPTION 'table % has % rows, expected {rows}', {_text(table)}, found; END IF;"
+        for table, rows in sorted(expected["tables"].items())
+    ]
+    return "\n".join(
+        [
+            "RESET search_path;",
+            "DO $waba$ DECLARE found bigint; digest text; BEGIN",
+            *checks,
+            f"SELECT count(*) INTO found FROM {content.TABLES} AND NOT c.relispartition;",
+            f"IF found <> {len(checks)} THEN RAISE EXCEPTION '% tables, expected {len(checks)}', found; END IF;",
+            f"digest := ({content.PGSQL_DEFINITIONS});",
+            f"IF digest <> {_text(expected['definitions'])} THEN RAISE EXCEPTION 'other columns than in the copy'; END IF;",
+            "END $waba$;",
+        ]
+    )
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def differences(expected: t.Mapping[str, t.Any], found: content.Content) -> list[str]:
+    """Returns where a database differs from what the manifest says of it."""
+    tables = expected["tables"]
+    lines = [
+        f"{name} has {found.tables.get(name, 'no')} rows, expected {rows}"
+        for name, rows in sorted(tables.items())
+        if found.tables.get(name) != rows
+    ]
+    lines += [f"{name} is not in the copy" for name in sorted(set(found.tables) - set(tables))]
+    if not lines and found.definitions != expected["definitions"]:
+        lines = ["its columns are defined otherwise"]
+    return lines
+
+
+class Restore:
+    """The restore of one dump by its manifest at `path`."""
+
+    def __init__(
+        self,
+        config: Settings,
+        path: str,
+        found: manifest.Manifest,
+        timeout: float,
+        renew: Callable[[], None],
+        run: Callable[[list[str]], str],
+        owner: str,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`timeout` is in seconds, `renew` is called every few, `run` returns the output of a command, `owner` is the client's user.
+
+        `guard` raises WaError if somebody uses the databases.
+        """
+        self.config, self.path, self.manifest, self.owner, self._guard = config, path, found, owner, guard
+        self.touched = False  # whether something of the present content may have been replaced
+        self.timeout, self.renew, self._run = timeout, renew, run
+        self.dump = manifest.dump_path(path, found)
+        self.names: list[str] = list(found["databases"])
+
+    def check(self, probe: bool) -> None:
+        """Raises WaError for what would stop the restore. With `probe` MySQL is asked by making an empty database."""
+        with connection.connect(self.config, read_only=not probe) as session:
+            self._inspect(session)
+            if session.is_read_only():
+                raise WaError(
+                    self.config.subject, "it takes no writes", "a server that does", "Point db.env at the primary"
+                )
+            if self.config.engine != MYSQL:
+                self._check_pgsql(session)
+                return
+            former = self._former(session)
+            if former and not self._is_swapped(session):
+                raise WaError(
+                    self.config.subject,
+                    f"{', '.join(former)} hold what was there before an earlier restore",
+                    "none",
+                    "Remove them with -e wa_restore_remove_former=true, which removes nothing else",
+                )
+            for name in self.names if probe and not former else ():
+                self._make(session, name + _PROBE)
+                session.rows(f"DROP DATABASE {quote(MYSQL, name + _PROBE)}")
+
+    def _check_pgsql(self, session: Session) -> None:
+        there = connection.databases(session, "")
+        missing = [name for name in self.names if name not in there]
+        if missing:
+            cure = f"CREATE DATABASE ... OWNER {self.config.user}, by its administrator"
+            raise WaError(self.config.subject, f"no database {', '.join(missing)}", "the databases of the copy", cure)
+        if self.config.user != self.owner:  # whose tables they would be
+            raise WaError(
+                "wa_restore_login_user", self.config.user, f"none on PostgreSQL: {self.owner} may restore what it owns"
+            )
+
+    def _make(self, session: Session, name: str) -> None:
+        try:
+            session.rows(f"CREATE DATABASE IF NOT EXISTS {quote(MYSQL, name)}")
+        except DatabaseError as error:
+            if error.kind not in ("denied", "login"):
+                raise
+            pattern = self.names[0].replace("_", "\\_") + "\\_\\_waba%"
+            raise WaError(
+                self.config.subject,
+                f"user {self.config.user} may not make the database {name} ({error.found})",
+                "the right to load a copy beside its database",
+                f"GRANT ALL ON `{pattern}`.* TO the user for each database, until the restore is done; or name another one who may, with "
+                "wa_restore_login_user and wa_restore_login_password",
+            ) from None
+
+    def run(self) -> None:
+        """Puts the copy in its place. May be called again after it was cut off. Raises WaError."""
+        self._guard()
+        if self.config.engine == MYSQL:
+            self._run_mysql()
+            return
+        address = tools.address(self.config)
+        calls = {}
+        for number, (database, _part) in enumerate(self.manifest["sections"]):
+            after = "\n" + compare(self.manifest["databases"][database]) + "\nCOMMIT;\n"
+            argv = rules.client(self.tool, self.config, database, address)
+            calls[number] = load.Call(argv, _DROP_OWN.encode(), after.encode(), self._touch)
+        self._load(calls)
+
+    def _touch(self) -> None:
+        self.touched = True
+
+    def _load(self, calls: t.Mapping[int, load.Call]) -> None:
+        if calls:
+            loading = load.Load(self.dump, self.manifest["mark"], self.timeout, self.renew)
+            loading.run(calls, lambda: tools.secret(self.tool, self.config, self.tls))
+
+    # MySQL and MariaDB
+
+    def _connect(self) -> Session:
+        return connection.connect(
+            self.config, read_only=False, statement_timeout=self.timeout, lock_timeout=_LOCK_TIMEOUT
+        )
+
+    def _former(self, session: Session) -> list[str]:
+        """Returns the databases that hold what was there before a restore."""
+        return [name + _OUT for name in self.names if _tables(session, name + _OUT)]
+
+    @property
+    def _marker(self) -> str:
+        """Returns the name of a table that goes aside with the others, and is there until the restore of this copy is complete."""
+        return f"__waba_{self.manifest['mark']}"
+
+    def _is_swapped(self, session: Session) -> bool:
+        """Returns whether a restore that was cut off has put the tables of this copy in their place."""
+        return self._marker in _tables(session, self.names[0] + _OUT)
+
+    def _run_mysql(self) -> None:
+        numbered = list(enumerate(self.manifest["sections"]))
+        with self._connect() as session:
+            self.touched = self._is_swapped(session)
+        if not self.touched:
+            try:
+                with self._connect() as session:
+                    self._drop_incoming(session)
+                    for name in self.names:
+                        self._make(session, name + _IN)
+                self._load({number: self._call(name + _IN) for number, (name, part) in numbered if part == "tables"})
+                self._compare([name + _IN for name in self.names])
+                self._guard()  # the load may have taken hours
+                with self._connect() as session:
+                    self._swap(session)
+            except BaseException:
+                if not self.touched:
+                    with self._connect() as session:
+                        self._drop_incoming(session)
+                raise
+        else:
+            self._compare(self.names)
+        with self._connect() as session:
+            for name in self.names:
+                _drop_dependents(session, name, self.owner)
+        self._load({number: self._call(name) for number, (name, part) in numbered if part != "tables"})
+        with self._connect() as session:
+            self._drop_incoming(session)
+
+    def _drop_incoming(self, session: Session) -> None:
+        for name in self.names:
+            session.rows(f"DROP DATABASE IF EXISTS {quote(MYSQL, name + _IN)}")
+
+    def complete(self) -> None:
+        """Notes that nothing is left to be done: what is aside is from now on that of an earlier restore."""
+        if self.config.engine == MYSQL:
+            with self._connect() as session:
+                session.rows(f"DROP TABLE IF EXISTS {_qualified(self.names[0] + _OUT, self._marker)}")
+
+    def _call(self, database: str) -> load.Call:
+        return load.Call(rules.client(self.tool, self.config, database))
+
+    def _swap(self, session: Session) -> None:
+        """Puts the tables of all databases aside, and those of the copy in their place, in one statement."""
+        first = self.names[0]
+        session.rows(f"CREATE TABLE {_qualified(first + _IN, self._marker)} (id INT)")
+        moves = []
+        self.touched = True
+        for name in self.names:
+            for database in (name, name + _OUT):
+                session.rows(f"CREATE DATABASE IF NOT EXISTS {quote(MYSQL, database)}")
+            # A table with a trigger cannot change its database (error 1435).
+            for (trigger,) in session.rows(
+                "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", (name,)
+            ):
+                session.rows(f"DROP TRIGGER {_qualified(name, trigger)}")
+            moves += [(name, table, name + _OUT) for table in _tables(session, name)]
+            moves += [(name + _IN, one, name) for one in _tables(session, name + _IN) if one != self._marker]
+        # Last, on a server that does not rename all at once.
+        moves.append((first + _IN, self._marker, first + _OUT))
+        renamed = ", ".join(f"{_qualified(at, table)} TO {_qualified(to, table)}" for at, table, to in moves)
+        session.rows(f"RENAME TABLE {renamed}")
+
+    # The drill
+
+    def drill(self) -> None:
+        """Restores into a server that has no databases of these names, compares, and removes them. Raises WaError."""
+        with self._connect() as session:
+            self._inspect(session)
+            there = sorted({*connection.databases(session, "")} & {*self.names})
+            if there:
+                raise WaError(
+                    f"drill on {self.config.subject}",
+                    f"it has {', '.join(there)}",
+                    "a server for drills, without these databases",
+                    "Nothing was changed there. Remove what an earlier drill has left, or name another server",
+                )
+            made = []
+            encoding = "" if self.config.engine == MYSQL else " TEMPLATE template0 ENCODING 'UTF8'"
+            try:
+                for name in self.names:
+                    session.rows(f"CREATE DATABASE {quote(self.config.engine, name)}{encoding}")
+                    made.append(name)
+                address = tools.address(self.config)
+                self._load(
+                    {
+                        number: load.Call(rules.client(self.tool, self.config, name, address))
+                        for number, (name, _part) in enumerate(self.manifest["sections"])
+                    }
+                )
+                self._compare(self.names)
+            finally:
+                for name in made:
+                    session.rows(f"DROP DATABASE IF EXISTS {quote(self.config.engine, name)}")
+
+    def _inspect(self, session: Session) -> None:
+        """Finds the client of the server of `session`. Raises WaError, also if the server is another engine's."""
+        if self.config.engine != self.manifest["engine"]:
+            raise WaError(f"manifest {self.path}", f"of {self.manifest['engine']}", self.config.engine)
+        self.tool = tools.find_client(session.version(), self._run)
+        self.tls = self.config.engine == MYSQL and tools.is_encrypted(session)
+
+    def _compare(self, databases: t.Sequence[str]) -> None:
+        """Raises WaError unless `databases`, in the order of the copy's, hold what the manifest says."""
+        for name, database in zip(self.names, databases):
+            self.renew()
+            wrong = differences(self.manifest["databases"][name], content.read(self.config, database, self.timeout))
+            if wrong:
+                raise WaError(f"restore of {name}", "; ".join(wrong[:5]), "what the manifest says")
+
+
+def remove_former(config: Settings, names: t.Sequence[str], check_mode: bool) -> list[str]:
+    """Removes what a restore on MySQL has put aside of the databases `names`. Returns the names of those databases."""
+    with connection.connect(config, read_only=False, statement_timeout=600.0) as session:
+        found = [name + _OUT for name in names if _tables(session, name + _OUT)]
+        for name in [] if check_mode else found:
+            session.rows(f"DROP DATABASE {quote(MYSQL, name)}")
+    return found
+
+
+def _qualified(database: str, name: t.Any) -> str:
+    return f"{quote(MYSQL, database)}.{quote(MYSQL, str(name))}"
+
+
+def _tables(session: Session, database: str) -> list[str]:
+    rows = session.rows(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1",
+        (database,),
+    )
+    return [str(name) for (name,) in rows]
+
+
+def _drop_dependents(session: Session, database: str, owner: str) -> None:
+    """Drops the views, routines, triggers and events of the client's user, its `owner`, which the copy has."""
+    for kind, names, where in (
+        ("VIEW", "table_name", "views WHERE table_schema"),
+        ("TRIGGER", "trigger_name", "triggers WHERE trigger_schema"),
+        ("EVENT", "event_name", "events WHERE event_schema"),
+        ("PROCEDURE", "routine_name", "routines WHERE routine_type = 'PROCEDURE' AND routine_schema"),
+        ("FUNCTION", "routine_name", "routines WHERE routine_type = 'FUNCTION' AND routine_schema"),
+    ):
+        for (name,) in session.rows(
+            f"SELECT {names} FROM information_schema.{where} = %s AND substring_index(definer, '@', 1) = %s",
+            (database, owner),
+        ):
+            session.rows(f"DROP {kind} {_qualified(database, name)}")

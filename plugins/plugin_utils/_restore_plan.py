@@ -1,0 +1,115 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What restore.yml does with a deployment, and why it does not. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, format_size
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+
+Facts = t.Mapping[str, t.Any]
+_NOTHING = "Nothing was touched"
+
+
+def plan(facts: Facts) -> dict[str, t.Any]:
+    """Returns `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what is done; `removes`, containers by host.
+
+    `facts` are `asked`, a manifest; `command`, that of a snapshot where none is asked for; `deployment`, `leader`, `project`, `version` of the
+    inventory; `accept_lost`; `hosts`, the members; `members`, by host the `containers` and `journal` of `wa_info`, without a host that was
+    not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
+    """
+    read = {host: facts["members"].get(host) or {} for host in facts["hosts"]}
+    copy = facts["copy"].get("manifest") or {}
+    notes = (read[facts["leader"]].get("journal") or {}).get("notes") or {}
+    noted = str(notes.get(upgrade_journal.RESTORES) or "").replace(upgrade_journal.SNAPSHOT, "")
+    path = facts["asked"] or ("" if facts["command"] else noted or str(notes.get("manifest") or ""))
+    refusal = _unread(facts, read, path)
+    if refusal or not (copy or not path):
+        return {"path": path, "refusal": refusal, "lines": [], "removes": {}}
+    about = copy.get("facts") or {"version": notes.get("from_version"), "stopped_at": notes.get("down_at")}
+    wanted, stopped_at = str(about.get("version") or ""), float(about.get("stopped_at") or 0)
+    clients = {host: service_containers(one["containers"]) for host, one in read.items()}
+    since = [
+        f"{one['name']} on {host}" for host, those in clients.items() for one in those if one["started_at"] > stopped_at
+    ]
+    if not since and (read[facts["leader"]].get("journal") or {}).get("stage") in ("starting", "verifying"):
+        since = ["the version of the upgrade, which was started"]
+    removes = {
+        host: [one["name"] for one in those["containers"] if one["service"] == MIGRATION or one["version"] != wanted]
+        for host, those in read.items()
+    }
+    return {
+        "path": path,
+        "refusal": _refusal(facts, wanted, since),
+        "lines": _lines(facts, copy, path, wanted, stopped_at, since, removes),
+        "removes": removes,
+    }
+
+
+def _unread(facts: Facts, read: Facts, path: str) -> str:
+    unread = sorted(host for host, one in read.items() if not one)
+    if unread:
+        return f"{', '.join(unread)} of deployment {facts['deployment']} was not read; expected all members, which are stopped. {_NOTHING}"
+    if not facts["project"]:
+        return f"deployment {facts['deployment']} runs outside Compose; expected a Compose project. {_NOTHING}"
+    for host, one in read.items():
+        if any(
+            those["service"] == MIGRATION and those["state"] in ("running", "paused") for those in one["containers"]
+        ):
+            return f"a migration runs on {host}; expected none. {_NOTHING}. Wait for its end"
+    if not (path or facts["command"]):
+        return (
+            f"no upgrade with a copy was left unfinished on {facts['leader']}; expected one, or the manifest of a copy. {_NOTHING}. Name one that "
+            f"lies on {facts['leader']}: -e wa_restore=/var/backups/waba/NAME.json"
+        )
+    return ""
+
+
+def _refusal(facts: Facts, wanted: str, since: t.Sequence[str]) -> str:
+    if wanted != facts["version"]:
+        return (
+            f"the copy is of version {wanted or 'unknown'}, and wa_version is {facts['version']}; expected one version. {_NOTHING}. Set "
+            f"wa_version: {wanted or 'VERSION'}, which restore.yml starts"
+        )
+    if since and not facts["accept_lost"]:
+        return (
+            f"the client has run since the copy was made: {', '.join(since)}; expected a copy of what it has left. {_NOTHING}. What came "
+            "and went since would be lost, and its encryption state set back. If that is meant, add -e wa_restore_accept_lost=true"
+        )
+    return ""
+
+
+def _lines(
+    facts: Facts,
+    copy: Facts,
+    path: str,
+    wanted: str,
+    stopped_at: float,
+    since: t.Sequence[str],
+    removes: t.Mapping[str, t.Sequence[str]],
+) -> list[str]:
+    at = f", stopped {upgrade_journal.clock(stopped_at)}" if stopped_at else ""
+    gone = [f"{', '.join(names)} on {host}" for host, names in removes.items() if names]
+    how = f"wa_restore_snapshot_command on {facts['leader']}: version {wanted}{at}"
+    replaced = ""
+    if copy:
+        how = (
+            f"copy {path} on {facts['leader']}: version {wanted}{at}, {format_size(copy['source_bytes'])}, made in "
+            f"{format_duration(copy['seconds'])} by {copy['tool']}"
+        )
+        rows = {name: sum(one["tables"].values()) for name, one in copy["databases"].items()}
+        replaced = "replace the content of " + ", ".join(f"{name} ({count} rows)" for name, count in rows.items())
+    lines = [
+        how,
+        *([f"LOST: what came and went since, in {', '.join(since)}"] if since else []),
+        f"stop the client on {', '.join(facts['hosts'])}",
+        replaced,
+        *(f"leave: {line}" for line in copy.get("left", ())),
+        *([f"remove {'; '.join(gone)}"] if gone else []),
+        f"start version {wanted}",
+    ]
+    return [line for line in lines if line]

@@ -1,0 +1,233 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a restore compares, and in which order it works; that it puts back what was dumped is seen on real servers."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+from scripted_database import Refusal, ScriptedDatabase
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content
+from ansible_collections.waba.onprem.plugins.module_utils._database.content import Content
+from ansible_collections.waba.onprem.plugins.module_utils._dump import load, manifest, restore, tools
+from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
+
+EXPECTED: dict[str, t.Any] = {"tables": {"messages": 20, "settings": 2}, "definitions": "d"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "definitions", "lines"),
+    [
+        ({"messages": 20, "settings": 2}, "d", []),
+        ({"messages": 19, "settings": 2}, "d", ["messages has 19 rows, expected 20"]),
+        ({"messages": 20}, "d", ["settings has no rows, expected 2"]),
+        ({"messages": 20, "settings": 2, "newer": 0}, "d", ["newer is not in the copy"]),
+        ({"messages": 20, "settings": 2}, "e", ["its columns are defined otherwise"]),
+    ],
+)
+def test_where_a_database_differs_from_its_copy(tables: dict[str, int], definitions: str, lines: list[str]) -> None:
+    assert restore.differences(EXPECTED, Content(tables, definitions)) == lines
+
+
+def test_postgresql_compares_names_and_texts_as_they_are() -> None:
+    said = restore.compare({"tables": {"own.it's": 3}, "definitions": "x'y"})
+    assert 'SELECT count(*) INTO found FROM "own"."it\'s"; IF found <> 3 THEN' in said
+    assert "'own.it''s'" in said
+    assert "IF digest <> 'x''y' THEN" in said
+
+
+FOUND: dict[str, t.Any] = {
+    "file": "d.sql.gz",
+    "mark": "m",
+    "engine": "MYSQL",
+    "sections": [["wa1", "tables"], ["wa1", "triggers"]],
+    "databases": {"wa1": EXPECTED},
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
+    found = ScriptedDatabase("MYSQL").on("Ssl_cipher", []).on("schemata", [("wa1",)]).on("lower_case", [(0,)])
+    found.on("^(CREATE|DROP) DATABASE", None).on("information_schema.(triggers|views|events|routines)", [])
+    found.on("FROM information_schema.tables", lambda values: [] if "__waba" in str(values) else [("messages",)])
+    found.on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None).on("@@global.read_only", [(0, 0)])
+    monkeypatch.setattr(connection, "connect", found.connect)
+    monkeypatch.setattr(manifest, "verify", lambda *_arguments: None)
+    monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/mysql", "MySQL", (8,)))
+    monkeypatch.setattr(content, "read", lambda *_arguments: Content(**EXPECTED))
+    return found
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """The sections that were loaded, each with its database."""
+    found: list[tuple[int, str]] = []
+
+    class Recorded(load.Load):
+        def run(self, calls: t.Mapping[int, load.Call], _secret: t.Any) -> None:
+            found.extend((number, call.argv[-1]) for number, call in calls.items())
+
+    monkeypatch.setattr(load, "Load", Recorded)
+    return found
+
+
+def of(server: ScriptedDatabase, **more: t.Any) -> restore.Restore:
+    return restore.Restore(server.settings, "/b/d.json", {**FOUND, **more}, 60, lambda: None, lambda _command: "", "wa")
+
+
+def changed(server: ScriptedDatabase) -> list[str]:
+    return [one for one, _values in server.statements if one.split()[0] in ("CREATE", "DROP", "RENAME")]
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_check_leaves_nothing(server: ScriptedDatabase, probe: bool) -> None:
+    of(server).check(probe)
+    made = ["CREATE DATABASE IF NOT EXISTS `wa1__waba_probe`", "DROP DATABASE `wa1__waba_probe`"]
+    assert changed(server) == (made if probe else [])
+    assert server.open == 0
+
+
+def test_a_user_who_may_make_no_database_is_told_what_to_grant(server: ScriptedDatabase) -> None:
+    server.on("^CREATE DATABASE", Refusal("denied", "Access denied"))
+    with pytest.raises(
+        WaError, match=r"may not make the database wa1__waba_probe \(Access denied\).*GRANT ALL ON `wa1\\_\\_waba%`"
+    ):
+        of(server).check(True)
+
+
+def test_another_engine_is_refused(server: ScriptedDatabase) -> None:
+    with pytest.raises(WaError, match="of PGSQL; expected MYSQL"):
+        of(server, engine="PGSQL").check(False)
+
+
+def test_the_copy_is_loaded_beside_the_database_and_takes_its_place_in_one_statement(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    server.on("information_schema.tables", lambda values: [] if "waba_out" in str(values) else [("messages",)])
+    one = of(server)
+    one.check(False)
+    server.statements.clear()
+    one.run()
+    assert loaded == [(0, "wa1__waba_in"), (1, "wa1")]
+    assert changed(server) == [
+        "DROP DATABASE IF EXISTS `wa1__waba_in`",
+        "CREATE DATABASE IF NOT EXISTS `wa1__waba_in`",
+        "CREATE TABLE `wa1__waba_in`.`__waba_m` (id INT)",
+        "CREATE DATABASE IF NOT EXISTS `wa1`",
+        "CREATE DATABASE IF NOT EXISTS `wa1__waba_out`",
+        "RENAME TABLE `wa1`.`messages` TO `wa1__waba_out`.`messages`, `wa1__waba_in`.`messages` TO `wa1`.`messages`,"
+        " `wa1__waba_in`.`__waba_m` TO `wa1__waba_out`.`__waba_m`",
+        "DROP DATABASE IF EXISTS `wa1__waba_in`",
+    ]
+    assert one.touched
+    server.statements.clear()
+    one.complete()
+    assert changed(server) == ["DROP TABLE IF EXISTS `wa1__waba_out`.`__waba_m`"]
+
+
+def test_a_copy_that_differs_from_its_manifest_replaces_nothing(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = of(server)
+    one.check(False)
+    monkeypatch.setattr(content, "read", lambda *_arguments: Content({}, ""))
+    with pytest.raises(WaError, match="restore of wa1: messages has no rows, expected 20"):
+        one.run()
+    assert loaded == [(0, "wa1__waba_in")]
+    assert not [statement for statement in changed(server) if "RENAME" in statement]
+    assert changed(server)[-1] == "DROP DATABASE IF EXISTS `wa1__waba_in`"  # its room is given back
+    assert not one.touched
+
+
+def test_who_uses_the_databases_is_asked_before_the_load_and_after_it(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    asked: list[int] = []
+
+    def guard() -> None:
+        asked.append(len(loaded))
+        if loaded:
+            raise WaError("database", "in use", "nobody")
+
+    one = restore.Restore(server.settings, "/b/d.json", FOUND, 60, lambda: None, lambda _command: "", "wa", guard)
+    one.check(False)
+    with pytest.raises(WaError, match="in use"):
+        one.run()
+    assert asked == [0, 1]
+    assert not one.touched
+
+
+def test_a_run_after_the_swap_makes_what_depends_on_the_tables(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    aside = [("messages",), ("__waba_m",)]
+    server.on("information_schema.tables", lambda values: aside if "waba_out" in str(values) else [])
+    server.on("information_schema.views", [("v",)]).on("^DROP VIEW", None)
+    one = of(server)
+    one.check(True)
+    one.run()
+    assert loaded == [(1, "wa1")]
+    gone = ["DROP VIEW `wa1`.`v`", "DROP DATABASE IF EXISTS `wa1__waba_in`"]
+    assert changed(server) == gone
+    assert server.asked("information_schema.views") == [("wa1", "wa")]
+
+
+@pytest.mark.parametrize("aside", ["messages", "__waba_another"])
+def test_what_another_restore_has_put_aside_is_not_replaced(server: ScriptedDatabase, aside: str) -> None:
+    server.on("information_schema.tables", lambda values: [(aside,)] if "waba_out" in str(values) else [])
+    with pytest.raises(WaError, match="wa1__waba_out hold what was there before an earlier restore"):
+        of(server).check(True)
+    for check, dropped in ((True, []), (False, ["DROP DATABASE `wa1__waba_out`"])):
+        assert restore.remove_former(server.settings, ["wa1"], check) == ["wa1__waba_out"]
+        assert changed(server) == dropped
+
+
+def test_a_server_that_takes_no_writes_is_refused(server: ScriptedDatabase) -> None:
+    server.on("@@global.read_only", [(1, 0)])
+    with pytest.raises(WaError, match="it takes no writes; expected a server that does"):
+        of(server).check(False)
+
+
+def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[int, load.Call] = {}
+    server = ScriptedDatabase("PGSQL").on("pg_database", [("wa1",)]).on("pg_is_in_recovery", [(False,)])
+    monkeypatch.setattr(connection, "connect", server.connect)
+    monkeypatch.setattr(manifest, "verify", lambda *_arguments: None)
+    monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/psql", "PostgreSQL", (13,)))
+    monkeypatch.setattr(load.Load, "run", lambda _self, calls, _secret: found.update(calls))
+    one = of(server, engine="PGSQL", sections=[["wa1", "all"]])
+    one.check(True)
+    one.run()
+    assert found[0].before.startswith(b"\nBEGIN;\n")
+    assert found[0].after.partition(b"IF digest <> 'd'")[2].endswith(b"\nCOMMIT;\n")
+    with pytest.raises(WaError, match=r"no database wa2; expected the databases of the copy. CREATE DATABASE"):
+        of(server, engine="PGSQL", databases={"wa2": EXPECTED}).check(True)
+    server.settings = replace(server.settings, user="admin")
+    with pytest.raises(WaError, match="wa_restore_login_user: admin; expected none on PostgreSQL"):
+        of(server, engine="PGSQL").check(True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_drill_leaves_nothing_whatever_comes_of_it(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    server.on("schemata", [("another",)])
+    if fails:
+        monkeypatch.setattr(content, "read", lambda *_arguments: Content({}, ""))
+        with pytest.raises(WaError, match="restore of wa1: messages has no rows, expected 20"):
+            of(server).drill()
+    else:
+        of(server).drill()
+    assert loaded == [(0, "wa1"), (1, "wa1")]
+    assert changed(server) == ["CREATE DATABASE `wa1`", "DROP DATABASE IF EXISTS `wa1`"]
+
+
+def test_a_drill_touches_no_database_that_is_there(server: ScriptedDatabase) -> None:
+    with pytest.raises(WaError, match="it has wa1; expected a server for drills, without these databases"):
+        of(server).drill()
+    assert changed(server) == []

@@ -1,0 +1,161 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_db_restore with a scripted database: what is checked, and that nothing is restored in check mode or beside a session."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from scripted_database import PASSWORD, ScriptedDatabase
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, guard, processlist
+from ansible_collections.waba.onprem.plugins.module_utils._dump import restore
+
+MODULE = "wa_db_restore"
+ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\n"
+MANIFEST: dict[str, t.Any] = {
+    "format": 1,
+    "file": "d.sql.gz",
+    "bytes": 0,
+    "sha256": hashlib.sha256().hexdigest(),
+    "mark": "m",
+    "engine": "MYSQL",
+    "product": "MariaDB",
+    "server": "11.8",
+    "tool": "mariadb-dump",
+    "seconds": 1.0,
+    "source_bytes": 9,
+    "left": [],
+    "sections": [],
+    "databases": {"wa1": {"tables": {"messages": 1}, "definitions": ""}},
+    "facts": {"deployment": "eu", "version": "2.51.2"},
+}
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done of a restore, which is not this module's own."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        restore.Restore, "check", lambda self, probe: found.append(f"check {probe} as {self.config.user}")
+    )
+
+    def run(self: restore.Restore) -> None:
+        self._guard()
+        self.touched = True
+        found.append("run")
+
+    monkeypatch.setattr(restore.Restore, "run", run)
+    monkeypatch.setattr(restore.Restore, "complete", lambda _self: found.append("complete"))
+
+    def remove(_config: t.Any, names: list[str], check: bool) -> list[str]:
+        found.append(f"remove {check}")
+        return [f"{name}__waba_out" for name in names]
+
+    monkeypatch.setattr(restore, "remove_former", remove)
+    return found
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, t.Any]]:
+    found: list[dict[str, t.Any]] = []
+    monkeypatch.setattr(connection, "connect", ScriptedDatabase("MYSQL").connect)
+    monkeypatch.setattr(processlist, "sessions", lambda _session: found)
+    return found
+
+
+@pytest.fixture
+def call(run_module: Run, done: list[str], sessions: list[dict[str, t.Any]], tmp_path: Path) -> Run:
+    (tmp_path / "db.env").write_text(ENV)
+    (tmp_path / "d.json").write_text(json.dumps(MANIFEST))
+    (tmp_path / "d.sql.gz").touch()
+    assert (done, sessions) == ([], [])
+
+    def run(operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {"env_file": str(tmp_path / "db.env"), "manifest": str(tmp_path / "d.json"), "operation": operation}
+        result = run_module(MODULE, {**given, **options}, check)
+        assert PASSWORD not in json.dumps(result)
+        return result
+
+    return run
+
+
+def test_a_check_changes_nothing_and_returns_the_manifest(call: Run, done: list[str]) -> None:
+    for check in (True, False):
+        found = call("check", check, deployment="eu")
+        assert (found["changed"], found["manifest"]["databases"]) == (False, MANIFEST["databases"])
+    assert done == ["check False as wa", "check True as wa"]
+
+
+def test_check_mode_predicts_a_restore(call: Run, done: list[str], tmp_path: Path) -> None:
+    for check in (True, False):
+        assert call("restore", check)["actions"] == [f"put wa1 back as of {tmp_path}/d.sql.gz"]
+    assert done == ["check False as wa", "check True as wa", "run"]
+    for check in (True, False):
+        assert call("complete", check)["changed"] is False
+    assert done[3:] == ["complete"]
+
+
+def test_nothing_is_restored_beside_a_session(
+    call: Run, done: list[str], sessions: list[dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    module = __import__(f"ansible_collections.waba.onprem.plugins.modules.{MODULE}", fromlist=["x"])
+    monkeypatch.setattr(module, "_IDLE", 0.0)
+    sessions += [{"id": 7, "database": "wa1", "from": "10.0.0.9", "seconds": 3}]
+    refused = call("restore")
+    assert refused["touched"] is False
+    assert "its user still has sessions: 1 on database wa1 from 10.0.0.9" in refused["msg"]
+    assert done == ["check True as wa"]
+    assert "msg" not in call("restore", shared_origins=["10.0.0.0/24"])
+    sessions[:] = [{"id": 7, "database": "neighbours", "from": "10.0.0.9", "seconds": 3}]
+    assert "msg" not in call("restore")
+
+
+def test_another_login_may_be_given(call: Run, done: list[str]) -> None:
+    assert "msg" not in call("check", login_user="admin", login_password="Canary-99")
+    assert done == ["check True as admin"]
+    assert "parameters are required together" in call("check", login_user="admin")["msg"]
+
+
+def test_what_was_put_aside_is_removed(call: Run, done: list[str]) -> None:
+    for check in (True, False):
+        assert call("remove_former", check)["actions"] == ["remove the database wa1__waba_out"]
+    assert done == ["remove True", "remove False"]
+
+
+def test_the_copy_of_another_deployment_is_refused(call: Run, done: list[str]) -> None:
+    assert "of deployment eu; expected us. Nothing was touched" in call("restore", deployment="us")["msg"]
+    assert "does not exist; expected the manifest of a dump on this host" in call("check", manifest="/no/d.json")["msg"]
+    assert done == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_drill_is_made_on_another_server_and_noted(
+    call: Run, done: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, same: bool
+) -> None:
+    monkeypatch.setattr(
+        guard, "server", lambda session: {"identity": "x" if same else session.settings.host, "started": 1}
+    )
+    monkeypatch.setattr(
+        restore.Restore, "drill", lambda self: done.append(f"drill on {self.config.host}:{self.config.port}")
+    )
+    options = {"drill_host": "drill.lab:3307", "login_user": "root", "login_password": "Canary-99"}
+    note = tmp_path / "d.drill.json"
+    for check in (True, False):
+        found = call("drill", check, **options)
+        if same:
+            assert "the client's own server; expected another one" in found["msg"]
+        else:
+            assert found["actions"] == [
+                "restore wa1 on database MYSQL at drill.lab:3307, compare, and remove them there"
+            ]
+        assert note.exists() is (not same and not check)
+    assert done == ([] if same else ["drill on drill.lab:3307"])
+    assert "the following are missing: drill_host" in call("drill")["msg"]

@@ -1,0 +1,131 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What restore.yml does, and what it refuses before anything is touched."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.plugin_utils import _restore_plan as restore_plan
+
+STOPPED = 1764136800.0
+COPY: dict[str, t.Any] = {
+    "facts": {"deployment": "eu", "version": "2.51.2", "stopped_at": STOPPED},
+    "databases": {"waconfig": {"tables": {"a": 2, "b": 1}}, "wamessages": {"tables": {"messages": 9}}},
+    "source_bytes": 2 << 20,
+    "seconds": 3.0,
+    "tool": "pg_dump 17",
+    "left": ["schema reports in waconfig is postgres's"],
+}
+
+
+def container(name: str, version: str = "2.51.2", started: float = 1.0, state: str = "exited") -> dict[str, t.Any]:
+    migrates = "dbupgrade" in name
+    found = {"name": name, "version": version, "started_at": started, "state": state, "one_shot": migrates}
+    return {**found, "service": "dbupgrade" if migrates else name}
+
+
+def member(*containers: dict[str, t.Any], **notes: t.Any) -> dict[str, t.Any]:
+    return {"containers": list(containers), "journal": {"stage": "migrating", "notes": notes} if notes else {}}
+
+
+def plan(**facts: t.Any) -> dict[str, t.Any]:
+    known = {
+        "asked": "/b/eu.json",
+        "command": "",
+        "deployment": "eu",
+        "leader": "h1",
+        "project": "wa-eu",
+        "version": "2.51.2",
+        "accept_lost": False,
+        "hosts": ["h1", "h2"],
+        "members": {"h1": member(container("core")), "h2": member(container("core"))},
+        "copy": {"manifest": COPY},
+    }
+    return restore_plan.plan({**known, **facts})
+
+
+def test_the_plan_of_a_failed_migration() -> None:
+    found = plan(
+        asked="",
+        members={
+            "h1": member(
+                container("core"), container("wa-dbupgrade-1", "2.53.4", STOPPED + 9), manifest="/b/eu-noted.json"
+            ),
+            "h2": member(container("core")),
+        },
+    )
+    assert (found["path"], found["refusal"]) == ("/b/eu-noted.json", "")
+    assert found["removes"] == {"h1": ["wa-dbupgrade-1"], "h2": []}
+    assert found["lines"] == [
+        "copy /b/eu-noted.json on h1: version 2.51.2, stopped 2025-11-26 06:00:00 UTC, 2.0 MiB, made in 3s by pg_dump 17",
+        "stop the client on h1, h2",
+        "replace the content of waconfig (3 rows), wamessages (9 rows)",
+        "leave: schema reports in waconfig is postgres's",
+        "remove wa-dbupgrade-1 on h1",
+        "start version 2.51.2",
+    ]
+
+
+def test_a_restore_that_was_cut_off_goes_on_with_its_own_copy() -> None:
+    noted = member(container("core"), restores="/b/other.json", manifest="/b/eu.json")
+    assert plan(asked="", members={"h1": noted, "h2": member()})["path"] == "/b/other.json"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"members": {"h1": member()}}, "h2 of deployment eu was not read; expected all members, which are stopped"),
+        ({"project": ""}, "deployment eu runs outside Compose; expected a Compose project"),
+        (
+            {"members": {"h1": member(container("x-dbupgrade-1", state="running")), "h2": member()}},
+            "a migration runs on h1; expected none. Nothing was touched. Wait for its end",
+        ),
+        ({"asked": ""}, "no upgrade with a copy was left unfinished on h1; expected one, or the manifest of a copy"),
+        ({"version": "2.53.4"}, "the copy is of version 2.51.2, and wa_version is 2.53.4; expected one version"),
+        (
+            {"copy": {"manifest": {**COPY, "facts": {}}}},
+            "the copy is of version unknown, and wa_version is 2.51.2; expected one version",
+        ),
+        (
+            {"members": {"h1": member(), "h2": member(container("core", "2.53.4", STOPPED + 60))}},
+            "the client has run since the copy was made: core on h2; expected a copy of what it has left",
+        ),
+    ],
+)
+def test_what_is_refused(facts: dict[str, t.Any], said: str) -> None:
+    refusal = plan(**facts)["refusal"]
+    assert refusal.startswith(said)
+    assert "Nothing was touched" in refusal
+
+
+def test_a_version_that_was_started_and_removed_has_served() -> None:
+    started = {**member(), "journal": {"stage": "verifying", "notes": {}}}
+    refusal = plan(members={"h1": started, "h2": member()})["refusal"]
+    assert refusal.startswith(
+        "the client has run since the copy was made: the version of the upgrade, which was started;"
+    )
+
+
+def test_what_would_be_lost_is_told_where_it_is_accepted() -> None:
+    served = {"h1": member(container("core", "2.53.4", STOPPED + 60)), "h2": member(container("core"))}
+    found = plan(members=served, accept_lost=True)
+    assert found["refusal"] == ""
+    assert "LOST: what came and went since, in core on h1" in found["lines"]
+    assert found["removes"] == {"h1": ["core"], "h2": []}
+
+
+def test_a_snapshot_is_restored_by_the_operators_command() -> None:
+    noted = member(container("core"), from_version="2.51.2", down_at=STOPPED)
+    assert plan(command="put it back")["path"] == "/b/eu.json"  # one that is asked for
+    found = plan(asked="", command="put it back", copy={}, members={"h1": noted, "h2": member()})
+    assert (found["path"], found["refusal"]) == ("", "")
+    assert found["lines"][0] == ("wa_restore_snapshot_command on h1: version 2.51.2, stopped 2025-11-26 06:00:00 UTC")
+    assert not [line for line in found["lines"] if line.startswith("replace")]
+
+
+def test_before_the_copy_is_checked_only_its_place_is_known() -> None:
+    assert plan(copy={}) == {"path": "/b/eu.json", "refusal": "", "lines": [], "removes": {}}
