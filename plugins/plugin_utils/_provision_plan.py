@@ -139,12 +139,6 @@ def may_restart(results: Results, full: bool = False) -> bool:
     return full or any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
 
 
-def may_start(results: Results) -> bool:
-    """Returns whether what is stopped may be started as it is: not where it would come up with another db.env than its successor."""
-    found = [(one.get("concerns") or {}).get("db_env", {}) for one in results.values()]
-    return not any(one.get("changes") or one.get("restarts") or one.get("error") for one in found)
-
-
 Waves = t.Sequence[t.Sequence[t.Sequence[str]]]  # waves of deployments, each with its hosts in their order
 
 

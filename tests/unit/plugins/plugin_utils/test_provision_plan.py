@@ -144,20 +144,6 @@ def test_failures_that_keep_a_host_from_its_restart(host: str, failed: list[str]
 
 
 @pytest.mark.parametrize(
-    ("results", "starts"),
-    [
-        ([result(client=RESTART_NOW), {}], True),
-        # Two Coreapps of one number on two databases would be the end of it.
-        ([result(), result(db_env=CHANGED)], False),
-        ([result(db_env=RESTART_LATER), result()], False),
-        ([result(db_env=UNKNOWN)], False),
-    ],
-)
-def test_whether_what_is_stopped_is_started_before_its_turn(results: list[dict[str, t.Any]], starts: bool) -> None:
-    assert provision_plan.may_start({f"h{number}": one for number, one in enumerate(results)}) is starts
-
-
-@pytest.mark.parametrize(
     ("host", "kept"),
     [("a1", "b1, b2, b3, c1, d1, d2"), ("b1", "b2, b3, d1, d2"), ("b3", "d1, d2"), ("c1", "d1, d2"), ("d2", "")],
 )
