@@ -90,7 +90,7 @@ def test_ci_has_faults_before_during_and_after_the_migration(upgrades: t.Any) ->
     }
     assert [layer for _database, layer in upgrades.PLACES.values()].count(
         "ci"
-    ) == 7  # and the one of the scenario `cluster`
+    ) == 5  # and the one of the scenario `cluster`
     cluster = (ROOT / "molecule" / "cluster" / "side_effect.yml").read_text(encoding="utf-8")
     assert 'fault, --name, "{{ lab_name }}", migration_fails, "on"' in cluster  # during it
 
