@@ -429,7 +429,11 @@ def gc_turns(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[
 
 def restore_plan_of(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns what restore.yml does, see `_restore_plan.plan`. Raises WaError for a variable that is not for one run."""
-    for name, given in (("wa_restore", facts["asked"]), ("wa_restore_accept_lost", facts["accept_lost"])):
+    for name, given in (
+        ("wa_restore", facts["asked"]),
+        ("wa_restore_accept_lost", facts["accept_lost"]),
+        ("wa_restore_remove_former", facts["remove_former"]),
+    ):
         inventory.assert_for_one_run(name, given or None)
     return restore_plan.plan(facts)
 

@@ -41,7 +41,7 @@ class Content(t.NamedTuple):
 def read(config: Settings, database: str, timeout: float) -> Content:
     """Returns the content of a database. Every row is counted, in `timeout` seconds a table."""
     with connection.connect(config, database, statement_timeout=timeout) as session:
-        names = _mysql_tables(session, database) if session.engine == MYSQL else _pgsql_tables(session)
+        names = mysql_tables(session, database) if session.engine == MYSQL else _pgsql_tables(session)
         rows = {
             ".".join(name): int(
                 session.value(f"SELECT count(*) FROM {'.'.join(quote(session.engine, one) for one in name)}")
@@ -63,7 +63,8 @@ def _definitions(session: Session, database: str) -> str:
     return hashlib.sha256(repr([tuple(map(str, row)) for row in rows]).encode()).hexdigest()[:16]
 
 
-def _mysql_tables(session: Session, database: str) -> list[tuple[str]]:
+def mysql_tables(session: Session, database: str) -> list[tuple[str]]:
+    """Returns the sorted tables of a database of MySQL or MariaDB, without its views."""
     rows = session.rows(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1",
         (database,),

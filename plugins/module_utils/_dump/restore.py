@@ -30,6 +30,7 @@ if t.TYPE_CHECKING:
 
 _LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for somebody who reads them
 _IN, _OUT, _PROBE = ASIDE
+_MARKER = "__waba_"  # begins the name of a table that is aside until a restore is complete
 _OWN_RELATION = (
     f"{content.USERS_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
     f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
@@ -238,7 +239,7 @@ class Restore:
     @property
     def _marker(self) -> str:
         """Returns the name of a table that goes aside with the others, and is there until the restore of this copy is complete."""
-        return f"__waba_{self.manifest['mark']}"
+        return _MARKER + str(self.manifest["mark"])
 
     def _is_swapped(self, session: Session) -> bool:
         """Returns whether a restore that was cut off has put the tables of this copy in their place."""
@@ -356,8 +357,15 @@ class Restore:
 
 
 def remove_former(config: Settings, names: t.Sequence[str], check_mode: bool) -> list[str]:
-    """Removes what a restore on MySQL has put aside of the databases `names`. Returns the names of those databases."""
+    """Removes what a restore on MySQL has put aside of the databases `names`. Returns the names of those databases.
+
+    Raises WaError while that restore is not complete.
+    """
     with connection.connect(config, read_only=False, statement_timeout=600.0) as session:
+        if any(table.startswith(_MARKER) for table in _tables(session, names[0] + _OUT)):
+            raise WaError(
+                config.subject, "a restore was cut off", "a complete one", "Run restore.yml again, which goes on"
+            )
         found = [name + _OUT for name in names if _tables(session, name + _OUT)]
         for name in [] if check_mode else found:
             session.rows(f"DROP DATABASE {quote(MYSQL, name)}")
@@ -369,11 +377,7 @@ def _qualified(database: str, name: t.Any) -> str:
 
 
 def _tables(session: Session, database: str) -> list[str]:
-    rows = session.rows(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1",
-        (database,),
-    )
-    return [str(name) for (name,) in rows]
+    return [name for (name,) in content.mysql_tables(session, database)]
 
 
 def _drop_dependents(session: Session, database: str, owner: str) -> None:

@@ -543,3 +543,10 @@ def test_the_verdict_of_a_deployment_is_made_from_what_its_members_have_recorded
     assert joined(IDENTITY["deployment"], hostvars, HOSTS, HOSTS)["passed"] is True
     found = joined(IDENTITY["deployment"], hostvars, HOSTS, ["h2"])  # what an earlier run has recorded does not count
     assert (found["unready"], found["reporter"]) == (["h1"], "h2")
+
+
+@pytest.mark.parametrize("name", ["asked", "accept_lost", "remove_former"])
+def test_what_a_restore_replaces_or_removes_is_for_one_run(name: str) -> None:
+    facts = {"asked": "", "accept_lost": False, "remove_former": False, name: True}
+    with pytest.raises(AnsibleFilterError, match="set in the inventory, where it would be a licence for ever"):
+        wa.FilterModule().filters()["restore_plan"](facts)

@@ -182,6 +182,11 @@ def test_what_another_restore_has_put_aside_is_not_replaced(server: ScriptedData
     server.on("information_schema.tables", lambda values: [(aside,)] if "waba_out" in str(values) else [])
     with pytest.raises(WaError, match="wa1__waba_out hold what was there before an earlier restore"):
         of(server).check(True)
+    if aside != "messages":  # it may hold what the other restore has not yet replaced
+        with pytest.raises(WaError, match=r"a restore was cut off; expected a complete one"):
+            restore.remove_former(server.settings, ["wa1"], False)
+        assert changed(server) == []
+        return
     for check, dropped in ((True, []), (False, ["DROP DATABASE `wa1__waba_out`"])):
         assert restore.remove_former(server.settings, ["wa1"], check) == ["wa1__waba_out"]
         assert changed(server) == dropped
