@@ -36,6 +36,8 @@ SHARED = frozenset(
             "wa_api_password",
             "wa_api_url",
             "wa_api_validate_certs",
+            "wa_backup_dir",
+            "wa_backup_password",
             "wa_confirm_identity",
         ),
         *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),

@@ -326,7 +326,7 @@ class Batch:
         (folder / "vault").write_text(VAULT, encoding="utf-8")
         answers = {
             "wa_api_password": secrets()["api_password"],
-            "wa_upgrade_backup_password": secrets()["backup_password"],
+            "wa_backup_password": secrets()["backup_password"],
         }
         (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
 
@@ -400,7 +400,7 @@ class Batch:
             *arguments,
             wa_upgrade_version=NEW,
             wa_upgrade_update_compose_files=True,
-            wa_upgrade_backup_dir=str(self.folder / "backups"),
+            wa_backup_dir=str(self.folder / "backups"),
             wa_upgrade_skip=["database_backup"],
             wa_upgrade_waves=["100%"],
             **variables,

@@ -73,7 +73,7 @@ class Pair:
 
     def retire(self, **variables: t.Any) -> Run:
         """Retire in check mode, then for real: both end the same way, and check mode changes nothing."""
-        given = {"wa_retire": "waba", "wa_upgrade_backup_dir": str(ROOT / ".lab" / NAME / "backups"), **variables}
+        given = {"wa_retire": "waba", "wa_backup_dir": str(ROOT / ".lab" / NAME / "backups"), **variables}
         before = self.snapshot()
         predicted = self.play("retire", given, "--check")
         assert changes(before, self.snapshot()) == []
@@ -138,9 +138,7 @@ def test_a_run_that_was_cut_off_is_completed_by_the_next_one(pair: Pair, fault: 
     host = pair.labs[HOSTS.index(at)]
     host.host(break_script)
     try:
-        done = pair.play(
-            "retire", {"wa_retire": "waba", "wa_upgrade_backup_dir": str(ROOT / ".lab" / NAME / "backups")}
-        )
+        done = pair.play("retire", {"wa_retire": "waba", "wa_backup_dir": str(ROOT / ".lab" / NAME / "backups")})
     finally:
         host.host(repair_script)
     assert done.code == 2, done.output

@@ -311,7 +311,7 @@ def adopt(matrix: Matrix) -> None:
 
     def retire(host: str) -> None:
         backups = str(ROOT / ".lab" / matrix.name / "backups")
-        done = matrix.run("remove", "retire", [host], wa_retire=host, wa_upgrade_backup_dir=backups)
+        done = matrix.run("remove", "retire", [host], wa_retire=host, wa_backup_dir=backups)
         expect("exit code", done.returncode, 0)
         expect("a secret in the output", "Canary-" in done.stdout, False)
 

@@ -49,9 +49,9 @@ def _backup(client: Client, api: tuple[str, str]) -> t.Iterator[str]:
     if not host:
         yield "Save a settings backup by the API of its Webapp (POST /v1/settings/backup)"
         return
-    yield "Add wa_api_password and wa_upgrade_backup_password to the vault.yml of the client (ansible-vault edit)"
+    yield "Add wa_api_password and wa_backup_password to the vault.yml of the client (ansible-vault edit)"
     dest = f"/root/{client.deployment}-settings-backup.json"
-    password = "backup_password={{wa_upgrade_backup_password}}"
+    password = "backup_password={{wa_backup_password}}"
     yield f"Save a settings backup: `{_call('wa_webapp', host, url, f'operation=settings_backup dest={dest} {password}')}`"
 
 

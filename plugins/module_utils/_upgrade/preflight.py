@@ -188,11 +188,16 @@ def _api_password(now: Observed) -> Problem:
 
 
 def _backup_password(now: Observed) -> Problem:
-    if now.facts["backup_password"]:
+    missing = [
+        f"{name} ({what})"
+        for name, what in (("backup_password", "12 characters or more"), ("backup_dir", "a folder of the controller"))
+        if not now.facts[name]
+    ]
+    if not missing:
         return None
     return (
-        "wa_upgrade_backup_password is not set: the settings backup needs one.",
-        "Set it (12 characters or more), or go without a backup with wa_upgrade_skip: [settings_backup].",
+        f"{' and '.join(f'wa_{one}' for one in missing)} not set: the settings backup needs both.",
+        "Set them, or go without a backup with wa_upgrade_skip: [settings_backup].",
     )
 
 
@@ -467,8 +472,8 @@ CHECKS = (
     Check(VALUES, "values that the roles accept", _values),
     Check("the API password is set", "`wa_api_password`", _api_password, after=(VALUES,)),
     Check(
-        "the password of the settings backup is set",
-        "`wa_upgrade_backup_password`",
+        "the folder and the password of the settings backup are set",
+        "`wa_backup_dir`, `wa_backup_password`",
         _backup_password,
         after=(VALUES,),
         skip=(NO_TARGET, _skips("settings_backup", "expiry")),

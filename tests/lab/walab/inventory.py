@@ -110,6 +110,7 @@ def build(lab: Lab) -> dict[str, Any]:
         "lab_control_url": f"http://127.0.0.1:{lab.ports['control']}",
         "lab_registry_port": lab.ports["registry"],
         "lab_tls_folder": str(lab.tls),
+        "wa_backup_dir": str(lab.folder / "backups"),
     }
     if lab.options.shared:
         shared |= {
@@ -133,7 +134,7 @@ def secret_vars(lab: Lab) -> str:
     pairs = {
         "wa_db_env_password": words["db_password"],
         "wa_api_password": words["api_password"],
-        "wa_upgrade_backup_password": words["backup_password"],
+        "wa_backup_password": words["backup_password"],
         "lab_dba_password": words["dba_password"],
     }
     if lab.options.registry_auth:

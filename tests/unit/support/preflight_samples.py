@@ -70,6 +70,7 @@ GOOD: dict[str, t.Any] = {
     "no_gc": "",
     "api_password": True,
     "backup_password": True,
+    "backup_dir": "/srv/wa-backups",
     "images": {},
     "target_images": IMAGES,
     "invalid": [],

@@ -42,7 +42,7 @@ def test_the_command_repeats_the_options_of_this_run(cli: dict[str, t.Any], opti
         (["wa_upgrade_version=1 wa_version=2 wa_upgrade_take_over=true"], "", ""),
         # A variable that may contain a secret is named without its value.
         (["wa_api_password=Canary-1 mine=Canary-2"], "", "mine, wa_api_password"),
-        (["wa_upgrade_backup_password=Canary-1"], "", "wa_upgrade_backup_password"),
+        (["wa_backup_password=Canary-1"], "", "wa_backup_password"),
         (['{"wa_upgrade_snapshot_command": "snap --token Canary-1"}'], "", "wa_upgrade_snapshot_command"),
         (['{"wa_db_env_extra": {"X": "Canary-1"}}'], "", "wa_db_env_extra"),
     ],

@@ -89,9 +89,9 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     ("the API password is set", {"api_password": False, "skip": ["expiry"]}, "h1: wa_api_password is not set: "),
     (
-        "the password of the settings backup is set",
-        {"backup_password": False},
-        "h1: wa_upgrade_backup_password is not ",
+        "the folder and the password of the settings backup are set",
+        {"backup_password": False, "backup_dir": ""},
+        "h1: wa_backup_password (12 characters or more) and wa_backup_dir (a folder of the controller) not set: ",
     ),
     (
         "the hooks can be run",
@@ -298,9 +298,13 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
 # The check, what differs from GOOD, and why it is skipped.
 SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the target is a version", NONE, "no wa_upgrade_version"),
-    ("the password of the settings backup is set", {**NONE, "backup_password": False}, "no wa_upgrade_version"),
     (
-        "the password of the settings backup is set",
+        "the folder and the password of the settings backup are set",
+        {**NONE, "backup_password": False},
+        "no wa_upgrade_version",
+    ),
+    (
+        "the folder and the password of the settings backup are set",
         {"skip": "settings_backup", "backup_password": False},
         "settings_backup or expiry in wa_upgrade_skip",
     ),
