@@ -9,7 +9,6 @@ displayed. Between the two operations it is in a file of Ansible's own folder fo
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -36,6 +35,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line a
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
 from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
+from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
 
 display = Display()
 
@@ -75,7 +75,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         keep_alive(self._connection, task_vars)
-        with self._no_log():
+        with censored(self):
             result: dict[str, t.Any] = self._execute_module(
                 module_args={**args, "operation": "read"}, task_vars=task_vars
             )
@@ -118,7 +118,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             called, given = compose_files.variables(ours, beside, survey["files"])
             files = called["wa_client_compose_files"]
             env_files = {"/compose.env": desired.env_lines(given.values)} if given.values else {}
-            with self._no_log():
+            with censored(self):
                 plan = self._execute_module(
                     module_name="waba.onprem.wa_client",
                     module_args={
@@ -141,19 +141,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 "problem": problem,
             }
         return found
-
-    @contextlib.contextmanager
-    def _no_log(self) -> t.Iterator[None]:
-        """Censors what `-vvv` displays of a module's result, as `no_log` of the task does."""
-        holders = self._task, self._connection._play_context
-        before = [holder.no_log for holder in holders]
-        for holder in holders:
-            holder.no_log = True
-        try:
-            yield
-        finally:
-            for holder, value in zip(holders, before):
-                holder.no_log = value
 
     # Once, for all hosts
 

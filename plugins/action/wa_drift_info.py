@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -12,6 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
@@ -67,6 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if strict:
             return self._fail_on_drift(ours, result)
         self._report(ours, result)
+        self._warn_of_backups(ours, result)
         return result
 
     @staticmethod
@@ -138,6 +141,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             )
         for text in provision_plan.alarms(found):
             display.display(f"{ours.host} | alarm: {text}")
+
+    @staticmethod
+    def _warn_of_backups(ours: inventory.Inventory, result: t.Mapping[str, t.Any]) -> None:
+        """Displays that the settings backup of a deployment that runs is missing or old."""
+        place, root = desired.deployment(ours), str(ours.given("wa_backup_dir") or "")
+        if not (place["is_leader"] and result["runs"]):
+            return
+        now, last = time.time(), backup.newest(backup.earlier(root, place["slug"]) if root else [], "settings")
+        text = backup.warning(
+            now - last.made_at if last else None, backup.days_left(result["expires_on"], now), bool(root)
+        )
+        if text:
+            display.display(f"{ours.host} | warning: {text}")
 
     @staticmethod
     def _add_unmanaged(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:

@@ -138,7 +138,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import content as database_content
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
@@ -149,28 +149,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest 
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
-
-
-def check_free_space(folder: str, needed: int) -> None:
-    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free."""
-    place = folder
-    while not os.path.isdir(place):
-        place = os.path.dirname(place)
-    status = os.statvfs(place)
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise WaError(
-            f"dest {folder}", f"{format_size(free)} free", format_size(needed), "Make room, or name another folder"
-        )
-
-
-def make_folder(folder: str) -> None:
-    """Creates the folder and its parents. Raises WaError, also if another user's link is in the path."""
-    files.refuse_links_of_others(folder)
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise WaError(f"dest {folder}", f"cannot be made: {error.strerror}", "a folder") from None
 
 
 class Dump:
@@ -234,13 +212,13 @@ class Dump:
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
         result.values["left"] = list(source.named)
-        check_free_space(folder, source.size)
+        files.check_room(folder, source.size)
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
-            make_folder(folder)
+            files.make_folder(folder)
             self.write(path, tool, source)
 
     def write(self, path: str, tool: dump_commands.Tool, source: dump_commands.Source) -> None:

@@ -150,6 +150,11 @@ runs:
   type: bool
   returned: success
   sample: true
+expires_on:
+  description: The day on which the version that runs expires, from the label C(EXPIRES_ON) of its images; empty if it has none.
+  type: str
+  returned: success
+  sample: "2026-03-31"
 look:
   description: Of a host that differs what the roles check before they change it.
   type: dict
@@ -257,6 +262,7 @@ def main() -> None:
         requirements=found["host"].requirements if "host" in found else None,
         hold=compared.hold,
         runs=compared.runs,
+        expires_on=compared.expires_on,
         undeclared_keys=compared.undeclared,
         unmanaged=compared.unmanaged,
         marker=compared.marker,

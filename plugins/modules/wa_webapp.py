@@ -20,7 +20,6 @@ options:
   poll_interval: {description: 'The pause between two logins meanwhile, in seconds or as text.', type: str, default: 1s}
   api_new_password: {description: The password for O(operation=first_login)., type: str}
   backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
-  dest: {description: The file on the managed host for O(operation=settings_backup); only its owner can read it., type: path}
   automatic: {description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off., type: bool}
   refused_login_file:
     description: A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it.
@@ -36,14 +35,12 @@ EXAMPLES = r"""
 
 import contextlib
 import json
-import os
 import re
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -119,20 +116,11 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
 
 
 def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    dest: str = module.params["dest"]
-    folder = os.path.dirname(os.path.abspath(dest))
-    if not os.path.isdir(folder):
-        raise WaError(f"dest {dest}", f"the folder {folder} does not exist", cure="Create it first (wa_host does)")
-    result.values["dest"] = dest
-    result.record_change(f"wrote the settings backup {dest}")
-    exists = os.path.exists(dest)
-    result.diff({"backup": "an older one" if exists else None}, {"backup": "of this run"}, dest)
     if module.check_mode:
         webapp.log_in()  # a client that does not answer makes no backup
         return
     data = webapp.backup(module.params["backup_password"])
-    # Not with atomic_move, which would create a new file with the default mode of the umask.
-    files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
+    result.unmasked["settings"] = json.dumps({"settings": {"data": data}})  # encrypted
 
 
 def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
@@ -191,13 +179,12 @@ def main() -> None:
             "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
             "api_new_password": {"type": "str", "no_log": True},
             "backup_password": {"type": "str", "no_log": True},
-            "dest": {"type": "path"},
             "automatic": {"type": "bool"},
             "refused_login_file": {"type": "path"},
         },
         required_if=[
             ("operation", "first_login", ["api_new_password"]),
-            ("operation", "settings_backup", ["dest", "backup_password"]),
+            ("operation", "settings_backup", ["backup_password"]),
             ("operation", "automatic_gc", ["automatic"]),
         ],
         supports_check_mode=True,

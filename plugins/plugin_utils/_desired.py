@@ -443,6 +443,31 @@ def compose_file_of(
     return made["document"], made["files"][0]["content"]
 
 
+def backup(inventory: Inventory) -> State:
+    """Returns what a backup keeps of the host, see `_backup.contents.read`."""
+    place, called = deployment(inventory), compose(inventory)
+    return {
+        "project": place["project"],
+        "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+        "env_file": place["env_file"],
+        "files": [*called["files"], *called["env_files"]] if place["project"] else [],
+        "salt": place["slug"],
+    }
+
+
+def dump(inventory: Inventory) -> State:
+    """Returns the options of `wa_db_dump` with which the client's database is copied."""
+    return _present(
+        {
+            **{name[len("wa_db_") :]: inventory.given(name) for name in _LOGIN},
+            "env_file": deployment(inventory)["env_file"],
+            "env_format": inventory.given("wa_env_format"),
+            "databases": inventory.get("wa_message_gc_databases"),
+            "timeout": inventory["wa_upgrade_dump_timeout"],
+        }
+    )
+
+
 def database(inventory: Inventory) -> str:
     """Returns the database of the inventory in the format of `wa_info`, `HOST:PORT/PREFIX`; empty for none."""
     server = inventory.given("wa_db_env_hostname")

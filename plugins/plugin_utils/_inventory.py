@@ -37,6 +37,8 @@ SHARED = frozenset(
             "wa_api_url",
             "wa_api_validate_certs",
             "wa_backup_dir",
+            "wa_backup_include",
+            "wa_backup_keep",
             "wa_backup_password",
             "wa_confirm_identity",
         ),

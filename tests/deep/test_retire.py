@@ -124,7 +124,7 @@ def test_only_data_are_left_after_every_playbook(pair: Pair) -> None:
         "+ h1 volume wa-waba_whatsappMedia",
         "+ h2 volume wa-waba_whatsappMedia",
     ]
-    assert pair.leader.host(f"ls -A {STATE}").split() == ["settings-waba-2.51.2.json"]
+    assert pair.leader.host(f"ls -A {STATE}", check=False).split() == []
     again = pair.retire()
     assert (again.code, again.changed) == (0, 0)
     assert "nothing of deployment waba is left to remove" in again.output

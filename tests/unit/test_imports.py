@@ -21,7 +21,7 @@ LAYERS = (
     ("_database", "_docker", "_webapp"),
     ("_compose",),
     ("_client", "_db_env", "_dump", "_gc", "_host", "_logs", "_media", "_upgrade"),
-    ("_adopt", "_concern"),
+    ("_adopt", "_backup", "_concern"),
     ("plugin_utils",),
     ("action", "doc_fragments", "filter", "lookup", "modules"),
 )

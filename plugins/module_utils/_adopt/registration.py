@@ -45,14 +45,11 @@ def _facts(container: t.Mapping[str, t.Any]) -> tuple[str, ...]:
 
 
 def _backup(client: Client, api: tuple[str, str]) -> t.Iterator[str]:
-    host, url = api
-    if not host:
+    if not api[0]:
         yield "Save a settings backup by the API of its Webapp (POST /v1/settings/backup)"
         return
-    yield "Add wa_api_password and wa_backup_password to the vault.yml of the client (ansible-vault edit)"
-    dest = f"/root/{client.deployment}-settings-backup.json"
-    password = "backup_password={{wa_backup_password}}"
-    yield f"Save a settings backup: `{_call('wa_webapp', host, url, f'operation=settings_backup dest={dest} {password}')}`"
+    yield "Add wa_api_password, wa_backup_password and wa_backup_dir to the vault.yml of the client (ansible-vault edit)"
+    yield f"Save a settings backup: `ansible-playbook -i inventory.yml{OPTIONS} waba.onprem.backup --limit {client.deployment}`"
 
 
 def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]) -> t.Iterator[str]:

@@ -22,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.project impor
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, health
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 _SERVICE: dict[str, dict[str, t.Any]] = {
@@ -211,9 +211,10 @@ def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
     ]
 
 
-def runs(engine: Docker, project: str) -> bool:
-    """Returns whether a container of the project runs."""
-    return any(one.state == "running" for one in compose_project.containers(engine, project)) if project else False
+def running(engine: Docker, project: str) -> list[Container]:
+    """Returns the client's containers in the project that run."""
+    there = engine.client_containers(project) if project else []
+    return [one for one in there if one.running and not one.one_shot]
 
 
 def _log_capped(record: t.Mapping[str, t.Any]) -> bool:

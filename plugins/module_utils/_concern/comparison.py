@@ -35,6 +35,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.images import EXPIRY_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
 
 if t.TYPE_CHECKING:
@@ -129,6 +130,7 @@ class HostComparison:
         self.project: dict[str, str] = {}  # what is recorded of the client's Compose project
         self.undeclared: list[str] = []  # keys of db.env that the inventory does not declare
         self.runs = False  # whether a container of the project runs
+        self.expires_on = ""  # the first day on which what runs refuses to serve
         self.steps: dict[
             str, bool
         ] = {}  # whether one is to be removed, and whether one that is no Webapp is to be started
@@ -288,7 +290,10 @@ class HostComparison:
         # The options are hidden in logs and with -vvv. Diffs have their own redaction, so the content itself is not a secret.
         self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
-        self.runs = client.runs(engine, concern.params["project"])
+        running = client.running(engine, concern.params["project"])
+        self.runs = bool(running)
+        # A container has the labels of its image.
+        self.expires_on = min((one.labels[EXPIRY_LABEL] for one in running if one.labels.get(EXPIRY_LABEL)), default="")
         finding, project = client.observe(
             engine, concern.params, self.module._diff, self.module.run_command, self.compare_record, self.stale
         )

@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
 
 LARGEST = 1 << 20  # bytes: the limit for a configuration file
 _LINKS = 40  # Linux's limit of nested symbolic links
@@ -191,6 +192,27 @@ def private_copies(texts: t.Mapping[str, str]) -> t.Iterator[dict[str, str]]:
 def write_json(path: str, data: t.Any) -> None:
     """Replaces the file at `path` atomically with `data` as JSON."""
     replace(path, f"{json.dumps(data, indent=1)}\n".encode())
+
+
+def check_room(folder: str, needed: int) -> None:
+    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free."""
+    place = folder
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    status = os.statvfs(place)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        cure = "Make room, or name another folder"
+        raise WaError(f"dest {folder}", f"{format_size(free)} free", format_size(needed), cure)
+
+
+def make_folder(folder: str) -> None:
+    """Creates the folder and its parents for their owner. Raises WaError, also if another user's link is in the path."""
+    refuse_links_of_others(folder)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise WaError(f"dest {folder}", f"cannot be made: {error.strerror}", "a folder") from None
 
 
 def sync_folder(folder: str) -> None:

@@ -34,8 +34,7 @@ class HostObject(t.NamedTuple):
 _OURS, _HEADER, _EMPTY = "if it is in `wa_project_dir`", "if the collection wrote it", "if it is empty"
 _DATA, _SHARED = "it is data", "others may use it"
 
-# What goes is in the order of its removal. The record of the client is next to last: until then the next run knows what was here.
-# The settings backup is last: while it is on the host, a run that was cut off need not ask a client that is gone.
+# What goes is in the order of its removal. The record of the client is the last file: until then the next run knows what was here.
 OBJECTS = (
     HostObject("container", "{project}-*", "Webapps, Coreapps, masters, a migration", "wa_client"),
     HostObject("network", "{network}", "network of the Compose project", "wa_client", GOES, "if nothing else uses it"),
@@ -58,18 +57,13 @@ OBJECTS = (
     HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of this file", "wa_client, wa_upgrade"),
     HostObject("file", "{state_dir}/{slug}.last-upgrade.json", "journal of the last upgrade", "wa_upgrade"),
     HostObject("file", "{restarts_file}", "restarts of the last days, and why", "wa_client"),
+    HostObject("file", "{dump_dir}/{slug}.backup-*", "what a killed run did not bring to the controller", "backup.yml"),
     HostObject("file", "{identity_file}", "record of which client is here", "wa_host"),
-    HostObject(
-        "file", "{state_dir}/settings-{slug}.json", "settings backup that is copied to the controller", "retire.yml"
-    ),
     HostObject("folder", "{project_dir}", "folder of the deployment", "wa_host", GOES, _EMPTY),
     HostObject("folder", "{state_dir}", "state of deployments", "wa_host", GOES, _EMPTY),
     HostObject("folder", "{identity_dir}", "records of clients", "wa_host", GOES, _EMPTY),
     HostObject("folder", "{projects_dir}", "folders of deployments", "wa_host", GOES, _EMPTY),
     HostObject("volume", "{volume}", "media, with a marker file", "wa_media_volume", STAYS, _DATA),
-    HostObject(
-        "data", "{state_dir}/settings-{slug}-*.json", "settings backups of upgrades", "wa_upgrade", STAYS, _DATA
-    ),
     HostObject("data", "{dump_dir}/{slug}-*", "dumps of the database", "wa_upgrade", STAYS, _DATA),
     HostObject("other", "{hold_file}", "hold of the client", "you", STAYS, "and `retire.yml` refuses"),
     HostObject("other", "", "databases of the client", "the client", STAYS, _DATA),

@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import registr
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Unauthorized
 
 _VERSION = re.compile(r"\d+(\.\d+)+")
+EXPIRY_LABEL = "EXPIRES_ON"  # of the vendor's images: a day as 2026-03-31
 _ASK_EVERY = 5.0  # seconds between two requests to a registry
 
 
@@ -124,6 +125,6 @@ def _described(name: str, labels: dict[str, str], used: bool) -> dict[str, t.Any
         "name": name,
         "repository": reference.repository,
         "version": reference.version,
-        "expires_on": labels.get("EXPIRES_ON", ""),
+        "expires_on": labels.get(EXPIRY_LABEL, ""),
         "in_use": used,
     }

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import copy
+import time
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
@@ -17,6 +19,7 @@ from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_drift_info
 from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import merged
+from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
@@ -33,7 +36,7 @@ class Driver:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None, "hold": {}}
-        self.answer.update(record={"version": "2.53.4"}, record_changed=True)
+        self.answer.update(record={"version": "2.53.4"}, record_changed=True, runs=True, expires_on="")
         self.calls: list[dict[str, t.Any]] = []
         self.check_mode = False
         self.lines: list[str] = []
@@ -83,6 +86,17 @@ def test_a_host_in_sync_displays_no_line(driver: Driver) -> None:
     found = driver()
     assert (found["drift"], found["restart"], found["members"]) == ([], "now", ["support"])
     assert (driver.lines, driver.warnings) == ([], [])
+
+
+def test_a_deployment_without_a_settings_backup_is_named(driver: Driver, tmp_path: Path) -> None:
+    driver(wa_backup_dir=str(tmp_path))
+    assert driver.lines == ["support | warning: there is no settings backup. Run backup.yml"]
+    with backup.Writer(str(tmp_path), "support", time.time()) as writer:
+        writer.finish({"database_server": "", "settings": writer.write(backup.SETTINGS, b"{}")})
+    driver(wa_backup_dir=str(tmp_path))
+    driver.answer["runs"] = False
+    driver(wa_backup_dir=str(tmp_path / "none"))
+    assert len(driver.lines) == 1
 
 
 def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import stat
 import typing as t
 from pathlib import Path
 
@@ -90,31 +89,19 @@ def test_a_refused_first_login_is_not_repeated_by_the_next_run(run: Run, fake: F
     assert run("first_login", **{**options, "api_new_password": "Newer-5678"})["changed"]
 
 
-def test_settings_backup_is_written_with_mode_0600(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+def test_a_settings_backup_is_returned_and_in_check_mode_only_a_login_made(run: Run, fake: FakeWebapp) -> None:
     fake.on("POST", "/v1/settings/backup", (200, {"settings": {"data": "cipher"}}))
-    dest = tmp_path / "backup.json"
-    options = {"dest": str(dest), "backup_password": "Backup-canary"}
-    assert run("settings_backup", check=True, **options)["changed"]
-    assert not dest.exists()
-    result = run("settings_backup", **options)
-    assert json.loads(dest.read_text()) == {"settings": {"data": "cipher"}}
-    assert stat.S_IMODE(dest.stat().st_mode) == 0o600
-    assert "cipher" not in json.dumps(result)
+    assert "settings" not in run("settings_backup", check=True, backup_password="Backup-canary")
+    assert [path for _method, path, _body in fake.requests if "settings" in path] == []
+    result = run("settings_backup", backup_password="Backup-canary")
+    assert json.loads(result["settings"]) == {"settings": {"data": "cipher"}}
+    assert not result["changed"]
     assert "Backup-canary" not in json.dumps(result)
-    dest.chmod(0o644)
-    run("settings_backup", **options)
-    assert stat.S_IMODE(dest.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [dest]
 
 
-def test_a_failed_settings_backup_keeps_the_old_file(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+def test_an_expired_client_makes_no_settings_backup(run: Run, fake: FakeWebapp) -> None:
     fake.on("POST", "/v1/settings/backup", error(403, 1005))
-    dest = tmp_path / "backup.json"
-    dest.write_text("old")
-    result = run("settings_backup", dest=str(dest), backup_password="Backup-canary")
-    assert "administrator" in result["msg"]
-    assert dest.read_text() == "old"
-    assert "does not exist" in run("settings_backup", dest="/nowhere/b.json", backup_password="Backup-canary")["msg"]
+    assert "administrator" in run("settings_backup", backup_password="Backup-canary")["msg"]
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,7 @@ HEALTH = (
     "'topology=single wait_timeout=5m api_url=https://127.0.0.1:9090 api_validate_certs=false "
     "api_password={{wa_api_password}}'`"
 )
-BACKUP = (
-    "Save a settings backup: `ansible h1 -i inventory.yml{options} --become -m waba.onprem.wa_webapp -a "
-    "'operation=settings_backup dest=/root/h1-settings-backup.json backup_password={{wa_backup_password}} "
-    "api_url=https://127.0.0.1:9090 api_validate_certs=false api_password={{wa_api_password}}'`"
-)
+BACKUP = "Save a settings backup: `ansible-playbook -i inventory.yml{options} waba.onprem.backup --limit h1`"
 
 
 OPTIONS = "--project-directory /srv/biz --project-name biz --file /srv/biz/docker-compose.yml"
@@ -69,7 +65,7 @@ def test_a_container_of_compose_is_created_anew_from_the_operators_own_file(
 ) -> None:
     [found] = registration.actions(client(container("wacore", environment=UNSET, compose_version=version)), WEB)
     assert found.steps == (
-        "Add wa_api_password and wa_backup_password to the vault.yml of the client (ansible-vault edit)",
+        "Add wa_api_password, wa_backup_password and wa_backup_dir to the vault.yml of the client (ansible-vault edit)",
         BACKUP,
         f"On h1: go on only if `{program} {OPTIONS} {config}` shows registry.example.com/whatsapp/coreapp:v2.51.2",
         "On h1, in a quiet hour: `docker stop biz-wacore-1`",

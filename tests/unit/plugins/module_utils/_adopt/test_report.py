@@ -184,7 +184,7 @@ def test_registrations_come_before_other_actions() -> None:
     ]
     steps = actions[actions.index("   - To do:") + 1 :]
     assert steps[0].startswith("     1. Add wa_api_password")
-    assert f"`ansible h1 -i inventory.yml{OPTIONS} --become" in steps[1]
+    assert f"`ansible-playbook -i inventory.yml{OPTIONS} waba.onprem.backup --limit h1`" in steps[1]
     assert "   - Or: if the number may be registered again, set WA_CONFIG_ON_DB=1" in "\n".join(steps)
 
 

@@ -27,14 +27,14 @@ def test_places_have_the_names_of_the_deployment_and_empty_names_are_left_out() 
     assert "{" not in "".join(places)
 
 
-def test_the_record_is_removed_after_all_other_files_and_the_backup_last() -> None:
+def test_the_record_is_removed_after_all_other_files() -> None:
     files = [
         one.place
         for one in host_objects.OBJECTS
         if one.retire == host_objects.GOES and one.place.startswith(("/", "{"))
     ]
     files = [place for place in files if not place.endswith("_dir}")]
-    assert files[-2:] == ["{identity_file}", "{state_dir}/settings-{slug}.json"]
+    assert files[-1] == "{identity_file}"
 
 
 def test_every_file_that_a_deployment_is_described_by_is_in_the_list() -> None:
