@@ -34,6 +34,26 @@ options:
     description: What the manifest is to say besides, such as the deployment, the client's version and when it was stopped.
     type: dict
     default: {}
+  preflight:
+    description:
+      - Whether nothing is dumped, and all is looked at that would stop the dump, or a restore of it, while the client serves.
+      - The tool is run without rows, a file is written that leaves nothing behind, and on MySQL and MariaDB the rights to load a copy
+        beside the databases are tried. Of larger databases a sample of a few seconds is dumped into that file, from which RV(estimate)
+        is made.
+    type: bool
+    default: false
+  restore_login_user:
+    description: The user whose rights O(preflight) tries, if a restore on MySQL or MariaDB is not made by the client's.
+    type: str
+  restore_login_password:
+    description: The password of O(restore_login_user).
+    type: str
+  keep:
+    description:
+      - How many dumps of the deployment in O(facts) are kept in O(dest), once this one is complete. Older ones are removed with their
+        manifests.
+      - The copy that the unfinished upgrade or restore of O(lease_file) needs stays, as does every file without a manifest of this module.
+    type: int
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -118,6 +138,13 @@ left:
   elements: str
   returned: always
   sample: ["schema reports in waba1 is postgres's: it is not copied, and a restore leaves it as it is"]
+estimate:
+  description: >-
+    With O(preflight), about how many C(bytes) the dump will have, how many C(seconds) it will take, and the O(timeout) as C(limit). Without
+    it, V(null).
+  type: dict
+  returned: always
+  sample: {bytes: 12884901888, seconds: 3300, limit: 3600}
 manifest:
   description: The file beside the dump that says what is in it; V(null) before there is a dump.
   type: str
@@ -126,6 +153,7 @@ manifest:
 """
 
 import contextlib
+import dataclasses
 import os
 import re
 import secrets
@@ -142,10 +170,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import content as database_content
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
+from ansible_collections.waba.onprem.plugins.module_utils._dump import folder as dump_folder
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load as dump_load
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest as manifests
+from ansible_collections.waba.onprem.plugins.module_utils._dump import rehearsal, restore
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
@@ -164,11 +195,11 @@ class Dump:
         if not params["env_file"]:
             raise WaError("option env_file", "not given", "the client's db.env")
         env = env_options.read_env(params["env_file"], params["env_format"])
-        result.redact.add([env.get("WA_DB_PASSWORD")])
+        result.redact.add([env.get("WA_DB_PASSWORD"), params["restore_login_password"]])
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
         self.config = database.settings(params, env)
         result.values.update(dict.fromkeys(("dest", "bytes", "sha256", "source_bytes", "tool")))
-        result.values.update(seconds=0.0, databases=[], left=[], manifest=None)
+        result.values.update(seconds=0.0, databases=[], left=[], manifest=None, estimate=None)
 
     def exists(self) -> bool:
         """Returns whether a finished dump of the name exists, and sets the result from it."""
@@ -199,7 +230,7 @@ class Dump:
         result, check_mode = self.result, module.check_mode
         source = dump_tools.inspect(self.config, self.prefix, self.params["databases"])
         folder = os.path.dirname(self.base)
-        for path in dump_stream.left_over(folder, remove=not check_mode):
+        for path in [] if self.params["preflight"] else dump_stream.left_over(folder, remove=not check_mode):
             result.record_change(f"remove the half dump {path}")
         result.values.update(databases=source.databases, source_bytes=source.size)
         if not source.databases:
@@ -212,14 +243,52 @@ class Dump:
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
         result.values["left"] = list(source.named)
-        files.check_room(folder, source.size)
+        dump_folder.check_room(folder, source.size)
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
+        if self.params["preflight"]:
+            self.rehearse(tool, source)
+            return
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
-            files.make_folder(folder)
+            dump_folder.make(folder)
             self.write(path, tool, source)
+
+    def rehearse(self, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
+        """Looks for what would stop the dump or a restore of it, and estimates how long it takes. Raises WaError."""
+        config = self.config
+        if self.params["restore_login_user"]:
+            login = {"user": self.params["restore_login_user"], "password": self.params["restore_login_password"]}
+            config = dataclasses.replace(config, **login)
+        with database.connect(config, read_only=False) as session:
+            restore.check_rights(session, source.databases)
+        sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
+        subject = f"dump of {', '.join(source.databases)}"
+
+        def secret() -> t.ContextManager[tuple[list[str], dict[str, t.Any]]]:
+            return dump_tools.secret(tool, self.config, source.tls)
+
+        with dump_folder.draft(os.path.dirname(self.base)) as draft:
+            calls = [dump_commands.without_rows(tool, one) for one in sections]
+            rehearsal.run_without_rows(subject, calls, tool.mark, secret)
+            sample = None
+            if sum(one.bytes for one in source.tables) > rehearsal.SMALL:
+                call = dump_commands.rows_of(tool, sections, rehearsal.largest(source.tables))
+                packer = dump_commands.COMPRESSORS[dump_tools.compressor()]
+                sample = rehearsal.take_sample(subject, call, packer, draft.fileno(), secret, tool.separators)
+        self.result.values["estimate"] = {**rehearsal.estimate(source.tables, sample), "limit": round(self.timeout)}
+
+    def remove_surplus(self, check_mode: bool) -> None:
+        """Removes older dumps of the deployment than those that are kept."""
+        lease = self.params["lease_file"]
+        journal = (JournalFile(lease).load_upgrade() if lease else None) or {"notes": {}}
+        needed = [self.manifest, *(str(journal["notes"].get(key)) for key in ("manifest", upgrade_journal.RESTORES))]
+        deployment = str(self.params["facts"].get("deployment"))
+        for path in dump_folder.surplus(os.path.dirname(self.base), deployment, self.params["keep"], needed):
+            self.result.record_change(f"remove the older dump of {path}")
+            if not check_mode:
+                dump_folder.remove(path)
 
     def write(self, path: str, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
         """Writes the dump, counts the rows meanwhile, and writes the manifest."""
@@ -277,13 +346,20 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "timeout": {"type": "str", "default": "2h"},
             "facts": {"type": "dict", "default": {}},
+            "preflight": {"type": "bool", "default": False},
+            "restore_login_user": {"type": "str"},
+            "restore_login_password": {"type": "str", "no_log": True},
+            "keep": {"type": "int"},
         },
+        required_together=[["restore_login_user", "restore_login_password"]],
         supports_check_mode=True,
     )
     with Result(module) as result:
         dump = Dump(module.params, result)
         if not dump.exists():
             dump.run(module)
+        if module.params["keep"] and not module.params["preflight"]:
+            dump.remove_surplus(module.check_mode)
 
 
 if __name__ == "__main__":

@@ -175,7 +175,9 @@ def main() -> None:
             result.values["touched"] = False
         if params["operation"] == "check":  # the restore follows it, in the outage
             manifests.verify(params["manifest"], found)
-        work.check(probe=not module.check_mode)
+        work.check()
+        if params["operation"] == "check":
+            result.values["messages"] = work.messages()
         result.values["manifest"] = {
             key: found[key] for key in ("databases", "facts", "left", "seconds", "source_bytes", "tool")
         }

@@ -78,9 +78,22 @@ def _refusal(facts: Facts, wanted: str, since: t.Sequence[str]) -> str:
     if since and not facts["accept_lost"]:
         return (
             f"the client has run since the copy was made: {', '.join(since)}; expected a copy of what it has left. {_NOTHING}. What came "
-            "and went since would be lost, and its encryption state set back. If that is meant, add -e wa_restore_accept_lost=true"
+            f"and went since would be lost{_messages(facts['copy'])}, and its encryption state set back. If that is meant, add -e "
+            "wa_restore_accept_lost=true"
         )
     return ""
+
+
+def _messages(copy: Facts) -> str:
+    """Returns how many messages would be lost as far as rows tell: those that came since and are deleted again are not counted."""
+    rows = copy.get("messages")
+    if not rows:  # a snapshot
+        return ""
+    if rows["now"] is None:
+        return f" (how many messages is not known: messages cannot be counted now, and the copy has {rows['copy']})"
+    if rows["now"] > rows["copy"]:
+        return f" (at least {rows['now'] - rows['copy']} messages: messages has {rows['now']} rows, the copy {rows['copy']})"
+    return f" (how many messages is not known, since rows were deleted: messages has {rows['now']} rows, the copy {rows['copy']})"
 
 
 def _lines(
@@ -105,7 +118,7 @@ def _lines(
         replaced = "replace the content of " + ", ".join(f"{name} ({count} rows)" for name, count in rows.items())
     lines = [
         how,
-        *([f"LOST: what came and went since, in {', '.join(since)}"] if since else []),
+        *([f"LOST: what came and went since, in {', '.join(since)}{_messages(facts['copy'])}"] if since else []),
         f"stop the client on {', '.join(facts['hosts'])}",
         replaced,
         *(f"leave: {line}" for line in copy.get("left", ())),

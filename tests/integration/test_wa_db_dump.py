@@ -211,11 +211,11 @@ def test_a_dump_restores_schema_and_rows(
         f"mv {tool} {tool}.real; printf '%s\\n' '#!/bin/sh' 'cat /proc/$$/cmdline /proc/$$/environ >>/seen'"
         f" 'exec {tool}.real \"$@\"' >{tool}; chmod 755 {tool}"
     )
-    host.run("mkdir -p /var/backups/waba; echo half >/var/backups/waba/older.sql.gz.part")
+    host.run("mkdir -p /var/backups/waba; echo half >/var/backups/waba/older.sql.gz.waba.part")
     done = host.dump()
     assert done["changed"], done.get("msg")
     path = "/var/backups/waba/d-2.51.2.sql.gz"
-    assert done["actions"] == ["remove the half dump /var/backups/waba/older.sql.gz.part", *predicted["actions"]]
+    assert done["actions"] == ["remove the half dump /var/backups/waba/older.sql.gz.waba.part", *predicted["actions"]]
     assert (done["dest"], predicted["dest"], done["databases"]) == (path, path, DATABASES)
     assert host.run("stat --format '%n %a %s' /var/backups/waba/*.gz") == f"{path} 600 {done['bytes']}"
     seen = host.run("cat /seen")

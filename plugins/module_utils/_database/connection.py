@@ -45,7 +45,7 @@ __all__ = [
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 
 # Endings of the databases in which a restore on MySQL loads a copy, and leaves what was there before. They are no client's.
-ASIDE = ("__waba_in", "__waba_out", "__waba_probe")
+ASIDE = ("__waba_in", "__waba_out")
 STATEMENT_TIMEOUT = 5.0
 LOCK_TIMEOUT = 2.0
 

@@ -72,6 +72,32 @@ def mysql_tables(session: Session, database: str) -> list[tuple[str]]:
     return [(str(name),) for (name,) in rows]
 
 
+def mysql_sizes(session: Session, names: t.Sequence[str]) -> list[tuple[str, str, int, int, int]]:
+    """Returns database, name, bytes of the rows and of the indexes, and some number of rows, of the tables in the databases `names`."""
+    if not names:
+        return []
+    if session.version().product == "MySQL" and session.version().numbers >= (8,):
+        session.rows("SET SESSION information_schema_stats_expiry = 0")  # otherwise they are up to a day old
+    rows = session.rows(
+        "SELECT table_schema, table_name, coalesce(data_length, 0), coalesce(index_length, 0), coalesce(table_rows, 0)"
+        f" FROM information_schema.tables WHERE table_schema IN ({', '.join(['%s'] * len(names))})"
+        " AND table_type = 'BASE TABLE'",
+        names,
+    )
+    return [(str(one[0]), str(one[1]), int(one[2]), int(one[3]), int(one[4])) for one in rows]
+
+
+def pgsql_sizes(session: Session) -> list[tuple[str, int, int]]:
+    """Returns the quoted name, the bytes of the rows, and some number of rows, of the tables that are the user's."""
+    # The planner's own estimate: rows a page when they were counted, by the pages of now.
+    rows = session.rows(
+        "SELECT format('%%I.%%I', n.nspname, c.relname), pg_table_size(c.oid), CASE WHEN c.relpages > 0 AND c.reltuples > 0 THEN"
+        " c.reltuples / c.relpages * pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END"
+        f" FROM {TABLES} AND c.relkind = 'r'"
+    )
+    return [(str(name), int(size or 0), int(count)) for name, size, count in rows]
+
+
 def _pgsql_tables(session: Session) -> list[tuple[str, str]]:
     rows = session.rows(f"SELECT n.nspname, c.relname FROM {TABLES} AND NOT c.relispartition ORDER BY 1, 2")
     return [(str(schema), str(table)) for schema, table in rows]

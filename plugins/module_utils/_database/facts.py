@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     activity,
     check,
     connection,
+    content,
     messages,
     ownership,
     processlist,
@@ -107,9 +108,10 @@ def _mysql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
         connection.limit(session)
         facts = {**_common(session, names), **limit, "sessions": _of(names, processlist.sessions(session))}
         if sizes:
-            if facts["product"] == "MySQL" and session.version().numbers >= (8,):
-                session.rows("SET SESSION information_schema_stats_expiry = 0")
-            facts["largest_table"] = _largest(_mysql_tables(session, names))
+            sizes_of = content.mysql_sizes(session, names)
+            facts["largest_table"] = _largest(
+                (schema, table, data + index) for schema, table, data, index, _ in sizes_of
+            )
             facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
 
@@ -122,18 +124,6 @@ def _mysql_limit(session: Session) -> dict[str, t.Any]:
     return _limit(
         (float(value) for _name, value in rows), [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"]
     )
-
-
-def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, int]]:
-    if not names:
-        return []
-    rows = session.rows(
-        "SELECT table_schema, table_name, coalesce(data_length, 0) + coalesce(index_length, 0)"
-        f" FROM information_schema.tables WHERE table_schema IN ({', '.join(['%s'] * len(names))})"
-        " AND table_type = 'BASE TABLE'",
-        names,
-    )
-    return [(str(schema), str(table), int(size)) for schema, table, size in rows]
 
 
 def _mysql_free(session: Session) -> int | None:

@@ -4,16 +4,16 @@
 """Determines which databases of a server belong to one client. A prefix alone could also match another client's.
 
 The names of the client's databases are not documented (the prefix, then the name of a store, no separator), so no name is
-required. Each sign below is weak and independent of the others; two of them make a database the client's, a single one makes
-it doubtful, and what is doubtful is refused with its name, for the option `databases` to decide:
+required. Each sign below is weak and independent of the others; two of them make a database the client's. What has fewer is
+doubtful, and is refused with its name, for the option `databases` to decide, unless something speaks for another owner:
 
 - the prefix ends where a word ends (`wa1` + `configStore`, `wa_` + `config`, not `wa` + `rehouse`),
 - the name ends as that of the database with `messages` does (`messageStore`, `configStore`),
 - the rest is the name of a store that the client's own support report shows,
-- the database was given to the client's user by name (a grant) or is its role's own, and the role is no superuser,
 - a session of the client's user is on it, from an address that is on the database with `messages`, too.
 
-The database with the table `messages` is found first, by its table, its name, and the tables beside `messages`.
+A grant is none: an administrator may have given the client's user a database for reports. The database with the table `messages` is found
+first, by its table, its name, the tables beside `messages`, and whether it was given to the client's user by name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Traits:
 
     messages: bool = False  # whether it has a readable table `messages`
     beside: bool = False  # whether it has another table named by Meta
-    given: bool = False  # whether a grant names it for the user, or the user owns it
+    given: bool = (
+        False  # whether a grant names it for the user, or the user owns it: a sign for one with `messages` only
+    )
     owner: str = ""  # the owner, on PostgreSQL
     addresses: frozenset[str] = field(default_factory=frozenset)  # addresses of the user's sessions on it
 
@@ -87,10 +89,12 @@ def own(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows: Has
         return sorted(set(wanted))
     ours, doubtful = list(holding), []
     for name in sorted(set(found) - {one for one, traits in found.items() if traits.messages}):
-        signs = _signs(prefix, name, found, holding) if holding and name.startswith(_folded(prefix, name)) else 0
+        if not holding or not name.startswith(_folded(prefix, name)):
+            continue
+        signs = _signs(prefix, name, found, holding)
         if signs >= _ENOUGH:
             ours.append(name)
-        elif signs > 0:
+        elif signs >= 0:
             doubtful.append(name)
     if doubtful and not wanted:
         raise _ambiguous(
@@ -152,13 +156,14 @@ def _name_signs(prefix: str, name: str, endings: t.Collection[str]) -> int:
     rest = _rest(prefix, name)
     fitting = (one for one in endings if one and rest.endswith(one) and rest not in endings)
     ending = max(fitting, key=len, default="")
-    # `web` alone is not a store next to `configStore`: it may be another application's.
-    store = rest[: len(rest) - len(ending)] in _STORES and bool(ending or not any(endings))
+    store = rest[: len(rest) - len(ending)] in _STORES
+    if store and not ending and any(endings):
+        return 1  # `web` alone next to `configStore` may be another application's, whatever its prefix
     return _ends_a_word(prefix, name) + bool(ending) + store
 
 
 def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> int:
-    """Returns the number of signs that the database belongs to the client with `messages` in `holding`; 0 for another client's."""
+    """Returns the number of signs that the database belongs to the client with `messages` in `holding`; negative for another's."""
     # Both of `messagestore`: it may be that of `message` or of `messages`.
     rests = [_rest(prefix, one) for one in holding]
     endings = {one[len(stem) :] for one in rests for stem in ("message", "messages") if one.startswith(stem)}
@@ -172,11 +177,11 @@ def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> in
     named = _name_signs(prefix, name, endings)
     rival = max((_name_signs(one, name, endings) for one in prefixes if name.startswith(one)), default=-1)
     if rival > named:
-        return 0
+        return -1
     traits, anchor = found[name], [found[one] for one in holding]
     addresses = frozenset[str]().union(*(one.addresses for one in anchor))
     other_owner = bool(traits.owner) and traits.owner not in {one.owner for one in anchor}
-    signs = named + traits.given + bool(traits.addresses & addresses) - other_owner
+    signs = named + bool(traits.addresses & addresses) - 2 * other_owner
     return min(signs, _ENOUGH - 1) if rival == named else signs
 
 
@@ -188,10 +193,18 @@ def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, stric
 
     Without `strict` those of `wanted` that are not there are left out, as long as one is: a migration may drop one.
     """
+    return find_all(session, prefix, wanted, strict=strict)[0]
+
+
+def find_all(
+    session: Session, prefix: str, wanted: t.Sequence[str] | None, *, strict: bool = True
+) -> tuple[list[str], list[str]]:
+    """Returns what `find` does, and the others whose names begin with `prefix`."""
     found = inspect(session, prefix, wanted)
     if wanted and not strict:
         wanted = [name for name in wanted if name in found] or wanted
-    return own(prefix, found, wanted, lambda name: has_rows(session, name))
+    ours = own(prefix, found, wanted, lambda name: has_rows(session, name))
+    return ours, sorted({*found} - {*ours})
 
 
 def certain(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> tuple[list[str], list[str], list[str]]:

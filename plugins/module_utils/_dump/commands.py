@@ -56,9 +56,23 @@ class Tool:
         return f"{self.path} ({self.product} {'.'.join(str(number) for number in self.numbers)})"
 
     @property
+    def separators(self) -> tuple[bytes, ...]:
+        """Returns what stands between two rows in the output; now and then it is in a row, too."""
+        return (b"\n",) if self.product == "PostgreSQL" else (b"),(", b"),\n(")
+
+    @property
     def mark(self) -> bytes:
         """Returns the end of the output of a complete dump."""
         return _MARKS["PostgreSQL" if self.product == "PostgreSQL" else "MySQL"]
+
+
+class Table(t.NamedTuple):
+    """A table by its name as the tool takes it. `rows` are by the server's statistics; 0 where it has none."""
+
+    database: str
+    name: str
+    bytes: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,7 @@ class Source:
     left: t.Mapping[str, list[str]] = field(default_factory=dict)
     named: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def parse_tool(path: str, output: str) -> Tool | None:
@@ -147,6 +162,20 @@ def sections(tool: Tool, config: Settings, source: Source, address: str = "") ->
             Section(name, "triggers", _mysql_call(tool, name, {"events", "triggers"} & source.kinds, _NO_TABLES))
         )
     return found
+
+
+def without_rows(tool: Tool, section: Section) -> list[str]:
+    """Returns the call of a section that writes no rows."""
+    option = "--schema-only" if tool.product == "PostgreSQL" else "--no-data"
+    return [section.argv[0], option, *section.argv[1:]]
+
+
+def rows_of(tool: Tool, found: t.Sequence[Section], table: Table) -> list[str]:
+    """Returns the call that writes the rows of one table, made from that of its section."""
+    path, *more = next(one.argv for one in found if one.database == table.database)
+    if tool.product == "PostgreSQL":
+        return [path, "--data-only", f"--table={table.name}", *more]
+    return [path, "--no-create-info", *more, table.name]
 
 
 def _mysql_call(tool: Tool, database: str, kinds: t.Collection[str], more: t.Sequence[str]) -> list[str]:

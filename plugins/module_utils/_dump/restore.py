@@ -10,10 +10,13 @@ present tables aside.
 
 from __future__ import annotations
 
+import itertools
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content
+from ansible_collections.waba.onprem.plugins.module_utils._database import check as database_check
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     ASIDE,
     MYSQL,
@@ -28,8 +31,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import load, man
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
+_COUNT_TIMEOUT = 120.0  # seconds for the rows of `messages`
 _LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for somebody who reads them
-_IN, _OUT, _PROBE = ASIDE
+_IN, _OUT = ASIDE
 _MARKER = "__waba_"  # begins the name of a table that is aside until a restore is complete
 _OWN_RELATION = (
     f"{content.USERS_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
@@ -116,6 +120,40 @@ def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def check_rights(session: Session, names: t.Sequence[str]) -> None:
+    """Raises WaError unless the user may load a copy of the databases `names` beside them, and swap both. Nothing is made.
+
+    On PostgreSQL, where nothing is loaded beside, what is in the way is found when the databases are inspected for a dump.
+    """
+    if session.engine != MYSQL:
+        return
+    lacking = {
+        name + aside: database_check.missing_mysql(session, name + aside) for name in names for aside in ("", *ASIDE)
+    }
+    lacking = {name: privileges for name, privileges in lacking.items() if privileges}
+    if not lacking:
+        return
+    user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
+    grants = "; ".join(
+        f"GRANT ALL ON {_pattern(name)}.* TO '{user}'@'{host}'"
+        for name in names
+        if any(name + aside in lacking for aside in ASIDE)
+    )
+    raise WaError(
+        session.settings.subject,
+        f"user {session.settings.user} lacks {', '.join(dict.fromkeys(itertools.chain(*lacking.values())))} on {', '.join(lacking)}",
+        "the rights to load a copy beside its databases, without which none can be restored",
+        (f"Have the administrator run: {grants}; or name" if grants else "Name")
+        + " another user who has them (wa_restore_login_user, wa_restore_login_password)",
+    )
+
+
+def _pattern(name: str) -> str:
+    """Returns the pattern of the databases beside a database, as a grant has it; % and _ in its name stand for themselves."""
+    escaped = re.sub(r"([%_])", r"\\\1", name)
+    return quote(MYSQL, escaped + r"\_\_waba%").replace("%%", "%")
+
+
 def differences(expected: t.Mapping[str, t.Any], found: content.Content) -> list[str]:
     """Returns where a database differs from what the manifest says of it."""
     tables = expected["tables"]
@@ -154,9 +192,9 @@ class Restore:
         self.dump = manifest.dump_path(path, found)
         self.names: list[str] = list(found["databases"])
 
-    def check(self, probe: bool) -> None:
-        """Raises WaError for what would stop the restore. With `probe` MySQL is asked by making an empty database."""
-        with connection.connect(self.config, read_only=not probe) as session:
+    def check(self) -> None:
+        """Raises WaError for what would stop the restore. Nothing is made."""
+        with connection.connect(self.config, read_only=False) as session:
             self._inspect(session)
             if session.is_read_only():
                 raise WaError(
@@ -173,9 +211,7 @@ class Restore:
                     "none",
                     "Remove them with -e wa_restore_remove_former=true, which removes nothing else",
                 )
-            for name in self.names if probe and not former else ():
-                self._make(session, name + _PROBE)
-                session.rows(f"DROP DATABASE {quote(MYSQL, name + _PROBE)}")
+            check_rights(session, self.names)
 
     def _check_pgsql(self, session: Session) -> None:
         there = connection.databases(session, "")
@@ -188,20 +224,26 @@ class Restore:
                 "wa_restore_login_user", self.config.user, f"none on PostgreSQL: {self.owner} may restore what it owns"
             )
 
-    def _make(self, session: Session, name: str) -> None:
+    def messages(self) -> dict[str, int | None]:
+        """Returns how many rows the tables `messages` have `now`, None if they cannot be counted, and how many in the `copy`."""
+        tables = {
+            (name, table): rows
+            for name, one in self.manifest["databases"].items()
+            for table, rows in one["tables"].items()
+            if table.rpartition(".")[2] == messages.NAME
+        }
+        found: dict[str, int | None] = {"now": None, "copy": sum(tables.values())}
         try:
-            session.rows(f"CREATE DATABASE IF NOT EXISTS {quote(MYSQL, name)}")
+            now = 0
+            for name, table in tables:
+                with connection.connect(self.config, name, statement_timeout=_COUNT_TIMEOUT) as session:
+                    quoted = ".".join(quote(session.engine, part) for part in table.split("."))
+                    now += int(session.value(f"SELECT count(*) FROM {quoted}"))
         except DatabaseError as error:
-            if error.kind not in ("denied", "login"):
+            if error.kind not in ("missing", "timeout", "lock", "denied", "other"):
                 raise
-            pattern = self.names[0].replace("_", "\\_") + "\\_\\_waba%"
-            raise WaError(
-                self.config.subject,
-                f"user {self.config.user} may not make the database {name} ({error.found})",
-                "the right to load a copy beside its database",
-                f"GRANT ALL ON `{pattern}`.* TO the user for each database, until the restore is done; or name another one who may, with "
-                "wa_restore_login_user and wa_restore_login_password",
-            ) from None
+            return found
+        return {**found, "now": now}
 
     def run(self) -> None:
         """Puts the copy in its place. May be called again after it was cut off. Raises WaError."""
@@ -254,7 +296,7 @@ class Restore:
                 with self._connect() as session:
                     self._drop_incoming(session)
                     for name in self.names:
-                        self._make(session, name + _IN)
+                        session.rows(f"CREATE DATABASE IF NOT EXISTS {quote(MYSQL, name + _IN)}")
                 self._load({number: self._call(name + _IN) for number, (name, part) in numbered if part == "tables"})
                 self._compare([name + _IN for name in self.names])
                 self._guard()  # the load may have taken hours

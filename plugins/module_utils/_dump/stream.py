@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 
-PART = ".part"
+PART = ".waba.part"  # an ending that no other program gives to a file of its own
 _CHUNK = 1 << 20
 _HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096

@@ -35,15 +35,20 @@ _MYSQL_NAMES = {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump",
 def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
     """Returns the client's databases and what of them is dumped. Raises WaError for what could not be restored."""
     with database_connection.connect(config) as session:
-        version, names = session.version(), ownership.find(session, prefix, wanted)
+        version = session.version()
+        names, others = ownership.find_all(session, prefix, wanted)
+        theirs = [
+            f"database {', '.join(others)}: taken for another application's, not copied, and left as it is by a restore"
+        ] * bool(others and names)
         if session.engine == MYSQL:
-            return _inspect_mysql(session, version, names)
+            return _inspect_mysql(session, version, names, theirs)
         left: dict[str, list[str]] = {}
-        named: list[str] = []
+        named = theirs
+        tables: list[rules.Table] = []
         for name in names:
-            left[name] = _pgsql_left(config, name, named)
+            left[name] = _pgsql_left(config, name, named, tables)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
-        return Source(version, names, int(size), left=left, named=tuple(named))
+        return Source(version, names, int(size), left=left, named=tuple(named), tables=tuple(tables))
 
 
 # Kinds of objects that a restore drops and makes again.
@@ -111,8 +116,8 @@ _PGSQL_REFUSED = (
 )
 
 
-def _pgsql_left(config: Settings, database: str, named: list[str]) -> list[str]:
-    """Returns the options of pg_dump that leave out what is not the client's, which is `named`, and stays where it is.
+def _pgsql_left(config: Settings, database: str, named: list[str], tables: list[rules.Table]) -> list[str]:
+    """Returns the options of pg_dump that leave out what is not the client's, which is `named`, and stays. Adds the client's `tables`.
 
     Raises WaError for what pg_dump could not read, and for what a restore could neither drop nor leave.
     """
@@ -132,6 +137,7 @@ def _pgsql_left(config: Settings, database: str, named: list[str]) -> list[str]:
             f"SELECT n.nspname, c.relname FROM {content.TABLES} AND (NOT has_schema_privilege(n.oid, 'USAGE')"
             " OR NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid)) ORDER BY 1, 2"
         )
+        tables += [rules.Table(database, *one) for one in content.pgsql_sizes(session)]
     _refuse_unreadable(config, database, [f"{schema}.{table}" for schema, table in rows])
     return options
 
@@ -178,14 +184,14 @@ def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[s
         )
 
 
-def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Source:
+def _inspect_mysql(session: Session, version: Version, names: list[str], theirs: list[str]) -> Source:
     if not names:
         return Source(version, names, 0)
     _check_mysql_rights(session, names)
     those = f"({', '.join(['%s'] * len(names))})"
-    size = session.value(
-        f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names
-    )
+    tables = [
+        rules.Table(schema, name, size, rows) for schema, name, size, _, rows in content.mysql_sizes(session, names)
+    ]
     doubts = []
     for schema, table, engine in session.rows(
         "SELECT table_schema, table_name, engine FROM information_schema.tables"
@@ -199,13 +205,14 @@ def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Sour
     return Source(
         version,
         names,
-        int(size),
+        sum(one.bytes for one in tables),
         tls=is_encrypted(session),
         kinds=kinds - (frozenset() if events else {"events"}),
         views=views,
         left=left,
-        named=(*named, *left_kinds),
+        named=(*theirs, *named, *left_kinds),
         doubts=tuple(doubts),
+        tables=tuple(tables),
     )
 
 

@@ -133,6 +133,7 @@ class Check:
     subject: str = "host"  # what the message begins with: `host`, `deployment`, or nothing
     reported: bool = False  # whether a preparation (no target version) only reports what was found
     alone: bool = False  # whether the checks that need the deployment are made though it has failed
+    shows: t.Callable[[Observed], str] = lambda _now: ""  # what is displayed of one that has passed
 
 
 def _message(now: Observed, result: Facts, key: str) -> str:
@@ -409,12 +410,32 @@ def _database_read(now: Observed) -> Problem:
 def _no_dump(now: Observed) -> Problem:
     read = now.facts["dumpable"]
     unread = _message(now, read, "databases")
-    if unread or read["databases"]:
+    if unread:
         return unread
+    if read["databases"]:
+        copy = read.get("estimate") or {}
+        if copy and copy["seconds"] > copy["limit"]:
+            return (
+                f"wa_upgrade_dump: {_dump_takes(now)}.",
+                "Set wa_upgrade_dump_timeout higher, which is part of the outage; run message GC first; or take a snapshot "
+                "(wa_upgrade_snapshot_command).",
+            )
+        return None
     server = (now.found.get("database") or {}).get("server", "its server")
     return (
         f"wa_upgrade_dump: no database of the client was found on {server}; expected at least the one with its messages.",
         "Name its databases in wa_message_gc_databases, or correct WA_DB_NAME_PREFIX (wa_db_env_name_prefix).",
+    )
+
+
+def _dump_takes(now: Observed) -> str:
+    """How large the dump will be, and how long it will take; empty if that is not known."""
+    copy = now.facts["dumpable"].get("estimate")
+    if not copy:
+        return ""
+    return (
+        f"about {units.format_size(copy['bytes'])}, {units.format_duration(copy['seconds'])} of the outage, "
+        f"limit {units.format_duration(copy['limit'])}"
     )
 
 
@@ -647,12 +668,14 @@ CHECKS = (
     ),
     Check(
         "the database can be dumped",
-        "the tools, room, at least one database, and nothing in it that a restore could not put back",
+        "the tools, a folder that can be written, room, time within `wa_upgrade_dump_timeout` by a sample, at least one database, the rights "
+        "to restore it, and nothing in it that a restore could not put back",
         _no_dump,
         DEPLOYMENT,
         leader=True,
         skip=(NO_DUMP, NO_TARGET, NOTHING, COPIED),
         subject="deployment",
+        shows=_dump_takes,
     ),
     Check(
         "the database can be migrated",
@@ -717,7 +740,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the
     deployment can be read), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
-    as text), `needed` (whether the target takes an upgrade), and `prepares` (whether logs are cleaned and images pulled).
+    as text), `needed` (whether the target takes an upgrade), `prepares` (whether logs are cleaned and images pulled), and
+    `database_copy` (of the dump about `bytes` and `seconds`, and the `limit`; empty if it is not known).
     """
     now = Observed(facts)
     checks: list[dict[str, t.Any]] = []
@@ -741,6 +765,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "standing": now.standing,
         "needed": now.needed,
         "prepares": not now.unfinished and (now.needed or not now.target_given),
+        "database_copy": now.facts["dumpable"].get("estimate") or {},
     }
 
 
@@ -767,7 +792,7 @@ def _examine(check: Check, now: Observed, reason: str) -> dict[str, t.Any]:
         problem = str(error)
     found, cure = problem if isinstance(problem, tuple) else (problem or "", "")
     if not found:
-        return one
+        return {**one, "found": check.shows(now)}
     text = f"{found} {cure}".rstrip()
     if check.reported and not now.target_given:
         return {**one, "state": SKIPPED, "reason": f"{REFUSED}: {text}", "refusal": text}
@@ -782,7 +807,7 @@ def _line(one: Facts) -> str:
         return f"{text}: {one['reason']}"
     if one["state"] == FAILED:
         return f"{text}: expected {one['expected']}; found: {one['found']} {one.get('cure', '')}".rstrip()
-    return text
+    return f"{text}: {one['found']}" if one["found"] else text
 
 
 def _unsupported(now: Observed) -> str:
@@ -817,8 +842,13 @@ def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
         else:
             what = f"target {now.target}" + ("" if now.needed else ", nothing to upgrade")
         notes.append(f"{now.name}: version {before}, {what}")
-        databases = now.facts["dumpable"].get("databases")
-        notes += [f"{now.name}: the dump will hold {', '.join(databases)}"] if databases else []
+        dump = now.facts["dumpable"]
+        if dump.get("databases"):
+            takes = _dump_takes(now)
+            notes.append(
+                f"{now.name}: the dump will hold {', '.join(dump['databases'])}" + (f": {takes}" if takes else "")
+            )
+            notes += [f"{now.name}: {text}" for text in dump.get("left") or ()]
         notes += [f"{now.name}: {text}" for text in (_unsupported(now), _gc_due(now)) if text]
     # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
     notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
@@ -831,7 +861,7 @@ def of_deployment(
     """Returns the verdict on a deployment from those of its members. One that is not among the `reached` is a failed check.
 
     The result has `deployment`, `leader`, `reporter` (the leader, or else the first host that was reached), `passed`, `checks`,
-    `failed`, `unready` (hosts with a failed check), `notes`, and `lines`.
+    `failed`, `unready` (hosts with a failed check), `database_copy` of the leader, `notes`, and `lines`.
     """
     checks: list[Facts] = []
     failed: list[str] = []
@@ -862,6 +892,7 @@ def of_deployment(
         "checks": checks,
         "failed": failed,
         "unready": sorted(unready),
+        "database_copy": (verdicts.get(deployment["leader"]) or {}).get("database_copy") or {},
         "notes": notes,
         "lines": [head, *notes, *lines],
     }

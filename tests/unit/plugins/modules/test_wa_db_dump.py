@@ -17,6 +17,7 @@ import pytest
 from scripted_database import PASSWORD, Refusal, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, ownership
+from ansible_collections.waba.onprem.plugins.module_utils._dump import rehearsal
 
 MODULE = "wa_db_dump"
 ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\nWA_DB_NAME_PREFIX=wa1\n"
@@ -53,12 +54,17 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found = ScriptedDatabase("MYSQL")
     monkeypatch.setattr(connection, "connect", found.connect)
-    monkeypatch.setattr(ownership, "find", lambda _session, _prefix, wanted: wanted or ["wa1message", "wa1config"])
+    monkeypatch.setattr(
+        ownership, "find_all", lambda _session, _prefix, wanted: (wanted or ["wa1message", "wa1config"], [])
+    )
     found.on("table_name, table_type", [("messages", "BASE TABLE")]).on("^SELECT 1 FROM `", [])
-    found.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
+    found.on("stats_expiry", None).on("data_length", [("wa1message", "messages", 4096, 512, 3)]).on(
+        "engine <> 'InnoDB'", []
+    ).on("user_privileges", [])
     found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
     found.on("information_schema.views", []).on("table_type <> 'VIEW' ORDER BY 1$", [("messages",)])
     found.on(r"^SELECT count\(\*\)", [(3,)]).on("column_type", [("messages", "id", "int", "NO", "")])
+    found.on("wa_check_", Refusal("missing"))
     return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -129,6 +135,76 @@ def test_a_dump_is_predicted_created_and_then_unchanged(dump: Run, tool: Path, t
     assert sorted(os.listdir(path.parent)) == ["before.json", "before.sql.gz"]
 
 
+def test_a_preflight_runs_the_tool_and_leaves_nothing(dump: Run, server: ScriptedDatabase, tmp_path: Path) -> None:
+    for check in (True, False):
+        found = dump(check=check, preflight=True, timeout="1h")
+        assert (found["changed"], found["actions"]) == (False, [])
+        assert (found["databases"], found["bytes"]) == (["wa1message", "wa1config"], None)
+        assert found["estimate"] == {"bytes": 4096, "seconds": 1, "limit": 3600}
+        assert sorted(os.listdir(tmp_path)) == ["bin", "db.env"]
+    assert dump(check=True)["estimate"] is None
+
+
+def test_a_preflight_takes_a_sample_of_a_larger_database(
+    dump: Run, server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("data_length", [("wa1message", "messages", 90 << 20, 512, 3), ("wa1config", "keys", 10 << 20, 512, 3)])
+    calls: list[list[str]] = []
+    took = rehearsal.take_sample
+
+    def take(_subject: str, call: list[str], *more: t.Any) -> rehearsal.Sample:
+        calls.append(call)
+        return took(_subject, call, *more)
+
+    monkeypatch.setattr(rehearsal, "take_sample", take)
+    found = dump(preflight=True)
+    assert [call[-2:] for call in calls] == [["wa1message", "messages"]]
+    assert found["estimate"]["bytes"] > 0
+
+
+def test_a_preflight_finds_what_would_fail_in_the_outage(
+    dump: Run, server: ScriptedDatabase, tool: Path, tmp_path: Path
+) -> None:
+    server.on("^CREATE TABLE `wa1message__waba_in`", Refusal("denied"))
+    login = {"restore_login_user": "admin", "restore_login_password": "Canary-99"}
+    assert "user wa lacks CREATE on wa1message__waba_in; expected the rights" in dump(preflight=True)["msg"]
+    assert "user admin lacks CREATE on wa1message__waba_in" in dump(preflight=True, **login)["msg"]
+    server.on("wa_check_", Refusal("missing"))
+    assert "estimate" in dump(preflight=True, **login)
+    Path(f"{tool}.fails").touch()
+    assert "dump of wa1message, wa1config: mysqldump ended with 2" in dump(preflight=True)["msg"]
+    server.on("data_length", [])
+    found = dump(preflight=True, dest="/proc/x")
+    assert "dest /proc/x: no file can be written in /proc: No such file or directory" in found["msg"]
+    assert sorted(os.listdir(tmp_path)) == ["bin", "db.env"]
+
+
+def test_older_dumps_of_the_deployment_are_removed_once_a_new_one_is_complete(dump: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps" / "deep"
+    facts = {"facts": {"deployment": "eu"}}
+    for name in ("first", "second", "third", "us"):
+        dump(name=name, facts={"deployment": "us" if name == "us" else "eu"})
+    for at, name in enumerate(("first", "second", "third")):
+        os.utime(folder / f"{name}.json", (at, at))
+    journal = {
+        "deployment": "eu",
+        "run_id": "r",
+        "user": "u",
+        "controller": "c",
+        "lease_until": 1.0,
+        "target": "2.53.4",
+    }
+    journal.update(format=1, stage="migrating", stages=[], notes={"manifest": str(folder / "first.json")})
+    (tmp_path / "eu.lock").write_text(json.dumps(journal))
+    options = {**facts, "name": "third", "keep": 1, "lease_file": str(tmp_path / "eu.lock")}
+    for check in (True, False):
+        assert dump(check=check, **options)["actions"] == [f"remove the older dump of {folder}/second.json"]
+        assert (folder / "second.sql.gz").exists() is check
+    (tmp_path / "eu.lock").unlink()
+    assert dump(**options)["actions"] == [f"remove the older dump of {folder}/first.json"]
+    assert sorted(os.listdir(folder)) == ["third.json", "third.sql.gz", "us.json", "us.sql.gz"]
+
+
 def test_an_existing_dump_needs_no_database_connection(dump: Run, server: ScriptedDatabase) -> None:
     assert dump()["changed"]
     server.statements.clear()
@@ -143,7 +219,7 @@ def test_option_databases_selects_the_databases(dump: Run) -> None:
 def test_no_matching_database_is_a_warning(
     dump: Run, monkeypatch: pytest.MonkeyPatch, warned: list[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ownership, "find", lambda *_arguments: [])
+    monkeypatch.setattr(ownership, "find_all", lambda *_arguments: ([], []))
     done = dump()
     assert (done["changed"], done["databases"], done["dest"]) == (False, [], None)
     assert warned == ["database MYSQL at db.lab:3306: no database that begins with 'wa1', so nothing to dump"]
@@ -153,7 +229,7 @@ def test_no_matching_database_is_a_warning(
 def test_the_partial_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) -> None:
     folder = tmp_path / "dumps" / "deep"
     folder.mkdir(parents=True)
-    half = folder / "older.sql.gz.part"
+    half = folder / "older.sql.gz.waba.part"
     half.touch()
     for check in (True, False):
         assert dump(check=check)["actions"][0] == f"remove the half dump {half}"
@@ -178,7 +254,7 @@ def test_a_failing_dump_tool_leaves_no_file(dump: Run, tool: Path, tmp_path: Pat
 def test_too_little_free_space_fails_before_anything_is_created(
     dump: Run, server: ScriptedDatabase, tmp_path: Path
 ) -> None:
-    server.on("data_length", [(1 << 50,)])
+    server.on("data_length", [("wa1message", "messages", 1 << 50, 512, 3)])
     done = dump()
     folder = tmp_path / "dumps" / "deep"
     assert done["msg"].startswith(f"dest {folder}: ")
@@ -213,7 +289,7 @@ def test_too_little_free_space_fails_before_anything_is_created(
 def test_invalid_options_fail_and_create_nothing(
     dump: Run, server: ScriptedDatabase, tmp_path: Path, options: dict[str, t.Any], message: str
 ) -> None:
-    server.on("data_length", [(0,)])
+    server.on("data_length", [])
     failed = dump(**options)
     assert failed["failed"]
     assert failed["msg"] == message

@@ -42,9 +42,8 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was done of a restore, which is not this module's own."""
     found: list[str] = []
-    monkeypatch.setattr(
-        restore.Restore, "check", lambda self, probe: found.append(f"check {probe} as {self.config.user}")
-    )
+    monkeypatch.setattr(restore.Restore, "check", lambda self: found.append(f"check as {self.config.user}"))
+    monkeypatch.setattr(restore.Restore, "messages", lambda _self: {"now": 3, "copy": 1})
 
     def run(self: restore.Restore) -> None:
         self._guard()
@@ -90,13 +89,14 @@ def test_a_check_changes_nothing_and_returns_the_manifest(call: Run, done: list[
     for check in (True, False):
         found = call("check", check, deployment="eu")
         assert (found["changed"], found["manifest"]["databases"]) == (False, MANIFEST["databases"])
-    assert done == ["check False as wa", "check True as wa"]
+        assert found["messages"] == {"now": 3, "copy": 1}
+    assert done == ["check as wa", "check as wa"]
 
 
 def test_check_mode_predicts_a_restore(call: Run, done: list[str], tmp_path: Path) -> None:
     for check in (True, False):
         assert call("restore", check)["actions"] == [f"put wa1 back as of {tmp_path}/d.sql.gz"]
-    assert done == ["check False as wa", "check True as wa", "run"]
+    assert done == ["check as wa", "check as wa", "run"]
     for check in (True, False):
         assert call("complete", check)["changed"] is False
     assert done[3:] == ["complete"]
@@ -112,7 +112,7 @@ def test_nothing_is_restored_beside_a_session(
     refused = call("restore")
     assert refused["touched"] is False
     assert "its user still has sessions: 1 on database wa1 from 10.0.0.9" in refused["msg"]
-    assert done == ["check True as wa"]
+    assert done == ["check as wa"]
     assert "msg" not in call("restore", shared_origins=["10.0.0.0/24"])
     sessions[:] = [{"id": 7, "database": "neighbours", "from": "10.0.0.9", "seconds": 3}]
     assert "msg" not in call("restore")
@@ -120,7 +120,7 @@ def test_nothing_is_restored_beside_a_session(
 
 def test_another_login_may_be_given(call: Run, done: list[str]) -> None:
     assert "msg" not in call("check", login_user="admin", login_password="Canary-99")
-    assert done == ["check True as admin"]
+    assert done == ["check as admin"]
     assert "parameters are required together" in call("check", login_user="admin")["msg"]
 
 

@@ -118,6 +118,30 @@ def test_what_would_be_lost_is_told_where_it_is_accepted() -> None:
     assert found["removes"] == {"h1": ["core"], "h2": []}
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"now": 1204, "copy": 1000}, "(at least 204 messages: messages has 1204 rows, the copy 1000)"),
+        (
+            {"now": 900, "copy": 1000},
+            "(how many messages is not known, since rows were deleted: messages has 900 rows, the copy 1000)",
+        ),
+        (
+            {"now": None, "copy": 1000},
+            "(how many messages is not known: messages cannot be counted now, and the copy has 1000)",
+        ),
+    ],
+)
+def test_the_number_of_messages_that_would_be_lost(rows: dict[str, t.Any], said: str) -> None:
+    served = {"h1": member(container("core", "2.53.4", STOPPED + 60)), "h2": member()}
+    facts = {"members": served, "copy": {"manifest": COPY, "messages": rows}}
+    assert f"What came and went since would be lost {said}, and its encryption" in plan(**facts)["refusal"]
+    lines = plan(**facts, accept_lost=True)["lines"]
+    assert f"LOST: what came and went since, in core on h1 {said}" in lines
+    unused = plan(copy=facts["copy"])
+    assert (unused["refusal"], [line for line in unused["lines"] if "messages" in line and said in line]) == ("", [])
+
+
 def test_a_snapshot_is_restored_by_the_operators_command() -> None:
     noted = member(container("core"), from_version="2.51.2", down_at=STOPPED)
     assert plan(command="put it back")["path"] == "/b/eu.json"  # one that is asked for

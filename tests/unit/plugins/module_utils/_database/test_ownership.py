@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 import pytest
@@ -37,9 +38,13 @@ def owned(
 @pytest.mark.parametrize("ending", ["Store", "_store", "-db", "store"])
 def test_all_databases_of_one_client_are_selected_and_no_others(prefix: str, ending: str) -> None:
     ours = stores(prefix, ending)
-    assert owned(prefix, found(*ours)) == ours
-    others = UNRELATED if not prefix else [f"{prefix}rehouse", f"{prefix}gon"] if prefix == "wa" else []
-    assert owned(prefix, found(*ours, *others)) == ours
+    assert owned(prefix, found(*ours, f"x{prefix}Store" if prefix else ours[0])) == ours
+    # Each other one whose name begins alike is asked for.
+    others = UNRELATED if not prefix else [f"{prefix}gon", f"{prefix}rehouse"]
+    with pytest.raises(WaError, match=f"perhaps this client's: {re.escape(', '.join(others))}; expected"):
+        owned(prefix, found(*ours, *others))
+    messages = [name for name in ours if "message" in name]
+    assert owned(prefix, found(*ours, *others), messages) == owned(prefix, found(*ours, *others), ours) == ours
 
 
 def test_a_name_in_lower_case_is_the_clients() -> None:
@@ -69,14 +74,24 @@ def test_a_session_from_the_clients_address_is_evidence(address: str) -> None:
             owned("", seen)
 
 
-@pytest.mark.parametrize(("given", "ours"), [(True, True), (False, False)])
-def test_a_grant_on_the_database_is_evidence(given: bool, ours: bool) -> None:
-    seen = found("messageStore", "chatdStore", chatdStore=Traits(given=given))
-    if ours:
-        assert owned("", seen) == ["chatdStore", "messageStore"]
-    else:
-        with pytest.raises(WaError, match="option databases"):
-            owned("", seen)
+@pytest.mark.parametrize(("prefix", "other"), [("wa_", "wa_analytics"), ("", "chatdStore"), ("wa", "wafooStore")])
+def test_a_grant_on_a_database_is_no_evidence(prefix: str, other: str) -> None:
+    seen = found(*stores(prefix), other, **{other: Traits(given=True)})
+    with pytest.raises(WaError, match=f"perhaps this client's: {other}; expected"):
+        owned(prefix, seen)
+    assert owned(prefix, seen, stores(prefix)) == stores(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", "wa", "wa_"])
+def test_a_database_of_a_service_without_a_session_is_not_left_out_silently(prefix: str) -> None:
+    """The Webapp may have closed its sessions at that moment."""
+    here = frozenset(["10.0.0.1"])
+    seen = found(*stores(prefix, "Store"), f"{prefix}web")
+    seen[f"{prefix}messageStore"] = Traits(messages=True, addresses=here)
+    with pytest.raises(WaError, match=f"perhaps this client's: {prefix}web; expected"):
+        owned(prefix, seen)
+    seen[f"{prefix}web"] = Traits(addresses=here)
+    assert owned(prefix, seen) == sorted([*stores(prefix, "Store"), f"{prefix}web"])
 
 
 def test_another_owner_is_evidence_against_it() -> None:

@@ -120,6 +120,30 @@ def test_views_are_dumped_apart_from_the_tables_and_others_views_not_at_all() ->
     assert found[2].argv[-4:] == ["--", "a", "v", "w"]
 
 
+@pytest.mark.parametrize(
+    ("tool", "without_rows", "name", "rows"),
+    [
+        (
+            rules.Tool("mysqldump", "MySQL", (8, 0)),
+            "mysqldump --no-data --single-transaction ",
+            "messages",
+            ("mysqldump --no-create-info --single-transaction ", " --ignore-table=b.v -- b messages"),
+        ),
+        (
+            rules.Tool("pg_dump", "PostgreSQL", (13,)),
+            "pg_dump --schema-only --no-owner ",
+            'public."m x"',
+            ('pg_dump --data-only --table=public."m x" --no-owner ', " dbname=b connect_timeout=10 sslmode=prefer"),
+        ),
+    ],
+)
+def test_the_calls_of_a_preflight(tool: rules.Tool, without_rows: str, name: str, rows: tuple[str, str]) -> None:
+    found = rules.sections(tool, settings(), source("a", "b", views={"b": ["v"]}))
+    assert " ".join(rules.without_rows(tool, found[0])).startswith(without_rows)
+    sample = " ".join(rules.rows_of(tool, found, rules.Table("b", name, 1, 1)))
+    assert (sample.startswith(rows[0]), sample.endswith(rows[1])) == (True, True), sample
+
+
 def test_a_database_name_is_not_parsed_as_an_option() -> None:
     assert rules.sections(MARIADB, settings(), source("--all-databases"))[0].argv[-2:] == ["--", "--all-databases"]
 

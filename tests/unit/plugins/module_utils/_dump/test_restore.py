@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import replace
 
@@ -56,6 +57,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found.on("^(CREATE|DROP) DATABASE", None).on("information_schema.(triggers|views|events|routines)", [])
     found.on("FROM information_schema.tables", lambda values: [] if "__waba" in str(values) else [("messages",)])
     found.on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None).on("@@global.read_only", [(0, 0)])
+    found.on("wa_check_", Refusal("missing"))
     monkeypatch.setattr(connection, "connect", found.connect)
     monkeypatch.setattr(manifest, "verify", lambda *_arguments: None)
     monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/mysql", "MySQL", (8,)))
@@ -81,28 +83,53 @@ def of(server: ScriptedDatabase, **more: t.Any) -> restore.Restore:
 
 
 def changed(server: ScriptedDatabase) -> list[str]:
-    return [one for one, _values in server.statements if one.split()[0] in ("CREATE", "DROP", "RENAME")]
+    return [one for one, _values in server.statements if re.match("(CREATE|DROP|RENAME) (?!.*wa_check_)", one)]
 
 
-@pytest.mark.parametrize("probe", [True, False])
-def test_a_check_leaves_nothing(server: ScriptedDatabase, probe: bool) -> None:
-    of(server).check(probe)
-    made = ["CREATE DATABASE IF NOT EXISTS `wa1__waba_probe`", "DROP DATABASE `wa1__waba_probe`"]
-    assert changed(server) == (made if probe else [])
+def test_a_check_makes_nothing(server: ScriptedDatabase) -> None:
+    of(server).check()
+    tried = [one for one, _values in server.statements if "wa_check_" in one]
+    assert {re.findall("`(wa1[a-z_]*)`", one)[0] for one in tried} == {"wa1", "wa1__waba_in", "wa1__waba_out"}
+    assert changed(server) == []
     assert server.open == 0
 
 
-def test_a_user_who_may_make_no_database_is_told_what_to_grant(server: ScriptedDatabase) -> None:
-    server.on("^CREATE DATABASE", Refusal("denied", "Access denied"))
-    with pytest.raises(
-        WaError, match=r"may not make the database wa1__waba_probe \(Access denied\).*GRANT ALL ON `wa1\\_\\_waba%`"
+def test_rights_that_a_restore_needs_are_named_with_the_statements_that_give_them(server: ScriptedDatabase) -> None:
+    server.on("^CREATE TABLE `(wa1|wa_2)__waba_", Refusal("denied")).on("CURRENT_USER", [("wa@10.%",)])
+    with server.session() as session, pytest.raises(WaError) as error:
+        restore.check_rights(session, ["wa1", "wa_2"])
+    assert str(error.value) == (
+        "database MYSQL at db.lab:3306: user wa lacks CREATE on wa1__waba_in, wa1__waba_out, wa_2__waba_in, wa_2__waba_out; "
+        "expected the rights to load a copy beside its databases, without which none can be restored. Have the administrator run: "
+        "GRANT ALL ON `wa1\\_\\_waba%`.* TO 'wa'@'10.%'; GRANT ALL ON `wa\\_2\\_\\_waba%`.* TO 'wa'@'10.%'; or name another user who "
+        "has them (wa_restore_login_user, wa_restore_login_password)"
+    )
+    server.on("wa_check_", Refusal("missing")).on("^DROP TABLE `wa1`", Refusal("denied"))
+    with (
+        server.session() as session,
+        pytest.raises(WaError, match=r"lacks DROP on wa1; .*restored\. Name another user"),
     ):
-        of(server).check(True)
+        restore.check_rights(session, ["wa1", "wa_2"])
+
+
+def test_postgresql_loads_nothing_beside() -> None:
+    server = ScriptedDatabase("PGSQL")
+    with server.session() as session:
+        restore.check_rights(session, ["wa1"])
+    assert server.statements == []
+
+
+@pytest.mark.parametrize(("rows", "now"), [([(25,)], 25), (Refusal("missing"), None), (Refusal("timeout"), None)])
+def test_the_messages_of_now_are_counted(server: ScriptedDatabase, rows: t.Any, now: int | None) -> None:
+    server.on(r"^SELECT count\(\*\) FROM `messages`$", rows)
+    assert of(server).messages() == {"now": now, "copy": 20}
+    assert of(server, databases={"wa1": {"tables": {}}}).messages() == {"now": 0, "copy": 0}
+    assert server.open == 0
 
 
 def test_another_engine_is_refused(server: ScriptedDatabase) -> None:
     with pytest.raises(WaError, match="of PGSQL; expected MYSQL"):
-        of(server, engine="PGSQL").check(False)
+        of(server, engine="PGSQL").check()
 
 
 def test_the_copy_is_loaded_beside_the_database_and_takes_its_place_in_one_statement(
@@ -110,7 +137,7 @@ def test_the_copy_is_loaded_beside_the_database_and_takes_its_place_in_one_state
 ) -> None:
     server.on("information_schema.tables", lambda values: [] if "waba_out" in str(values) else [("messages",)])
     one = of(server)
-    one.check(False)
+    one.check()
     server.statements.clear()
     one.run()
     assert loaded == [(0, "wa1__waba_in"), (1, "wa1")]
@@ -134,7 +161,7 @@ def test_a_copy_that_differs_from_its_manifest_replaces_nothing(
     server: ScriptedDatabase, loaded: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = of(server)
-    one.check(False)
+    one.check()
     monkeypatch.setattr(content, "read", lambda *_arguments: Content({}, ""))
     with pytest.raises(WaError, match="restore of wa1: messages has no rows, expected 20"):
         one.run()
@@ -155,7 +182,7 @@ def test_who_uses_the_databases_is_asked_before_the_load_and_after_it(
             raise WaError("database", "in use", "nobody")
 
     one = restore.Restore(server.settings, "/b/d.json", FOUND, 60, lambda: None, lambda _command: "", "wa", guard)
-    one.check(False)
+    one.check()
     with pytest.raises(WaError, match="in use"):
         one.run()
     assert asked == [0, 1]
@@ -169,7 +196,7 @@ def test_a_run_after_the_swap_makes_what_depends_on_the_tables(
     server.on("information_schema.tables", lambda values: aside if "waba_out" in str(values) else [])
     server.on("information_schema.views", [("v",)]).on("^DROP VIEW", None)
     one = of(server)
-    one.check(True)
+    one.check()
     one.run()
     assert loaded == [(1, "wa1")]
     gone = ["DROP VIEW `wa1`.`v`", "DROP DATABASE IF EXISTS `wa1__waba_in`"]
@@ -181,7 +208,7 @@ def test_a_run_after_the_swap_makes_what_depends_on_the_tables(
 def test_what_another_restore_has_put_aside_is_not_replaced(server: ScriptedDatabase, aside: str) -> None:
     server.on("information_schema.tables", lambda values: [(aside,)] if "waba_out" in str(values) else [])
     with pytest.raises(WaError, match="wa1__waba_out hold what was there before an earlier restore"):
-        of(server).check(True)
+        of(server).check()
     if aside != "messages":  # it may hold what the other restore has not yet replaced
         with pytest.raises(WaError, match=r"a restore was cut off; expected a complete one"):
             restore.remove_former(server.settings, ["wa1"], False)
@@ -195,7 +222,7 @@ def test_what_another_restore_has_put_aside_is_not_replaced(server: ScriptedData
 def test_a_server_that_takes_no_writes_is_refused(server: ScriptedDatabase) -> None:
     server.on("@@global.read_only", [(1, 0)])
     with pytest.raises(WaError, match="it takes no writes; expected a server that does"):
-        of(server).check(False)
+        of(server).check()
 
 
 def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,15 +233,15 @@ def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/psql", "PostgreSQL", (13,)))
     monkeypatch.setattr(load.Load, "run", lambda _self, calls, _secret: found.update(calls))
     one = of(server, engine="PGSQL", sections=[["wa1", "all"]])
-    one.check(True)
+    one.check()
     one.run()
     assert found[0].before.startswith(b"\nBEGIN;\n")
     assert found[0].after.partition(b"IF digest <> 'd'")[2].endswith(b"\nCOMMIT;\n")
     with pytest.raises(WaError, match=r"no database wa2; expected the databases of the copy. CREATE DATABASE"):
-        of(server, engine="PGSQL", databases={"wa2": EXPECTED}).check(True)
+        of(server, engine="PGSQL", databases={"wa2": EXPECTED}).check()
     server.settings = replace(server.settings, user="admin")
     with pytest.raises(WaError, match="wa_restore_login_user: admin; expected none on PostgreSQL"):
-        of(server, engine="PGSQL").check(True)
+        of(server, engine="PGSQL").check()
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -172,9 +172,9 @@ def test_a_partial_dump_of_a_killed_run_is_removed_by_the_next_run(path: Path, t
         with pytest.raises(WaError, match="another run writes it"):
             dump(path, COMPLETE)
         child.send_signal(signal.SIGKILL)
-    assert os.listdir(path.parent) == [path.name + ".part"]
-    assert dump_stream.left_over(str(path.parent)) == [f"{path}.part"]
-    assert dump_stream.left_over(str(path.parent), remove=True) == [f"{path}.part"]
+    assert os.listdir(path.parent) == [path.name + ".waba.part"]
+    assert dump_stream.left_over(str(path.parent)) == [f"{path}.waba.part"]
+    assert dump_stream.left_over(str(path.parent), remove=True) == [f"{path}.waba.part"]
     assert os.listdir(path.parent) == []
 
 

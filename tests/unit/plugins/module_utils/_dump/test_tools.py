@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools
-from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Source, Tool
+from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Source, Table, Tool
 
 # Tools of this host
 
@@ -239,9 +239,11 @@ def mysql(
 ) -> ScriptedDatabase:
     server = ScriptedDatabase(MYSQL)
     monkeypatch.setattr(connection, "connect", server.connect)
-    monkeypatch.setattr(ownership, "find", lambda *_arguments: list(names))
+    monkeypatch.setattr(ownership, "find_all", lambda *_arguments: (list(names), []))
     server.on("table_name, table_type", tables).on("^SELECT 1 FROM `", []).on("SHOW CREATE VIEW", [])
-    server.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
+    server.on("stats_expiry", None).on("data_length", [("wa1", "messages", 4096, 512, 20)]).on(
+        "engine <> 'InnoDB'", []
+    ).on("user_privileges", [])
     server.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
     server.on("information_schema.views", [])
     return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
@@ -261,6 +263,7 @@ def test_the_facts_of_a_mysql_server(monkeypatch: pytest.MonkeyPatch) -> None:
         4096,
         tls=True,
         kinds=frozenset(("events", "routines", "triggers")),
+        tables=(Table("wa1", "messages", 4096, 20),),
     )
     assert server.asked("data_length") == [("wa1", "wa2")]
     assert server.asked("user_privileges") == [("'wa'@'%'",)] * 2
@@ -378,7 +381,8 @@ def test_views_of_another_definer_stay_where_they_are(monkeypatch: pytest.Monkey
 @pytest.fixture
 def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     server = ScriptedDatabase(PGSQL).on("quote_ident", []).on(r"relkind IN \('r', 'p', 'v'", [])
-    server.on("row_security_active", []).on("pg_database_size", [(8192,)]).on("SELECT rolsuper", [(False,)])
+    server.on("row_security_active", []).on("pg_table_size", [("public.messages", 4096, 20.0)])
+    server.on("pg_database_size", [(8192,)]).on("SELECT rolsuper", [(False,)])
     for statement in (
         "regprocedure",
         "event trigger",
@@ -391,12 +395,15 @@ def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     ):
         server.on(statement, [])
     monkeypatch.setattr(connection, "connect", server.connect)
-    monkeypatch.setattr(ownership, "find", lambda *_arguments: ["wa1", "wa2"])
+    monkeypatch.setattr(ownership, "find_all", lambda *_arguments: (["wa1", "wa2"], []))
     return server
 
 
 def test_the_facts_of_a_postgresql_server(pgsql: ScriptedDatabase) -> None:
-    assert inspect(pgsql) == Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, left={"wa1": [], "wa2": []})
+    tables = tuple(Table(name, "public.messages", 4096, 20) for name in ("wa1", "wa2"))
+    assert inspect(pgsql) == Source(
+        parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, left={"wa1": [], "wa2": []}, tables=tables
+    )
     assert pgsql.databases == [None, "wa1", "wa2"]
     assert pgsql.asked("pg_database_size") == [(["wa1", "wa2"],)]
     pgsql.on(

@@ -257,6 +257,12 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     ("the database can be dumped", {"dumpable": {"msg": "no mariadb-dump"}}, "waba: no mariadb-dump"),
     (
+        "the database can be dumped",
+        {"dumpable": {"databases": ["waba1"], "estimate": {"bytes": 40 << 30, "seconds": 3601, "limit": 3600}}},
+        "waba: wa_upgrade_dump: about 40.0 GiB, 1h00m of the outage, limit 1h00m. Set wa_upgrade_dump_timeout higher, which is part of the "
+        "outage; run message GC first; or take a snapshot (wa_upgrade_snapshot_command).",
+    ),
+    (
         "the database can be migrated",
         with_found(database={"read_only": True}),
         "waba: the database server takes no writes",
@@ -614,6 +620,22 @@ def test_what_is_displayed_of_a_deployment_that_passes(changes: dict[str, t.Any]
         ]
         == notes
     )
+
+
+def test_what_a_dump_takes_is_displayed_and_returned() -> None:
+    takes = {"bytes": 40 << 30, "seconds": 3300, "limit": 3600}
+    read = {"databases": ["waba1"], "estimate": takes, "left": ["view v in waba1 is root@localhost's"]}
+    found = member("h1", dumpable=read)
+    text = "about 40.0 GiB, 55m00s of the outage, limit 1h00m"
+    assert check("the database can be dumped", found)["found"] == text
+    assert f"ok       the database can be dumped: {text}" in found["lines"]
+    assert found["notes"][1:] == [
+        f"waba: the dump will hold waba1: {text}",
+        "waba: view v in waba1 is root@localhost's",
+    ]
+    whole = preflight.of_deployment(DEPLOYMENT, {"h1": found, "h2": member("h2", dumpable={})}, BOTH, BOTH)
+    assert whole["database_copy"] == found["database_copy"] == takes
+    assert preflight.of_deployment(DEPLOYMENT, {}, BOTH, [])["database_copy"] == {}
 
 
 def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
