@@ -243,20 +243,22 @@ class Dump:
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
         result.values["left"] = list(source.named)
-        dump_folder.check_room(folder, source.size)
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         if self.params["preflight"]:
-            self.rehearse(tool, source)
+            with dump_folder.draft(folder) as draft:
+                dump_folder.check_room(folder, source.size)
+                self.rehearse(tool, source, draft.fileno())
             return
+        dump_folder.check_room(folder, source.size)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
             dump_folder.make(folder)
             self.write(path, tool, source)
 
-    def rehearse(self, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
-        """Looks for what would stop the dump or a restore of it, and estimates how long it takes. Raises WaError."""
+    def rehearse(self, tool: dump_commands.Tool, source: dump_commands.Source, draft: int) -> None:
+        """Looks for what would stop the dump or a restore of it, and estimates what it takes, into the file `draft`. Raises WaError."""
         config = self.config
         if self.params["restore_login_user"]:
             login = {"user": self.params["restore_login_user"], "password": self.params["restore_login_password"]}
@@ -269,14 +271,13 @@ class Dump:
         def secret() -> t.ContextManager[tuple[list[str], dict[str, t.Any]]]:
             return dump_tools.secret(tool, self.config, source.tls)
 
-        with dump_folder.draft(os.path.dirname(self.base)) as draft:
-            calls = [dump_commands.without_rows(tool, one) for one in sections]
-            rehearsal.run_without_rows(subject, calls, tool.mark, secret)
-            sample = None
-            if sum(one.bytes for one in source.tables) > rehearsal.SMALL:
-                call = dump_commands.rows_of(tool, sections, rehearsal.largest(source.tables))
-                packer = dump_commands.COMPRESSORS[dump_tools.compressor()]
-                sample = rehearsal.take_sample(subject, call, packer, draft.fileno(), secret, tool.separators)
+        calls = [dump_commands.without_rows(tool, one) for one in sections]
+        rehearsal.run_without_rows(subject, calls, tool.mark, secret)
+        sample = None
+        if sum(one.bytes for one in source.tables) > rehearsal.SMALL:
+            call = dump_commands.rows_of(tool, sections, rehearsal.largest(source.tables))
+            packer = dump_commands.COMPRESSORS[dump_tools.compressor()]
+            sample = rehearsal.take_sample(subject, call, packer, draft, secret, tool.separators)
         self.result.values["estimate"] = {**rehearsal.estimate(source.tables, sample), "limit": round(self.timeout)}
 
     def remove_surplus(self, check_mode: bool) -> None:

@@ -577,3 +577,111 @@ def test_a_copy_that_is_not_what_its_manifest_says_replaces_nothing(host: Host) 
     refused("another file; expected the manifest of a dump")
     host.run(f"rm {manifest}")
     refused("does not exist; expected the manifest of a dump on this host")
+
+
+@pytest.mark.parametrize("host", ["mariadb", "postgres"], indirect=True)
+def test_which_databases_are_the_clients_is_asked_where_only_a_name_or_a_grant_speaks_for_it(host: Host) -> None:
+    """A neighbour with the right prefix and a grant; and the Webapp's, on which nobody has a session at the moment."""
+    host.write_env("wa_")
+    if host.where.kind == "mariadb":
+        host.where.sql("GRANT ALL ON `wa\\_%`.* TO 'wa'@'%';")
+    for name, table in (("wa_configStore", "things"), ("wa_messageStore", "messages")):
+        create_database(host, name, table)
+    assert host.dump(preflight=True)["databases"] == ["wa_configStore", "wa_messageStore"]
+    for name in ("wa_analytics", "wa_web"):
+        create_database(host, name, "things")
+        if host.where.kind == "mariadb":
+            host.where.sql(f"GRANT ALL ON `{name}`.* TO 'wa'@'%';")
+        refused = host.dump(preflight=True)
+        assert (
+            f"surely this client's: wa_configStore, wa_messageStore; perhaps this client's: {name}; expected"
+            in refused["msg"]
+        )
+        named = ["wa_configStore", "wa_messageStore"] + ([name] if name == "wa_web" else [])
+        found = host.dump(preflight=True, databases=named)
+        assert found["databases"] == named, found.get("msg")
+        others = "" if name == "wa_web" else "wa_analytics"
+        assert [line for line in found["left"] if "another application's" in line] == (
+            [f"database {others}: taken for another application's, not copied, and left as it is by a restore"]
+            if others
+            else []
+        )
+        host.where.sql(f"DROP DATABASE {name};")
+
+
+LARGE = 600_000
+FILL = {
+    "mariadb": "INSERT INTO messages (body, note) SELECT REPEAT(x'00ff0a270d5c', seq % 40), SHA2(seq, 512)"
+    f" FROM seq_1_to_{LARGE}; ANALYZE TABLE messages;",
+    "postgres": "INSERT INTO messages (body, note) SELECT decode(repeat('00ff0a270d5c', g % 40), 'hex'),"
+    f" md5(g::text) || md5(g::text) FROM generate_series(1, {LARGE}) g; ANALYZE messages;",
+}
+
+
+def test_the_preflight_measures_what_a_dump_takes(host: Host) -> None:
+    host.seed()
+    small = host.dump(preflight=True, timeout="1h")["estimate"]
+    assert (small["seconds"] <= 3, small["limit"]) == (True, 3600)
+    host.where.sql(FILL[host.where.kind], DATABASES[1])
+    for check in (True, False):
+        found = host.dump(preflight=True, check=check)
+        assert (found["changed"], found["actions"]) == (False, []), found.get("msg")
+        assert host.run("ls -A /var/backups") == ""
+    done = host.dump()
+    assert 0.7 < found["estimate"]["bytes"] / done["bytes"] < 1.4
+    assert found["estimate"]["seconds"] < 5 * done["seconds"] + 5
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_outage(host: Host) -> None:
+    host.seed()
+    refused = host.dump(preflight=True, dest="/sys/fs/dumps")
+    assert "dest /sys/fs/dumps: no file can be written in /sys/fs: Read-only file system" in refused["msg"]
+
+
+@pytest.mark.parametrize("host", ["mariadb"], indirect=True)
+def test_rights_without_which_no_copy_can_be_restored_are_found_before_the_outage(host: Host) -> None:
+    """A user with grants on each of its databases may load nothing beside them."""
+    host.seed()
+    rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+    grants = "".join(f"GRANT {rights} ON `{name}`.* TO 'wa'@'%';" for name in DATABASES)
+    host.where.sql(f"REVOKE {rights} ON `du-1%`.* FROM 'wa'@'%'; {grants}")
+    found = host.dump(preflight=True)
+    beside = ", ".join(f"{name}__waba_{what}" for name in DATABASES for what in ("in", "out"))
+    assert (
+        f"user wa lacks {rights} on {beside}; expected the rights to load a copy beside its databases" in found["msg"]
+    )
+    host.where.sql("CREATE USER 'restorer'@'%' IDENTIFIED BY 'Canary-73'; GRANT ALL ON *.* TO 'restorer'@'%';")
+    login = {"restore_login_user": "restorer", "restore_login_password": "Canary-73"}
+    assert "msg" not in host.dump(preflight=True, **login)
+    host.where.sql("DROP USER 'restorer'@'%';")
+    statements = found["msg"].partition("administrator run: ")[2].partition("; or name another user")[0]
+    host.where.sql(statements + ";")
+    allowed = host.dump(preflight=True)
+    assert "msg" not in allowed, allowed.get("msg")
+    done = host.dump()
+    host.migrate()
+    restored = host.restore(done["manifest"])
+    assert "msg" not in restored, restored.get("msg")
+
+
+def test_the_messages_that_a_restore_would_lose_are_counted(host: Host) -> None:
+    host.seed()
+    done = host.dump()
+    insert = "INSERT INTO messages (body) VALUES ('a'), ('b'), ('c');"
+    host.where.sql(insert if host.where.kind == "mariadb" else f"SET ROLE wa; {insert}", DATABASES[1])
+    assert host.restore(done["manifest"], "check")["messages"] == {"now": ROWS + 3, "copy": ROWS}
+    host.where.sql("ALTER TABLE messages RENAME TO migrated;", DATABASES[1])
+    assert host.restore(done["manifest"], "check")["messages"] == {"now": None, "copy": ROWS}
+
+
+def test_older_dumps_are_removed_once_a_new_one_is_complete(host: Host) -> None:
+    host.seed()
+    facts = {"deployment": "d"}
+    for name in ("first", "second"):
+        assert host.dump(name=name, facts=facts)["changed"]
+    host.run("touch /var/backups/waba/theirs.sql.gz.part /var/backups/waba/theirs.json")
+    done = host.dump(name="third", facts=facts, keep=2)
+    assert done["actions"][1:] == ["remove the older dump of /var/backups/waba/first.json"]
+    left = ["second.json", "second.sql.gz", "theirs.json", "theirs.sql.gz.part", "third.json", "third.sql.gz"]
+    assert host.run("ls /var/backups/waba").split() == left
+    assert not host.dump(name="third", facts=facts, keep=2)["changed"]

@@ -23,6 +23,7 @@ SMALL = 64 << 20  # bytes of rows that need no sample
 SECONDS = 4.0  # of a sample
 _SCHEMA_TIMEOUT = 120.0
 _ASSUMED = 8 << 20  # bytes a second of what is too small for a sample
+_MARGIN = 1.5  # a dump also reads back what it has packed, and counts the rows meanwhile
 _CHUNK = 1 << 20
 _PATIENCE = 30.0  # seconds that a compressor is given to end
 
@@ -48,7 +49,7 @@ def estimate(tables: t.Sequence[Table], sample: Sample | None) -> dict[str, t.An
     table = largest(tables)
     share = min(1.0, sample.rows / table.rows if table.rows else sample.raw / table.bytes)
     share = (1.0 if sample.complete else share) * table.bytes / total
-    return {"bytes": round(sample.packed / share), "seconds": round(sample.seconds / share)}
+    return {"bytes": round(sample.packed / share), "seconds": round(_MARGIN * sample.seconds / share)}
 
 
 def largest(tables: t.Sequence[Table]) -> Table:
