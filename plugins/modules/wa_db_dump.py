@@ -48,12 +48,6 @@ options:
   restore_login_password:
     description: The password of O(restore_login_user).
     type: str
-  keep:
-    description:
-      - How many dumps of the deployment in O(facts) are kept in O(dest), once this one is complete. Older ones are removed with their
-        manifests.
-      - The copy that the unfinished upgrade or restore of O(lease_file) needs stays, as does every file without a manifest of this module.
-    type: int
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -170,8 +164,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import content as database_content
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
 from ansible_collections.waba.onprem.plugins.module_utils._dump import folder as dump_folder
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load as dump_load
@@ -280,17 +273,6 @@ class Dump:
             sample = rehearsal.take_sample(subject, call, packer, draft, secret, tool.separators)
         self.result.values["estimate"] = {**rehearsal.estimate(source.tables, sample), "limit": round(self.timeout)}
 
-    def remove_surplus(self, check_mode: bool) -> None:
-        """Removes older dumps of the deployment than those that are kept."""
-        lease = self.params["lease_file"]
-        journal = (JournalFile(lease).load_upgrade() if lease else None) or {"notes": {}}
-        needed = [self.manifest, *(str(journal["notes"].get(key)) for key in ("manifest", upgrade_journal.RESTORES))]
-        deployment = str(self.params["facts"].get("deployment"))
-        for path in dump_folder.surplus(os.path.dirname(self.base), deployment, self.params["keep"], needed):
-            self.result.record_change(f"remove the older dump of {path}")
-            if not check_mode:
-                dump_folder.remove(path)
-
     def write(self, path: str, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
         """Writes the dump, counts the rows meanwhile, and writes the manifest."""
         start = time.monotonic()
@@ -350,7 +332,6 @@ def main() -> None:
             "preflight": {"type": "bool", "default": False},
             "restore_login_user": {"type": "str"},
             "restore_login_password": {"type": "str", "no_log": True},
-            "keep": {"type": "int"},
         },
         required_together=[["restore_login_user", "restore_login_password"]],
         supports_check_mode=True,
@@ -359,8 +340,6 @@ def main() -> None:
         dump = Dump(module.params, result)
         if not dump.exists():
             dump.run(module)
-        if module.params["keep"] and not module.params["preflight"]:
-            dump.remove_surplus(module.check_mode)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,16 @@ options:
       - V(check) looks for what would stop the restore, V(restore) makes it, V(remove_former) removes what it has put aside.
       - V(complete) says that nothing is left to be done after a restore.
       - V(drill) restores into another server, compares, and removes that again.
+      - V(remove_older) removes older copies of the deployment beside this one.
     type: str
-    choices: [check, restore, complete, remove_former, drill]
+    choices: [check, restore, complete, remove_former, drill, remove_older]
     required: true
   manifest: {description: 'The manifest that M(waba.onprem.wa_db_dump) has written beside the dump.', type: path, required: true}
   deployment: {description: Whose dump it has to be., type: str}
+  keep:
+    description: >-
+      How many copies of O(deployment) V(remove_older) keeps, besides those that the journal O(lease_file) needs, and that are read.
+    type: int
   shared_origins: {description: 'Origins of sessions that others have, too, such as a proxy.', type: list, elements: str, default: []}
   drill_host: {description: The server of a drill., type: str}
   login_user: {description: A user who may do what the client's user may not., type: str}
@@ -47,13 +52,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import DAT
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard as database_guard
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._dump import folder, restore
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest as manifests
-from ansible_collections.waba.onprem.plugins.module_utils._dump import restore
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
-OPERATIONS = ("check", "restore", "complete", "remove_former", "drill")
+OPERATIONS = ("check", "restore", "complete", "remove_former", "drill", "remove_older")
 _LEAST = 4 * 3600.0  # seconds for a restore
 _SLOWER = 10.0  # seconds of it for each second that the dump took
 _IDLE = 10.0  # seconds that sessions of a stopped client are given to end
@@ -74,6 +80,20 @@ def read_manifest(params: t.Mapping[str, t.Any]) -> manifests.Manifest:
             "Nothing was touched",
         )
     return found
+
+
+def remove_older(params: t.Mapping[str, t.Any], result: Result, check_mode: bool) -> None:
+    """Removes older copies of the deployment than those that are kept. One that cannot be removed is a warning."""
+    lease = params["lease_file"]
+    notes = ((JournalFile(lease).load_upgrade() if lease else None) or {"notes": {}})["notes"]
+    needed = [params["manifest"], *(str(notes.get(key)) for key in ("manifest", upgrade_journal.RESTORES))]
+    for path in folder.surplus(os.path.dirname(params["manifest"]), params["deployment"], params["keep"], needed):
+        result.record_change(f"remove the older copy {path}")
+        try:
+            if not check_mode:
+                folder.remove(path)
+        except WaError as error:
+            result.warn(str(error))
 
 
 def refuse_sessions(config: database.Settings, names: t.Sequence[str], shared: t.Sequence[str]) -> None:
@@ -124,12 +144,16 @@ def main() -> None:
             "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
             "manifest": {"type": "path", "required": True},
             "deployment": {"type": "str"},
+            "keep": {"type": "int"},
             "shared_origins": {"type": "list", "elements": "str", "default": []},
             "drill_host": {"type": "str"},
             "login_user": {"type": "str"},
             "login_password": {"type": "str", "no_log": True},
         },
-        required_if=[("operation", "drill", ("drill_host", "login_user"))],
+        required_if=[
+            ("operation", "drill", ("drill_host", "login_user")),
+            ("operation", "remove_older", ("deployment", "keep")),
+        ],
         required_together=[["login_user", "login_password"]],
         supports_check_mode=True,
     )
@@ -139,6 +163,9 @@ def main() -> None:
         env = env_options.read_env(params["env_file"], params["env_format"])
         result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"]])
         found = read_manifest(params)
+        if params["operation"] == "remove_older":
+            remove_older(params, result, module.check_mode)
+            return
         config = database.settings(params, env)
         owner = config
         if params["login_user"]:

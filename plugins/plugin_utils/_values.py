@@ -46,6 +46,7 @@ def _optional(rule: Rule) -> Rule:
 
 
 RULES: dict[str, Rule] = {
+    "wa_backup_keep": _optional(units.whole_number),
     "wa_client_container_names": _text_list,
     "wa_client_core_port": units.parse_port,
     "wa_client_hold": _reason,

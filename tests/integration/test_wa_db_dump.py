@@ -674,14 +674,14 @@ def test_the_messages_that_a_restore_would_lose_are_counted(host: Host) -> None:
     assert host.restore(done["manifest"], "check")["messages"] == {"now": None, "copy": ROWS}
 
 
-def test_older_dumps_are_removed_once_a_new_one_is_complete(host: Host) -> None:
+def test_older_copies_are_removed_and_nothing_else(host: Host) -> None:
     host.seed()
-    facts = {"deployment": "d"}
-    for name in ("first", "second"):
-        assert host.dump(name=name, facts=facts)["changed"]
+    for name in ("first", "second", "third"):
+        done = host.dump(name=name, facts={"deployment": "d"})
+        assert done["changed"], done.get("msg")
     host.run("touch /var/backups/waba/theirs.sql.gz.part /var/backups/waba/theirs.json")
-    done = host.dump(name="third", facts=facts, keep=2)
-    assert done["actions"][1:] == ["remove the older dump of /var/backups/waba/first.json"]
+    removed = host.restore(done["manifest"], "remove_older", deployment="d", keep=2)
+    assert removed["actions"] == ["remove the older copy /var/backups/waba/first.json"], removed.get("msg")
     left = ["second.json", "second.sql.gz", "theirs.json", "theirs.sql.gz.part", "third.json", "third.sql.gz"]
     assert host.run("ls /var/backups/waba").split() == left
-    assert not host.dump(name="third", facts=facts, keep=2)["changed"]
+    assert not host.restore(done["manifest"], "remove_older", deployment="d", keep=2)["changed"]

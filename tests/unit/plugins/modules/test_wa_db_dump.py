@@ -179,32 +179,6 @@ def test_a_preflight_finds_what_would_fail_in_the_outage(
     assert sorted(os.listdir(tmp_path)) == ["bin", "db.env"]
 
 
-def test_older_dumps_of_the_deployment_are_removed_once_a_new_one_is_complete(dump: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "dumps" / "deep"
-    facts = {"facts": {"deployment": "eu"}}
-    for name in ("first", "second", "third", "us"):
-        dump(name=name, facts={"deployment": "us" if name == "us" else "eu"})
-    for at, name in enumerate(("first", "second", "third")):
-        os.utime(folder / f"{name}.json", (at, at))
-    journal = {
-        "deployment": "eu",
-        "run_id": "r",
-        "user": "u",
-        "controller": "c",
-        "lease_until": 1.0,
-        "target": "2.53.4",
-    }
-    journal.update(format=1, stage="migrating", stages=[], notes={"manifest": str(folder / "first.json")})
-    (tmp_path / "eu.lock").write_text(json.dumps(journal))
-    options = {**facts, "name": "third", "keep": 1, "lease_file": str(tmp_path / "eu.lock")}
-    for check in (True, False):
-        assert dump(check=check, **options)["actions"] == [f"remove the older dump of {folder}/second.json"]
-        assert (folder / "second.sql.gz").exists() is check
-    (tmp_path / "eu.lock").unlink()
-    assert dump(**options)["actions"] == [f"remove the older dump of {folder}/first.json"]
-    assert sorted(os.listdir(folder)) == ["third.json", "third.sql.gz", "us.json", "us.sql.gz"]
-
-
 def test_an_existing_dump_needs_no_database_connection(dump: Run, server: ScriptedDatabase) -> None:
     assert dump()["changed"]
     server.statements.clear()

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import typing as t
 from pathlib import Path
 
 import pytest
 from scripted_database import PASSWORD, ScriptedDatabase
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, guard, processlist
-from ansible_collections.waba.onprem.plugins.module_utils._dump import restore
+from ansible_collections.waba.onprem.plugins.module_utils._dump import folder, restore
 
 MODULE = "wa_db_restore"
 ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\n"
@@ -128,6 +130,54 @@ def test_what_was_put_aside_is_removed(call: Run, done: list[str]) -> None:
     for check in (True, False):
         assert call("remove_former", check)["actions"] == ["remove the database wa1__waba_out"]
     assert done == ["remove True", "remove False"]
+
+
+def test_older_copies_of_the_deployment_are_removed(call: Run, warned: list[str], tmp_path: Path) -> None:
+    for at, name in enumerate(("first", "second", "third")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**MANIFEST, "file": f"{name}.sql.gz"}))
+        (tmp_path / f"{name}.sql.gz").touch()
+        os.utime(tmp_path / f"{name}.json", (at, at))
+    journal = {
+        "deployment": "eu",
+        "run_id": "r",
+        "user": "u",
+        "controller": "c",
+        "lease_until": 1.0,
+        "target": "2.53.4",
+    }
+    journal.update(format=1, stage="migrating", stages=[], notes={"manifest": str(tmp_path / "first.json")})
+    (tmp_path / "eu.lock").write_text(json.dumps(journal))
+    options = {"deployment": "eu", "keep": 1, "lease_file": str(tmp_path / "eu.lock")}
+    options["manifest"] = str(tmp_path / "third.json")  # the newest by what wrote it is d.json
+    for check in (True, False):
+        assert call("remove_older", check, **options)["actions"] == [f"remove the older copy {tmp_path}/second.json"]
+        assert (tmp_path / "second.sql.gz").exists() is check
+    (tmp_path / "eu.lock").unlink()
+    assert call("remove_older", **options)["actions"] == [f"remove the older copy {tmp_path}/first.json"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "d.json",
+        "d.sql.gz",
+        "db.env",
+        "third.json",
+        "third.sql.gz",
+    ]
+    assert warned == []
+    assert call("remove_older", **options)["actions"] == []
+    assert "missing: keep" in call("remove_older", deployment="eu")["msg"]
+
+
+def test_a_copy_that_cannot_be_removed_fails_nothing(
+    call: Run, warned: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "old.json").write_text(json.dumps(MANIFEST))
+    os.utime(tmp_path / "old.json", (1, 1))
+
+    def refuse(path: str) -> None:
+        raise WaError(f"dump of {path}", "read-only", "a folder")
+
+    monkeypatch.setattr(folder, "remove", refuse)
+    assert "msg" not in call("remove_older", deployment="eu", keep=1)
+    assert warned == [f"dump of {tmp_path}/old.json: read-only; expected a folder."]
 
 
 def test_the_copy_of_another_deployment_is_refused(call: Run, done: list[str]) -> None:
