@@ -440,10 +440,7 @@ def _dump_takes(now: Observed) -> str:
 
 
 def _database(now: Observed) -> Problem:
-    found = now.found.get("database") or {}
-    if now.unfinished:  # it goes on: what the migration copies may be there already
-        found = {**found, "free_bytes": None}
-    return " ".join(requirements.database(found, now.facts["together"]))
+    return " ".join(requirements.database(now.found.get("database") or {}))
 
 
 def _messages(now: Observed) -> Problem:
@@ -672,6 +669,7 @@ CHECKS = (
         "to restore it, and nothing in it that a restore could not put back",
         _no_dump,
         DEPLOYMENT,
+        after=(DATABASE,),
         leader=True,
         skip=(NO_DUMP, NO_TARGET, NOTHING, COPIED),
         subject="deployment",
@@ -679,7 +677,7 @@ CHECKS = (
     ),
     Check(
         "the database can be migrated",
-        "a server that takes writes, an hour or no limit for a statement, room for the largest tables that this run copies on it",
+        "a server that takes writes, an hour or no limit for a statement",
         _database,
         DEPLOYMENT,
         after=(DATABASE,),
@@ -821,6 +819,12 @@ def _unsupported(now: Observed) -> str:
     )
 
 
+def _server_room(now: Observed) -> str:
+    if not now.needed or now.migrated:
+        return ""
+    return requirements.server_room(now.found.get("database") or {}, now.facts["together"])
+
+
 def _gc_due(now: Observed) -> str:
     """Returns that message GC is called after the checks; empty if it is not, or if only GC itself counts the rows."""
     counted = _counted(now)
@@ -849,7 +853,7 @@ def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
                 f"{now.name}: the dump will hold {', '.join(dump['databases'])}" + (f": {takes}" if takes else "")
             )
             notes += [f"{now.name}: {text}" for text in dump.get("left") or ()]
-        notes += [f"{now.name}: {text}" for text in (_unsupported(now), _gc_due(now)) if text]
+        notes += [f"{now.name}: {text}" for text in (_unsupported(now), _server_room(now), _gc_due(now)) if text]
     # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
     notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
     return notes

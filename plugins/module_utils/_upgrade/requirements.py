@@ -36,12 +36,10 @@ def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], logs: bool) ->
     ]
 
 
-def database(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> list[str]:
+def database(facts: t.Mapping[str, t.Any]) -> list[str]:
     """Why a database cannot be migrated; `facts` are those of `wa_info`.
 
-    The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
-    largest table; where the server tells its free room, it must hold that, and the largest tables of the deployments that the run
-    upgrades `together` with it on the server (bytes by deployment).
+    The session is the client's own, so only an administrator of the server can give it more time.
     """
     problems = []
     if facts.get("read_only"):
@@ -56,19 +54,30 @@ def database(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> lis
             f"the database server ends a statement after {given:g} s, expected none or {_STATEMENT} s. "
             f"Have its administrator run, until the upgrade is done: {cure}"
         )
-    free, largest = facts.get("free_bytes"), facts.get("largest_table") or {}
-    if free is not None and free < largest.get("bytes", 0):
-        problems.append(
-            f"the database server has {units.format_size(free)} free, and {largest['name']} takes "
-            f"{units.format_size(largest['bytes'])}, which a migration copies. Make room first."
-        )
-    elif free is not None and free < largest.get("bytes", 0) + sum(together.values()):
-        problems.append(
-            f"the database server has {units.format_size(free)} free, and the migrations of this run on it may copy "
-            f"{units.format_size(largest.get('bytes', 0) + sum(together.values()))} at once, together with {', '.join(sorted(together))}. "
-            "Make room, or upgrade fewer of them in a run (--limit)."
-        )
     return problems
+
+
+def server_room(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> str:
+    """What room the disk of the database server needs, for the operator to confirm; empty if the sizes are not known.
+
+    No server tells it surely: only MariaDB knows disks, and none which of them its files are on. `together` are the largest tables of the
+    deployments that the run upgrades on this server, too (bytes by deployment).
+    """
+    total, largest = facts.get("total_bytes"), facts.get("largest_table")
+    if not total or not largest:
+        return ""
+    free = facts.get("free_bytes")
+    told = (
+        "which it does not tell"
+        if free is None
+        else f"of which its data folder seems to have {units.format_size(free)}"
+    )
+    others = f", with {', '.join(sorted(together))} in this run" if together else ""
+    return (
+        f"confirm the free room on the disk of the database server, {told}: the migration may copy its largest table "
+        f"({units.format_size(largest['bytes'] + sum(together.values()))}{others}), and a restore loads "
+        f"{units.format_size(total)} beside what is there."
+    )
 
 
 def database_copy(

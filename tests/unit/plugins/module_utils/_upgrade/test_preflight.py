@@ -546,10 +546,16 @@ def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_lea
     assert "Run provision.yml, which starts the version that they have" in failed
 
 
-def test_an_upgrade_goes_on_without_room_for_what_is_copied_already() -> None:
-    full = with_found(database={**DATABASE, "free_bytes": 1, "largest_table": {"name": "messages", "bytes": 2}})
-    assert check("the database can be migrated", verdict(**full))["state"] == "failed"
-    assert check("the database can be migrated", verdict(**LEFT, **full))["state"] == "ok"
+def test_the_room_of_the_database_server_is_displayed_and_refuses_nothing() -> None:
+    largest = {"name": "messages", "bytes": 2 << 30}
+    full = with_found(database={**DATABASE, "free_bytes": 1, "largest_table": largest, "total_bytes": 3 << 30})
+    found = verdict(**full)
+    assert found["failed"] == []
+    assert found["notes"][-1].startswith(
+        "waba: confirm the free room on the disk of the database server, of which its data folder seems to have 1 B: the"
+    )
+    for changes in ({**LEFT, "left": {**JOURNAL, "stage": "starting"}}, SAME):
+        assert not [text for text in verdict(**full, **changes)["notes"] if "confirm" in text]
 
 
 def test_in_check_mode_a_volume_that_is_predicted_is_not_checked() -> None:
