@@ -324,9 +324,15 @@ def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, nei
     for name in (*ours, *neighbours):
         messages = name.endswith("messageStore")
         create_database(host, name, "messages" if messages else "things", 0 if messages and name in neighbours else 1)
-    found = host.dump(check=True)
+    asked = host.dump(check=True)
+    other_client = [name for name in neighbours if "Store" in name]
+    unknown = [name for name in neighbours if name not in other_client]
+    said = f"surely this client's: {', '.join(ours)}; perhaps this client's: {', '.join(sorted(unknown))}; expected the databases of one"
+    assert said in asked["msg"]
+    found = host.dump(check=True, databases=ours)
     assert found["databases"] == ours, found.get("msg")
-    done = host.dump()
+    assert found["left"][0].startswith(f"database {', '.join(sorted(neighbours))}: taken for another application's")
+    done = host.dump(databases=ours)
     assert done["databases"] == ours, done.get("msg")
     text = host.run(f"gzip --decompress --stdout {done['dest']}")
     assert not [name for name in neighbours if name in text]

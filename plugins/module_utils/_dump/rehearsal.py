@@ -23,7 +23,7 @@ SMALL = 64 << 20  # bytes of rows that need no sample
 SECONDS = 4.0  # of a sample
 _SCHEMA_TIMEOUT = 120.0
 _ASSUMED = 8 << 20  # bytes a second of what is too small for a sample
-_MARGIN = 1.5  # a dump also reads back what it has packed, and counts the rows meanwhile
+_MARGIN = 2.0  # a dump also reads back what it has packed, and counts the rows meanwhile, mostly on the same cores
 _CHUNK = 1 << 20
 _PATIENCE = 30.0  # seconds that a compressor is given to end
 

@@ -40,7 +40,7 @@ def nothing() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
 )
 def test_what_a_dump_takes_by_a_sample(tables: list[Table], sample: Sample, expected: tuple[int, float, float]) -> None:
     size, seconds, share = expected
-    assert rehearsal.estimate(tables, sample) == {"bytes": round(size / share), "seconds": round(1.5 * seconds / share)}
+    assert rehearsal.estimate(tables, sample) == {"bytes": round(size / share), "seconds": round(2 * seconds / share)}
 
 
 def test_what_is_small_is_not_measured() -> None:
