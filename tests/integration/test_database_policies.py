@@ -323,12 +323,12 @@ def test_strict_server_settings_do_not_break_our_statements(mysql: Site) -> None
 
 def test_a_statement_timeout_of_postgresql_is_reported_with_a_fix(pgsql: Site) -> None:
     with altered(pgsql, "ROLE wa", "statement_timeout", "'20s'"):
-        messages_found = requirements.database(pgsql.facts(), {})
+        messages_found = requirements.database(pgsql.facts())
     assert messages_found == [
         "the database server ends a statement after 20 s, expected none or 3600 s. Have its administrator run, until the upgrade "
         "is done: ALTER ROLE \"wa\" SET statement_timeout = '3600s';"
     ]
-    assert requirements.database(pgsql.facts(), {}) == []
+    assert requirements.database(pgsql.facts()) == []
 
 
 def test_keys_in_other_character_sets_are_found(site: Site) -> None:
@@ -390,7 +390,7 @@ def assert_read_only(site: Site) -> None:
         site.check()
     assert str(refused.value) == f"{site.subject}: {PRIMARY}"
     assert site.count() == (3, True)
-    [message] = requirements.database(site.facts(), {})
+    [message] = requirements.database(site.facts())
     assert message.startswith(
         "the database server takes no writes: a replica, or a primary set so; expected one that takes"
     )

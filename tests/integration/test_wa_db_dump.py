@@ -657,7 +657,7 @@ def test_rights_without_which_no_copy_can_be_restored_are_found_before_the_outag
         f"user wa lacks {rights} on {beside}; expected the rights to load a copy beside its databases" in found["msg"]
     )
     host.where.sql("CREATE USER 'restorer'@'%' IDENTIFIED BY 'Canary-73'; GRANT ALL ON *.* TO 'restorer'@'%';")
-    login = {"restore_login_user": "restorer", "restore_login_password": "Canary-73"}
+    login: dict[str, t.Any] = {"restore_login_user": "restorer", "restore_login_password": "Canary-73"}
     assert "msg" not in host.dump(preflight=True, **login)
     host.where.sql("DROP USER 'restorer'@'%';")
     statements = found["msg"].partition("administrator run: ")[2].partition("; or name another user")[0]
