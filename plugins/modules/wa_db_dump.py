@@ -240,14 +240,14 @@ class Dump:
         result.values.update(dest=path, tool=tool.text)
         if self.params["preflight"]:
             with dump_folder.draft(folder) as draft:
-                dump_folder.check_room(folder, source.size)
+                files.check_room(folder, source.size)
                 self.rehearse(tool, source, draft.fileno())
             return
-        dump_folder.check_room(folder, source.size)
+        files.check_room(folder, source.size)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
-            dump_folder.make(folder)
+            files.make_folder(folder)
             self.write(path, tool, source)
 
     def rehearse(self, tool: dump_commands.Tool, source: dump_commands.Source, draft: int) -> None:

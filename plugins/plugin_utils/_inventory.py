@@ -42,13 +42,7 @@ SHARED = frozenset(
             "wa_backup_password",
             "wa_confirm_identity",
         ),
-        *(
-            "wa_backup_keep",
-            "wa_db_login_ca_cert",
-            "wa_db_login_client_cert",
-            "wa_db_login_client_key",
-            "wa_db_login_host",
-        ),
+        *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
         *(
             "wa_db_shared_origins",
             "wa_deployment",

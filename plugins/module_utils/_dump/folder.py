@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of dumps: whether it can be written and has room, and which dumps in it are removed."""
+"""The folder of dumps: whether it can be written, and which dumps in it are removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest
 
 _PROBE = 4096  # bytes
@@ -24,25 +23,6 @@ def _present(folder: str) -> str:
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     return folder
-
-
-def check_room(folder: str, needed: int) -> None:
-    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free."""
-    status = os.statvfs(_present(folder))
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise WaError(
-            f"dest {folder}", f"{format_size(free)} free", format_size(needed), "Make room, or name another folder"
-        )
-
-
-def make(folder: str) -> None:
-    """Creates the folder and its parents. Raises WaError, also if another user's link is in the path."""
-    files.refuse_links_of_others(folder)
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise WaError(f"dest {folder}", f"cannot be made: {error.strerror}", "a folder") from None
 
 
 @contextlib.contextmanager

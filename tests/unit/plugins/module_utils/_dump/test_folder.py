@@ -38,12 +38,6 @@ def test_a_folder_that_cannot_be_written_is_found_by_writing(tmp_path: Path) -> 
             pass
 
 
-def test_the_room_of_a_folder_that_is_not_there_is_that_of_its_parent(tmp_path: Path) -> None:
-    folder.check_room(str(tmp_path / "a" / "b"), 1)
-    with pytest.raises(WaError, match=r" free; expected 1024.0 TiB. Make room"):
-        folder.check_room(str(tmp_path / "a" / "b"), 1 << 50)
-
-
 class Copies:
     """Dumps in a folder, with their manifests, the later the newer."""
 
