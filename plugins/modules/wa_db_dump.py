@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Streams the client's own databases with the server's own tool (C(mariadb-dump), C(mysqldump), C(pg_dump)) through
     C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is complete.
-  - Each program's exit code counts, the tool's own mark at the end, and that what is written can be unpacked. C(restore.yml) puts it back.
+  - Each program's exit code counts, and the tool's own mark at the end. C(restore.yml) puts it back.
   - A dump is worth something only when taken after the client was stopped, and restored before a newer version was
     ever connected.
 options:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import typing as t
+from concurrent import futures
 from pathlib import Path
 
 import commands
 import pytest
 from commands import docker
-from database_servers import Server, server
+from database_servers import PORTS, Server, server
 from engine import Engine
 from playbook import Ansible
 
@@ -107,12 +108,12 @@ class Host:
             " if [ -e $tool.real ]; then mv -f $tool.real $tool; fi; done"
         )
 
-    def write_env(self, prefix: str) -> None:
+    def write_env(self, prefix: str, server: str = "127.0.0.1") -> None:
         """Write the client's db.env."""
         port = 3306 if self.where.kind == "mariadb" else 5432
         values = {
             "ENGINE": self.where.engine,
-            "HOSTNAME": "127.0.0.1",
+            "HOSTNAME": server,
             "PORT": port,
             "USERNAME": "wa",
             "PASSWORD": CANARY,
@@ -242,9 +243,7 @@ def test_a_dump_restores_schema_and_rows(
         if host.where.kind == "postgres":
             empty.sql("ALTER ROLE wa CREATEDB;")
         drill = {
-            "drill_host": docker(
-                "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", empty.container
-            ),
+            "drill_host": address(empty.container),
             "login_user": "wa",
             "login_password": CANARY,
             "login_ca_cert": "",
@@ -552,6 +551,80 @@ def test_a_restore_that_was_cut_off_is_completed_by_the_next_run(host: Host, cal
     again = host.restore(made.dump["manifest"])
     assert "msg" not in again, again.get("msg")
     assert made.content() == made.before
+
+
+def address(container: str) -> str:
+    """The address of a container."""
+    return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
+
+
+def test_a_server_that_dies_in_the_middle_of_a_restore_has_lost_nothing(
+    host: Host, ansible: Ansible, tmp_path: Path, drivers: Path
+) -> None:
+    """The restore is run on another machine than the server's."""
+    made = Everything(host)
+    with server(host.where.kind, tmp_path) as elsewhere:
+        docker("cp", f"{drivers}/.", f"{elsewhere.container}:/usr/lib/python3/dist-packages")
+        copy = f"docker cp {host.where.container}:/var/backups/waba - | docker cp - {elsewhere.container}:/var/backups"
+        commands.run("bash", "-o", "pipefail", "-c", copy)
+        other = Host(elsewhere, ansible)
+        other.options["login_ca_cert"] = ""
+        other.write_env("du-1", address(host.where.container))
+        made.as_client(UNDO[host.where.kind])
+        changed = made.content()
+        # The server's client gets a part of what it is to read, and the rest when the server is dead.
+        client = other.run(f"command -v {CLIENT[host.where.kind]}")
+        other.run(
+            f"mkfifo /go; mv {client} {client}.real; printf '%s\\n' '#!/bin/sh'"
+            f' \'case "$*" in *version | *configStore*) exec {client}.real "$@";; esac\''
+            f" '{{ head -c 2000000; echo >/half; cat /go; cat; }} | exec {client}.real \"$@\"' >{client}; chmod 755 {client}"
+        )
+        with futures.ThreadPoolExecutor(1) as beside:
+            restoring = beside.submit(other.restore, made.dump["manifest"])
+            other.run("timeout 300 sh -c 'until [ -e /half ]; do sleep 0.1; done'")
+            docker("kill", host.where.container)
+            other.run("echo >/go")
+            failed = restoring.result()
+        docker("start", host.where.container)
+        host.where.port = Engine().port(host.where.container, PORTS[host.where.kind])
+        host.where.wait()
+        # psql ends with 2 for a lost connection. MariaDB's client says 2006 or 2013, by what it had sent.
+        lost = {"mariadb": "mariadb ended with 1: ERROR 20", "postgres": "psql ended with 2: "}[host.where.kind]
+        assert f"restore from {made.dump['dest']}: {lost}" in failed["msg"], failed
+        assert "INSERT" not in failed["msg"]
+        # PostgreSQL has a transaction for each database: that of the settings has been committed.
+        assert failed["touched"] is (host.where.kind == "postgres")
+        assert made.content() == changed
+        other.run(f"mv {client}.real {client}")
+        other.write_env("du-1", address(host.where.container))
+        restored = other.restore(made.dump["manifest"])
+    assert "msg" not in restored, restored.get("msg")
+    assert made.content() == made.before
+
+
+@pytest.mark.parametrize("host", ["mariadb"], indirect=True)
+def test_a_disk_that_gets_full_in_the_middle_of_a_copy(host: Host) -> None:
+    host.seed()
+    folder = "/dev/shm/waba"  # a file system of its own
+    tool = TOOLS[host.where.kind]
+    host.run(
+        f"mv {tool} {tool}.real; printf '%s\\n' '#!/bin/sh' 'case $1 in *version) exec {tool}.real \"$@\";; esac'"
+        f" '{tool}.real \"$@\" | {{ head -c 1000000; dd if=/dev/zero of=/dev/shm/full bs=64k 2>/dev/null; cat; }}' >{tool}; chmod 755 {tool}"
+    )
+    failed = host.dump(dest=folder)
+    assert failed["msg"] == (
+        f"dump {folder}/d-2.51.2.sql.gz: cannot be written: No space left on device; expected room. Make room there"
+    )
+    assert host.run(f"ls -A {folder}") == ""
+    host.run(f"rm /dev/shm/full; mv {tool}.real {tool}")
+    done = host.dump(dest=folder)
+    assert host.run(f"ls -A {folder}").split() == ["d-2.51.2.json", "d-2.51.2.sql.gz"], done.get("msg")
+    before = host.content()
+    host.migrate()
+    restored = host.restore(done["manifest"])
+    host.run(f"rm -r {folder}")
+    assert "msg" not in restored, restored.get("msg")
+    assert host.content() == before
 
 
 def test_a_copy_that_is_not_what_its_manifest_says_replaces_nothing(host: Host) -> None:

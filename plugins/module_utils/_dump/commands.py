@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import Settings, Version
 
 COMPRESSORS = {
-    "zst": ("zstd", "-3"),
+    "zst": ("zstd", "-3", "-T0"),  # on all cores
     "gz": ("gzip", "-1"),
 }  # the client is stopped meanwhile: speed is more important than size
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
@@ -278,4 +278,5 @@ def client(tool: Tool, config: Settings, database: str, address: str = "") -> li
             "--no-password",
         ]
         return [tool.path, *options, "--file=-", "--dbname=" + conninfo(config, database, address)]
-    return [tool.path, "--max-allowed-packet=1G", "--default-character-set=utf8mb4", "--database", database]
+    # Each section says itself in which character set it is. As such the client would look at each character, not at each byte.
+    return [tool.path, "--max-allowed-packet=1G", "--default-character-set=binary", "--database", database]

@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
+import subprocess
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,100 +32,90 @@ def line(mark: str, number: int) -> bytes:
     return f"\n-- waba.onprem {mark} {number}\n".encode()
 
 
-class Load:
+class Load(stream.Pipeline):
     """The load of one dump at `path`."""
 
     def __init__(self, path: str, mark: str, timeout: float, renew: t.Callable[[], None]) -> None:
         """`timeout` is in seconds; `renew` is called every few."""
-        self.path, self.mark, self.timeout, self.renew = path, mark, timeout, renew
-        self.subject = f"restore from {path}"
-        self._children: list[asyncio.subprocess.Process] = []
+        super().__init__(f"restore from {path}", timeout, renew)
+        self.path, self._begin = path, f"\n-- waba.onprem {mark} ".encode()
 
-    def run(self, calls: t.Mapping[int, Call], secret: stream.Secret) -> None:
-        """Passes the sections with these numbers to their calls, one after the other, each of which must succeed. Raises WaError."""
-        asyncio.run(stream.within(self.subject, self.timeout, self.renew, self._run(calls, secret), self._children))
+    def read(
+        self, calls: t.Mapping[int, Call], secret: stream.Secret, keep: t.Collection[int] = ()
+    ) -> dict[int, bytes]:
+        """Passes the sections with these numbers to their calls, one after the other, each of which must succeed. Raises WaError.
 
-    async def _run(self, calls: t.Mapping[int, Call], secret: stream.Secret) -> None:
-        program = rules.COMPRESSORS[self.path.rpartition(".")[2]][0]
-        unpacker = await self._start([program, "--decompress", "--stdout", self.path], stdout=asyncio.subprocess.PIPE)
-        sections = self._sections(unpacker, program)
-        left = set(calls)
-        async for number, chunks in sections:
-            left.discard(number)
-            if number in calls:
-                await self._feed(calls[number], chunks, secret)
-            else:
-                async for _chunk in chunks:
-                    pass
-        if left:
-            raise WaError(self.subject, f"{len(left)} sections are missing", "all sections of its manifest")
+        Returns those to `keep`, which are small. The dump has been read to its end then.
+        """
+        kept: dict[int, bytes] = {}
 
-    async def _sections(
-        self, unpacker: asyncio.subprocess.Process, program: str
-    ) -> t.AsyncIterator[tuple[int, t.AsyncIterator[bytes]]]:
+        def work() -> None:
+            left = {*calls, *keep}
+            for number, chunks in self._sections():
+                left.discard(number)
+                if number in calls:
+                    self._pass(calls[number], chunks, secret)
+                elif number in keep:
+                    kept[number] = b"".join(chunks)
+                else:
+                    for _chunk in chunks:
+                        pass
+            if left:
+                raise WaError(self.subject, f"{len(left)} sections are missing", "all sections of its manifest")
+
+        self.run(work)
+        return kept
+
+    def give(self, calls: t.Mapping[int, Call], kept: t.Mapping[int, bytes], secret: stream.Secret) -> None:
+        """Passes sections that were kept to their calls, as `read` does."""
+
+        def work() -> None:
+            for number, call in calls.items():
+                self._pass(call, [kept[number]], secret)
+
+        self.run(work)
+
+    def _sections(self) -> t.Iterator[tuple[int, t.Iterator[bytes]]]:
         """Yields the number of each section with its chunks, which are read to their end before the next one."""
-        source = stream.of(unpacker.stdout)
-        begin = f"\n-- waba.onprem {self.mark} ".encode()
-        held = b""
+        program = rules.COMPRESSORS[self.path.rpartition(".")[2]][0]
+        unpacker = self.start([program, "--decompress", "--stdout", self.path], stdout=subprocess.PIPE)
+        begin, held = self._begin, b""
 
-        async def chunks() -> t.AsyncIterator[bytes]:
+        def chunks() -> t.Iterator[bytes]:
             nonlocal held
-            while begin not in held:
-                chunk = await source.read(_CHUNK)
+            while (here := held.find(begin)) < 0:
+                chunk = unpacker.stdout.read1(stream.CHUNK)
                 if not chunk:
                     # Before the end of the section, which would be committed.
-                    if await unpacker.wait():
-                        found = f"{program} ended with {unpacker.returncode}"
-                        raise WaError(self.subject, found, "a dump that can be unpacked")
-                    yield held
-                    held = b""
-                    return
-                held += chunk
+                    self.join(unpacker, "a dump that can be unpacked")
+                    here = len(held)
+                    break
                 # What may be the beginning of the next line stays.
-                if begin not in held and len(held) > len(begin):
-                    yield held[: -len(begin)]
-                    held = held[-len(begin) :]
-            here = held.index(begin)
+                passed = max(0, len(held) - len(begin))
+                yield held[:passed]
+                held = held[passed:] + chunk
             yield held[:here]
             held = held[here:]
 
-        async for _chunk in chunks():
+        for _chunk in chunks():
             pass
         while held:
             while b"\n" not in held[len(begin) :]:
-                held += await source.read(_CHUNK)
+                chunk = unpacker.stdout.read1(stream.CHUNK)
+                if not chunk:
+                    raise WaError(self.subject, "it ends before a section", "all sections of its manifest")
+                held += chunk
             number, _end, held = held[len(begin) :].partition(b"\n")
             yield int(number), chunks()
 
-    async def _feed(self, call: Call, chunks: t.AsyncIterator[bytes], secret: stream.Secret) -> None:
-        name = os.path.basename(call.argv[0])
-        with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
+    def _pass(self, call: Call, chunks: t.Iterable[bytes], secret: stream.Secret) -> None:
+        with secret() as (arguments, options):
             argv = [call.argv[0], *arguments, *call.argv[1:]]
-            child = await self._start(
-                argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=complaints, **options
-            )
-            sink = stream.of(child.stdin)
-            try:
-                sink.write(call.before)
-                async for chunk in chunks:
-                    sink.write(chunk)
-                    await sink.drain()
-                call.ends()
-                sink.write(call.after)
-                sink.close()
-                await sink.wait_closed()
-            except ConnectionError:  # it has ended, and has said why
-                pass
-            code = await child.wait()
-            complaints.seek(0)
-            message = " ".join(complaints.read(20000).decode(errors="replace").split())[:1500]
-        if code:
-            raise WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
-
-    async def _start(self, argv: t.Sequence[str], **options: t.Any) -> asyncio.subprocess.Process:
-        try:
-            child = await stream.start(argv, **options)
-        except OSError as error:
-            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
-        self._children.append(child)
-        return child
+            child = self.start(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **options)
+        with self.feed(child) as sink:
+            sink.write(call.before)
+            for chunk in chunks:
+                sink.write(chunk)
+            sink.flush()
+            call.ends()
+            sink.write(call.after)

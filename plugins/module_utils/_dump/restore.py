@@ -10,6 +10,7 @@ present tables aside.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import typing as t
@@ -262,10 +263,14 @@ class Restore:
     def _touch(self) -> None:
         self.touched = True
 
-    def _load(self, calls: t.Mapping[int, load.Call]) -> None:
-        if calls:
-            loading = load.Load(self.dump, self.manifest["mark"], self.timeout, self.renew)
-            loading.run(calls, lambda: tools.secret(self.tool, self.config, self.tls))
+    def _load(self, calls: t.Mapping[int, load.Call], keep: t.Collection[int] = ()) -> dict[int, bytes]:
+        return self._loading().read(calls, self._secret, keep)
+
+    def _loading(self) -> load.Load:
+        return load.Load(self.dump, self.manifest["mark"], self.timeout, self.renew)
+
+    def _secret(self) -> t.ContextManager[tuple[list[str], dict[str, t.Any]]]:
+        return tools.secret(self.tool, self.config, self.tls)
 
     # MySQL and MariaDB
 
@@ -288,7 +293,10 @@ class Restore:
         return self._marker in _tables(session, self.names[0] + _OUT)
 
     def _run_mysql(self) -> None:
-        numbered = list(enumerate(self.manifest["sections"]))
+        numbered = dict(enumerate(self.manifest["sections"]))
+        # What is not a table is made when the tables are in their place.
+        tables = {number: self._call(name + _IN) for number, (name, part) in numbered.items() if part == "tables"}
+        others = {number: self._call(name) for number, (name, _part) in numbered.items() if number not in tables}
         with self._connect() as session:
             self.touched = self._is_swapped(session)
         if not self.touched:
@@ -297,22 +305,24 @@ class Restore:
                     self._drop_incoming(session)
                     for name in self.names:
                         session.rows(f"CREATE DATABASE IF NOT EXISTS {quote(MYSQL, name + _IN)}")
-                self._load({number: self._call(name + _IN) for number, (name, part) in numbered if part == "tables"})
+                kept = self._load(tables, others)
                 self._compare([name + _IN for name in self.names])
                 self._guard()  # the load may have taken hours
                 with self._connect() as session:
                     self._swap(session)
             except BaseException:
                 if not self.touched:
-                    with self._connect() as session:
+                    # A server that is gone says less of why than the error does; the next run drops them first.
+                    with contextlib.suppress(DatabaseError), self._connect() as session:
                         self._drop_incoming(session)
                 raise
         else:
+            kept = self._load({}, others)
             self._compare(self.names)
         with self._connect() as session:
             for name in self.names:
                 _drop_dependents(session, name, self.owner)
-        self._load({number: self._call(name) for number, (name, part) in numbered if part != "tables"})
+        self._loading().give(others, kept, self._secret)
         with self._connect() as session:
             self._drop_incoming(session)
 

@@ -3,25 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Streams a dump from the server's tool through a compressor into a file, which gets its name only when it is complete.
 
-Tool, compressor, and a check that decompresses the output run in parallel; nothing is read twice. If one is killed, the
-others end, too: each reads from or writes to this process.
+Tool and compressor run in parallel, and nothing is read twice. If one is killed, the others end, too: each reads from or writes to
+this process.
 """
 
 from __future__ import annotations
 
-import asyncio
-import asyncio.subprocess
 import contextlib
 import errno
+import fcntl
 import glob
 import hashlib
 import os
 import re
 import signal
 import stat
-import tempfile
+import subprocess
 import time
 import typing as t
+from concurrent import futures
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -29,14 +29,16 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import for
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 
 PART = ".waba.part"  # an ending that no other program gives to a file of its own
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl has since Python 3.10
 _HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096
-_BEAT = 5.0  # seconds
+_SAID = 20_000
+_STATEMENT_END = b"--------------\n"  # of the statement, with its rows, that MariaDB's client prints before its error
+_BEAT, _SOON = 5.0, 0.1  # seconds
 Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
 Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
-_Process = asyncio.subprocess.Process
-_PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+Process = t.Any  # subprocess.Popen of bytes, with the pipes that it was started with
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no configuration file of this user changes the dump
 
 
@@ -59,34 +61,6 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
     return sorted(found)
 
 
-async def start(argv: t.Sequence[str], **options: t.Any) -> _Process:
-    # A separate process group, so that a wrapper's children end with it.
-    options = {"env": environment(), "stdin": _NULL, "start_new_session": True, "limit": _CHUNK, **options}
-    return await asyncio.create_subprocess_exec(*argv, **options)
-
-
-async def _end(children: t.Sequence[_Process]) -> None:
-    """Ends the processes that still run."""
-    for child in children:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-    for child in children:
-        # asyncio treats a process as ended only after its pipes, and does not notice the end of an unread pipe.
-        for pipe in (child.stdout, child.stderr):
-            if pipe:
-                await pipe.read()
-        await child.wait()
-
-
-_Pipe = t.TypeVar("_Pipe")
-
-
-def of(pipe: _Pipe | None) -> _Pipe:
-    """Returns a pipe that exists."""
-    return t.cast("_Pipe", pipe)
-
-
 def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
     """Returns the beginning of a dump with the substitutions made before its first row."""
     schema, copy, rows = head.partition(b"\nCOPY ")
@@ -95,41 +69,98 @@ def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
     return schema + copy + rows
 
 
-async def within(
-    subject: str,
-    timeout: float,
-    renew: t.Callable[[], None],
-    work: t.Coroutine[t.Any, t.Any, None],
-    children: t.Sequence[_Process],
-) -> None:
-    """Awaits `work` for `timeout` seconds, and calls `renew` every few. At its end none of its `children` runs any more."""
-    task = asyncio.ensure_future(work)
-    end = time.monotonic() + timeout
-    try:
-        while not (await asyncio.wait({task}, timeout=max(0.0, min(_BEAT, end - time.monotonic()))))[0]:
-            if time.monotonic() >= end:
-                found = f"not done after {format_duration(timeout)}"
-                raise WaError(subject, found, "the end", "Set timeout higher, or use a faster disk")
-            renew()
-        task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await _end(children)
+class Pipeline:
+    """Processes that are joined by pipes, of which none outlives the work with them."""
+
+    def __init__(self, subject: str, timeout: float, renew: t.Callable[[], None]) -> None:
+        """`timeout` is in seconds; `renew` is called every few."""
+        self.subject, self.timeout, self.renew = subject, timeout, renew
+        self._open = contextlib.ExitStack()
+        self._children: dict[Process, int] = {}  # each with what it complains of
+
+    def start(self, argv: t.Sequence[str], **options: t.Any) -> Process:
+        """Starts a process. Raises WaError if there is no such program."""
+        # A separate process group, so that a wrapper's children end with it.
+        options = {"env": environment(), "stdin": subprocess.DEVNULL, "start_new_session": True, **options}
+        complaints = os.memfd_create("waba")
+        self._open.callback(os.close, complaints)
+        try:
+            child = self._open.enter_context(subprocess.Popen(argv, stderr=complaints, **options))
+        except OSError as error:
+            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
+        self._children[child] = complaints
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            with contextlib.suppress(OSError):  # beyond what this user may have: slower
+                fcntl.fcntl(pipe.fileno(), _SET_PIPE_SIZE, CHUNK)
+        return child
+
+    def join(self, child: Process, expected: str = "exit code 0", early: bool = False) -> None:
+        """Awaits the end of a process. Raises WaError with what it said unless it succeeded, and if it ended `early`."""
+        if child.wait() or early:
+            complaints = self._children[child]
+            said = os.pread(complaints, _SAID, max(0, os.fstat(complaints).st_size - _SAID)).rpartition(_STATEMENT_END)[
+                2
+            ]
+            message = " ".join(said.decode(errors="replace").split())[:1500]
+            found = f"{os.path.basename(child.args[0])} ended with {child.returncode}: {message or 'no message'}"
+            raise WaError(self.subject, found, expected)
+
+    @contextlib.contextmanager
+    def feed(self, child: Process) -> t.Iterator[t.BinaryIO]:
+        """Yields the input of a process, which has to read it to its end, and to succeed."""
+        early = False
+        try:
+            yield child.stdin
+            child.stdin.close()
+        except BrokenPipeError:
+            early = True
+        self.join(child, early=early)
+
+    def run(self, *works: t.Callable[[], None]) -> None:
+        """Does all of `works` in parallel. At their end, or the first failure, no process runs any more. Raises WaError."""
+        end = time.monotonic() + self.timeout
+        with futures.ThreadPoolExecutor(len(works)) as threads:
+            running = [threads.submit(work) for work in works]
+            try:
+                while True:
+                    wait = max(0.0, min(_BEAT, end - time.monotonic()))
+                    done, left = futures.wait(running, wait, futures.FIRST_EXCEPTION)
+                    for work in running:
+                        if work in done:
+                            work.result()
+                    if not left:
+                        return
+                    if time.monotonic() >= end:
+                        found = f"not done after {format_duration(self.timeout)}"
+                        raise WaError(self.subject, found, "the end", "Set timeout higher, or use a faster disk")
+                    self.renew()
+            finally:
+                self._end(running)
+
+    def _end(self, running: t.Sequence[futures.Future[None]]) -> None:
+        """Ends the processes until the threads, which read from them or write to them, have ended."""
+        left: t.Collection[t.Any] = running
+        while left:
+            left = futures.wait(running, _SOON).not_done
+            for child in [*self._children]:
+                if child.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):  # of what they have not read
+            self._open.close()
+        self._children.clear()
 
 
-class Stream:
+class Stream(Pipeline):
     """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
 
     def __init__(self, path: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
         """`renew` is called every few seconds."""
-        self.path, self.renew = path, renew
-        self.subject = f"dump {path}"
-        self.timeout = timeout
+        super().__init__(f"dump {path}", timeout, renew)
+        self.path = path
         self.size = 0
         self.raw_size = 0
         self._digest = hashlib.sha256()
-        self._children: list[_Process] = []
 
     @property
     def sha256(self) -> str:
@@ -168,92 +199,39 @@ class Stream:
     ) -> None:
         """Runs the calls of `parts` in order into the file, each after its line. The output of each must end with `mark`.
 
-        `substitutions` are made before the first row. `secret` is a context manager for the duration of one call that returns the
+        `substitutions` are made before the first row. `secret` is a context manager for the start of one call that returns the
         arguments and options that pass the password to the tool.
         """
-        asyncio.run(
-            within(
-                self.subject,
-                self.timeout,
-                self.renew,
-                self._pipeline(parts, mark, substitutions, secret),
-                self._children,
-            )
-        )
+        program = [*rules.COMPRESSORS[self.path.rpartition(".")[2]], "--stdout"]
+        packer = self.start(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    async def _pipeline(self, parts: t.Any, mark: bytes, substitutions: t.Any, secret: Secret) -> None:
-        program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
-        packer = await self._start([*program, "--stdout"], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE)
-        checker = await self._start([program[0], "--test"], stdin=_PIPE, stdout=_NULL, stderr=_PIPE)
-
-        async def feed() -> None:
-            sink = of(packer.stdin)
-            try:
+        def dump() -> None:
+            with self.feed(packer) as sink:
                 for line, call in parts:
                     sink.write(line)
-                    await self._dump(call, mark, substitutions, secret, sink)
-                sink.close()
-                await sink.wait_closed()
-            except ConnectionError:
-                raise await self._failure(packer, program[0]) from None
+                    with secret() as (arguments, options):
+                        tool = self.start([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options)
+                    self._copy(tool, sink, mark, substitutions)
 
-        tasks = [asyncio.ensure_future(feed()), asyncio.ensure_future(self._keep(packer, checker))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for child, name in ((packer, program[0]), (checker, f"{program[0]} --test")):
-            if await child.wait():
-                raise await self._failure(child, name)
+        self.run(lambda: self._keep(packer), dump)
 
-    async def _start(self, argv: t.Sequence[str], **options: t.Any) -> _Process:
-        try:
-            child = await start(argv, **options)
-        except OSError as error:
-            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
-        self._children.append(child)
-        return child
-
-    async def _dump(
-        self,
-        call: t.Sequence[str],
-        mark: bytes,
-        substitutions: Substitutions,
-        secret: Secret,
-        sink: asyncio.StreamWriter,
-    ) -> None:
-        with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
-            tool = await self._start([call[0], *arguments, *call[1:]], stdout=_PIPE, stderr=complaints, **options)
-            head, tail = b"", b""
-            gathering = bool(substitutions)
-            while chunk := await of(tool.stdout).read(_CHUNK):
-                tail = (tail + chunk)[-_TAIL:]
-                self.raw_size += len(chunk)
-                if gathering:
-                    head += chunk
-                    gathering = len(head) < _HEAD
-                    if gathering:
-                        continue
-                    chunk = _replaced(head, substitutions)
-                sink.write(chunk)
-                await sink.drain()
-            if gathering:
-                sink.write(_replaced(head, substitutions))
-            code = await tool.wait()
-            complaints.seek(0)
-            message = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
-        name = os.path.basename(call[0])
-        if code:
-            raise WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
-        if mark not in tail:
+    def _copy(self, tool: Process, sink: t.BinaryIO, mark: bytes, substitutions: Substitutions) -> None:
+        """Passes all that the tool writes to the compressor."""
+        chunk = tool.stdout.read(_HEAD)
+        tail, self.raw_size = chunk, self.raw_size + len(chunk)
+        sink.write(_replaced(chunk, substitutions))
+        while chunk := tool.stdout.read1(CHUNK):
+            sink.write(chunk)
+            self.raw_size += len(chunk)
+            tail = (tail + chunk[-_TAIL:])[-_TAIL:]
+        self.join(tool)
+        if mark not in tail[-_TAIL:]:
+            name = os.path.basename(tool.args[0])
             raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
 
-    async def _keep(self, packer: _Process, checker: _Process) -> None:
-        """Writes the compressed data, and passes it to the check."""
-        check = of(checker.stdin)
-        while chunk := await of(packer.stdout).read(_CHUNK):
+    def _keep(self, packer: Process) -> None:
+        """Writes the compressed data."""
+        while chunk := packer.stdout.read1(CHUNK):
             try:
                 view = memoryview(chunk)
                 while view:
@@ -262,17 +240,6 @@ class Stream:
                 raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
             self._digest.update(chunk)
             self.size += len(chunk)
-            with contextlib.suppress(ConnectionError):  # its exit code is checked later
-                check.write(chunk)
-                await check.drain()
-        check.close()
-        with contextlib.suppress(ConnectionError):
-            await check.wait_closed()
-
-    async def _failure(self, child: _Process, name: str) -> WaError:
-        code = await child.wait()
-        message = (await of(child.stderr).read(2000)).decode(errors="replace").strip()
-        return WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
 
     def finish(self) -> None:
         """Renames the complete and synced file to its final name."""

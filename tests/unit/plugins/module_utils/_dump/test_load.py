@@ -33,8 +33,10 @@ def dump(tmp_path: Path) -> Path:
     return path
 
 
-def run(path: Path, calls: t.Mapping[int, load.Call], timeout: float = 60) -> None:
-    load.Load(str(path), MARK, timeout, lambda: None).run(calls, nothing)
+def run(
+    path: Path, calls: t.Mapping[int, load.Call], timeout: float = 60, keep: t.Collection[int] = ()
+) -> dict[int, bytes]:
+    return load.Load(str(path), MARK, timeout, lambda: None).read(calls, nothing, keep)
 
 
 def writes(path: Path, before: bytes = b"", after: bytes = b"") -> load.Call:
@@ -52,12 +54,25 @@ def test_sections_without_a_call_are_passed_over(dump: Path, tmp_path: Path) -> 
     assert (tmp_path / "4").read_bytes() == b"last"
 
 
+def test_sections_that_are_kept_reach_their_calls_later(dump: Path, tmp_path: Path) -> None:
+    kept = run(dump, {0: writes(tmp_path / "0")}, keep=(1, 2, 3))
+    assert kept == {number: SECTIONS[number] for number in (1, 2, 3)}
+    later = load.Load(str(dump), MARK, 60, lambda: None)
+    later.give({3: writes(tmp_path / "3", after=b">")}, kept, nothing)
+    assert [(tmp_path / name).read_bytes() for name in ("0", "3")] == [SECTIONS[0], SECTIONS[3] + b">"]
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
         ("echo broke >&2; exit 3", "sh ended with 3: broke; expected exit code 0"),
         ("cat >/dev/null; exit 1", "sh ended with 1: no message"),
         ("kill -9 $$", "sh ended with -9"),
+        # As MariaDB's client says it, with the rows.
+        (
+            "{ echo ---; echo row; head -c 99999 /dev/zero; echo; echo --------------; echo; echo ERROR 1062; } >&2; exit 1",
+            "sh ended with 1: ERROR 1062; expected exit code 0",
+        ),
     ],
 )
 def test_a_call_that_fails_ends_the_load(dump: Path, tmp_path: Path, script: str, message: str) -> None:
@@ -70,15 +85,29 @@ def test_a_dump_that_was_cut_off_is_not_ended(dump: Path, tmp_path: Path) -> Non
     """What is written after a section, such as the end of a transaction, is not written after a part of it."""
     whole = gzip.compress(load.line(MARK, 0) + b"one" + load.line(MARK, 1) + os.urandom(3 << 20))
     dump.write_bytes(whole[:-20])
-    with pytest.raises(WaError, match="gzip ended with 1; expected a dump that can be unpacked"):
+    with pytest.raises(
+        WaError, match=r"gzip ended with 1: .*unexpected end of file; expected a dump that can be unpacked"
+    ):
         run(dump, {number: writes(tmp_path / str(number), after=b"COMMIT") for number in (0, 1)})
     assert (tmp_path / "0").read_bytes() == b"oneCOMMIT"
     assert not (tmp_path / "1").read_bytes().endswith(b"COMMIT")
 
 
 def test_a_section_that_is_missing_is_an_error(dump: Path, tmp_path: Path) -> None:
-    with pytest.raises(WaError, match="1 sections are missing"):
-        run(dump, {9: writes(tmp_path / "9")})
+    for calls, keep in (({9: writes(tmp_path / "9")}, ()), ({}, (9,))):
+        with pytest.raises(WaError, match="1 sections are missing"):
+            run(dump, calls, keep=keep)
+
+
+def test_a_dump_that_ends_within_the_line_before_a_section(dump: Path) -> None:
+    dump.write_bytes(gzip.compress(load.line(MARK, 0) + b"one" + load.line(MARK, 1)[:-1]))
+    with pytest.raises(WaError, match="it ends before a section; expected all sections of its manifest"):
+        run(dump, {}, keep=(0,))
+
+
+def test_a_call_that_does_not_read_its_section_to_the_end(dump: Path) -> None:
+    with pytest.raises(WaError, match="true ended with 0: no message; expected exit code 0"):
+        run(dump, {1: load.Call(["true"])})
 
 
 def test_a_call_that_hangs_is_ended(dump: Path) -> None:

@@ -71,8 +71,15 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
 
     class Recorded(load.Load):
-        def run(self, calls: t.Mapping[int, load.Call], _secret: t.Any) -> None:
+        def read(
+            self, calls: t.Mapping[int, load.Call], _secret: t.Any, keep: t.Collection[int] = ()
+        ) -> dict[int, bytes]:
             found.extend((number, call.argv[-1]) for number, call in calls.items())
+            return dict.fromkeys(keep, b"")
+
+        def give(self, calls: t.Mapping[int, load.Call], kept: t.Mapping[int, bytes], _secret: t.Any) -> None:
+            assert list(kept) == list(calls)
+            self.read(calls, None)
 
     monkeypatch.setattr(load, "Load", Recorded)
     return found
@@ -231,7 +238,7 @@ def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(connection, "connect", server.connect)
     monkeypatch.setattr(manifest, "verify", lambda *_arguments: None)
     monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/psql", "PostgreSQL", (13,)))
-    monkeypatch.setattr(load.Load, "run", lambda _self, calls, _secret: found.update(calls))
+    monkeypatch.setattr(load.Load, "read", lambda _self, calls, _secret, _keep: found.update(calls))
     one = of(server, engine="PGSQL", sections=[["wa1", "all"]])
     one.check()
     one.run()
