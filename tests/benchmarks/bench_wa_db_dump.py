@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """wa_db_dump and wa_db_restore beside the same tools in a pipe by hand, on the host of the database server.
 
-What the modules do besides is in their time: the sum, the check that it can be unpacked, and every row counted, twice in a restore.
+Both sides are the client's user over the same connection, TCP with TLS, and compress by the same program. Printed are the whole task
+with the start of Ansible, that without a run in check mode (start and checks: all but the work), and of a restore also without the
+comparison, which is a count by hand. The sum, and the count of every row, are in the time of a copy. The CPU is that of the container.
 """
 
 from __future__ import annotations
@@ -33,14 +35,22 @@ SEED = {
     "postgres": "SET ROLE wa; CREATE TABLE messages (id bigserial PRIMARY KEY, body text, at timestamptz); CREATE INDEX ON messages (at);"
     " INSERT INTO messages (body, at) SELECT md5(g::text) || md5((g + 1)::text) || repeat('x', g % 90), now() FROM generate_series(1, {rows}) g;",
 }
+MYSQL = f"--host=127.0.0.1 --user=wa --password={CANARY}"
+PGSQL = f"PGPASSWORD={CANARY} {{}} --host=127.0.0.1 --username=wa"
+COUNT = "SELECT count(*) FROM messages"
+# The copy, its restore, and the comparison.
 BY_HAND = {
     "mariadb": (
-        "mariadb-dump --single-transaction --quick --hex-blob --skip-lock-tables messageStore | gzip -1 >/by-hand.gz",
-        "mariadb -e 'DROP DATABASE IF EXISTS copy; CREATE DATABASE copy'; gzip -dc /by-hand.gz | mariadb copy",
+        f"mariadb-dump {MYSQL} --single-transaction --quick --hex-blob --skip-lock-tables --skip-add-locks --no-tablespaces {NAME}"
+        " | gzip -1 >/by-hand.gz",
+        f"mariadb {MYSQL} -e 'DROP DATABASE IF EXISTS copy; CREATE DATABASE copy'; gzip -dc /by-hand.gz | mariadb {MYSQL} copy",
+        f"mariadb {MYSQL} -e '{COUNT}' copy",
     ),
     "postgres": (
-        "su postgres -c 'pg_dump --no-owner messageStore' | gzip -1 >/by-hand.gz",
-        "su postgres -c 'dropdb --if-exists copy; createdb copy; gzip -dc /by-hand.gz | psql -q -o /dev/null copy'",
+        f"{PGSQL.format('pg_dump')} --no-owner {NAME} | gzip -1 >/by-hand.gz",
+        f"{PGSQL.format('dropdb')} --if-exists copy; {PGSQL.format('createdb')} copy;"
+        f" gzip -dc /by-hand.gz | {PGSQL.format('psql')} -q -o /dev/null copy",
+        f"{PGSQL.format('psql')} -c '{COUNT}' copy",
     ),
 }
 
@@ -64,7 +74,12 @@ class Host:
     def shell(self, script: str) -> None:
         Engine().run(self.where.container, script)
 
-    def module(self, module: str, **options: t.Any) -> None:
+    def cpu(self) -> float:
+        """Seconds of CPU of all in the container: the server, its tools, the compressor and the module."""
+        usage = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage || sed -n 's/^usage_usec .*/&000/p' /sys/fs/cgroup/cpu.stat"
+        return float(Engine().run(self.where.container, usage).split()[-1]) / 1e9
+
+    def module(self, module: str, check: bool = False, **options: t.Any) -> None:
         """Run a module there, as a playbook does, and fail with it."""
         play = [
             {
@@ -83,13 +98,15 @@ class Host:
                 "community.docker.docker",
                 "-e",
                 "ansible_python_interpreter=/usr/bin/python3",
+                *(["--check"] if check else []),
             ]
             commands.run(str(Path(sys.executable).with_name("ansible-playbook")), *at, file.name)
 
 
 def main() -> None:
     """Fill a server of each product, measure, take everything away."""
-    rows = LONG if "--long" in sys.argv else ROWS
+    long = "--long" in sys.argv
+    rows, rounds = (LONG, 1) if long else (ROWS, ROUNDS)
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
         container = docker("create", lab_images.base(), "true")
@@ -98,30 +115,50 @@ def main() -> None:
             docker("cp", f"{container}:/usr/lib/python3/dist-packages/{name}", str(folder))
         for kind in ("mariadb", "postgres"):
             with tempfile.TemporaryDirectory() as files, server(kind, Path(files)) as where:
-                compare(Host(where, rows, folder), rows)
+                compare(Host(where, rows, folder), rows, rounds)
 
 
-def compare(host: Host, rows: int) -> None:
-    dump, restore = BY_HAND[host.where.kind]
-    title(f"{host.where.kind}: a copy of {rows} rows")
-    remove = {"wa_db_dump": lambda: host.shell(f"rm -rf {FOLDER}")}
-    sides: dict[str, t.Callable[[], object]] = {
-        "wa_db_dump": lambda: host.module("wa_db_dump", dest=FOLDER, name="d"),
-        "by hand": lambda: host.shell(dump),
-    }
-    tell(measure(sides, ROUNDS, remove), 1.1)
-    title(f"{host.where.kind}: the restore of it")
+def compare(host: Host, rows: int, rounds: int) -> None:
+    dump, restore, count = BY_HAND[host.where.kind]
     manifest = f"{FOLDER}/d.json"
-    sides = {
-        "wa_db_restore": lambda: host.module("wa_db_restore", operation="restore", manifest=manifest),
-        "by hand": lambda: host.shell(restore),
+    options: dict[str, dict[str, t.Any]] = {
+        "wa_db_dump": {"dest": FOLDER, "name": "d"},
+        "wa_db_restore": {"operation": "restore", "manifest": manifest},
     }
 
     def complete() -> None:
         for operation in ("complete", "remove_former"):
             host.module("wa_db_restore", operation=operation, manifest=manifest)
 
-    tell(measure(sides, ROUNDS, {"wa_db_restore": complete}), 1.15)
+    def run(
+        module: str, prepare: t.Callable[[], None], sides: dict[str, t.Callable[[], object]], target: float
+    ) -> None:
+        both = {
+            "whole task": lambda: host.module(module, **options[module]),
+            "check mode": lambda: host.module(module, check=True, **options[module]),
+            **sides,
+        }
+        measured = measure(both, rounds, {"whole task": prepare, "check mode": prepare}, host.cpu)
+        whole, check, *rest, by_hand = measured
+        tell(measured, target)
+        # The CPU is that of the container, without Ansible: whatever else this machine does, falls less on it.
+        tell(measured, target, "cpu")
+        work = whole.without("without start and checks", check)
+        for clock in ("wall", "cpu"):
+            tell([work, by_hand], target, clock)
+            if rest:
+                tell([work.without("and without the comparison", rest[0]), by_hand], target, clock)
+
+    title(f"{host.where.kind}: a copy of {rows} rows")
+    run("wa_db_dump", lambda: host.shell(f"rm -rf {FOLDER}"), {"by hand": lambda: host.shell(dump)}, 1.1)
+    host.module("wa_db_dump", **options["wa_db_dump"])
+    title(f"{host.where.kind}: the restore of it")
+    host.shell(restore)
+    sides: dict[str, t.Callable[[], object]] = {
+        "count by hand": lambda: host.shell(count),
+        "by hand": lambda: host.shell(restore),
+    }
+    run("wa_db_restore", complete, sides, 1.15)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Side:
-    """What one way of doing the work took: seconds of wall clock and of CPU (ours and our children's), each run."""
+    """What one way of doing the work took: seconds of wall clock and of CPU, each run."""
 
     name: str
     wall: list[float] = field(default_factory=list)
@@ -25,6 +25,11 @@ class Side:
         """The median of `wall` or `cpu`, in seconds."""
         values: list[float] = getattr(self, clock)
         return statistics.median(values)
+
+    def without(self, name: str, other: Side) -> Side:
+        """What is left of each run without the one of `other` in the same round."""
+        pairs = zip(self.wall, other.wall), zip(self.cpu, other.cpu)
+        return Side(name, *([one - part for one, part in both] for both in pairs))
 
 
 def _cpu_seconds() -> float:
@@ -36,12 +41,14 @@ def measure(
     sides: t.Mapping[str, t.Callable[[], object]],
     rounds: int = 7,
     prepare: t.Mapping[str, t.Callable[[], object]] | None = None,
+    clock: t.Callable[[], float] | None = None,
 ) -> list[Side]:
     """Run each of `sides` once unmeasured, then `rounds` times in turn, the order reversed every round.
 
     Turn by turn, so that whatever else the machine does falls on all of them alike. What a side has in `prepare` is run
-    before each of its runs and is not measured.
+    before each of its runs and is not measured. `clock` returns seconds of CPU; ours and our children's without it.
     """
+    clock = clock or _cpu_seconds
     prepare = prepare or {}
     for name, work in sides.items():
         prepare.get(name, bool)()
@@ -51,10 +58,10 @@ def measure(
     for _round in range(rounds):
         for name in order:
             prepare.get(name, bool)()
-            wall, cpu = time.perf_counter(), _cpu_seconds()
+            cpu, wall = clock(), time.perf_counter()
             sides[name]()
             measured[name].wall.append(time.perf_counter() - wall)
-            measured[name].cpu.append(_cpu_seconds() - cpu)
+            measured[name].cpu.append(clock() - cpu)
         order.reverse()
     return list(measured.values())
 

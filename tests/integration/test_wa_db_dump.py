@@ -558,7 +558,7 @@ def address(container: str) -> str:
     return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
 
 
-def test_a_server_that_dies_in_the_middle_of_a_restore_has_lost_nothing(
+def test_a_server_that_is_stopped_in_the_middle_of_a_restore_has_lost_nothing(
     host: Host, ansible: Ansible, tmp_path: Path, drivers: Path
 ) -> None:
     """The restore is run on another machine than the server's."""
@@ -572,7 +572,7 @@ def test_a_server_that_dies_in_the_middle_of_a_restore_has_lost_nothing(
         other.write_env("du-1", address(host.where.container))
         made.as_client(UNDO[host.where.kind])
         changed = made.content()
-        # The server's client gets a part of what it is to read, and the rest when the server is dead.
+        # The server's client gets a part of what it is to read, and the rest when the server is gone.
         client = other.run(f"command -v {CLIENT[host.where.kind]}")
         other.run(
             f"mkfifo /go; mv {client} {client}.real; printf '%s\\n' '#!/bin/sh'"
@@ -582,7 +582,9 @@ def test_a_server_that_dies_in_the_middle_of_a_restore_has_lost_nothing(
         with futures.ThreadPoolExecutor(1) as beside:
             restoring = beside.submit(other.restore, made.dump["manifest"])
             other.run("timeout 300 sh -c 'until [ -e /half ]; do sleep 0.1; done'")
-            docker("kill", host.where.container)
+            # Its sessions are ended, and nothing waits for them.
+            docker("kill", "--signal", {"mariadb": "TERM", "postgres": "INT"}[host.where.kind], host.where.container)
+            docker("wait", host.where.container)
             other.run("echo >/go")
             failed = restoring.result()
         docker("start", host.where.container)

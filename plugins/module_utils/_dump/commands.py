@@ -278,5 +278,7 @@ def client(tool: Tool, config: Settings, database: str, address: str = "") -> li
             "--no-password",
         ]
         return [tool.path, *options, "--file=-", "--dbname=" + conninfo(config, database, address)]
-    # Each section says itself in which character set it is. As such the client would look at each character, not at each byte.
-    return [tool.path, "--max-allowed-packet=1G", "--default-character-set=binary", "--database", database]
+    # Each section says itself in which character set it is. As UTF-8 the client would look at each character, which takes a quarter
+    # more CPU, and as binary MySQL's client does not know DELIMITER.
+    bytewise = "latin1" if database.isascii() else "utf8mb4"
+    return [tool.path, "--max-allowed-packet=1G", f"--default-character-set={bytewise}", "--database", database]

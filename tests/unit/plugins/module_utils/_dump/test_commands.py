@@ -168,6 +168,14 @@ def test_the_client_of_postgresql_commits_nothing_by_itself() -> None:
     assert "--single-transaction" not in argv
 
 
+@pytest.mark.parametrize(("database", "character_set"), [("wa1configStore", "latin1"), ("caf\u00e9", "utf8mb4")])
+def test_the_client_of_mysql_reads_byte_by_byte_unless_the_name_of_the_database_needs_more(
+    database: str, character_set: str
+) -> None:
+    argv = rules.client(MYSQL, settings("MYSQL"), database)
+    assert argv[-3:] == [f"--default-character-set={character_set}", "--database", database]
+
+
 @pytest.mark.parametrize(
     ("tool", "options", "lines"),
     [
