@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import typing as t
 from concurrent import futures
 from pathlib import Path
@@ -596,7 +597,8 @@ def test_a_server_that_is_stopped_in_the_middle_of_a_restore_has_lost_nothing(
         assert "INSERT" not in failed["msg"]
         # PostgreSQL has a transaction for each database: that of the settings has been committed.
         assert failed["touched"] is (host.where.kind == "postgres")
-        assert made.content() == changed
+        # What MariaDB has reserved of a counter is lost with it.
+        assert re.sub(r" AUTO_INCREMENT=\d+", "", made.content()) == re.sub(r" AUTO_INCREMENT=\d+", "", changed)
         other.run(f"mv {client}.real {client}")
         other.write_env("du-1", address(host.where.container))
         restored = other.restore(made.dump["manifest"])
