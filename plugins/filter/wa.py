@@ -427,15 +427,18 @@ def gc_turns(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[
     return {**turns, **{host: (turn + day) % len(used) for host, (turn, used) in places.items()}}
 
 
-def restore_plan_of(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns what restore.yml does, see `_restore_plan.plan`. Raises WaError for a variable that is not for one run."""
+def restore_plan_of(
+    facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], reached: t.Collection[str]
+) -> dict[str, t.Any]:
+    """Returns what restore.yml does, see `_restore_plan.of_hosts`. Raises WaError for a variable that is not for one run."""
     for name, given in (
         ("wa_restore", facts["asked"]),
         ("wa_restore_accept_lost", facts["accept_lost"]),
+        ("wa_restore_drill", facts["drill"]),
         ("wa_restore_remove_former", facts["remove_former"]),
     ):
         inventory.assert_for_one_run(name, given or None)
-    return restore_plan.plan(facts)
+    return restore_plan.of_hosts(facts, hostvars, reached)
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:

@@ -26,7 +26,9 @@ options:
       How many copies of O(deployment) V(remove_older) keeps, besides those that the journal O(lease_file) needs, and that are read.
     type: int
   shared_origins: {description: 'Origins of sessions that others have, too, such as a proxy.', type: list, elements: str, default: []}
-  drill_host: {description: The server of a drill., type: str}
+  drill_host: {description: 'The server of a drill, with a port or without.', type: str}
+  drill_user: {description: A user of O(drill_host) who may make databases., type: str}
+  drill_password: {description: The password of O(drill_user)., type: str}
   login_user: {description: A user who may do what the client's user may not., type: str}
   login_password: {description: The password of O(login_user)., type: str}
 extends_documentation_fragment: [waba.onprem.database, waba.onprem.env, waba.onprem.lease]
@@ -147,34 +149,36 @@ def main() -> None:
             "keep": {"type": "int"},
             "shared_origins": {"type": "list", "elements": "str", "default": []},
             "drill_host": {"type": "str"},
+            "drill_user": {"type": "str"},
+            "drill_password": {"type": "str", "no_log": True},
             "login_user": {"type": "str"},
             "login_password": {"type": "str", "no_log": True},
         },
         required_if=[
-            ("operation", "drill", ("drill_host", "login_user")),
+            ("operation", "drill", ("drill_host",)),
             ("operation", "remove_older", ("deployment", "keep")),
         ],
-        required_together=[["login_user", "login_password"]],
+        required_together=[["login_user", "login_password"], ["drill_host", "drill_user", "drill_password"]],
         supports_check_mode=True,
     )
     os.umask(0o077)
     params = module.params
     with Result(module) as result:
         env = env_options.read_env(params["env_file"], params["env_format"])
-        result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"]])
+        result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"], params["drill_password"]])
         found = read_manifest(params)
         if params["operation"] == "remove_older":
             remove_older(params, result, module.check_mode)
             return
         config = database.settings(params, env)
         owner = config
-        if params["login_user"]:
-            config = dataclasses.replace(config, user=params["login_user"], password=params["login_password"])
         if params["operation"] == "drill":
             host, _colon, port = params["drill_host"].partition(":")
-            config = dataclasses.replace(
-                config, host=host, server_name=host, port=int(port or DATABASE_PORTS[config.engine])
-            )
+            port = int(port or DATABASE_PORTS[config.engine])
+            login = {"user": params["drill_user"], "password": params["drill_password"]}
+            config = dataclasses.replace(config, host=host, server_name=host, port=port, **login)
+        elif params["login_user"]:
+            config = dataclasses.replace(config, user=params["login_user"], password=params["login_password"])
         if params["operation"] == "remove_former":
             for name in restore.remove_former(config, list(found["databases"]), module.check_mode):
                 result.record_change(f"remove the database {name}")

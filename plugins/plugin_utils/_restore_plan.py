@@ -16,12 +16,36 @@ _NOTHING = "Nothing was touched"
 
 
 def plan(facts: Facts) -> dict[str, t.Any]:
-    """Returns `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what is done; `removes`, containers by host.
+    """Returns `operation`, the first one of `wa_db_restore`; `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what
+    is done; `removes`, containers by host.
 
     `facts` are `asked`, a manifest; `command`, that of a snapshot where none is asked for; `deployment`, `leader`, `project`, `version` of the
-    inventory; `accept_lost`; `hosts`, the members; `members`, by host the `containers` and `journal` of `wa_info`, without a host that was
-    not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
+    inventory; `accept_lost`, `remove_former` and `drill`; `hosts`, the members; `members`, by host the `containers` and `journal` of
+    `wa_info`, without a host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
+    operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
+    return {"operation": operation, **_plan(facts)}
+
+
+def of_hosts(
+    facts: Facts, hostvars: t.Mapping[str, t.Mapping[str, t.Any]], reached: t.Collection[str]
+) -> dict[str, t.Any]:
+    """Returns the `plan` of a `deployment`, with what the `reached` ones of its members have read and its leader has checked."""
+    one = facts["deployment"]
+    about = {
+        "deployment": one["name"],
+        "leader": one["leader"],
+        "project": one["project"],
+        "hosts": one["members"],
+        "members": {
+            host: hostvars[host].get("__wa_upgrade_restore_read") or {} for host in one["members"] if host in reached
+        },
+        "copy": hostvars[one["leader"]].get("__wa_upgrade_restore_copy") or {},
+    }
+    return plan({**facts, **about})
+
+
+def _plan(facts: Facts) -> dict[str, t.Any]:
     read = {host: facts["members"].get(host) or {} for host in facts["hosts"]}
     copy = facts["copy"].get("manifest") or {}
     notes = (read[facts["leader"]].get("journal") or {}).get("notes") or {}

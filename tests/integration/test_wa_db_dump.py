@@ -245,8 +245,8 @@ def test_a_dump_restores_schema_and_rows(
             empty.sql("ALTER ROLE wa CREATEDB;")
         drill = {
             "drill_host": address(empty.container),
-            "login_user": "wa",
-            "login_password": CANARY,
+            "drill_user": "wa",
+            "drill_password": CANARY,
             "login_ca_cert": "",
         }
         drilled = host.restore(done["manifest"], "drill", **drill)

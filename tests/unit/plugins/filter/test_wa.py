@@ -545,8 +545,8 @@ def test_the_verdict_of_a_deployment_is_made_from_what_its_members_have_recorded
     assert (found["unready"], found["reporter"]) == (["h1"], "h2")
 
 
-@pytest.mark.parametrize("name", ["asked", "accept_lost", "remove_former"])
+@pytest.mark.parametrize("name", ["asked", "accept_lost", "drill", "remove_former"])
 def test_what_a_restore_replaces_or_removes_is_for_one_run(name: str) -> None:
-    facts = {"asked": "", "accept_lost": False, "remove_former": False, name: True}
+    facts = {"asked": "", "accept_lost": False, "drill": False, "remove_former": False, name: True}
     with pytest.raises(AnsibleFilterError, match="set in the inventory, where it would be a licence for ever"):
-        wa.FilterModule().filters()["restore_plan"](facts)
+        wa.FilterModule().filters()["restore_plan"](facts, {}, [])

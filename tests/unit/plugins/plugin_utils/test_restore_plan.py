@@ -41,6 +41,8 @@ def plan(**facts: t.Any) -> dict[str, t.Any]:
         "project": "wa-eu",
         "version": "2.51.2",
         "accept_lost": False,
+        "remove_former": False,
+        "drill": False,
         "hosts": ["h1", "h2"],
         "members": {"h1": member(container("core")), "h2": member(container("core"))},
         "copy": {"manifest": COPY},
@@ -152,4 +154,45 @@ def test_a_snapshot_is_restored_by_the_operators_command() -> None:
 
 
 def test_before_the_copy_is_checked_only_its_place_is_known() -> None:
-    assert plan(copy={}) == {"path": "/b/eu.json", "refusal": "", "lines": [], "removes": {}}
+    known = {"operation": "check", "path": "/b/eu.json", "refusal": "", "lines": [], "removes": {}}
+    assert plan(copy={}) == known
+
+
+@pytest.mark.parametrize(
+    ("facts", "operation"),
+    [
+        ({}, "check"),
+        ({"drill": True}, "drill"),
+        ({"remove_former": True}, "remove_former"),
+        ({"remove_former": True, "drill": True}, "remove_former"),
+    ],
+)
+def test_what_is_done_with_the_copy_first(facts: dict[str, t.Any], operation: str) -> None:
+    assert plan(copy={}, **facts)["operation"] == operation
+
+
+@pytest.mark.parametrize(
+    ("hostvars", "reached", "refusal"),
+    [
+        ({}, ["h1", "h2"], ""),
+        ({}, ["h1", "h2", "another"], ""),
+        ({}, ["h1"], "h2 of deployment eu was not read"),  # what an earlier run has read does not count
+        ({"h2": {}}, ["h1", "h2"], "h2 of deployment eu was not read"),
+        ({"h1": {"__wa_upgrade_restore_read": member()}}, ["h1", "h2"], ""),  # its copy is not yet checked
+    ],
+)
+def test_the_plan_has_what_the_members_have_read(
+    hostvars: dict[str, t.Any], reached: list[str], refusal: str
+) -> None:
+    facts = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
+    facts.update(accept_lost=False, remove_former=False, drill=False)
+    facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
+    known = {
+        "h1": {"__wa_upgrade_restore_read": member(), "__wa_upgrade_restore_copy": {"manifest": COPY}},
+        "h2": {"__wa_upgrade_restore_read": member(container("core"))},
+        "another": {"__wa_upgrade_restore_read": member(container("theirs", "2.1.0", STOPPED + 60))},
+    }
+    found = restore_plan.of_hosts(facts, {**known, **hostvars}, reached)
+    assert found["refusal"].startswith(refusal)
+    assert bool(found["refusal"]) == bool(refusal)
+    assert bool(found["lines"]) == (not refusal and "h1" not in hostvars)
