@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
 _COUNT_TIMEOUT = 120.0  # seconds for the rows of `messages`
 _LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for somebody who reads them
 _IN, _OUT = ASIDE
-_MARKER = "__waba_"  # begins the name of a table that is aside until a restore is complete
+_MARKER = "__waba_"  # begins the name of a table that is there from before the swap until a restore is complete
 _OWN_RELATION = (
     f"{content.USERS_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
     f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
@@ -204,8 +204,11 @@ class Restore:
             if self.config.engine != MYSQL:
                 self._check_pgsql(session)
                 return
-            former = self._former(session)
-            if former and not self._is_swapped(session):
+            former = _former(session, self.names)
+            begun = _markers(session, self.names)
+            if former and begun and self._marker not in begun:
+                raise _cut_off(self.config)
+            if former and not begun:
                 raise WaError(
                     self.config.subject,
                     f"{', '.join(former)} hold what was there before an earlier restore",
@@ -279,18 +282,13 @@ class Restore:
             self.config, read_only=False, statement_timeout=self.timeout, lock_timeout=_LOCK_TIMEOUT
         )
 
-    def _former(self, session: Session) -> list[str]:
-        """Returns the databases that hold what was there before a restore."""
-        return [name + _OUT for name in self.names if _tables(session, name + _OUT)]
-
     @property
     def _marker(self) -> str:
-        """Returns the name of a table that goes aside with the others, and is there until the restore of this copy is complete."""
-        return _MARKER + str(self.manifest["mark"])
+        """Returns the name of a table beside those of the copy, which goes aside with the present ones as the last of all.
 
-    def _is_swapped(self, session: Session) -> bool:
-        """Returns whether a restore that was cut off has put the tables of this copy in their place."""
-        return self._marker in _tables(session, self.names[0] + _OUT)
+        Where it is, the load is complete. It is there until the restore is.
+        """
+        return _MARKER + str(self.manifest["mark"])
 
     def _run_mysql(self) -> None:
         numbered = dict(enumerate(self.manifest["sections"]))
@@ -298,9 +296,11 @@ class Restore:
         tables = {number: self._call(name + _IN) for number, (name, part) in numbered.items() if part == "tables"}
         others = {number: self._call(name) for number, (name, _part) in numbered.items() if number not in tables}
         with self._connect() as session:
-            self.touched = self._is_swapped(session)
-        if not self.touched:
-            try:
+            begun = self._marker in _markers(session, self.names)
+            swapped = self._marker in _tables(session, self.names[0] + _OUT)
+            self.touched = begun
+        try:
+            if not begun:
                 with self._connect() as session:
                     self._drop_incoming(session)
                     for name in self.names:
@@ -308,15 +308,16 @@ class Restore:
                 kept = self._load(tables, others)
                 self._compare([name + _IN for name in self.names])
                 self._guard()  # the load may have taken hours
+            if not swapped:
                 with self._connect() as session:
                     self._swap(session)
-            except BaseException:
-                if not self.touched:
-                    # A server that is gone says less of why than the error does; the next run drops them first.
-                    with contextlib.suppress(DatabaseError), self._connect() as session:
-                        self._drop_incoming(session)
-                raise
-        else:
+        except BaseException:
+            if not self.touched:
+                # A server that is gone says less of why than the error does; the next run drops them first.
+                with contextlib.suppress(DatabaseError), self._connect() as session:
+                    self._drop_incoming(session)
+            raise
+        if begun:
             kept = self._load({}, others)
             self._compare(self.names)
         with self._connect() as session:
@@ -340,9 +341,12 @@ class Restore:
         return load.Call(rules.client(self.tool, self.config, database))
 
     def _swap(self, session: Session) -> None:
-        """Puts the tables of all databases aside, and those of the copy in their place, in one statement."""
+        """Puts the tables of all databases aside, and those of the copy in their place, in one statement.
+
+        A server that does not rename all at once (MariaDB before 10.6) may have died in its middle: what is left of it is done.
+        """
         first = self.names[0]
-        session.rows(f"CREATE TABLE {_qualified(first + _IN, self._marker)} (id INT)")
+        session.rows(f"CREATE TABLE IF NOT EXISTS {_qualified(first + _IN, self._marker)} (id INT PRIMARY KEY)")
         moves = []
         self.touched = True
         for name in self.names:
@@ -353,12 +357,28 @@ class Restore:
                 "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", (name,)
             ):
                 session.rows(f"DROP TRIGGER {_qualified(name, trigger)}")
-            moves += [(name, table, name + _OUT) for table in _tables(session, name)]
-            moves += [(name + _IN, one, name) for one in _tables(session, name + _IN) if one != self._marker]
-        # Last, on a server that does not rename all at once.
+            incoming = [one for one in _tables(session, name + _IN) if one != self._marker]
+            moves += unmoved(name, self.manifest["databases"][name]["tables"], _tables(session, name), incoming)
+        self._refuse_unreadable(session, moves)
         moves.append((first + _IN, self._marker, first + _OUT))
         renamed = ", ".join(f"{_qualified(at, table)} TO {_qualified(to, table)}" for at, table, to in moves)
         session.rows(f"RENAME TABLE {renamed}")
+
+    def _refuse_unreadable(self, session: Session, moves: t.Sequence[tuple[str, str, str]]) -> None:
+        """Raises WaError for a table that has lost its file to the folder where it was about to be (seen on MariaDB 10.5)."""
+        for at, table, to in moves:
+            try:
+                session.rows(f"SELECT 1 FROM {_qualified(at, table)} LIMIT 0")
+            except DatabaseError as error:
+                if error.retryable:
+                    raise
+                raise WaError(
+                    self.config.subject,
+                    f"the table {table} of {at} cannot be read ({error.found})",
+                    "all tables",
+                    f"Where the server died while it renamed this table, its file is in the folder of {to}: have the administrator stop the "
+                    f"server, move {table}.ibd from there back into the folder of {at}, and start it. Then run restore.yml again. Remove nothing",
+                ) from None
 
     # The drill
 
@@ -408,20 +428,50 @@ class Restore:
                 raise WaError(f"restore of {name}", "; ".join(wrong[:5]), "what the manifest says")
 
 
+def unmoved(
+    name: str, copied: t.Collection[str], present: t.Sequence[str], incoming: t.Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Returns what is left of the swap of a database `name`, as pairs of databases with a table between them.
+
+    `copied` are the tables of the copy, `present` those in the database, `incoming` those of the copy that are still beside it. What is
+    there and is no longer incoming is the copy's, and in its place.
+    """
+    aside = [table for table in present if table in incoming or table not in copied]
+    return [(name, table, name + _OUT) for table in aside] + [(name + _IN, table, name) for table in incoming]
+
+
 def remove_former(config: Settings, names: t.Sequence[str], check_mode: bool) -> list[str]:
     """Removes what a restore on MySQL has put aside of the databases `names`. Returns the names of those databases.
 
     Raises WaError while that restore is not complete.
     """
     with connection.connect(config, read_only=False, statement_timeout=600.0) as session:
-        if any(table.startswith(_MARKER) for table in _tables(session, names[0] + _OUT)):
-            raise WaError(
-                config.subject, "a restore was cut off", "a complete one", "Run restore.yml again, which goes on"
-            )
-        found = [name + _OUT for name in names if _tables(session, name + _OUT)]
+        found = _former(session, names)
+        if found and _markers(session, names):
+            raise _cut_off(config)
         for name in [] if check_mode else found:
             session.rows(f"DROP DATABASE {quote(MYSQL, name)}")
     return found
+
+
+def _cut_off(config: Settings) -> WaError:
+    return WaError(
+        config.subject,
+        "a restore was cut off between what was there and its copy",
+        "a complete one",
+        "Run restore.yml again with that copy, which goes on. Remove nothing: there may be no other copy of these tables",
+    )
+
+
+def _former(session: Session, names: t.Sequence[str]) -> list[str]:
+    """Returns the databases that hold what was there before a restore."""
+    return [name + _OUT for name in names if _tables(session, name + _OUT)]
+
+
+def _markers(session: Session, names: t.Sequence[str]) -> list[str]:
+    """Returns the markers of restores of these databases that have begun to replace them, and are not known to be complete."""
+    beside = [*_tables(session, names[0] + _IN), *_tables(session, names[0] + _OUT)]
+    return [table for table in beside if table.startswith(_MARKER)]
 
 
 def _qualified(database: str, name: t.Any) -> str:

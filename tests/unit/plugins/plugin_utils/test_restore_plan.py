@@ -181,9 +181,7 @@ def test_what_is_done_with_the_copy_first(facts: dict[str, t.Any], operation: st
         ({"h1": {"__wa_upgrade_restore_read": member()}}, ["h1", "h2"], ""),  # its copy is not yet checked
     ],
 )
-def test_the_plan_has_what_the_members_have_read(
-    hostvars: dict[str, t.Any], reached: list[str], refusal: str
-) -> None:
+def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
     facts = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
     facts.update(accept_lost=False, remove_former=False, drill=False)
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}

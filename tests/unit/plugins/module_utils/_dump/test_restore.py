@@ -55,7 +55,7 @@ FOUND: dict[str, t.Any] = {
 def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found = ScriptedDatabase("MYSQL").on("Ssl_cipher", []).on("schemata", [("wa1",)]).on("lower_case", [(0,)])
     found.on("^(CREATE|DROP) DATABASE", None).on("information_schema.(triggers|views|events|routines)", [])
-    found.on("FROM information_schema.tables", lambda values: [] if "__waba" in str(values) else [("messages",)])
+    found.on("FROM information_schema.tables", holding(wa1=OLD))
     found.on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None).on("@@global.read_only", [(0, 0)])
     found.on("wa_check_", Refusal("missing"))
     monkeypatch.setattr(connection, "connect", found.connect)
@@ -63,6 +63,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/mysql", "MySQL", (8,)))
     monkeypatch.setattr(content, "read", lambda *_arguments: Content(**EXPECTED))
     return found
+
+
+OLD = ["messages"]
+
+
+def holding(**tables: t.Sequence[str]) -> t.Callable[[t.Any], list[tuple[str]]]:
+    """Answers which tables a database has."""
+    return lambda values: [(name,) for name in tables.get(values[0], ())]
 
 
 @pytest.fixture
@@ -142,7 +150,7 @@ def test_another_engine_is_refused(server: ScriptedDatabase) -> None:
 def test_the_copy_is_loaded_beside_the_database_and_takes_its_place_in_one_statement(
     server: ScriptedDatabase, loaded: list[tuple[int, str]]
 ) -> None:
-    server.on("information_schema.tables", lambda values: [] if "waba_out" in str(values) else [("messages",)])
+    server.on("information_schema.tables", holding(wa1=OLD, wa1__waba_in=OLD))  # of a load that was cut off
     one = of(server)
     one.check()
     server.statements.clear()
@@ -151,7 +159,7 @@ def test_the_copy_is_loaded_beside_the_database_and_takes_its_place_in_one_state
     assert changed(server) == [
         "DROP DATABASE IF EXISTS `wa1__waba_in`",
         "CREATE DATABASE IF NOT EXISTS `wa1__waba_in`",
-        "CREATE TABLE `wa1__waba_in`.`__waba_m` (id INT)",
+        "CREATE TABLE IF NOT EXISTS `wa1__waba_in`.`__waba_m` (id INT PRIMARY KEY)",
         "CREATE DATABASE IF NOT EXISTS `wa1`",
         "CREATE DATABASE IF NOT EXISTS `wa1__waba_out`",
         "RENAME TABLE `wa1`.`messages` TO `wa1__waba_out`.`messages`, `wa1__waba_in`.`messages` TO `wa1`.`messages`,"
@@ -211,13 +219,69 @@ def test_a_run_after_the_swap_makes_what_depends_on_the_tables(
     assert server.asked("information_schema.views") == [("wa1", "wa")]
 
 
-@pytest.mark.parametrize("aside", ["messages", "__waba_another"])
-def test_what_another_restore_has_put_aside_is_not_replaced(server: ScriptedDatabase, aside: str) -> None:
-    server.on("information_schema.tables", lambda values: [(aside,)] if "waba_out" in str(values) else [])
-    with pytest.raises(WaError, match="wa1__waba_out hold what was there before an earlier restore"):
+@pytest.mark.parametrize(
+    ("present", "incoming", "moves"),
+    [
+        (["a", "b", "newer"], ["a", "b"], ["a out", "b out", "newer out", "a in", "b in"]),  # nothing is moved
+        (["b", "newer"], ["a", "b"], ["b out", "newer out", "a in", "b in"]),
+        (["newer"], ["a", "b"], ["newer out", "a in", "b in"]),
+        ([], ["a", "b"], ["a in", "b in"]),
+        (["a"], ["b"], ["b in"]),
+        (["a", "b"], [], []),
+        # In whatever order a server works
+        (["a", "b", "newer"], ["b"], ["b out", "newer out", "b in"]),
+    ],
+)
+def test_a_swap_that_was_cut_off_is_completed(present: list[str], incoming: list[str], moves: list[str]) -> None:
+    found = restore.unmoved("wa", ["a", "b"], present, incoming)
+    ends = {("wa", "wa__waba_out"): "out", ("wa__waba_in", "wa"): "in"}
+    assert [f"{table} {ends[at, to]}" for at, table, to in found] == moves
+
+
+def test_a_run_after_half_of_the_swap_moves_the_rest_and_loads_no_table(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    half = {"wa1": ["newer"], "wa1__waba_in": ["messages", "settings", "__waba_m"], "wa1__waba_out": ["messages"]}
+    server.on("information_schema.tables", holding(**half))
+    one = of(server)
+    one.check()
+    one.run()
+    assert loaded == [(1, "wa1")]
+    assert [statement for statement in changed(server) if "RENAME" in statement] == [
+        "RENAME TABLE `wa1`.`newer` TO `wa1__waba_out`.`newer`, `wa1__waba_in`.`messages` TO `wa1`.`messages`,"
+        " `wa1__waba_in`.`settings` TO `wa1`.`settings`, `wa1__waba_in`.`__waba_m` TO `wa1__waba_out`.`__waba_m`"
+    ]
+    assert one.touched
+
+
+def test_a_failure_after_half_of_the_swap_keeps_what_is_to_be_moved(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    server.on("information_schema.tables", holding(wa1__waba_in=["messages", "__waba_m"], wa1__waba_out=["messages"]))
+    server.on("^RENAME TABLE", Refusal("lost", "gone"))
+    one = of(server)
+    one.check()
+    with pytest.raises(WaError, match="gone"):
+        one.run()
+    assert (loaded, one.touched) == ([], True)
+    assert not [statement for statement in changed(server) if statement.startswith("DROP")]
+
+
+@pytest.mark.parametrize("incoming", [[], ["messages", "__waba_m"], ["messages", "__waba_another"]])
+@pytest.mark.parametrize("aside", [["messages"], ["messages", "__waba_m"], ["__waba_another"]])
+def test_what_a_restore_has_put_aside_is_removed_once_it_is_complete(
+    server: ScriptedDatabase, aside: list[str], incoming: list[str]
+) -> None:
+    server.on("information_schema.tables", holding(wa1=OLD, wa1__waba_in=incoming, wa1__waba_out=aside))
+    begun = {*aside, *incoming} - {*OLD}
+    if "__waba_m" in begun:  # of this copy: it goes on
         of(server).check()
-    if aside != "messages":  # it may hold what the other restore has not yet replaced
-        with pytest.raises(WaError, match=r"a restore was cut off; expected a complete one"):
+    else:
+        other = "a restore was cut off between what was there and its copy.*Remove nothing"
+        with pytest.raises(WaError, match=other if begun else "wa1__waba_out hold what was there before an earlier"):
+            of(server).check()
+    if begun:
+        with pytest.raises(WaError, match=r"Run restore\.yml again with that copy, which goes on\. Remove nothing"):
             restore.remove_former(server.settings, ["wa1"], False)
         assert changed(server) == []
         return
