@@ -29,9 +29,10 @@ options:
   drill_host: {description: 'The server of a drill, with a port or without.', type: str}
   drill_user: {description: A user of O(drill_host) who may make databases., type: str}
   drill_password: {description: The password of O(drill_user)., type: str}
+  drill_image: {description: 'The image of a database server, in whose place a drill starts one of its own.', type: str}
   login_user: {description: A user who may do what the client's user may not., type: str}
   login_password: {description: The password of O(login_user)., type: str}
-extends_documentation_fragment: [waba.onprem.database, waba.onprem.env, waba.onprem.lease]
+extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.onprem.env, waba.onprem.lease]
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -56,6 +57,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, JournalFile, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._dump import drill as drills
 from ansible_collections.waba.onprem.plugins.module_utils._dump import folder, restore
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest as manifests
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
@@ -120,20 +124,38 @@ def put_back(result: Result, work: restore.Restore) -> None:
         result.values["touched"] = work.touched
 
 
-def drill(result: Result, work: restore.Restore, check_mode: bool, own: database.Settings) -> None:
-    """Restores into another server than the client's `own`, and notes when that was. Raises WaError."""
-    with database.connect(own) as ours, database.connect(work.config) as other:
-        if database_guard.same_server(database_guard.server(ours), database_guard.server(other)):
-            raise WaError(f"drill on {work.config.subject}", "the client's own server", "another one")
-    result.record_change(f"restore {', '.join(work.names)} on {work.config.subject}, compare, and remove them there")
-    if check_mode:
+def drill(result: Result, work: restore.Restore, own: database.Settings) -> None:
+    """Restores into another server than the client's `own`, or into one that it starts, and notes when that was. Raises WaError."""
+    params, run = result.module.params, result.module.run_command
+    container = None
+    if params["drill_host"]:
+        with database.connect(own) as ours, database.connect(work.config) as other:
+            if database_guard.same_server(database_guard.server(ours), database_guard.server(other)):
+                raise WaError(f"drill on {work.config.subject}", "the client's own server", "another one")
+        where = work.config.subject
+    else:
+        engine = Docker(params)
+        container = drills.Container(engine, params["drill_image"], params["deployment"] or "", work.manifest, run)
+        result.redact.add([container.password])
+        container.check()
+        where = f"a server of {params['drill_image']}"
+    result.record_change(f"restore {', '.join(work.names)} on {where}, compare, and remove them there")
+    if result.module.check_mode:
         return
     begin = time.monotonic()
     manifests.verify(work.path, work.manifest)
-    work.drill()
+    if container is None:
+        work.drill()
+    else:
+        with files.open_regular(params["env_file"]) as alone:  # a container is the deployment's, of one drill at a time
+            if not files.acquire(alone.fileno()):
+                raise WaError(container.subject, "another drill of this deployment runs", "one at a time")
+            with container.running(work.config) as work.config:
+                work.drill()
     seconds = round(time.monotonic() - begin, 1)
     result.values["seconds"] = seconds
-    noted = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "server": work.config.host, "seconds": seconds}
+    server = params["drill_image"] or work.config.host
+    noted = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "server": server, "seconds": seconds}
     files.write_json(f"{work.path[: -len('.json')]}.drill.json", noted)
 
 
@@ -141,6 +163,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **database_options.ARGUMENT_SPEC,
+            **docker_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
             **LEASE_SPEC,
             "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
@@ -151,14 +174,15 @@ def main() -> None:
             "drill_host": {"type": "str"},
             "drill_user": {"type": "str"},
             "drill_password": {"type": "str", "no_log": True},
+            "drill_image": {"type": "str"},
             "login_user": {"type": "str"},
             "login_password": {"type": "str", "no_log": True},
         },
         required_if=[
-            ("operation", "drill", ("drill_host",)),
+            ("operation", "drill", ("drill_host", "drill_image"), True),
             ("operation", "remove_older", ("deployment", "keep")),
         ],
-        required_together=[["login_user", "login_password"], ["drill_host", "drill_user", "drill_password"]],
+        required_together=[["login_user", "login_password"]],
         supports_check_mode=True,
     )
     os.umask(0o077)
@@ -172,31 +196,31 @@ def main() -> None:
             return
         config = database.settings(params, env)
         owner = config
-        if params["operation"] == "drill":
+        if params["operation"] == "drill" and params["drill_host"]:
             host, _colon, port = params["drill_host"].partition(":")
             port = int(port or DATABASE_PORTS[config.engine])
             login = {"user": params["drill_user"], "password": params["drill_password"]}
             config = dataclasses.replace(config, host=host, server_name=host, port=port, **login)
-        elif params["login_user"]:
+        elif params["operation"] != "drill" and params["login_user"]:
             config = dataclasses.replace(config, user=params["login_user"], password=params["login_password"])
         if params["operation"] == "remove_former":
             for name in restore.remove_former(config, list(found["databases"]), module.check_mode):
                 result.record_change(f"remove the database {name}")
             return
-        drills = params["operation"] == "drill"
+        is_drill = params["operation"] == "drill"
         timeout = max(_LEAST, _SLOWER * float(found["seconds"]))
         work = restore.Restore(
             config,
             params["manifest"],
             found,
             timeout,
-            Lease(None if drills else params["lease_file"]).renew,
+            Lease(None if is_drill else params["lease_file"]).renew,
             lambda command: str(module.run_command(command)[1]),
             owner.user,
             lambda: refuse_sessions(owner, list(found["databases"]), params["shared_origins"]),
         )
-        if drills:
-            drill(result, work, module.check_mode, owner)
+        if is_drill:
+            drill(result, work, owner)
             return
         if params["operation"] == "complete":
             if not module.check_mode:

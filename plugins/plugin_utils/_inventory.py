@@ -54,7 +54,7 @@ SHARED = frozenset(
         *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full", "wa_provision_waves"),
         *("wa_restore", "wa_restore_accept_lost", "wa_restore_login_password", "wa_restore_login_user"),
         *("wa_restore_drill", "wa_restore_drill_host", "wa_restore_drill_password", "wa_restore_drill_user"),
-        *("wa_restore_remove_former", "wa_restore_snapshot_command"),
+        *("wa_restore_drill_image", "wa_restore_remove_former", "wa_restore_snapshot_command"),
         *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_shards"),
         *("wa_state_dir", "wa_topology", "wa_upgrade_waves", "wa_version"),
     }

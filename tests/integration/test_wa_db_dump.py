@@ -9,11 +9,14 @@ import concurrent.futures
 import contextlib
 import functools
 import re
+import shutil
 import typing as t
+import uuid
 from concurrent import futures
 from pathlib import Path
 
 import commands
+import lab_images
 import pytest
 from commands import docker
 from database_servers import PORTS, Server, server
@@ -271,6 +274,91 @@ def test_a_dump_restores_schema_and_rows(
         assert other.content() == before
 
 
+class Drills:
+    """A host with a Docker Engine, this machine's, and a copy of a dump and its db.env, whose database server it does not reach."""
+
+    def __init__(self, host: Host, drivers: Path) -> None:
+        self.deployment = f"t{uuid.uuid4().hex[:8]}"
+        self.manifest = Everything(host, facts={"deployment": self.deployment}).dump["manifest"]
+        self.kind = host.where.kind
+        image = lab_images.machine(self.kind)
+        socket = ["--volume", "/var/run/docker.sock:/var/run/docker.sock"]
+        box = docker("run", "--detach", "--network", "host", *socket, image, "sleep", "infinity").strip()
+        self.host = Host(Server(self.kind, box, 0, Path()), host.ansible)
+        docker("cp", f"{drivers}/.", f"{box}:/usr/lib/python3/dist-packages")
+        docker("cp", str(shutil.which("docker")), f"{box}:/usr/local/bin/docker")
+        for folder in ("/var/backups/waba", "/opt/waba"):
+            copy = f"docker cp {host.where.container}:{folder} - | docker cp - {box}:{Path(folder).parent}"
+            commands.run("bash", "-o", "pipefail", "-c", copy)
+
+    def drill(self, image: str, check: bool = False) -> dict[str, t.Any]:
+        """Make a drill with an image and return its result. Nothing of it is left."""
+        given = {"env_file": "/opt/waba/d/db.env", "env_format": "docker", "manifest": self.manifest}
+        options = {**given, "operation": "drill", "drill_image": image, "deployment": self.deployment}
+        done = self.host.call("wa_db_restore", options, check)
+        assert check or self.left() == ""
+        return done
+
+    def left(self) -> str:
+        """The containers of drills of this deployment."""
+        return docker("ps", "--all", "--quiet", "--filter", f"label=waba.onprem.drill={self.deployment}")
+
+    def note(self) -> str:
+        """What the last drill has noted."""
+        return self.host.run("cat /var/backups/waba/*.drill.json 2>/dev/null || true")
+
+
+@pytest.fixture
+def drills(host: Host, drivers: Path) -> t.Iterator[Drills]:
+    found = Drills(host, drivers)
+    yield found
+    docker("rm", "--force", "--volumes", found.host.where.container)
+
+
+OTHERS = {"mariadb": "postgres", "postgres": "mariadb"}
+
+
+@pytest.mark.parametrize("host", ["postgres", pytest.param("mariadb", marks=pytest.mark.deep)], indirect=True)
+def test_a_drill_starts_a_server_of_its_own_and_removes_it(drills: Drills) -> None:
+    image = lab_images.vendor(drills.kind)
+    label = f"waba.onprem.drill={drills.deployment}"
+    # One that was killed has left it.
+    old = docker("create", "--name", f"wa-drill-{drills.deployment}", "--label", label, image).strip()
+    volumes = {one["Name"] for one in Engine().container(old)["Mounts"]}
+    predicted = drills.drill(image, check=True)
+    what = f"restore {', '.join(DATABASES)} on a server of {image}, compare, and remove them there"
+    assert predicted["actions"] == [what], predicted.get("msg")
+    assert (drills.left() != "", drills.note()) == (True, "")
+    done = drills.drill(image)
+    assert "msg" not in done, done["msg"]
+    assert done["actions"] == [what]
+    assert f'"server": "{image}"' in drills.note()
+    assert volumes
+    assert volumes.isdisjoint(docker("volume", "ls", "--quiet").split())
+
+
+@pytest.mark.deep
+def test_a_drill_that_proves_nothing_fails(drills: Drills) -> None:
+    image = lab_images.vendor(drills.kind)
+    other = drills.drill(lab_images.vendor(OTHERS[drills.kind]))
+    assert "it listens on " in other["msg"]
+    assert f"expected a server of {PRODUCTS[drills.kind]}, on port " in other["msg"]
+    missing = drills.drill("127.0.0.1:1/none:1")
+    assert "not on this host, and its registry says: " in missing["msg"]
+    unready = drills.drill(lab_images.machine(drills.kind))  # takes no password from the environment
+    assert "drill in a container of " in unready["msg"]
+    assert f"expected a server of {PRODUCTS[drills.kind]}" in unready["msg"]
+    drills.host.run(f"sed -i 's/: {ROWS}/: {ROWS - 1}/' {drills.manifest}")
+    wrong = drills.drill(image)
+    assert f"{ROWS} rows, expected {ROWS - 1}" in wrong["msg"]
+    drills.host.run("truncate -s -9 /var/backups/waba/*.sql.*")
+    assert "The file is damaged" in drills.drill(image)["msg"]
+    assert drills.note() == ""
+
+
+PRODUCTS = {"mariadb": "MariaDB", "postgres": "PostgreSQL"}
+
+
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
 def test_a_dump_that_cannot_be_made_is_explained(host: Host) -> None:
     nothing = host.dump()
@@ -457,7 +545,7 @@ UNDO = {
 class Everything:
     """A host whose client has all that a client may have, with an administrator's things beside it, and a dump of that."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, **options: t.Any) -> None:
         self.host = host
         host.seed()
         rights, ours, theirs = MORE[host.where.kind]
@@ -465,7 +553,7 @@ class Everything:
         self.as_client(ours)
         host.where.sql(theirs, DATABASES[1])
         self.before = self.content()
-        self.dump = host.dump()
+        self.dump = host.dump(**options)
         assert self.dump["changed"], self.dump.get("msg")
 
     def as_client(self, text: str) -> None:

@@ -394,23 +394,31 @@ class Restore:
                     "a server for drills, without these databases",
                     "Nothing was changed there. Remove what an earlier drill has left, or name another server",
                 )
-            made = []
-            encoding = "" if self.config.engine == MYSQL else " TEMPLATE template0 ENCODING 'UTF8'"
-            try:
+        encoding = "" if self.config.engine == MYSQL else " TEMPLATE template0 ENCODING 'UTF8'"
+        made: list[str] = []
+        try:
+            with self._connect() as session:
                 for name in self.names:
                     session.rows(f"CREATE DATABASE {quote(self.config.engine, name)}{encoding}")
                     made.append(name)
-                address = tools.address(self.config)
-                self._load(
-                    {
-                        number: load.Call(rules.client(self.tool, self.config, name, address))
-                        for number, (name, _part) in enumerate(self.manifest["sections"])
-                    }
-                )
-                self._compare(self.names)
-            finally:
-                for name in made:
-                    session.rows(f"DROP DATABASE IF EXISTS {quote(self.config.engine, name)}")
+            address = tools.address(self.config)
+            self._load(
+                {
+                    number: load.Call(rules.client(self.tool, self.config, name, address))
+                    for number, (name, _part) in enumerate(self.manifest["sections"])
+                }
+            )
+            self._compare(self.names)
+        except BaseException:
+            with contextlib.suppress(DatabaseError):  # the first failure says more
+                self._drop(made)
+            raise
+        self._drop(made)
+
+    def _drop(self, names: t.Sequence[str]) -> None:
+        with self._connect() as session:
+            for name in names:
+                session.rows(f"DROP DATABASE IF EXISTS {quote(self.config.engine, name)}")
 
     def _inspect(self, session: Session) -> None:
         """Finds the client of the server of `session`. Raises WaError, also if the server is another engine's."""

@@ -32,6 +32,11 @@ def machine(kind: str) -> str:
     return _ensure(lambda catalogue: catalogue.machines[kind])
 
 
+def vendor(server: str) -> str:
+    """The image of a database server (`mariadb`, `postgres-13`, ...) as its maker's: its password is in the environment."""
+    return _ensure(lambda catalogue: catalogue.vendors[server])
+
+
 def client(role: str, version: str = "2.53.4") -> str:
     """The simulated client's image of a role (`web`, `coreapp`), built as a lab of today builds it."""
     from walab.images import expires_on

@@ -148,6 +148,16 @@ class Catalogue:
         servers["registry"] = Image("registry", (self.apt,), HERE / "images/registry")
         # The default hosts by flavour, database servers, and the registry.
         self.machines = {**self.hosts[SUITE], **servers}
+        # The servers as their makers' images are, for what starts an empty one of its own.
+        self.vendors = {
+            name: Image(
+                f"vendor-{name}",
+                (servers[name],),
+                HERE / "images/vendor",
+                arguments=(("PORT", "5432" if product(name) == "postgres" else "3306"),),
+            )
+            for name in ENGINES
+        }
         # Hosts of other releases.
         self.others = {
             f"{flavour}-{release}": self.host(Host("", flavour, release=release))
@@ -190,7 +200,8 @@ class Catalogue:
     def by_name(self) -> dict[str, Image]:
         """All images by name; the client's images by their names in the registry."""
         plain = (self.debian, self.apt, self.control, self.store)
-        return {**{image.name: image for image in plain}, **self.machines, **self.others, **self.clients}
+        named = {image.name: image for image in (*plain, *self.vendors.values())}
+        return {**named, **self.machines, **self.others, **self.clients}
 
 
 class Builder:

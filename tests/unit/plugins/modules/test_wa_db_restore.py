@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +19,7 @@ from scripted_database import PASSWORD, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, guard, processlist
-from ansible_collections.waba.onprem.plugins.module_utils._dump import folder, restore
+from ansible_collections.waba.onprem.plugins.module_utils._dump import drill, folder, restore
 
 MODULE = "wa_db_restore"
 ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\n"
@@ -208,4 +211,49 @@ def test_a_drill_is_made_on_another_server_and_noted(
             ]
         assert note.exists() is (not same and not check)
     assert done == ([] if same else ["drill on drill.lab:3307"])
-    assert "the following are missing: drill_host" in call("drill")["msg"]
+    assert "any of the following are missing: drill_host, drill_image" in call("drill")["msg"]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_drill_in_a_container_is_noted_and_does_not_ask_the_clients_server(
+    call: Run, done: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, busy: bool
+) -> None:
+    class Container:
+        subject = "drill in a container of mariadb:11"
+
+        def __init__(self, _engine: t.Any, image: str, deployment: str, *_more: t.Any) -> None:
+            self.what = f"{image} of {deployment}"
+            self.password = "Canary-drill"
+
+        def check(self) -> None:
+            done.append(f"check {self.what}")
+
+        @contextlib.contextmanager
+        def running(self, config: connection.Settings) -> t.Iterator[connection.Settings]:
+            done.append("start")
+            yield dataclasses.replace(config, host="127.0.0.1", port=49153, password=self.password)
+            done.append("remove")
+
+    module = __import__(f"ansible_collections.waba.onprem.plugins.modules.{MODULE}", fromlist=["x"])
+    monkeypatch.setattr(drill, "Container", Container)
+    monkeypatch.setattr(module, "Docker", lambda _params: None)
+    monkeypatch.setattr(
+        restore.Restore, "drill", lambda self: done.append(f"drill on {self.config.host}:{self.config.port}")
+    )
+    monkeypatch.setattr(connection, "connect", lambda *_arguments: pytest.fail("the client's server is asked"))
+    options = {"drill_image": "mariadb:11", "deployment": "eu"}
+    what = "restore wa1 on a server of mariadb:11, compare, and remove them there"
+    note = tmp_path / "d.drill.json"
+    assert call("drill", True, **options)["actions"] == [what]
+    with (tmp_path / "db.env").open() as other:
+        if busy:
+            fcntl.flock(other, fcntl.LOCK_EX)
+        found = call("drill", **options)
+    if busy:
+        assert "another drill of this deployment runs; expected one at a time" in found["msg"]
+        assert (done, note.exists()) == (["check mariadb:11 of eu"] * 2, False)
+        return
+    assert found["actions"] == [what]
+    assert done == [*["check mariadb:11 of eu"] * 2, "start", "drill on 127.0.0.1:49153", "remove"]
+    assert json.loads(note.read_text())["server"] == "mariadb:11"
+    assert "Canary-drill" not in json.dumps(found)

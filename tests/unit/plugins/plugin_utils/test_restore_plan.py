@@ -43,6 +43,9 @@ def plan(**facts: t.Any) -> dict[str, t.Any]:
         "accept_lost": False,
         "remove_former": False,
         "drill": False,
+        "drill_host": "",
+        "drill_login": False,
+        "drill_image": "",
         "hosts": ["h1", "h2"],
         "members": {"h1": member(container("core")), "h2": member(container("core"))},
         "copy": {"manifest": COPY},
@@ -172,6 +175,23 @@ def test_what_is_done_with_the_copy_first(facts: dict[str, t.Any], operation: st
 
 
 @pytest.mark.parametrize(
+    ("facts", "refusal"),
+    [
+        ({"drill_host": "drill.lab", "drill_login": True}, ""),
+        ({"drill_image": "mariadb:11"}, ""),
+        ({}, "neither wa_restore_drill_host nor wa_restore_drill_image is set; expected one"),
+        ({"drill_host": "drill.lab", "drill_login": True, "drill_image": "mariadb:11"}, "both are set; expected one"),
+        ({"drill_host": "drill.lab"}, "no login for wa_restore_drill_host; expected wa_restore_drill_user and"),
+    ],
+)
+def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) -> None:
+    found = plan(drill=True, copy={}, **facts)["refusal"]
+    assert found.startswith(refusal)
+    assert bool(found) == bool(refusal)
+    assert plan(copy={}, **facts)["refusal"] == ""  # they stand in the inventory for every run
+
+
+@pytest.mark.parametrize(
     ("hostvars", "reached", "refusal"),
     [
         ({}, ["h1", "h2"], ""),
@@ -183,7 +203,7 @@ def test_what_is_done_with_the_copy_first(facts: dict[str, t.Any], operation: st
 )
 def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
     facts = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
-    facts.update(accept_lost=False, remove_former=False, drill=False)
+    facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="")
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
     known = {
         "h1": {"__wa_upgrade_restore_read": member(), "__wa_upgrade_restore_copy": {"manifest": COPY}},

@@ -56,8 +56,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found = ScriptedDatabase("MYSQL").on("Ssl_cipher", []).on("schemata", [("wa1",)]).on("lower_case", [(0,)])
     found.on("^(CREATE|DROP) DATABASE", None).on("information_schema.(triggers|views|events|routines)", [])
     found.on("FROM information_schema.tables", holding(wa1=OLD))
-    found.on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None).on("@@global.read_only", [(0, 0)])
-    found.on("wa_check_", Refusal("missing"))
+    found.on("LIMIT 0$", []).on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None)
+    found.on("@@global.read_only", [(0, 0)]).on("wa_check_", Refusal("missing"))
     monkeypatch.setattr(connection, "connect", found.connect)
     monkeypatch.setattr(manifest, "verify", lambda *_arguments: None)
     monkeypatch.setattr(tools, "find_client", lambda *_arguments: Tool("/usr/bin/mysql", "MySQL", (8,)))
@@ -265,6 +265,26 @@ def test_a_failure_after_half_of_the_swap_keeps_what_is_to_be_moved(
         one.run()
     assert (loaded, one.touched) == ([], True)
     assert not [statement for statement in changed(server) if statement.startswith("DROP")]
+
+
+def test_a_table_whose_file_has_gone_ahead_is_named_with_its_place(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    server.on("information_schema.tables", holding(wa1__waba_in=["messages", "__waba_m"], wa1__waba_out=["messages"]))
+    server.on("SELECT 1 FROM `wa1__waba_in`.`messages`", Refusal("other", "doesn't exist in engine"))
+    one = of(server)
+    one.check(True)
+    with pytest.raises(
+        WaError,
+        match=r"the table messages of wa1__waba_in cannot be read \(doesn't exist in engine\); expected all tables\..*"
+        r"its file is in the folder of wa1: .*, move messages\.ibd from there back into the folder of wa1__waba_in, .*Remove nothing",
+    ):
+        one.run()
+    assert (loaded, one.touched, [statement for statement in changed(server) if "RENAME" in statement]) == (
+        [],
+        True,
+        [],
+    )
 
 
 @pytest.mark.parametrize("incoming", [[], ["messages", "__waba_m"], ["messages", "__waba_another"]])
