@@ -24,7 +24,12 @@ from engine import Engine
 from playbook import Ansible
 
 CANARY = "Canary-72:\\#;'\"x"
-TOOLS = {"mariadb": "/usr/bin/mariadb-dump", "postgres": "/usr/lib/postgresql/17/bin/pg_dump"}
+TOOLS = {
+    "mariadb": "/usr/bin/mariadb-dump",
+    "mysql": "/usr/bin/mysqldump",
+    "postgres": "/usr/lib/postgresql/17/bin/pg_dump",
+}
+MACHINES = {"mariadb": "mariadb", "mysql": "mysql-9.7", "postgres": "postgres"}  # of the lab, by product
 DATABASES = ["du-1configStore", "du-1messageStore"]
 LISTS = {"mariadb": "SHOW DATABASES;", "postgres": "SELECT datname FROM pg_database;"}
 ROWS = 20_000
@@ -48,6 +53,8 @@ class Host:
 
     def __init__(self, where: Server, ansible: Ansible) -> None:
         self.where, self.ansible = where, ansible
+        self.mysql = where.kind != "postgres"
+        self.family = "mariadb" if self.mysql else "postgres"  # of statements that both products of MySQL's kind take
         # Compose would parse this password differently.
         self.options = {"env_file": "/opt/waba/d/db.env", "env_format": "docker"}
         self.options.update(dest="/var/backups/waba", name="d-2.51.2", login_ca_cert="/lab/tls/ca.pem")
@@ -77,7 +84,7 @@ class Host:
 
     def content(self) -> list[str]:
         """Schema and rows of the client's databases, for comparison."""
-        if self.where.kind == "mariadb":
+        if self.mysql:
             shown = SHOW["mariadb"].replace(" FROM settings", " FROM `du-1configStore`.settings")
             return [self.where.sql(shown.replace("messages, settings", "messages"), "du-1messageStore")]
         config, messages = (part.strip() for part in ("SELECT * FROM settings;", SHOW["postgres"]))
@@ -89,7 +96,7 @@ class Host:
     def prepare(self) -> None:
         """Create the client's user and its db.env."""
         quoted = CANARY.replace("'", "''")
-        if self.where.kind == "mariadb":
+        if self.mysql:
             rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
             quoted = quoted.replace("\\", "\\\\")
             self.where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{quoted}'; GRANT {rights} ON `du-1%`.* TO 'wa'@'%';")
@@ -99,7 +106,7 @@ class Host:
 
     def clean(self) -> None:
         """Remove the databases, the user, the dumps, and what stands in for the tools."""
-        if self.where.kind == "mariadb":
+        if self.mysql:
             own = {"information_schema", "mysql", "performance_schema", "sys"}
             names = sorted({*self.where.sql("SHOW DATABASES;").split()} - own)
             self.where.sql("".join(f"DROP DATABASE `{name}`;\n" for name in names) + "DROP USER 'wa'@'%';")
@@ -115,7 +122,7 @@ class Host:
 
     def write_env(self, prefix: str, server: str = "127.0.0.1") -> None:
         """Write the client's db.env."""
-        port = 3306 if self.where.kind == "mariadb" else 5432
+        port = 3306 if self.mysql else 5432
         values = {
             "ENGINE": self.where.engine,
             "HOSTNAME": server,
@@ -132,13 +139,15 @@ class Host:
     def seed(self) -> None:
         """Insert rows that a dump may damage: bytes, quotes, backslashes, other scripts, NULL."""
         odd = "it''s \\\\ % \U0001f600 -- x"
-        if self.where.kind == "mariadb":
+        if self.mysql:
             for name in DATABASES:
                 self.where.sql(f"CREATE DATABASE `{name}`;")
+            deep = {"mariadb": "max_recursive_iterations", "mysql": "cte_max_recursion_depth"}[self.where.kind]
             self.where.sql(
-                "CREATE TABLE messages (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY(900), note TEXT, KEY (note(9)))"
-                " CHARSET utf8mb4; INSERT INTO messages (body) SELECT REPEAT(x'00ff0a270d5c', seq % 90)"
-                f" FROM seq_1_to_{ROWS};",
+                f"SET {deep} = {ROWS}; CREATE TABLE messages (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY(900), note TEXT, KEY (note(9)))"
+                " CHARSET utf8mb4; INSERT INTO messages (body)"
+                f" WITH RECURSIVE s (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM s WHERE seq < {ROWS})"
+                " SELECT REPEAT(x'00ff0a270d5c', seq % 90) FROM s;",
                 DATABASES[1],
             )
             self.where.sql(
@@ -164,7 +173,7 @@ class Host:
     def migrate(self) -> None:
         """Change the databases as the migration to a newer version does."""
         change = "ALTER TABLE messages ADD extra INT; CREATE TABLE newer (a INT); DELETE FROM messages WHERE id < 100;"
-        self.where.sql(change if self.where.kind == "mariadb" else "SET ROLE wa; " + change, DATABASES[1])
+        self.where.sql(change if self.mysql else "SET ROLE wa; " + change, DATABASES[1])
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +203,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, drivers: Path) -> t.Iterat
         yield start
 
 
-@pytest.fixture(params=["mariadb", "postgres"])
+@pytest.fixture(params=["mariadb", "postgres", pytest.param("mysql-9.7", marks=pytest.mark.deep)])
 def host(request: pytest.FixtureRequest, ansible: Ansible, servers: t.Callable[[str], Server]) -> t.Iterator[Host]:
     """A host with a server that has the client's user and none of its databases."""
     made = Host(servers(request.param), ansible)
@@ -225,7 +234,7 @@ def test_a_dump_restores_schema_and_rows(
     assert (done["dest"], predicted["dest"], done["databases"]) == (path, path, DATABASES)
     assert host.run("stat --format '%n %a %s' /var/backups/waba/*.gz") == f"{path} 600 {done['bytes']}"
     seen = host.run("cat /seen")
-    assert {"mariadb": "--defaults-file=/dev/fd/", "postgres": "PGPASSFILE=/dev/fd/"}[host.where.kind] in seen
+    assert {"mariadb": "--defaults-file=/dev/fd/", "postgres": "PGPASSFILE=/dev/fd/"}[host.family] in seen
     assert "Canary" not in seen
     assert host.run("grep -rl Canary /tmp /root /var/tmp /dev/shm /var/backups /run 2>/dev/null || true") == ""
     for check in (False, True):
@@ -241,7 +250,7 @@ def test_a_dump_restores_schema_and_rows(
     assert restored["actions"] == [f"put {', '.join(DATABASES)} back as of {path}"], restored.get("msg")
     assert host.content() == before
 
-    with server(host.where.kind, tmp_path_factory.mktemp("empty")) as empty:
+    with server(MACHINES[host.where.kind], tmp_path_factory.mktemp("empty")) as empty:
         other = Host(empty, ansible)
         docker("cp", f"{drivers}/.", f"{empty.container}:/usr/lib/python3/dist-packages")
         other.prepare()
@@ -256,7 +265,7 @@ def test_a_dump_restores_schema_and_rows(
         drilled = host.restore(done["manifest"], "drill", **drill)
         assert drilled["changed"], drilled.get("msg")
         assert "msg" not in drilled, drilled["msg"]
-        assert [name for name in DATABASES if name in empty.sql(LISTS[empty.kind])] == []
+        assert [name for name in DATABASES if name in empty.sql(LISTS[host.family])] == []
         assert '"seconds":' in host.run("cat /var/backups/waba/d-2.51.2.drill.json")
         own = host.restore(done["manifest"], "drill", **{**drill, "drill_host": "127.0.0.1"})
         assert "the client's own server; expected another one" in own["msg"]
@@ -281,7 +290,9 @@ class Drills:
         self.deployment = f"t{uuid.uuid4().hex[:8]}"
         self.manifest = Everything(host, facts={"deployment": self.deployment}).dump["manifest"]
         self.kind = host.where.kind
-        image = lab_images.machine(self.kind)
+        self.server = MACHINES[self.kind]
+        self.machine = str(Engine().container(host.where.container)["Config"]["Image"])
+        image = self.machine
         socket = ["--volume", "/var/run/docker.sock:/var/run/docker.sock"]
         box = docker("run", "--detach", "--network", "host", *socket, image, "sleep", "infinity").strip()
         self.host = Host(Server(self.kind, box, 0, Path()), host.ansible)
@@ -315,12 +326,16 @@ def drills(host: Host, drivers: Path) -> t.Iterator[Drills]:
     docker("rm", "--force", "--volumes", found.host.where.container)
 
 
-OTHERS = {"mariadb": "postgres", "postgres": "mariadb"}
+OTHERS = {"mariadb": "postgres", "mysql": "postgres", "postgres": "mariadb"}
 
 
-@pytest.mark.parametrize("host", ["postgres", pytest.param("mariadb", marks=pytest.mark.deep)], indirect=True)
+@pytest.mark.parametrize(
+    "host",
+    ["postgres", *(pytest.param(kind, marks=pytest.mark.deep) for kind in ("mariadb", "mysql-9.7"))],
+    indirect=True,
+)
 def test_a_drill_starts_a_server_of_its_own_and_removes_it(drills: Drills) -> None:
-    image = lab_images.vendor(drills.kind)
+    image = lab_images.vendor(drills.server)
     label = f"waba.onprem.drill={drills.deployment}"
     # One that was killed has left it.
     old = docker("create", "--name", f"wa-drill-{drills.deployment}", "--label", label, image).strip()
@@ -339,13 +354,13 @@ def test_a_drill_starts_a_server_of_its_own_and_removes_it(drills: Drills) -> No
 
 @pytest.mark.deep
 def test_a_drill_that_proves_nothing_fails(drills: Drills) -> None:
-    image = lab_images.vendor(drills.kind)
+    image = lab_images.vendor(drills.server)
     other = drills.drill(lab_images.vendor(OTHERS[drills.kind]))
     assert "it listens on " in other["msg"]
     assert f"expected a server of {PRODUCTS[drills.kind]}, on port " in other["msg"]
     missing = drills.drill("127.0.0.1:1/none:1")
     assert "not on this host, and its registry says: " in missing["msg"]
-    unready = drills.drill(lab_images.machine(drills.kind))  # takes no password from the environment
+    unready = drills.drill(drills.machine)  # takes no password from the environment
     assert "drill in a container of " in unready["msg"]
     assert f"expected a server of {PRODUCTS[drills.kind]}" in unready["msg"]
     drills.host.run(f"sed -i 's/: {ROWS}/: {ROWS - 1}/' {drills.manifest}")
@@ -356,7 +371,7 @@ def test_a_drill_that_proves_nothing_fails(drills: Drills) -> None:
     assert drills.note() == ""
 
 
-PRODUCTS = {"mariadb": "MariaDB", "postgres": "PostgreSQL"}
+PRODUCTS = {"mariadb": "MariaDB", "mysql": "MySQL", "postgres": "PostgreSQL"}
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
@@ -374,7 +389,7 @@ def test_a_dump_that_cannot_be_made_is_explained(host: Host) -> None:
 
 def create_database(host: Host, name: str, table: str, rows: int = 1, role: str = "wa") -> None:
     """Create a database with one table of some rows. On PostgreSQL the role owns both."""
-    if host.where.kind == "mariadb":
+    if host.mysql:
         host.where.sql(f"CREATE DATABASE `{name}`; CREATE TABLE `{name}`.{table} (id INT PRIMARY KEY);")
     else:
         host.where.sql(f'CREATE DATABASE "{name}" OWNER {role};')
@@ -406,7 +421,7 @@ PREFIX = ("wa", ("warehouse", "wagon", "wa10configStore", "wa10messageStore"))
 )
 def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, neighbours: tuple[str, ...]) -> None:
     """With root, as in the vendor's sample, all databases are visible. A set without messages is what a wrong prefix left behind."""
-    root = "GRANT ALL ON *.* TO 'wa'@'%';" if host.where.kind == "mariadb" else "ALTER ROLE wa SUPERUSER;"
+    root = "GRANT ALL ON *.* TO 'wa'@'%';" if host.mysql else "ALTER ROLE wa SUPERUSER;"
     host.where.sql(root)
     host.write_env(prefix)
     ours = [f"{prefix}configStore", f"{prefix}messageStore"]
@@ -441,7 +456,7 @@ def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, nei
 
 def test_missing_read_privileges_are_reported_before_anything_is_written(host: Host) -> None:
     host.seed()
-    if host.where.kind == "mariadb":
+    if host.mysql:
         # The client's user is the definer, and may not read what it shows.
         host.where.sql(
             "CREATE TABLE base (a INT); CREATE DEFINER = 'wa'@'%' VIEW seen AS SELECT a FROM base; DROP TABLE base;",
@@ -452,7 +467,7 @@ def test_missing_read_privileges_are_reported_before_anything_is_written(host: H
     for check in (True, False):
         refused = host.dump(check=check)
         assert f"dump of database {DATABASES[0]}: user wa may not read " in refused["msg"]
-        assert ("seen" if host.where.kind == "mariadb" else "settings") in refused["msg"]
+        assert ("seen" if host.mysql else "settings") in refused["msg"]
         assert host.run("ls -A /var/backups") == ""
 
 
@@ -548,7 +563,7 @@ class Everything:
     def __init__(self, host: Host, **options: t.Any) -> None:
         self.host = host
         host.seed()
-        rights, ours, theirs = MORE[host.where.kind]
+        rights, ours, theirs = MORE[host.family]
         host.where.sql(rights)
         self.as_client(ours)
         host.where.sql(theirs, DATABASES[1])
@@ -562,14 +577,18 @@ class Everything:
             self.host.where.sql("SET ROLE wa; " + text, DATABASES[1])
             return
         quoted = CANARY.replace("'", "'\\''")
-        login = f"mariadb --host=127.0.0.1 --user=wa --password='{quoted}' --skip-ssl --default-character-set=utf8mb4 {DATABASES[1]}"
+        program = {"mariadb": "mariadb --skip-ssl", "mysql": "mysql --ssl-mode=REQUIRED"}[self.host.where.kind]
+        login = (
+            f"{program} --host=127.0.0.1 --user=wa --password='{quoted}' --default-character-set=utf8mb4 {DATABASES[1]}"
+        )
         docker("exec", "-i", self.host.where.container, "sh", "-c", login, stdin=text)
 
     def content(self) -> str:
         """All that both databases hold, as the server's own tool prints it for an administrator."""
-        if self.host.where.kind == "mariadb":
+        if self.host.mysql:
             options = "--skip-comments --skip-dump-date --hex-blob --routines --events --triggers --databases"
-            return self.host.run(f"{TOOLS['mariadb']} {options} {' '.join(DATABASES)}")
+            options += " --set-gtid-purged=OFF" if self.host.where.kind == "mysql" else ""
+            return self.host.run(f"{TOOLS[self.host.where.kind]} {options} {' '.join(DATABASES)}")
         texts = [self.host.run(f"su postgres -c '{TOOLS['postgres']} --inserts {name}'") for name in DATABASES]
         return "\n".join(line for text in texts for line in text.splitlines() if "restrict" not in line)
 
@@ -588,20 +607,20 @@ class Everything:
         self.host.run(self.mended)
 
 
-CLIENT = {"mariadb": "mariadb", "postgres": "/usr/lib/postgresql/17/bin/psql"}
+CLIENT = {"mariadb": "mariadb", "mysql": "mysql", "postgres": "/usr/lib/postgresql/17/bin/psql"}
 
 
 def test_all_that_a_client_may_have_is_restored_and_what_is_not_its_own_stays(host: Host) -> None:
     made = Everything(host)
     named = " ".join(made.dump["left"])
-    for theirs in {"mariadb": ["audit"], "postgres": ["public.audit", "reports"]}[host.where.kind]:
+    for theirs in {"mariadb": ["audit"], "postgres": ["public.audit", "reports"]}[host.family]:
         assert f" {theirs} in " in named or f".{theirs} is " in named, named
-    made.as_client(UNDO[host.where.kind])
+    made.as_client(UNDO[host.family])
     assert made.content() != made.before
     restored = host.restore(made.dump["manifest"])
     assert "msg" not in restored, restored.get("msg")
     assert made.content() == made.before
-    if host.where.kind == "mariadb":
+    if host.mysql:
         aside = [f"{name}__waba_out" for name in DATABASES]
         assert host.where.sql("SHOW DATABASES LIKE '%waba%';").split() == aside
         # Until somebody says that it is complete, it is this restore that goes on.
@@ -622,7 +641,7 @@ def test_all_that_a_client_may_have_is_restored_and_what_is_not_its_own_stays(ho
         ("postgres", 2),
         *(
             pytest.param(kind, call, marks=pytest.mark.deep)
-            for kind, call in (("mariadb", 2), ("mariadb", 5), ("postgres", 1))
+            for kind, call in (("mariadb", 2), ("mariadb", 5), ("postgres", 1), ("mysql-9.7", 3))
         ),
     ],
     indirect=["host"],
@@ -630,7 +649,7 @@ def test_all_that_a_client_may_have_is_restored_and_what_is_not_its_own_stays(ho
 def test_a_restore_that_was_cut_off_is_completed_by_the_next_run(host: Host, call: int) -> None:
     """The client of the server dies in the first section, or in a later one: nothing is lost, and a second run completes."""
     made = Everything(host)
-    made.as_client(UNDO[host.where.kind])
+    made.as_client(UNDO[host.family])
     changed = made.content()
     made.broken(CLIENT[host.where.kind], call)
     failed = host.restore(made.dump["manifest"])

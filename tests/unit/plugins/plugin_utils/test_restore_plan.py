@@ -202,7 +202,7 @@ def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) ->
     ],
 )
 def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
-    facts = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
+    facts: dict[str, t.Any] = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
     facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="")
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
     known = {
