@@ -294,6 +294,7 @@ def upgrade_verdict(
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
                 "take_over": playbook_command("upgrade", _resumes(facts)),
+                "restored": playbook_command("restore", _restored(facts), ",".join(facts["deployment"]["members"])),
             },
             "upgraded": sorted(
                 one
@@ -310,9 +311,24 @@ def upgrade_verdict(
             "today": time.strftime("%Y-%m-%d", time.gmtime()),
             "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
             "split_volume": provision_plan.split_volume(drift),
+            "sessions": _unknown_sessions(drift.get(facts["deployment"]["leader"]) or {}),
         },
         inspected,
     )
+
+
+def _restored(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the variables with which restore.yml ends an upgrade whose database was restored by hand."""
+    before = (facts["left"].get("notes") or {}).get("from_version")
+    return {**({"wa_version": before} if before else {}), "wa_restore_snapshot_command": "true"}
+
+
+def _unknown_sessions(drift: t.Mapping[str, t.Any]) -> str:
+    """Returns the refusal of sessions on the database that are not the client's, from the comparison at the leader."""
+    from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
+
+    found = (drift.get("database") or {}).get("unknown")
+    return start_guard.sessions_line(found) if found else ""
 
 
 def _resumes(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

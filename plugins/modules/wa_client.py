@@ -15,6 +15,12 @@ options:
     type: str
     choices: [present, stopped]
     default: present
+  spared_version: {description: The version whose containers V(stopped) leaves as they are; empty for none., type: str, default: ''}
+  restart_policy:
+    description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
+    type: str
+    choices: ['no', unless-stopped]
+    default: 'no'
   stage: {description: Whether the O(files) are of the next version and lie beside those in force., type: bool, default: false}
   start: {description: Whether its containers are brought to what the files say., type: bool, default: false}
   compose_file: {description: 'Where O(content) is written, the place of V(-) in O(compose_files).', type: path}
@@ -144,16 +150,24 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
 
 def stop(module: AnsibleModule, result: Result) -> None:
     """Stops the client's containers, those that depend on others first, and waits for their end."""
-    engine = Docker({**module.params, "docker_timeout": application.TIMEOUT})
-    found = listing.read(engine, module.params["project"], [])
-    running = starts.active(found)
-    for one in sorted(service_containers(found), key=lambda one: one["role"] == "core"):
-        if not module.check_mode and one["restart"] != "no":
-            application.set_restart_policy(engine, one["name"], "no")
-        if one["name"] in running:
-            result.record_change(f"stop {one['name']}")
+    params = module.params
+    engine = Docker({**params, "docker_timeout": application.TIMEOUT})
+    with application.alone(params["project_dir"]):
+        found = [
+            one
+            for one in listing.read(engine, params["project"], [])
+            if not params["spared_version"] or one["version"] != params["spared_version"]
+        ]
+        running, services = starts.active(found), service_containers(found)
+        for one in services:
+            if not module.check_mode and one["restart"] not in ("no", params["restart_policy"]):
+                application.set_restart_policy(engine, one["name"], params["restart_policy"])
+        for last in (False, True):
+            names = [one["name"] for one in services if one["name"] in running and (one["role"] == "core") is last]
+            for name in names:
+                result.record_change(f"stop {name}")
             if not module.check_mode:
-                application.stop(engine, one["name"])
+                application.stop_all(engine, names)
     result.values["stopped"] = running
 
 
@@ -162,6 +176,8 @@ def main() -> None:
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
             state={"type": "str", "choices": ["present", "stopped"], "default": "present"},
+            spared_version={"type": "str", "default": ""},
+            restart_policy={"type": "str", "choices": ["no", "unless-stopped"], "default": "no"},
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},

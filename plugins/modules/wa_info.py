@@ -279,6 +279,7 @@ database:
     - C(sessions) are the other sessions of the client's user on these databases.
     - Sizes add C(messages), C(largest_table), C(total_bytes) of all tables, and C(free_bytes). C(rows) is V(null) when not known, for the reason in C(unknown), and
       C(large) true then, and above O(max_messages). C(free_bytes) is V(null) but from MariaDB with its plugin C(disks).
+    - An unfinished upgrade that has noted how the tables were defined adds the digest of their C(definitions).
   type: dict
   returned: when O(gather) has V(database)
   sample:
@@ -369,8 +370,10 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     unfinished = journal.get("stage", "locked") != "locked"
     own = listing.database(env)
     migrating = [one for one in read.get("containers", []) if one["service"] == MIGRATION]
-    if unfinished or any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating):
-        params = {**params, "gather": ["database"]}
+    runs = any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating)
+    if unfinished or runs:
+        compares = unfinished and not runs and upgrade_journal.DEFINITIONS in journal["notes"]
+        params = {**params, "gather": ["database", *(["definitions"] if compares else [])]}
     noted = journal["notes"].get("databases") if unfinished else None
     # Hidden here and not in the whole result: it may be a part of the name of an image or a volume.
     secrets = [env.get("WA_DB_PASSWORD")]

@@ -11,8 +11,8 @@ short_description: Migrate a client's database when the upgrade's journal allows
 description: [Internal to the roles and playbooks of the collection.]
 options:
   lock_file: {description: 'The lock file of the deployment''s upgrade, which has begun.', type: path, required: true}
-  container: {description: The name of the container that migrates., type: str, required: true}
-  argv: {description: 'The command that creates and starts it, and returns.', type: list, elements: str, required: true}
+  follow: {description: The id of the container that migrates or has migrated already; empty for none., type: str, default: ''}
+  argv: {description: 'The command that creates the container that migrates, and does not start it.', type: list, elements: str, required: true}
   chdir: {description: The folder in which O(argv) is run., type: path}
   project: {description: The Compose project of the client., type: str, required: true}
   single:
@@ -39,9 +39,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing, starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -53,6 +54,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
@@ -60,7 +62,7 @@ POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the contai
 # migration goes on instead, and this process ends.
 TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
-START_LIMIT = "300"  # seconds in which the container is created and started
+CREATE_LIMIT = "300"  # seconds in which the container is created
 LOG_LINES = "40"
 LONGEST_LOG = 8000  # characters of them: a line may be a whole statement, and a journal of more than 1 MiB is not read
 
@@ -76,7 +78,11 @@ class Migration:
         if journal is None:
             raise WaError(f"lock file {params['lock_file']}", "none", "the journal of the upgrade that is begun")
         self.run_id = str(journal["run_id"])
+        self.target = str(journal["target"])
         self.state: dict[str, t.Any] = {"state": "", "message": ""}
+        self.container = ""  # the id of the one that migrates
+        self.created = False  # by this process, and not started
+        self.definitions = ""  # of the tables, as they were when the database was asked last
 
     def run(self) -> None:
         """Migrates, and writes into the journal what it does. Raises WaError."""
@@ -84,11 +90,16 @@ class Migration:
             if not alone:
                 return
             try:
+                self._find()
                 if self._wait_for_permission() and self._start():
                     self._record_end(self._wait_for_end())
             except (WaError, OSError) as error:
                 self._note(state="failed", message=self.result.redact(str(error)))
                 raise error if isinstance(error, WaError) else WaError("migration", str(error), "none") from None
+            finally:
+                if self.created:
+                    with contextlib.suppress(WaError):  # the next one takes it
+                        application.remove(self.engine, self.container)
 
     def _note(self, migrated: bool = False, **news: t.Any) -> None:
         """Writes the state of the migration into the journal, if it has changed."""
@@ -98,7 +109,12 @@ class Migration:
             return
         with self.file.exclusively():
             journal = upgrade_journal.note_migration(
-                self.file.load_upgrade(), self.run_id, after, time.time(), migrated=migrated
+                self.file.load_upgrade(),
+                self.run_id,
+                after,
+                time.time(),
+                migrated=migrated,
+                definitions=self.definitions if after.get("exit_code") == 0 else "",
             )
             if journal is not None:
                 self.file.save(journal)
@@ -115,50 +131,101 @@ class Migration:
             self._note(state="ready")
             time.sleep(POLL_INTERVAL)
 
-    def _container(self) -> dict[str, t.Any]:
-        """Returns the state of the migration's container; empty for none, and for one that was never started."""
-        found = self.engine.inspect_id(self.params["container"])
-        state: dict[str, t.Any] = found["State"] if found else {}
-        return {} if state.get("Status") == "created" else state
+    def _find(self) -> None:
+        """Finds the container that migrates, or creates one. Raises WaError.
 
-    def _start(self) -> bool:
-        """Starts the migration unless it is there already. Returns false when it is not due any more."""
-        here = bool(self._container())
-        used = "" if here else self._used_by()
-        if used:
-            raise WaError.of(used)
-        # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
-        with self.file.exclusively():
-            found = self.file.load_upgrade()
-            state = {**self.state, "state": "running" if here else "ready"}
-            journal = upgrade_journal.launch(found, self.run_id, state, time.time())
-            if found is None or journal is None:
-                return False
-            self.file.save(journal)
-        self.state = self.result.values["migration"] = state
-        if here:
-            return True
-        self.result.record_change(f"start the migration {self.params['container']}")
-        argv = ["timeout", "-k", "30", START_LIMIT, *self.params["argv"]]
+        That is the one that an earlier process of this run has noted, or the one that the run has found.
+        """
+        journal = self.file.load_upgrade() or {}
+        noted = journal.get("notes", {}).get(upgrade_journal.ONE_SHOTS)
+        self.container = noted[-1] if noted and journal.get("migrate") else self.params["follow"]
+        if self.container:
+            self.created = self._was_never_started(self.container)
+            return
+        for one in self._containers():
+            # One that waits to be started is the next one if its definition is the same, which Compose knows.
+            if one["service"] == MIGRATION and one["state"] != "created":
+                application.remove(self.engine, one["id"])
+        self._create()
+
+    def _create(self) -> None:
+        argv = ["timeout", "-k", "30", CREATE_LIMIT, *self.params["argv"]]
         try:
             code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         except OSError as error:
             code, said = 1, f"{argv[0]}: {error.strerror}"
         if code:
-            # What was ended by a signal, or late, may have given the engine an order that it still carries out.
             late = code < 0 or code in (124, 137)
-            if not late and not self._container():
-                self._retract(found["stage"])
-            why = f"not within {START_LIMIT} s" if late else compose_messages.one_line(said) or f"code {code}"
-            raise WaError("migration", f"could not be started ({why})", "a container that migrates")
+            why = f"not within {CREATE_LIMIT} s" if late else compose_messages.one_line(said) or f"code {code}"
+            raise WaError("migration", f"could not be created ({why})", "a container that migrates")
+        found = [one for one in self._containers() if one["service"] == MIGRATION and one["state"] == "created"]
+        ours = [one for one in found if next_step.is_migration(one, self.target)]
+        if not ours:
+            seen = ", ".join(f"{one['name']} of version {one['version']}" for one in found) or "none"
+            raise WaError(
+                "container that migrates",
+                f"{seen} in project {self.params['project']}",
+                f"one of version {self.target} with WA_DB_UPGRADE in its environment",
+                "See which file of the project has another service dbupgrade",
+            )
+        self.container, self.created = ours[0]["id"], True
+
+    def _containers(self) -> list[dict[str, t.Any]]:
+        """Returns the containers of the project."""
+        return listing.read(self.engine, self.params["project"], [])
+
+    def _state(self) -> dict[str, t.Any]:
+        """Returns the state of the migration's container; empty for none."""
+        found = self.engine.inspect_id(self.container)
+        state: dict[str, t.Any] = found["State"] if found else {}
+        return state
+
+    def _start(self) -> bool:
+        """Starts the migration unless it is there already. Returns false when it is not due any more."""
+        used = self._used_by() if self.created else ""
+        if used:
+            raise WaError.of(used)
+        # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
+        with self.file.exclusively():
+            found = self.file.load_upgrade()
+            state = {**self.state, "state": "ready" if self.created else "running"}
+            journal = upgrade_journal.launch(found, self.run_id, state, time.time(), self._facts(found))
+            if found is None or journal is None:
+                return False
+            self.file.save(journal)
+        self.state = self.result.values["migration"] = state
+        if self.created:
+            self.result.record_change(f"start the migration to {self.target}")
+            self._run(found)
         return True
 
-    def _retract(self, stage: str) -> None:
-        """Brings the journal back to the `stage` before the start: no container was started, so the schema is unchanged."""
-        with self.file.exclusively():
-            journal = upgrade_journal.not_launched(self.file.load_upgrade(), self.run_id, stage)
-            if journal is not None:
-                self.file.save(journal)
+    def _facts(self, found: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        """Returns what the journal notes before the start: the containers that may have changed the schema, and how its tables are."""
+        notes = (found or {}).get("notes") or {}
+        # One that is there and was never started has changed nothing.
+        earlier = [one for one in notes.get(upgrade_journal.ONE_SHOTS, []) if not self._was_never_started(one)]
+        facts: dict[str, t.Any] = {upgrade_journal.ONE_SHOTS: list(dict.fromkeys([*earlier, self.container]))}
+        if self.created and not earlier:
+            facts[upgrade_journal.DEFINITIONS] = {"before": self.definitions}
+        return facts
+
+    def _was_never_started(self, identifier: str) -> bool:
+        found = self.engine.inspect_id(identifier)
+        return found is not None and found["State"]["Status"] == "created"
+
+    def _run(self, before: dict[str, t.Any]) -> None:
+        """Starts the container. If that is known to have failed, the journal is as `before`. Raises WaError."""
+        self.created = False
+        try:
+            application.start_one(self.engine, self.container)
+        except WaError as error:
+            with contextlib.suppress(WaError):  # of an engine that is away: it may have been started
+                if self._state().get("Status", "created") == "created":
+                    with self.file.exclusively():
+                        journal = upgrade_journal.not_launched(self.file.load_upgrade(), self.run_id, before)
+                        if journal is not None:
+                            self.file.save(journal)
+            raise WaError("migration", f"could not be started ({error})", "a container that migrates") from None
 
     def _wait_for_end(self) -> int:
         """Returns the exit code of the migration."""
@@ -166,24 +233,29 @@ class Migration:
             with contextlib.suppress(
                 WaError
             ):  # an engine that is away comes back; the migration goes on without a note
-                found = self._container()
+                found = self._state()
                 if found.get("Status") not in ("running", "paused", "restarting"):
                     break
                 self._note(state="running")
             time.sleep(POLL_INTERVAL)
         if not found:
-            name = self.params["container"]
-            raise WaError(f"container {name}", "removed while it migrated", "its exit code", "See who has removed it")
+            raise WaError(
+                f"container {self.container[:12]}",
+                "removed while it migrated",
+                "its exit code",
+                "See who has removed it",
+            )
         return int(found["ExitCode"])
 
     def _record_end(self, code: int) -> None:
         if code:
             host = ["--host", self.params["docker_host"]]
-            logs = ["timeout", "-k", "5", "30", "docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
+            logs = ["timeout", "-k", "5", "30", "docker", *host, "logs", "--tail", LOG_LINES, self.container]
             _code, out, err = self.result.module.run_command(logs)
             text = self.result.redact(f"{out}\n{err}".strip())
             self._note(state="ended", exit_code=code, log=text[-LONGEST_LOG:])
         else:
+            self.definitions = ""
             self._note(migrated=self._is_idle(), state="ended", exit_code=0)
 
     def _is_idle(self) -> bool:
@@ -195,9 +267,10 @@ class Migration:
 
     def _used_by(self) -> str:
         """Returns that somebody uses the database, or would with the next start, as a second Coreapp. Empty for nobody."""
-        params = {**self.params, "gather": ["database"], "idle_timeout": IDLE_TIMEOUT}
-        found = database_facts.gather(params, self.env)["sessions"]
-        used = upgrade_requirements.sessions(guard.unknown(found, False, [], self.params["shared_origins"]))
+        params = {**self.params, "gather": ["database", "definitions"], "idle_timeout": IDLE_TIMEOUT}
+        found = database_facts.gather(params, self.env)
+        self.definitions = found["definitions"]
+        used = upgrade_requirements.sessions(guard.unknown(found["sessions"], False, [], self.params["shared_origins"]))
         if used or not self.params["single"]:
             return used
         return starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
@@ -210,7 +283,7 @@ def main() -> None:
             **database_options.ARGUMENT_SPEC,
             **env_options.ARGUMENT_SPEC,
             "lock_file": {"type": "path", "required": True},
-            "container": {"type": "str", "required": True},
+            "follow": {"type": "str", "default": ""},
             "argv": {"type": "list", "elements": "str", "required": True},
             "chdir": {"type": "path"},
             "project": {"type": "str", "required": True},

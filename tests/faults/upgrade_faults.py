@@ -55,15 +55,15 @@ umount /var/lib/waba
 rm -r /var/lib/waba
 mv /run/kept /var/lib/waba
 """
-# Stands before Docker, and kills the process that calls it to start the migration.
-KILLER = r"""#!/bin/sh
-case "$*" in *"up --no-deps"*) kill -9 $(ps -o ppid= -p $PPID); exit 1;; esac
-exec /usr/bin/docker "$@"
-"""
-# Stands before Docker, and makes a stop of the client slow, as one does that ignores SIGTERM.
-SLOW_STOP = r"""#!/bin/sh
-case "$*" in *"compose "*" stop "*) touch /run/stops; sleep 25;; esac
-exec /usr/bin/docker "$@"
+# Stops the Coreapp's process as soon as its stop is due, so that it ends no sooner than it is continued; then breaks the connection.
+CUT_STOP = r"""
+until grep -q '"stopping"' {lock}; do sleep 0.05; done
+core=$(docker inspect --format '{{{{.State.Pid}}}}' wa-{at}-wacore-1)
+kill -STOP $core
+until [ -z "$(docker ps --quiet --filter name=-waweb)" ]; do sleep 0.1; done
+sleep 1
+pkill -f '^sshd[-a-z]*: .*@notty'
+(sleep 20; kill -CONT $core) </dev/null >/dev/null 2>&1 &
 """
 # Stands before the tool that dumps, and makes it slow: its session stays while its output is not read.
 SLOW_DUMP = r"""#!/bin/sh
@@ -113,7 +113,7 @@ PLACES = {
     "two-at-once": ("pgsql", "deep"),
     "slow-migration": ("pgsql", "deep"),
     "refused-start": ("mysql", "deep"),
-    "never-started": ("mysql", "deep"),
+    "started-by-hand": ("mysql", "deep"),
     "cut-stop": ("mysql", "deep"),
     "second-coreapp": ("mysql", "deep"),
     "killed-copy": ("mysql", "deep"),
@@ -596,12 +596,10 @@ def hung_snapshot(lab: Lab, old: str, new: str) -> None:
 
 
 def refused_start(lab: Lab, old: str, new: str) -> None:
-    """The engine refuses the migration's container: the schema is unchanged, so the old version serves again."""
+    """The migration's container is gone when it is to be started: the schema is unchanged, so the old version serves again."""
     print(f"\n### refused start: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    core = next(one["Config"]["Image"] for one in lab.client().values() if "core" in one["Config"]["Image"])
-    gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
-    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
+    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=f"docker rm wa-{lab.at}-dbupgrade-1")
     expect_words("first run", told, 2, "migration: could not be started", f"version {old} serves again")
     expect("what runs", lab.running(), {old})
     expect("journal", lab.journal(), {})
@@ -610,32 +608,34 @@ def refused_start(lab: Lab, old: str, new: str) -> None:
     expect("what runs now", lab.running(), {new})
 
 
-def never_started(lab: Lab, old: str, new: str) -> None:
-    """The process that migrates dies whenever it starts the migration, and the old version has served since: it is stopped, and its database copied again."""
-    print(f"\n### never started: {old} to {new}", flush=True)
-    wanted = {"wa_upgrade_version": new, "wa_version": old}
-    lab.host(f"printf %s {shlex.quote(KILLER)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
-    told = lab.say("upgrade", **wanted, __wa_upgrade_migration_seconds=5)
-    lab.host("rm /usr/local/bin/docker")
-    expect_words("first run", told, 2, "the migration was not seen to end after 5 s", "The migration was due")
-    expect("what runs", lab.running(), set())
-    expect("stage left", lab.journal().get("stage"), "migrating")
-    lab.host(f"docker start {CLIENT}")
+def started_by_hand(lab: Lab, old: str, new: str) -> None:
+    """Somebody starts things beside an upgrade: what has started counts, not its name, and no half migrated database is copied as the old version's."""
+    print(f"\n### started by hand: {old} to {new}", flush=True)
+    copies = {"wa_upgrade_snapshot_command": "sh -c 'echo copy >>/run/copies'"}
+    wanted = {"wa_upgrade_version": new, "wa_version": old, **copies}
+    core = next(one["Config"]["Image"] for one in lab.client().values() if "core" in one["Config"]["Image"])
+    stranger = f"wa-{lab.at}-dbupgrade-1"
+    lab.host(f"docker run --name {stranger} --entrypoint true {core.rpartition(':')[0]}:v{old}")
+    expect_words("a container of its name", lab.say("upgrade", **wanted), 2, "could not be created", stranger)
     expect("what runs", lab.running(), {old})
-    told = lab.say("upgrade", **wanted, wa_upgrade_before_outage=str(HOOKS / "fail.yml"))
-    expect_words(
-        "a run that stops nothing", told, 2, "This run has stopped nothing", f"version {old} runs where it ran"
-    )
-    expect("what runs still", lab.running(), {old})
-    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/false")
-    words = ("Wait until the callback queue is empty", "nothing is started by itself")
-    expect_words("a run whose snapshot fails", told, 2, *words)
-    expect("what runs then", lab.running(), set())
-    again = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="touch /run/taken-anew")
-    expect_words("last run", again, 0, "goes on")
-    expect("a new snapshot", lab.host("ls /run/taken-anew", check=False), "/run/taken-anew")
+    lab.host(f"docker rm {stranger}")
+    lab.lab("fault", "migration_fails", "on")
+    expect_words("a run whose migration fails", lab.say("upgrade", **wanted), 2, "ended with code 1")
+    lab.host(f"docker start {CLIENT}")
+    expect("what was started", lab.running(), {old})
+    again = lab.say("upgrade", **wanted)
+    expect_words("the next run", again, 2, "ended with code 1", "nothing is started by itself")
+    expect("what runs", lab.running(), set())
+    lab.lab("fault", "migration_fails", "off")
+    lab.host(f"cd /opt/waba/{lab.at} && docker compose up --detach")
+    expect("what was started", lab.running(), {new})
+    expect_words("last run", lab.say("upgrade", **wanted), 0, "goes on")
+    expect("copies", lab.host("cat /run/copies"), "copy")
+    lab.host("rm /run/copies")
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})
+    there = [*lab.host(f"ls /opt/waba/{lab.at}").split(), *lab.containers()]
+    expect("left over", [name for name in there if re.search(r"compose-|dbupgrade", name)], [])
 
 
 def lost_journal(lab: Lab, old: str, new: str) -> None:
@@ -683,16 +683,15 @@ def cut_stop(lab: Lab, old: str, new: str) -> None:
     """A stop whose connection breaks goes on at the host. The rollback starts the client after it, not beside it."""
     print(f"\n### a stop whose connection breaks: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    lab.host(f"printf %s {shlex.quote(SLOW_STOP)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
     with tempfile.TemporaryFile() as output:
         run = lab.start("upgrade", output, **wanted)
-        lab.host("until [ -e /run/stops ]; do sleep 0.2; done; sleep 1; pkill -f '^sshd[-a-z]*: .*@notty'")
+        lab.host(CUT_STOP.format(lock=lab.lock, at=lab.at), check=False)
         run.wait()
+        print(read(output), flush=True)
         printed = one_line(run.returncode, read(output))
     expect_words("first run", printed, 2, "cannot be reached any more", "The schema is untouched", "serves again")
-    expect("what stops still", lab.host("pgrep -fa 'compose .* stop '", check=False), "")
+    expect("what stops still", lab.host("pgrep -fa 'AnsiballZ_wa_client'", check=False), "")
     expect("what runs", lab.running(), {old})
-    lab.host("rm /usr/local/bin/docker /run/stops")
     expect_words("second run", lab.say("upgrade", **wanted), 0)
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})
@@ -820,7 +819,7 @@ OTHERS = {
     "hung-snapshot": hung_snapshot,
     "slow-migration": slow_migration,
     "refused-start": refused_start,
-    "never-started": never_started,
+    "started-by-hand": started_by_hand,
     "cut-stop": cut_stop,
     "second-coreapp": second_coreapp,
     "killed-copy": killed_copy,

@@ -38,7 +38,9 @@ class Deployment:
             where.sql(f"CREATE ROLE {self.user} LOGIN PASSWORD '{CANARY}';")
         self.lock = folder / f"{name}.lock"
         self.file = JournalFile(str(self.lock))
-        self.container = f"waba-migration-{uuid.uuid4().hex[:8]}"
+        self.project = f"waba-migration-{uuid.uuid4().hex[:8]}"
+        self.container = f"{self.project}-dbupgrade-1"
+        self.creates: list[str] = []
         self.env = folder / f"{name}.env"
         values = {
             "ENGINE": where.engine,
@@ -74,19 +76,18 @@ class Deployment:
 
     def migrates(self) -> bool:
         """Whether the container runs; the journal says so a moment before."""
-        return "true" in docker("inspect", "--format", "{{.State.Running}}", self.container)
+        return "true" in docker("inspect", "--format", "{{.State.Running}}", self.container, check=False)
 
     def state(self) -> str:
         """What the journal says of the migration."""
         return str(self.journal().get("migration", {}).get("state"))
 
     def migrate(self, check: bool = False, **options: t.Any) -> Result:
-        """Run the module, which migrates by starting the container that is there."""
+        """Run the module, which creates the container that migrates, and starts it."""
         given = {
             "lock_file": str(self.lock),
-            "container": self.container,
-            "argv": ["docker", "start", self.container],
-            "project": self.container,
+            "argv": self.creates,
+            "project": self.project,
             "env_file": str(self.env),
         }
         return self.ansible.module("wa_migration", {**given, **options}, check)
@@ -118,10 +119,13 @@ def deployment(
     ansible: Ansible, docker_engine: str, database: Server, tmp_path: Path, clients: Clients
 ) -> t.Iterator[Deployment]:
     one = Deployment(ansible, database, tmp_path, "one")
-    one.container = clients.add(f"dbupgrade-{one.name}", command=UNTIL_ASKED, start=False)
+    labels = {"project": one.project, "service": "dbupgrade"}
+    options = [f"--label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+    options += ["--name", one.container, "--env", "WA_DB_UPGRADE=1", "--init", "--stop-timeout", "1"]
+    one.creates = ["docker", "create", *options, clients.tag("coreapp"), *UNTIL_ASKED]
     one.begin()
     yield one
-    docker("rm", "--force", one.container)
+    docker("rm", "--force", one.container, check=False)
     one.end()
     until(lambda: one.sessions() == [], 30)
 
@@ -141,7 +145,7 @@ def test_it_migrates_when_the_journal_allows_it(deployment: Deployment, jobs: Th
     until(deployment.migrates, 60)
     docker("exec", "--detach", deployment.container, "touch", "/end")
     result = job.result(60)
-    assert (result.get("failed"), result["actions"]) == (None, [f"start the migration {deployment.container}"])
+    assert (result.get("failed"), result["actions"]) == (None, ["start the migration to 2.53.4"])
     assert (deployment.journal()["stage"], result["migration"]["exit_code"]) == ("starting", 0)
     assert CANARY not in str(result) + str(deployment.journal())
 

@@ -367,7 +367,7 @@ def test_every_search_for_client_containers_uses_the_configured_images() -> None
 
 
 # Commands of these folders run while the client is down. Without a limit, a hung engine would leave it down without a message.
-@pytest.mark.parametrize("folder", ["common", "stop", "migrate", "rollback"])
+@pytest.mark.parametrize("folder", ["stop", "rollback"])
 def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
     unlimited, commands = [], 0
     for path in sorted((ROOT / "roles" / "wa_upgrade" / "tasks" / folder).glob("*.yml")):
@@ -376,12 +376,28 @@ def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
             if command is None and "community.docker.docker_compose_v2" not in task:
                 continue
             commands += 1
-            argv = (command or {}).get("argv") or str((command or {}).get("cmd"))
+            argv = command_of(command).get("argv") or str(command_of(command).get("cmd"))
             words = " ".join(argv) if isinstance(argv, list) else re.sub(r"^{{ (__wa_upgrade_|\[')|'|,", "", argv)
             # The command ends on its host, where the keyword ends nothing, and the keyword helps where the connection hangs.
             if not words.startswith("timeout ") or not {"async", "timeout"} & {*task}:
                 unlimited.append(f"{path.name}: {task['name']}")
     assert (unlimited, commands > 0) == ([], True)
+
+
+def test_every_call_of_all_members_has_a_limit() -> None:
+    tasks = flatten(parsed(ROOT / "roles" / "wa_upgrade" / "tasks" / "common" / "call_members.yml"))
+    calls = [task for task in tasks if "{{ __wa_upgrade_module }}" in task]
+    assert [bool({"async", "timeout"} & {*task}) for task in calls] == [True, True]
+    starts = command_of("{{ __wa_upgrade_starts }}")["argv"]
+    assert starts.startswith("{{ __wa_upgrade_timeout + ['flock', item.dir] + item.compose_command + ")
+
+
+def command_of(given: t.Any) -> dict[str, t.Any]:
+    """The options of a command, which may be a variable of the role."""
+    if isinstance(given, str):
+        found = parsed(ROOT / "roles" / "wa_upgrade" / "vars" / "main.yml")[given.strip("{} ")]
+        return t.cast("dict[str, t.Any]", found)
+    return dict(given or {})
 
 
 # `linear` by its short name: otherwise ansible.posix.jsonl, which compares with it, fails at a skipped meta task, with a warning.
@@ -406,7 +422,10 @@ def test_compose_variables_of_roots_environment_have_no_effect() -> None:
         (f"{file.relative_to(ROOT)}: {task['name']}", task.get("environment"))
         for file, task in role_tasks()
         if "community.docker.docker_compose_v2" in task
-        or re.search(r"compose_command|migration_command|compose\.command", str(task.get("ansible.builtin.command")))
+        or (
+            re.search(r"compose_command|_starts|__wa_upgrade_options|migration_command|compose\.command", str(task))
+            and {"ansible.builtin.command", "{{ __wa_upgrade_module }}"} & {*task}
+        )
     ]
     assert len(calls) == 3
     ours = r"""\{\{ (\w+_compose|(item|\w+_member)\.compose|lookup\('waba\.onprem\.desired', 'compose'\))\.environment \}\}"""

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -54,12 +57,17 @@ def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: 
     for name in planned["paused"]:  # Compose would fail
         unpause(project.engine, name)
     for name in planned["stopped"]:
-        _change(project.engine, name, "start")
+        start_one(project.engine, name)
     for one in planned["calls"]:
         options = [{"never": "--no-recreate", "always": "--force-recreate"}[one["recreate"]]]
         project.compose.up(files, one["services"], *options, *([] if one["dependencies"] else ["--no-deps"]))
     for one in planned["restart_policies"]:  # Compose does not see what `docker update` has changed
         set_restart_policy(project.engine, one["name"], one["policy"], one["retries"])
+
+
+def start_one(engine: Docker, name: str) -> None:
+    """Starts a container by its name or id."""
+    _change(engine, name, "start")
 
 
 def set_restart_policy(engine: Docker, name: str, policy: str, retries: int = 0) -> None:
@@ -81,6 +89,24 @@ def stop(engine: Docker, name: str) -> None:
         if record["State"]["Status"] == "paused":  # it takes no signal
             unpause(engine, name)
         _change(engine, name, "stop", {"t": topology.STOP_SECONDS})
+
+
+def stop_all(engine: Docker, names: t.Sequence[str]) -> None:
+    """Stops containers at once, since each may take the whole grace period."""
+    with ThreadPoolExecutor(max(len(names), 1)) as pool:
+        for _stopped in pool.map(lambda name: stop(engine, name), names):
+            pass
+
+
+@contextlib.contextmanager
+def alone(folder: str) -> t.Iterator[None]:
+    """Waits for another process that stops or starts the client of a folder, which `flock` does, too."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):  # of a client that was never started here
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def remove(engine: Docker, name: str) -> None:

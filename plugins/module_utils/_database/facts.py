@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     check,
     connection,
     content,
+    guard,
     messages,
     ownership,
     processlist,
@@ -40,7 +41,8 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     """Returns the facts in the format of wa_info, after at most `idle_timeout`.
 
     Other waits are limited by the time-outs of the connection and of a statement. Sizes are read, and rows up to `max_messages` are
-    counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table.
+    counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. The digest of
+    the tables' definitions with `definitions` only; it is empty where it cannot be read.
     """
     config = connection.settings(params, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
@@ -57,7 +59,17 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
         time.sleep(_POLL_INTERVAL)
     if sizes and params.get("max_messages") is not None:
         facts["messages"] = _messages(config, prefix, wanted, params["max_messages"])
+    if "definitions" in params["gather"]:
+        facts["definitions"] = _definitions(config, names, prefix)
     return {"server": server, **facts}
+
+
+def _definitions(config: Settings, names: list[str], prefix: str) -> str:
+    try:
+        with connection.connect(config) as session:
+            return guard.definitions(session, names, prefix)
+    except DatabaseError:
+        return ""
 
 
 def _messages(config: Settings, prefix: str, wanted: t.Sequence[str] | None, limit: int) -> dict[str, t.Any]:

@@ -88,6 +88,13 @@ class JournalFile:
             with _usable(path), contextlib.suppress(FileNotFoundError):
                 return upgrade_journal.check(json.loads(files.read_text(path)))
             return None
+        except upgrade_journal.NewerFormat as error:
+            raise WaError(
+                f"lock file {path}",
+                f"written by a newer version of this collection ({error})",
+                "a lock that this version can read",
+                "Use that version of the collection for this deployment: the file says where its upgrade stands. Leave the file there",
+            ) from None
         except ValueError as error:
             raise WaError(
                 f"lock file {path}",

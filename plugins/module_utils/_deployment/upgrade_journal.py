@@ -26,6 +26,14 @@ _CHANGE = "a run that changes its containers,"
 RESTORES = "restores"  # the note of which copy is being restored, by its manifest; or of a snapshot
 SNAPSHOT = "a snapshot"
 _ALONE = "restores_alone"  # the note of a restore that has taken up no upgrade
+ONE_SHOTS = (
+    "one_shots"  # the note of the ids of this upgrade's containers that migrate, each written before it is started
+)
+DEFINITIONS = "definitions"  # the note of the digests of the tables' definitions, `before` and `after` the migration
+
+
+class NewerFormat(Exception):
+    """A lock that a later version of the collection has written."""
 
 
 @dataclass(frozen=True)
@@ -265,26 +273,34 @@ def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
 
 
 def launch(
-    found: t.Mapping[str, t.Any] | None, run_id: str, state: t.Mapping[str, t.Any], now: float
+    found: t.Mapping[str, t.Any] | None,
+    run_id: str,
+    state: t.Mapping[str, t.Any],
+    now: float,
+    notes: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any] | None:
     """Returns the journal with which the process of `run_id` may start the migration at once; None where that is not due any more.
 
-    `state` is that of the migration, which may run already. From then on the schema may be changed, so a copy from before counts.
+    `state` is that of the migration, which may run already; `notes` name its container, among others. From then on the schema may be
+    changed, so a copy from before counts.
     """
     if found is None or not found.get("migrate") or not is_migration_due(found, run_id, now):
         return None
     kept = {} if state["state"] == "running" else {"kept": True}
-    journal = dict(found, migration=dict(state), notes={**found["notes"], **kept})
+    journal = dict(found, migration=dict(state), notes={**found["notes"], **notes, **kept})
     if found["stage"] != "migrating":
         journal.update(stage="migrating", stages=[*found["stages"], _entry("migrating", now)])
     return journal
 
 
-def not_launched(found: t.Mapping[str, t.Any] | None, run_id: str, before: str) -> dict[str, t.Any] | None:
+def not_launched(
+    found: t.Mapping[str, t.Any] | None, run_id: str, before: t.Mapping[str, t.Any]
+) -> dict[str, t.Any] | None:
     """Returns the journal after a start that is known to have failed: at the stage `before` it. None where it is not that of the run."""
     if found is None or found["run_id"] != run_id or found["stage"] != "migrating":
         return None
-    return dict(found, stage=before, stages=found["stages"] if before == "migrating" else found["stages"][:-1])
+    notes = {**found["notes"], ONE_SHOTS: before["notes"].get(ONE_SHOTS, [])}
+    return dict(found, stage=before["stage"], stages=before["stages"], notes=notes)
 
 
 def note_migration(
@@ -294,15 +310,19 @@ def note_migration(
     now: float,
     *,
     migrated: bool = False,
+    definitions: str = "",
 ) -> dict[str, t.Any] | None:
     """Returns the journal with the `state` of the migration, as its process has it; None where that has no say any more.
 
     The process was begun by `run_id`; another run of the same upgrade may have resumed that since. With `migrated` the upgrade is at its
-    next stage. The lease stays that of the run, which may have ended.
+    next stage, and its tables have these `definitions`. The lease stays that of the run, which may have ended.
     """
     if found is None or run_id not in runs(found) or is_migrated(found):
         return None
     journal = dict(found, migration=dict(state))
+    if definitions:
+        known = {**found["notes"].get(DEFINITIONS, {}), "after": definitions}
+        journal["notes"] = {**found["notes"], DEFINITIONS: known}
     if migrated:
         journal.update(stage="starting", stages=[*found["stages"], _entry("starting", now)])
     return journal
@@ -379,9 +399,11 @@ def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: fl
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
-    """Returns `data` as a lock. Raises ValueError if something of it is missing."""
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    """Returns `data` as a lock. Raises NewerFormat for that of a later collection, ValueError if something of it is missing."""
+    if not isinstance(data, dict) or not isinstance(data.get("format"), int) or data["format"] < FORMAT:
         raise ValueError(f"no lock of format {FORMAT}")
+    if data["format"] > FORMAT:
+        raise NewerFormat(f"format {data['format']}, and this version knows format {FORMAT}")
     for key in (*_FIELDS, *(_UPGRADE_FIELDS if is_upgrade(data) else _CHANGE_FIELDS)):
         if key not in data:
             raise ValueError(f"{key} is missing")

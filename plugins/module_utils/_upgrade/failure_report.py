@@ -49,6 +49,7 @@ class Failure:
     keeps_traffic_away: bool = False  # whether there is a hook for that
     lets_traffic_come: bool = False
     traffic_failed: str = ""
+    traffic_let_in: bool = False  # whether the hook for that was run; it comes after the first display of this
     members: t.Sequence[t.Mapping[str, t.Any]] = ()
     still_locked: t.Sequence[str] = ()
     settings_backup: str = ""
@@ -296,7 +297,8 @@ def _left_over(one: Failure) -> list[str]:
     if one.traffic_failed:
         lines.append(f"Traffic may still be kept away, since wa_upgrade_after_outage failed ({one.traffic_failed}).")
     elif came and one.lets_traffic_come:
-        lines.append("wa_upgrade_after_outage was run: see that traffic comes.")
+        done = "was run" if one.traffic_let_in else "is run next"
+        lines.append(f"wa_upgrade_after_outage {done}: see that traffic comes.")
     elif one.keeps_traffic_away and one.at and not came:
         why = "if" if one.at == "verifying" else "since"
         lines.append(

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import ONE_SHOTS, is_migrated
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
@@ -21,13 +22,33 @@ Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
 class Member:
     """A host of the deployment."""
 
-    containers: t.Sequence[Container]
+    everything: t.Sequence[Container]  # all containers of a client on the host
     stopped_at: float = 0.0  # when the upgrade began to stop its client, by its own clock; 0 when that is not known
+    project: str = ""
+
+    @property
+    def containers(self) -> list[Container]:
+        """Those of the Compose project."""
+        return [one for one in self.everything if one["project"] == self.project]
 
     @property
     def clients(self) -> list[Container]:
         """The containers of the client, without a migration and other one-shot containers."""
         return service_containers(self.containers)
+
+    def started(self, version: str) -> list[Container]:
+        """The containers of a `version` that were started since the stop on the client's database, by whomever.
+
+        That is in the project, or with its database in the environment; one that was started for a look has none.
+        """
+        databases = {one["database"] for one in self.containers} - {""}
+        return [
+            one
+            for one in self.everything
+            if one["version"] == version
+            and (one["project"] == self.project or one["database"] in databases)
+            and (_runs(one) or one["started_at"] > self.stopped_at)
+        ]
 
     @property
     def running(self) -> list[str]:
@@ -56,16 +77,20 @@ class Observed:
         return [self.leader, *self.others]
 
     @property
-    def leftover(self) -> Container | None:
-        """The container of a migration, of this upgrade or of any other: the next one would not be started beside it."""
-        found = [one for one in self.leader.containers if one["service"] == MIGRATION]
-        return _migration(self.leader, self.journal) or next(iter(found), None)
-
-    @property
     def migration(self) -> Container | None:
         """The container of this upgrade's migration; one to another version, or from before the stop, is no sign."""
         found = _migration(self.leader, self.journal)
         return None if found is not None and _is_earlier(found, self.leader, self.journal) else found
+
+    @property
+    def schema_started(self) -> bool:
+        """Whether the schema may be changed."""
+        return schema_started(self.journal, self.members)
+
+    @property
+    def target_runs(self) -> bool:
+        """Whether the new version runs on any host."""
+        return any(_runs(one) for member in self.members for one in _new(self.journal, member))
 
     @property
     def migration_runs(self) -> bool:
@@ -120,6 +145,19 @@ class Rule:
     served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
 
 
+# What counts before the journal: the schema may be changed, so nothing is copied and nothing of the new version is stopped.
+_EVIDENCE = {
+    stage: (
+        Rule(stage, "the migration runs", lambda now: now.migration_runs, "migrating", "wait"),
+        Rule(stage, "somebody has started the new version, which runs", lambda now: now.target_runs, "starting", ""),
+        Rule(stage, f"the migration has ended with 0{since}", lambda now: now.migrated, "migrating", "wait"),
+        Rule(stage, what, lambda now: now.schema_started, "migrating"),
+    )
+    for stage, since, what in (
+        ("stopping", " since the stop", "somebody has started the new version since the stop, and it does not run"),
+        ("migrating", "", "a migration was started and has failed, or its container is gone"),
+    )
+}
 RULES = (
     Rule(
         "locked",
@@ -136,13 +174,7 @@ RULES = (
         "",
     ),
     Rule("locked", "the old version serves", lambda now: True, "locked"),
-    Rule(
-        "stopping",
-        "a migration to the target runs, or has ended with 0 since the stop",
-        lambda now: now.migration_runs or now.migrated,
-        "migrating",
-        "wait",
-    ),
+    *_EVIDENCE["stopping"],
     Rule(
         "stopping",
         "the old version serves at the leader",
@@ -163,23 +195,10 @@ RULES = (
         lambda now: True,
         "stopping",
     ),
+    *_EVIDENCE["migrating"],
     Rule(
         "migrating",
-        "the migration runs",
-        lambda now: now.migration_runs,
-        "migrating",
-        "wait",
-    ),
-    Rule(
-        "migrating",
-        "the migration has ended with 0",
-        lambda now: now.migrated,
-        "migrating",
-        "wait",
-    ),
-    Rule(
-        "migrating",
-        "no migration runs or has ended with 0, and the old version serves at the leader",
+        "no migration was started, and the old version serves at the leader",
         lambda now: now.started_since and now.leader.serves,
         "locked",
         served=True,
@@ -199,7 +218,7 @@ RULES = (
     ),
     Rule(
         "migrating",
-        "the migration failed, or was not started",
+        "the same, and the old version is stopped",
         lambda now: True,
         "migrating",
     ),
@@ -212,18 +231,19 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns where a run that has the lock goes on.
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
-    `containers` (results of `wa_info` on all members with their images, each with the member as `item`), `checked` (the versions that
-    the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and the skipped
-    checks.
+    `containers` (results of `wa_info` on all members with all containers and images, each with the member as `item`), `checked` (the
+    versions that the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and
+    the skipped checks.
 
-    The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`),
-    `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and `notes`,
-    those of the journal that still count.
+    The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`), `follow` (the id
+    of the one to wait for), `started` (whether the schema may be changed), `served`, and `notes`, those of the journal that still count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
     members = {
-        one["item"]["host"]: Member(one["containers"], _stopped_at(journals.get(one["item"]["host"], {})))
+        one["item"]["host"]: Member(
+            one["containers"], _stopped_at(journals.get(one["item"]["host"], {})), one["item"]["project"]
+        )
         for one in facts["containers"]
     }
     leader = members.pop(facts["leader"])
@@ -234,21 +254,51 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if rule.go_on_at == "locked":  # the client serves: it is not stopped for a version that cannot start
         refusal = _without_image(facts["containers"], now.journal["target"])
     if rule.served and not refusal:  # the preflight knew of no client that has served since
-        refusal = " ".join(requirements.database_copy(now.journal, True, *facts["copies"]))
+        refusal = " ".join(requirements.database_copy(now.journal, True, False, *facts["copies"]))
     return {
         "stage": "" if refusal else rule.go_on_at,
         "refusal": refusal,
         "migration": rule.migration,
-        "migration_container": str(now.migration["name"]) if rule.migration == "wait" and now.migration else "",
-        "leftover": str(now.leftover["name"]) if rule.migration == "start" and now.leftover else "",
+        "follow": str(now.migration["id"]) if rule.migration == "wait" and now.migration else "",
+        "started": rule.stage != "locked" and now.schema_started,
         "served": rule.served,
         "notes": _notes(now.journal["notes"], rule.served),
     }
 
 
+def schema_started(journal: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> bool:
+    """Returns whether the schema may be changed: by the journal, or because somebody has started the new version; `members` have the leader first.
+
+    A migration that was noted, and never started, has changed nothing.
+    """
+    if is_migrated(journal) or any(_new(journal, member) for member in members):
+        return True
+    noted = (journal.get("notes") or {}).get(ONE_SHOTS) or []
+    waiting = {one["id"] for one in members[0].containers if not one["started_at"]} if members else set()
+    return journal["stage"] == "migrating" and not (noted and {*noted} <= waiting)
+
+
+def ended_well(journal: t.Mapping[str, t.Any], leader: Member) -> bool:
+    """Returns whether the container of the upgrade's migration has ended with 0."""
+    return Observed(journal, leader).migrated
+
+
+def is_migration(container: Container, target: str) -> bool:
+    """Returns whether a container of the service that migrates does so to the `target`: its name alone is no sign."""
+    named = container["service"] == MIGRATION and container["version"] == target
+    return bool(named and "WA_DB_UPGRADE" in container["env_keys"])
+
+
+def _new(journal: t.Mapping[str, t.Any], member: Member) -> list[Container]:
+    """Returns what somebody has started of the new version, without the migration."""
+    return [one for one in member.started(journal["target"]) if not is_migration(one, journal["target"])]
+
+
 def _migration(leader: Member, journal: t.Mapping[str, t.Any]) -> Container | None:
-    found = [one for one in leader.containers if one["service"] == MIGRATION and one["version"] == journal["target"]]
-    return found[0] if found else None
+    """Returns the container that migrates; one that has ended counts by its id, where those of this upgrade are known."""
+    noted = (journal.get("notes") or {}).get(ONE_SHOTS)
+    found = [one for one in leader.containers if is_migration(one, journal["target"])]
+    return next((one for one in found if _runs(one) or not noted or one["id"] in noted), None)
 
 
 def _is_earlier(migration: Container, leader: Member, journal: t.Mapping[str, t.Any]) -> bool:
@@ -303,24 +353,24 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     return {**left, "dump": "", "manifest": "", "kept_seconds": 0}
 
 
-def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:
+def failed_stage(
+    ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any], project: str
+) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 
     `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since, `looked` one of
     `wa_info`. The journal there may be a stage ahead, since an answer may be lost; where it could not be read, what this run has
-    written counts. With a migration to the target that was started since the stop, the stage is `migrating`.
+    written counts. With a migration to the target, or the new version itself, that was started since the stop, the stage is `migrating`.
     """
     if "msg" in asked:
         journal = ours
     else:
         journal = asked["journal"] if asked["journal"].get("run_id") == ours.get("run_id", "none") else {}
     if journal.get("stage") == "stopping":
-        leader = Member(looked.get("containers") or [], _stopped_at(journal))
+        leader = Member(looked.get("containers") or [], _stopped_at(journal), project)
         migration = _migration(leader, journal)
-        if (
-            migration
-            and not _is_earlier(migration, leader, journal)
-            and (_runs(migration) or migration["started_at"] > 0)
-        ):
+        if migration and not _is_earlier(migration, leader, journal) and (_runs(migration) or migration["started_at"]):
+            return "migrating"
+        if schema_started(journal, [leader]):
             return "migrating"
     return str(journal.get("stage", ""))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
 # What a check is made from: variables, what the host has, or what is only looked at once the `GATES` have passed.
@@ -64,9 +64,26 @@ class Observed:
         return sorted({str(one["version"]) for one in self.facts["everywhere"]})
 
     @property
+    def running_versions(self) -> set[str]:
+        """Those of containers that run."""
+        return {str(one["version"]) for one in self.facts["everywhere"] if one["state"] == "running"}
+
+    @property
     def serves(self) -> bool:
         """Whether a container of the client runs on any member."""
         return any(one["state"] == "running" for one in self.facts["everywhere"])
+
+    @property
+    def leader(self) -> next_step.Member:
+        """The leader's containers, as an unfinished upgrade looks at them."""
+        stopped_at = float((self.left.get("notes") or {}).get("down_at") or 0)
+        return next_step.Member(self.facts["leader"].get("containers") or [], stopped_at, self.deployment["project"])
+
+    @property
+    def schema_started(self) -> bool:
+        """Whether an unfinished upgrade may have changed the schema."""
+        others = replace(self.leader, everything=self.facts["everywhere"])
+        return self.unfinished and next_step.schema_started(self.left, [self.leader, others])
 
     @property
     def standing(self) -> str:
@@ -104,7 +121,8 @@ RENDERED = Skip("the migration is in the role's Compose file", lambda now: not n
 NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
 NO_DUMP = Skip("no `wa_upgrade_dump`", lambda now: not now.facts["dump"])
 COPIED = Skip(
-    "the database of an unfinished upgrade is copied", lambda now: not requirements.copy_is_due(now.left, now.serves)
+    "the database of an unfinished upgrade is copied",
+    lambda now: not requirements.copy_is_due(now.left, now.serves, now.schema_started),
 )
 ONE_HOST = Skip("a deployment of one host", lambda now: len(now.deployment["members"]) < 2)
 NO_MARKER = Skip(
@@ -302,7 +320,9 @@ def _no_coreapp(now: Observed) -> Problem:
 def _no_copy(now: Observed) -> Problem:
     facts = now.facts
     return " ".join(
-        requirements.database_copy(now.left, now.serves, facts["dump"], facts["snapshot_command"], now.skip)
+        requirements.database_copy(
+            now.left, now.serves, now.schema_started, facts["dump"], facts["snapshot_command"], now.skip
+        )
     )
 
 
@@ -405,6 +425,40 @@ def _database_read(now: Observed) -> Problem:
     cure = f"If its settings have changed, correct {now.deployment['env_file']} on each host by hand, then run upgrade.yml again."
     said = _message(now, now.found, "database")
     return (said, cure) if now.unfinished else said
+
+
+def _restored(now: Observed) -> Problem:
+    """Whether the tables are defined as before a migration that has ended well, where the next step would start the new version."""
+    known = (now.left.get("notes") or {}).get(upgrade_journal.DEFINITIONS) or {}
+    present = (now.found.get("database") or {}).get("definitions")
+    if not present or present != known.get("before") or now.left["target"] in now.running_versions:
+        return None
+    if not now.migrated and not next_step.ended_well(now.left, now.leader):
+        return None
+    proof = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
+    before = now.left["notes"].get("from_version", "the old version")
+    return (
+        f"the migration to {now.left['target']} has ended well, and the tables are defined as before it{proof}. Either the database was "
+        f"restored by hand, and {now.left['target']} would migrate it without a copy, or the migration changes data only.",
+        f"After a restore: end this upgrade ({now.facts['commands']['restored']}), which starts nothing; provision.yml then starts {before}, "
+        "and upgrade.yml upgrades it with a new copy. If nothing was restored, go on with "
+        f"wa_upgrade_skip: {json.dumps([*now.skip, 'schema'])}.",
+    )
+
+
+def _used_elsewhere(now: Observed) -> Problem:
+    """Whether a node or a session of the client is on no host of the inventory, which the upgrade would not stop."""
+    ids = {str(one["id"])[:12] for one in now.facts["everywhere"]}
+    nodes = (now.facts["health"] if now.leads else {}).get("nodes") or {}
+    alive = {name for name, node in nodes.items() if ":" in name and node.get("gateway_status")}
+    strange = sorted(name for name in alive if name.rpartition(":")[2] not in ids)
+    if strange:
+        return (
+            f"nodes of the client on no host of the inventory: {', '.join(strange)}; an upgrade would not stop them, and they would use the "
+            "database beside the migration.",
+            f"Add their hosts to deployment {now.name}, or stop and remove their containers.",
+        )
+    return str(now.facts["sessions"])
 
 
 def _no_dump(now: Observed) -> Problem:
@@ -664,6 +718,26 @@ CHECKS = (
         subject="deployment",
     ),
     Check(
+        "the database is the one that was migrated",
+        "tables as the migration has left them",
+        _restored,
+        DEPLOYMENT,
+        after=(DATABASE,),
+        leader=True,
+        skip=(FINISHED, _skips("schema")),
+        subject="deployment",
+    ),
+    Check(
+        "nobody but the client's hosts uses its database",
+        "no node and no session from elsewhere",
+        _used_elsewhere,
+        DEPLOYMENT,
+        leader=True,
+        skip=(UNFINISHED, NOTHING),
+        subject="deployment",
+        reported=True,
+    ),
+    Check(
         "the database can be dumped",
         "the tools, a folder that can be written, room, time within `wa_upgrade_dump_timeout` by a sample, at least one database, the rights "
         "to restore it, and nothing in it that a restore could not put back",
@@ -725,7 +799,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
-    `take_over`), `secrets`, `today` (YYYY-MM-DD).
+    `restored`, `take_over`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `hold` (why its containers stay as they are, or
     empty), `left` (the journal of an unfinished upgrade), `clients` (its containers), `everywhere`
@@ -733,7 +807,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     server), `identity` and `loss` (refusals).
 
     Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
-    member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
+    member, as read), `sessions` (refusal of those that are not the client's), `split_volume` (refusal), `uninspected` (why a read has
+    failed, or empty).
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the

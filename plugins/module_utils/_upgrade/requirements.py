@@ -81,14 +81,14 @@ def server_room(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> 
 
 
 def database_copy(
-    left: t.Mapping[str, t.Any], running: bool, dump: bool, snapshot: str, skipped: t.Collection[str]
+    left: t.Mapping[str, t.Any], running: bool, started: bool, dump: bool, snapshot: str, skipped: t.Collection[str]
 ) -> list[str]:
     """Why an upgrade would migrate a database without a copy that nobody has waived; no sentence otherwise.
 
     `left` is the journal of an unfinished upgrade: one that is past its stop makes no copy any more, unless the client is
-    `running` again.
+    `running` again. With the schema `started` to change, the copy from before is the only one that counts.
     """
-    if not copy_is_due(left, running) or dump or snapshot.strip() or "database_backup" in skipped:
+    if not copy_is_due(left, running, started) or dump or snapshot.strip() or "database_backup" in skipped:
         return []
     return [
         "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
@@ -97,9 +97,11 @@ def database_copy(
     ]
 
 
-def copy_is_due(left: t.Mapping[str, t.Any], running: bool) -> bool:
+def copy_is_due(left: t.Mapping[str, t.Any], running: bool, started: bool) -> bool:
     """Whether the next run copies the database. The journal of an unfinished upgrade, `left`, has the dump of a stop that still lasts."""
     stage, notes = left.get("stage", "locked"), left.get("notes") or {}
+    if started:
+        return False
     if stage == "stopping":
         return running or not notes.get("dump")
     return stage == "locked" or (stage == "migrating" and (running or not notes.get("kept", True)))

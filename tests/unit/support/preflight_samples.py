@@ -24,6 +24,12 @@ def container(name: str, **changes: t.Any) -> dict[str, t.Any]:
     image = f"reg/{'web' if 'web' in name else 'coreapp'}:v2.51.2"
     return {
         "name": name,
+        "id": f"id-{name}",
+        "project": "wa-waba",
+        "database": "db:3306/",
+        "started_at": 10.0,
+        "env_keys": [],
+        "one_shot": False,
         "service": name[len("wa-waba-") : -len("-1")],
         "version": "2.51.2",
         "image": image,
@@ -81,7 +87,11 @@ GOOD: dict[str, t.Any] = {
     },
     "hooks": {"/srv/before.yml": ""},
     "upgraded": [],
-    "commands": {"go_on": "ansible-playbook GO", "take_over": "ansible-playbook TAKE"},
+    "commands": {
+        "go_on": "ansible-playbook GO",
+        "take_over": "ansible-playbook TAKE",
+        "restored": "ansible-playbook RESTORED",
+    },
     "secrets": {"password": "Canary-1"},
     "today": "2026-06-30",
     "leader": FOUND,
@@ -101,5 +111,6 @@ GOOD: dict[str, t.Any] = {
     "media": {"actions": []},
     "markers": {},
     "split_volume": "",
+    "sessions": "",
     "uninspected": "",
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import stat
 import tarfile
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -951,6 +953,35 @@ def test_a_stop_takes_the_restart_policy_first_and_the_coreapp_last(run_module: 
         if check:
             assert changing(engine) == []
     stops = [f"POST /containers/wa-a-{name}-1/stop?t=60" for name in ("web", "core")]
-    assert changing(engine) == [stops[0], "POST /containers/wa-a-core-1/update", stops[1]]
+    assert changing(engine) == ["POST /containers/wa-a-core-1/update", *stops]
     again = run_module(MODULE, options)
     assert (again["changed"], again["stopped"]) == (False, [])
+
+
+def test_a_stop_leaves_the_new_version_and_a_policy_that_starts_nothing(run_module: Run, engine: FakeDocker) -> None:
+    for name, image, policy in (
+        ("core", CORE, "unless-stopped"),
+        ("web", WEB, "always"),
+        ("new", CORE.replace("2.51.2", "2.53.4"), "always"),
+    ):
+        add = engine.container(f"wa-a-{name}-1", image, "wa-a", name)
+        add["HostConfig"] = {"RestartPolicy": {"Name": policy}}
+    options = {"state": "stopped", "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
+    done = run_module(MODULE, {**options, "spared_version": "2.53.4", "restart_policy": "unless-stopped"})
+    assert sorted(done["stopped"]) == ["wa-a-core-1", "wa-a-web-1"]
+    assert changing(engine)[0] == "POST /containers/wa-a-web-1/update"
+    assert engine.find("wa-a-new-1")["State"] == "running"  # type: ignore[index]
+
+
+def test_a_stop_waits_for_another_one(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
+    engine.container("wa-a-core-1", CORE, "wa-a", "core")
+    options = {"state": "stopped", "project": "wa-a", "project_dir": str(tmp_path), "docker_host": engine.host}
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(run_module, MODULE, options)
+        with pytest.raises(TimeoutError):
+            job.result(0.5)
+        assert changing(engine) == []
+        os.close(handle)
+        assert job.result(10)["changed"]

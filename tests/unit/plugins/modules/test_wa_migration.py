@@ -8,6 +8,7 @@ Between two of its looks it sleeps, which is replaced by a list of events: each 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import types
@@ -27,6 +28,10 @@ from ansible_collections.waba.onprem.plugins.modules import wa_migration
 
 CANARY = "Canary-17-Migration-Pw"
 CONTAINER = "wa-support-dbupgrade-1"
+ID = hashlib.sha256(CONTAINER.encode()).hexdigest()  # as the fake engine makes it
+IMAGE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
+ENVIRONMENT = {"WA_DB_UPGRADE": "1"}
+CREATES = ["timeout", "-k", "30", "300", "compose", "up"]
 OWN = "m/1/5"
 SESSION = {"id": "7", "database": "waba", "from": "10.0.0.7"}
 Event = t.Callable[[], t.Any]
@@ -48,6 +53,7 @@ class Host:
         self.commands: list[list[str]] = []
         self.start_code = 0
         self.sessions: list[dict[str, str]] | None = []
+        self.definitions = "d1"
         self.begin()
 
     def begin(self, run_id: str = OWN, stage: str = "locked", lease: float = 600) -> None:
@@ -72,9 +78,15 @@ class Host:
         assert journal is not None
         self.file.save(journal)
 
-    def container(self, state: str = "running", code: int = 0) -> None:
+    def container(self, state: str = "running", code: int = 0, **more: t.Any) -> None:
         """The migration's container is there."""
-        self.engine.container(CONTAINER, state=state)["ExitCode"] = code
+        given = {"image": IMAGE, "environment": ENVIRONMENT, **more}
+        one = self.engine.container(CONTAINER, state=state, project="wa-support", service="dbupgrade", **given)
+        one["ExitCode"] = code
+
+    def started(self) -> bool:
+        """Whether the container was told to start."""
+        return f"POST /containers/{ID}/start" in self.engine.requests
 
     def sleep(self, _seconds: float) -> None:
         self.events.pop(0)()
@@ -84,19 +96,18 @@ class Host:
         if "logs" in argv:
             return 0, f"ALTER failed with {CANARY}", ""
         if not self.start_code:
-            self.container()
+            self.container("created")
         return self.start_code, "", "no such image"
 
     def gather(self, _params: t.Any, _env: t.Any) -> dict[str, t.Any]:
         self.before_start()
         if self.sessions is None:
             raise WaError("database", "down", "up")
-        return {"sessions": self.sessions}
+        return {"sessions": self.sessions, "definitions": self.definitions}
 
     def migrate(self, check: bool = False, **options: t.Any) -> Result:
         given = {
             "lock_file": self.file.path,
-            "container": CONTAINER,
             "argv": ["compose", "up"],
             "project": "wa-support",
             "env_file": str(self.env),
@@ -128,16 +139,17 @@ def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: 
     host.events = [
         lambda: said.append(host.journal()["migration"]),
         lambda: host.reach("stopping"),
-        lambda: said.append(host.commands[:]),
+        lambda: said.append((host.commands[:], host.started())),
         host.permit,
         lambda: said.append((host.journal()["migration"]["state"], files.is_locked(host.file.job))),
         lambda: host.container("exited"),
     ]
     result = host.migrate(single=single)
-    assert said == [{"state": "ready", "message": ""}, [], ("running", True)], "not before it may"
+    created = ([CREATES], False)
+    assert said == [{"state": "ready", "message": ""}, created, ("running", True)], "not before it may"
     assert result["migration"] == {"state": "ended", "exit_code": 0, "message": ""}
-    assert (result["changed"], result["actions"]) == (True, [f"start the migration {CONTAINER}"])
-    assert host.commands == [["timeout", "-k", "30", "300", "compose", "up"]]
+    assert (result["changed"], result["actions"], host.started()) == (True, ["start the migration to 2.53.4"], True)
+    assert host.commands == [CREATES]
     assert (host.journal()["stage"], host.journal()["migration"]) == ("starting", result["migration"])
     assert [one["name"] for one in host.journal()["stages"]] == ["locked", "stopping", "migrating", "starting"]
     assert not files.is_locked(host.file.job)
@@ -158,18 +170,101 @@ def test_a_migration_that_is_there_is_not_started_again(host: Host, state: str, 
     host.permit()
     host.container(state, code)
     host.events = [lambda: host.container("exited", code)]
-    result = host.migrate()
-    assert host.commands == ([] if not code else [host.commands[0]])
+    result = host.migrate(follow=ID)
     assert all("compose" not in argv for argv in host.commands)
-    assert (result["changed"], result["migration"]["exit_code"]) == (False, code)
+    assert (result["changed"], result["migration"]["exit_code"], host.started()) == (False, code, False)
+    assert host.journal()["notes"]["one_shots"] == [ID]
 
 
-def test_a_container_that_was_never_started_is_no_migration(host: Host) -> None:
+@pytest.mark.parametrize(("code", "stage"), [(0, "starting"), (1, "migrating")])
+def test_a_process_that_died_has_left_the_migration_to_the_next_of_its_run(host: Host, code: int, stage: str) -> None:
     host.begin(stage="migrating")
     host.permit()
+    host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
+    host.container("exited", code)
+    host.events = []
+    assert host.migrate()["migration"]["exit_code"] == code
+    assert (host.started(), host.journal()["stage"]) == (False, stage)
+
+
+def test_a_container_that_was_noted_and_never_started_is_started(host: Host) -> None:
+    host.begin(stage="migrating")
+    host.permit()
+    host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
     host.container("created")
     host.events = [lambda: host.container("exited")]
-    assert host.migrate()["actions"] == [f"start the migration {CONTAINER}"]
+    assert host.migrate()["actions"] == ["start the migration to 2.53.4"]
+    assert (host.started(), host.commands, host.journal()["notes"]["one_shots"]) == (True, [], [ID])
+
+
+def test_the_container_of_a_migration_that_has_failed_is_replaced(host: Host) -> None:
+    host.begin(stage="migrating")
+    host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
+    host.container("exited", 1)
+    host.events = [host.permit, lambda: host.container("exited")]
+    assert host.migrate()["migration"]["exit_code"] == 0
+    assert f"DELETE /containers/{ID}?v=0" in host.engine.requests
+    assert host.commands == [CREATES]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"environment": {}}, {"image": IMAGE.replace("2.53.4", "2.51.2")}],
+    ids=["no WA_DB_UPGRADE", "another version"],
+)
+def test_a_container_with_the_name_of_the_migration_migrates_nothing(host: Host, changes: dict[str, t.Any]) -> None:
+    def creates(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        host.container("created", **changes)
+        return 0, "", ""
+
+    host.run_command = creates  # type: ignore[method-assign]
+    host.reach("stopping")
+    message = host.migrate()["msg"]
+    assert "expected one of version 2.53.4 with WA_DB_UPGRADE in its environment. See which file" in message
+    assert (host.started(), host.journal()["stage"]) == (False, "stopping")
+
+
+def test_the_container_is_noted_before_it_is_started(host: Host) -> None:
+    seen: list[t.Any] = []
+    find = host.engine.find
+
+    def look(key: str) -> dict[str, t.Any] | None:
+        one = find(key)
+        if one is not None and one["State"] == "created":
+            journal = host.journal()
+            seen.append((journal.get("stage"), journal.get("notes", {}).get("one_shots")))
+        return one
+
+    host.engine.find = look  # type: ignore[method-assign]
+    host.reach("stopping")
+    host.events = [host.permit, lambda: host.container("exited")]
+    host.migrate()
+    assert seen[-1] == ("migrating", [ID])
+
+
+def test_a_container_that_was_not_needed_is_removed(host: Host) -> None:
+    host.events = [host.file.remove]
+    assert host.migrate()["changed"] is False
+    assert (host.commands, host.engine.containers) == ([CREATES], {})
+
+
+def test_the_definitions_of_the_tables_are_noted_before_and_after(host: Host) -> None:
+    def end() -> None:
+        host.definitions = "d2"
+        host.container("exited")
+
+    host.events = [host.permit, end]
+    host.migrate()
+    assert host.journal()["notes"]["definitions"] == {"before": "d1", "after": "d2"}
+
+
+def test_the_definitions_from_before_the_first_migration_stay(host: Host) -> None:
+    host.begin(stage="migrating")
+    notes = {"one_shots": ["gone"], "definitions": {"before": "d0"}}
+    host.file.save({**host.journal(), "notes": notes})
+    host.events = [host.permit, lambda: host.container("exited", 1)]
+    host.migrate()
+    assert host.journal()["notes"] == {"one_shots": ["gone", ID], "definitions": {"before": "d0"}, "kept": True}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +283,7 @@ def test_it_gives_up_without_a_migration_when_its_run_does_not_hold_the_journal(
     host.events = [lambda: event(host), lambda: pytest.fail("it looks on")]
     before = host.journal().get("stage")
     result = host.migrate()
-    assert (result["changed"], host.commands, before) == (False, [], "locked")
+    assert (result["changed"], host.started(), before) == (False, False, "locked")
 
 
 def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrade(host: Host) -> None:
@@ -234,7 +329,7 @@ def test_nothing_is_started_for_a_run_that_has_lost_the_journal_since_it_was_rea
     host.reach("stopping")
     host.events, host.before_start = [host.permit], lambda: event(host)
     result = host.migrate()
-    assert (result["changed"], host.commands) == (False, [])
+    assert (result["changed"], host.started()) == (False, False)
 
 
 def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
@@ -242,7 +337,6 @@ def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
     host.run_command = missing  # type: ignore[method-assign]
-    host.events = [host.permit]
     host.reach("stopping")
     assert "(timeout: No such file or directory)" in host.migrate()["msg"]
     assert (host.journal()["migration"]["state"], host.journal()["stage"]) == ("failed", "stopping")
@@ -272,7 +366,7 @@ def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: py
 def test_a_copy_counts_from_when_the_migration_is_started(host: Host) -> None:
     host.events = [host.permit, lambda: host.container("exited")]
     host.migrate()
-    assert host.journal()["notes"] == {"kept": True}
+    assert host.journal()["notes"]["kept"] is True
 
 
 def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
@@ -280,7 +374,6 @@ def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
     given.write_text("X_TOKEN=Canary-given-to-compose\n")
     host.start_code = 1
     host.run_command = lambda argv, **_options: (1, "", "cannot use Canary-given-to-compose")  # type: ignore[method-assign]
-    host.events = [host.permit]
     result = host.migrate(argv=["docker", "compose", f"--env-file={given}", "up"])
     assert "cannot use" in result["msg"]
     assert "Canary" not in json.dumps([result, host.journal()])
@@ -300,46 +393,47 @@ def test_an_engine_that_does_not_answer_is_asked_again(host: Host) -> None:
 
     host.events = [
         host.permit,
-        lambda: host.engine.failures.update({f"GET /v1.45/containers/{CONTAINER}": (500, "restarts")}),
+        lambda: host.engine.failures.update({f"GET /v1.45/containers/{ID}": (500, "restarts")}),
         lambda: None,
         back,
     ]
     assert host.migrate()["migration"]["exit_code"] == 137
 
 
-@pytest.mark.parametrize(
-    ("code", "there", "stage", "why"),
-    [
-        (1, False, "stopping", "no such image"),
-        (1, True, "migrating", "no such image"),
-        (124, False, "migrating", "not within 300 s"),
-        (-9, False, "migrating", "not within 300 s"),  # timeout -k ends itself with its command
-    ],
-)
-def test_a_migration_that_cannot_be_started(host: Host, code: int, there: bool, stage: str, why: str) -> None:
-    def fails(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
-        if there:
-            host.container()
-        return code, "", "no such image"
-
-    host.run_command = fails  # type: ignore[method-assign]
-    host.reach("stopping")
-    host.events = [host.permit]
+@pytest.mark.parametrize(("code", "why"), [(1, "no such image"), (124, "not within 300 s"), (-9, "not within 300 s")])
+def test_a_migration_that_cannot_be_created(host: Host, code: int, why: str) -> None:
+    host.run_command = lambda argv, **_options: (code, "", "no such image")  # type: ignore[method-assign]
     result = host.migrate()
-    assert result["msg"].startswith(f"migration: could not be started ({why})")
+    assert result["msg"].startswith(f"migration: could not be created ({why})")
+    assert (host.journal()["migration"]["state"], host.journal()["migration"]["message"]) == ("failed", result["msg"])
+    assert host.journal()["stage"] == "locked"
+
+
+@pytest.mark.parametrize(
+    ("there", "stage", "noted"), [("created", "stopping", []), ("running", "migrating", [ID]), ("", "stopping", [])]
+)
+def test_a_migration_that_cannot_be_started(
+    host: Host, there: str, stage: str, noted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        host.permit()
+        host.engine.failures[f"POST /containers/{ID}/start"] = (500, "no room")
+
+    def gather(_params: t.Any, _env: t.Any) -> dict[str, t.Any]:
+        if there:
+            host.container(there)
+        else:
+            host.engine.containers.clear()
+        return {"sessions": [], "definitions": ""}
+
+    monkeypatch.setattr(facts, "gather", gather)
+    host.reach("stopping")
+    host.events = [fails]
+    result = host.migrate()
+    assert result["msg"].startswith("migration: could not be started (container ")
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["message"]) == ("failed", result["msg"])
     assert (host.journal()["stage"], host.journal()["stages"][-1]["name"]) == (stage, stage)
-
-
-def test_a_start_that_is_refused_leaves_the_journal_of_another_run(host: Host) -> None:
-    def fails(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
-        host.begin("m/2/5")
-        return 1, "", "no such image"
-
-    host.run_command = fails  # type: ignore[method-assign]
-    host.events = [host.permit]
-    assert host.migrate()["failed"]
-    assert (host.journal()["run_id"], host.journal()["stage"]) == ("m/2/5", "migrating")
+    assert host.journal()["notes"]["one_shots"] == noted
 
 
 @pytest.mark.parametrize(
@@ -359,7 +453,7 @@ def test_a_used_database_is_not_migrated(host: Host, sessions: list[dict[str, st
     host.events = [host.permit]
     result = host.migrate()
     assert result["msg"].startswith(said)
-    assert (host.commands, result["changed"]) == ([], False)
+    assert (host.started(), result["changed"]) == (False, False)
     assert (host.journal()["stage"], host.journal()["migration"]["message"]) == ("stopping", result["msg"])
 
 
@@ -372,7 +466,7 @@ def test_no_migration_is_started_where_a_second_coreapp_would_run(host: Host) ->
     message = host.migrate(single=True)["msg"]
     assert message.startswith("Coreapp of a single client: other-wacore-1 (running, project other) would run beside")
     assert message.endswith("for one that is stopped).")
-    assert (host.commands, host.journal()["stage"]) == ([], "stopping")
+    assert (host.started(), host.journal()["stage"]) == (False, "stopping")
 
 
 @pytest.mark.parametrize("sessions", [[SESSION], None], ids=["used", "unknown"])

@@ -69,7 +69,7 @@ def test_removing_twice_is_no_error(file: JournalFile, tmp_path: Path) -> None:
     [
         (b"", "Expecting value: line 1 column 1 (char 0)"),
         (b"[]", "no lock of format 1"),
-        (b'{"format": 2}', "no lock of format 1"),
+        (b'{"format": 0}', "no lock of format 1"),
         (b'{"format": 1}', "deployment is missing"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
@@ -86,6 +86,18 @@ def test_a_file_not_written_by_an_upgrade_is_refused_and_unchanged(
             "deployment; then remove the file"
         )
         assert Path(path).read_bytes() == content
+
+
+def test_the_lock_of_a_newer_collection_is_to_be_read_by_that_and_not_removed(file: JournalFile) -> None:
+    Path(file.path).write_bytes(b'{"format": 2, "stage": "half-way"}')
+    for _again in range(2):
+        with pytest.raises(WaError) as error:
+            file.load()
+        assert str(error.value) == (
+            f"lock file {file.path}: written by a newer version of this collection (format 2, and this version knows format 1); expected a "
+            "lock that this version can read. Use that version of the collection for this deployment: the file says where its upgrade "
+            "stands. Leave the file there"
+        )
 
 
 @pytest.mark.parametrize(

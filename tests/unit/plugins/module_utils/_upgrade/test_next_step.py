@@ -25,6 +25,10 @@ IMAGES = ("mirror/coreapp:v2.53.4", "mirror/web:v2.53.4")  # of the second host,
 def container(service: str, state: str, started_at: float = 10.0, **more: t.Any) -> dict[str, t.Any]:
     return {
         "name": f"wa-{service}-1",
+        "id": f"id-{service}",
+        "project": "wa",
+        "database": "db:3306/",
+        "env_keys": ["WA_DB_HOSTNAME"],
         "service": service,
         "version": OLD,
         "state": state,
@@ -42,7 +46,8 @@ def client(state: str, started_at: float = 10.0) -> list[dict[str, t.Any]]:
 def migration(state: str, exit_code: int = 0, version: str = TARGET, started_at: float = 0.0) -> dict[str, t.Any]:
     """A migration that began 100 s after the stop, or was created only."""
     began = started_at or (0.0 if state == "created" else STOPPED_AT + 100)
-    return container(MIGRATION, state, began, exit_code=exit_code, version=version)
+    keys = ["WA_DB_HOSTNAME", "WA_DB_UPGRADE"]
+    return container(MIGRATION, state, began, exit_code=exit_code, version=version, one_shot=True, env_keys=keys)
 
 
 def step(
@@ -68,12 +73,16 @@ def step(
             "journals": [{"item": {"host": "h2"}, "journal": {**journal, "notes": other_notes}}],
             "containers": [
                 {
-                    "item": {"host": "h2", "images": {"coreapp": "mirror/coreapp", "web": "mirror/web"}},
+                    "item": {
+                        "host": "h2",
+                        "project": "wa",
+                        "images": {"coreapp": "mirror/coreapp", "web": "mirror/web"},
+                    },
                     "containers": client("exited") if other is None else other,
                     "images": [{"name": name} for name in other_images],
                 },
                 {
-                    "item": {"host": "h1", "images": {"coreapp": "r/coreapp", "web": "r/web"}},
+                    "item": {"host": "h1", "project": "wa", "images": {"coreapp": "r/coreapp", "web": "r/web"}},
                     "containers": leader,
                     "images": [{"name": "r/coreapp:v2.53.4"}, {"name": "r/web:v2.53.4"}],
                 },
@@ -95,8 +104,8 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
     ("stage", "leader", "other", "goes_on_at", "what", "served"),
     [
         ("locked", UP, UP, "locked", "start", False),
-        ("locked", [*UP, migration("exited", 1)], UP, "locked", "start, removed", False),
-        ("locked", [*UP, migration("exited", 0, version="2.50.1")], UP, "locked", "start, removed", False),
+        ("locked", [*UP, migration("exited", 1)], UP, "locked", "start", False),
+        ("locked", [*UP, migration("exited")], UP, "locked", "start", False),
         ("stopping", DOWN, DOWN, "stopping", "start", False),
         ("stopping", UP, UP, "locked", "start", True),
         ("stopping", UP, DOWN, "locked", "start", True),
@@ -108,8 +117,8 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         ("stopping", [], [], "stopping", "start", True),
         ("stopping", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
         ("stopping", [*UP, migration("exited")], DOWN, "migrating", "wait", False),
-        ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stopping", "start, removed", False),
-        ("stopping", [*UP, migration("exited", started_at=500.0)], UP, "locked", "start, removed", True),
+        ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stopping", "start", False),
+        ("stopping", [*UP, migration("exited", started_at=500.0)], UP, "locked", "start", True),
         ("migrating", DOWN, DOWN, "migrating", "start", False),
         ("migrating", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("paused")], DOWN, "migrating", "wait", False),
@@ -119,15 +128,13 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         # By another clock than the stop's: at this stage it is this upgrade's own.
         ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("running", started_at=500.0)], DOWN, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start, removed", False),
-        ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start, removed", False),
-        ("migrating", [*DOWN, migration("created")], DOWN, "migrating", "start, removed", False),
-        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start, removed", False),
-        ("migrating", [*BACK, migration("exited", 1)], BACK, "migrating", "start, removed", False),
-        ("migrating", [*LATER, migration("exited", 1)], DOWN, "stopping", "start, removed", True),
-        ("migrating", [*UP, migration("exited", 1)], DOWN, "locked", "start, removed", True),
-        ("migrating", [*DOWN, migration("exited", 1)], UP, "stopping", "start, removed", True),
-        ("migrating", UP, UP, "locked", "start", True),
+        ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start", False),
+        ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start", False),
+        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start", False),
+        # The schema may be changed: what the old version would be copied with is no copy of its own.
+        ("migrating", [*LATER, migration("exited", 1)], DOWN, "migrating", "start", False),
+        ("migrating", [*UP, migration("exited", 1)], UP, "migrating", "start", False),
+        ("migrating", UP, UP, "migrating", "start", False),
         ("migrating", [], [], "migrating", "start", False),
         ("starting", DOWN, DOWN, "starting", "", False),
         ("starting", UP, DOWN, "starting", "", False),
@@ -139,9 +146,84 @@ def test_where_an_upgrade_goes_on(
     stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, what: str, served: bool
 ) -> None:
     found = step(stage, leader, other)
-    removed = ", removed" if found["leftover"] else ""
-    assert (found["stage"], found["migration"] + removed, found["served"]) == (goes_on_at, what, served)
+    assert (found["stage"], found["migration"], found["served"]) == (goes_on_at, what, served)
     assert found["refusal"] == ""
+
+
+NOTED = {"down_at": STOPPED_AT, "one_shots": [f"id-{MIGRATION}"]}
+FIRST = {"down_at": STOPPED_AT, "one_shots": ["id-of-an-earlier-one", f"id-{MIGRATION}"]}
+CREATED = [*DOWN, migration("created")]
+
+
+@pytest.mark.parametrize(
+    ("leader", "other", "notes", "goes_on_at", "what", "served"),
+    [
+        (CREATED, DOWN, NOTED, "migrating", "start", False),
+        ([*BACK, migration("created")], DOWN, NOTED, "stopping", "start", True),
+        ([*UP, migration("created")], DOWN, NOTED, "locked", "start", True),
+        (CREATED, UP, NOTED, "stopping", "start", True),
+        (CREATED, DOWN, {**NOTED, "kept": False}, "stopping", "start", False),
+        # Its container is gone, or an earlier one was started.
+        (BACK, DOWN, NOTED, "migrating", "start", False),
+        ([*BACK, migration("created")], DOWN, FIRST, "migrating", "start", False),
+        # A container of the service that is not the one that was noted counts while it runs, and never as an end.
+        ([*DOWN, migration("exited")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrating", "start", False),
+        ([*DOWN, migration("running")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrating", "wait", False),
+    ],
+)
+def test_a_migration_that_was_noted_and_never_started_has_changed_nothing(
+    leader: list[t.Any], other: list[t.Any], notes: dict[str, t.Any], goes_on_at: str, what: str, served: bool
+) -> None:
+    found = step("migrating", leader, other, notes=notes, other_notes={"down_at": STOPPED_AT})
+    assert (found["stage"], found["migration"], found["served"]) == (goes_on_at, what, served)
+
+
+@pytest.mark.parametrize("stage", ["stopping", "migrating"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"service": "other"}, {"version": "2.50.1"}, {"env_keys": ["WA_DB_HOSTNAME"]}, {"project": "", "database": ""}],
+)
+def test_a_container_with_the_name_alone_has_migrated_nothing(stage: str, changes: dict[str, t.Any]) -> None:
+    stranger = {**migration("exited"), **changes}
+    assert step(stage, [*DOWN, stranger])["migration"] == "start"
+    assert step(stage, [*DOWN, stranger])["follow"] == ""
+
+
+NEW = container("wacore", "running", STOPPED_AT + 50, version=TARGET)
+ENDED = {**NEW, "state": "exited"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "leader", "other", "goes_on_at", "started"),
+    [
+        # Somebody has called docker compose up after the failed migration, with the files of the new version.
+        ("migrating", [NEW, migration("exited", 1)], DOWN, "starting", True),
+        ("migrating", [migration("exited", 1)], [NEW], "starting", True),
+        ("migrating", [NEW, migration("exited")], DOWN, "starting", True),
+        ("migrating", [NEW, migration("running")], DOWN, "migrating", True),
+        ("migrating", [ENDED, migration("exited", 1)], DOWN, "migrating", True),
+        ("stopping", [NEW], DOWN, "starting", True),
+        ("stopping", DOWN, [NEW], "starting", True),
+        ("stopping", [ENDED], DOWN, "migrating", True),
+        ("stopping", [*UP, ENDED], UP, "migrating", True),
+        # docker run outside of the project, with its db.env, and without one.
+        ("stopping", [*DOWN, {**ENDED, "project": "", "name": "look"}], DOWN, "migrating", True),
+        ("stopping", [*DOWN, {**NEW, "project": ""}], DOWN, "starting", True),
+        ("stopping", [*DOWN, {**NEW, "project": "", "database": ""}], DOWN, "stopping", False),
+        ("stopping", [*DOWN, {**NEW, "project": "b", "database": "db:3306/b"}], DOWN, "stopping", False),
+        # Created only, or before the stop.
+        ("stopping", [*DOWN, {**ENDED, "started_at": 0.0}], DOWN, "stopping", False),
+        ("stopping", [*DOWN, {**ENDED, "started_at": 500.0}], DOWN, "stopping", False),
+    ],
+)
+def test_a_new_version_that_somebody_has_started_counts_before_the_journal(
+    stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, started: bool
+) -> None:
+    notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "manifest": "/a.json"}
+    found = step(stage, leader, other, notes=notes, other_notes={"down_at": STOPPED_AT}, copies=(False, "", []))
+    assert (found["stage"], found["started"], found["refusal"]) == (goes_on_at, started, "")
+    if started:
+        assert (found["served"], found["notes"]) == (False, notes), "the copy from before it stays"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +263,7 @@ def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
 
 @pytest.mark.parametrize("stage", ["locked", "stopping", "migrating"])
 def test_a_client_that_serves_is_not_stopped_for_images_that_are_gone(stage: str) -> None:
-    found = step(stage, UP, UP, other_images=IMAGES[:1])
+    found = step(stage, [*UP, migration("created")], UP, other_images=IMAGES[:1], notes=NOTED)
     assert (found["stage"], found["refusal"]) == (
         "",
         "no image mirror/web:v2.53.4 on h2: removed since the checks. Run upgrade.yml again, which pulls it",
@@ -195,25 +277,13 @@ def test_each_host_is_compared_with_its_own_clock(clock: float) -> None:
     for since, served in ((-50, False), (50, True)):
         other = client("exited", STOPPED_AT + clock + since)
         assert step("stopping", DOWN, other, other_clock=clock)["served"] is served
-    failed = [*DOWN, migration("exited", 1)]  # 100 s after the stop
-    for since, served in ((50, False), (150, True)):
-        other = client("exited", STOPPED_AT + clock + since)
-        assert step("migrating", failed, other, other_clock=clock)["served"] is served
-
-
-def test_without_a_note_of_the_stop_the_start_of_the_migration_counts() -> None:
-    failed = [*DOWN, migration("exited", 1, started_at=500.0)]
-    assert step("migrating", failed, DOWN, notes={})["served"] is False
-    assert step("migrating", failed, client("exited", 600.0), notes={})["served"] is True
-    ahead = {"down_at": 900.0}  # of the other host alone
-    for started_at, served in ((600.0, False), (950.0, True)):
-        found = step("migrating", failed, client("exited", started_at), notes={}, other_notes=ahead)
-        assert found["served"] is served
+        new = {**ENDED, "started_at": STOPPED_AT + clock + since}
+        assert step("stopping", DOWN, [*DOWN, new], other_clock=clock)["started"] is served
 
 
 def test_a_second_stop_that_was_not_copied_is_completed() -> None:
-    notes = {"down_at": STOPPED_AT, "kept": False}
-    assert step("migrating", DOWN, notes=notes)["stage"] == "stopping"
+    notes = {**NOTED, "kept": False}
+    assert step("migrating", CREATED, notes=notes)["stage"] == "stopping"
     assert step("migrating", [*DOWN, migration("running")], notes=notes)["stage"] == "migrating"
 
 
@@ -261,16 +331,17 @@ def test_what_holds_always(
         in {
             "locked": ("locked", ""),
             "stopping": ("locked", "stopping", "migrating"),
-            "migrating": ("locked", "stopping", "migrating"),
+            "migrating": ("migrating",),  # a migration of which no container is noted
             "starting": ("starting",),
             "verifying": ("verifying",),
         }[stage]
     )
     if stage in ("stopping", "migrating") and (runs or ended):
-        assert (found["stage"], found["migration"], found["leftover"]) == ("migrating", "wait", "")
-        assert found["migration_container"] == own[0]["name"]
+        assert (found["stage"], found["migration"], found["follow"]) == ("migrating", "wait", own[0]["id"])
     if stage in ("starting", "verifying"):
-        assert (found["migration"], found["leftover"], found["migration_container"]) == ("", "", "")
+        assert (found["migration"], found["follow"]) == ("", "")
+    if found["started"]:
+        assert (found["served"], found["notes"]) == (False, notes)
     if found["served"]:
         assert "down_at" not in found["notes"]
         assert not found["notes"]["dump"]
@@ -290,7 +361,7 @@ def test_what_holds_always(
 def test_a_client_that_has_served_since_is_not_migrated_without_a_new_copy(
     stage: str, leader: list[dict[str, t.Any]], copies: tuple[bool, str, list[str]], refused: bool
 ) -> None:
-    found = step(stage, leader, copies=copies)
+    found = step(stage, [*leader, migration("created")], notes=NOTED, copies=copies)
     assert ("no copy is made before the migration" in found["refusal"], found["stage"] == "") == (refused, refused)
 
 
@@ -330,10 +401,13 @@ IDLE: dict[str, t.Any] = {"containers": DOWN}
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("created", started_at=0.0)]}, "stopping"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", started_at=500.0)]}, "stopping"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", version="2.50.1")]}, "stopping"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, NEW]}, "migrating"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, {**ENDED, "project": ""}]}, "migrating"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, {**ENDED, "project": "b", "database": ""}]}, "stopping"),
         ({**MINE, "stage": "locked"}, {"journal": {**MINE, "stage": "locked"}}, IDLE, "locked"),
     ],
 )
 def test_the_stage_at_which_a_run_failed(
     ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
 ) -> None:
-    assert next_step.failed_stage(ours, asked, looked) == stage
+    assert next_step.failed_stage(ours, asked, looked, "wa") == stage

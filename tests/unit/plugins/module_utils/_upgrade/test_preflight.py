@@ -27,6 +27,12 @@ UNCOUNTED = {**DATABASE, "messages": {"rows": None, "large": True, "unknown": "n
 NO_GC: dict[str, t.Any] = {"no_gc": "an expired client refuses GC"}
 NONE: dict[str, t.Any] = {"version": ""}
 SAME: dict[str, t.Any] = {"version": "2.51.2", "dump": False}
+CONTAINER_ID = "9dfe77618dba" + "0" * 52
+# The tables are defined as before the migration, which has ended well.
+BACK_AGAIN: dict[str, t.Any] = {
+    **with_found(database={**DATABASE, "definitions": "d1"}),
+    "left": {**JOURNAL, "stage": "starting", "notes": {"definitions": {"before": "d1", "after": "d2"}}},
+}
 
 
 def verdict(inspected: bool = True, **changes: t.Any) -> dict[str, t.Any]:
@@ -43,7 +49,10 @@ def test_a_healthy_deployment_passes_all_checks() -> None:
     assert found["failed"] == []
     assert found["message"] == []
     states = {one["check"]: one["state"] for one in found["checks"]}
-    assert [name for name, state in states.items() if state != "ok"] == ["an unfinished upgrade is completed"]
+    assert [name for name, state in states.items() if state != "ok"] == [
+        "an unfinished upgrade is completed",
+        "the database is the one that was migrated",
+    ]
     assert list(states) == [one.name for one in preflight.CHECKS]
     assert found["notes"] == [
         "waba: version 2.51.2, target 2.53.4",
@@ -298,6 +307,25 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         {"check_only": True, "markers": {"h1": "a", "h2": "b"}, "split_volume": "the hosts do not share one"},
         "h1: the hosts do not share one",
     ),
+    (
+        "the database is the one that was migrated",
+        BACK_AGAIN,
+        "waba: the migration to 2.53.4 has ended well, and the tables are defined as before it. Either the database was restored by hand, "
+        "and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: end this upgrade "
+        "(ansible-playbook RESTORED), which starts nothing; provision.yml then starts the old version, and upgrade.yml upgrades it with a "
+        'new copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
+    ),
+    (
+        "nobody but the client's hosts uses its database",
+        {"health": {"healthy": True, "nodes": {"core9:0123456789ab": {"gateway_status": "disconnected"}}}},
+        "waba: nodes of the client on no host of the inventory: core9:0123456789ab; an upgrade would not stop them, and they would use the "
+        "database beside the migration. Add their hosts to deployment waba, or stop and remove their containers.",
+    ),
+    (
+        "nobody but the client's hosts uses its database",
+        {"sessions": "client's database: sessions of 10.0.0.9."},
+        "waba: client's database: sessions of 10.0.0.9.",
+    ),
     ("every read was made", {"uninspected": "no filter named Canary-1"}, "h1: no filter named <hidden>"),
 ]
 
@@ -322,6 +350,10 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         "wa_upgrade_take_over",
     ),
     ("an unfinished upgrade is completed", {}, "no upgrade is unfinished"),
+    ("the database is the one that was migrated", {}, "no upgrade is unfinished"),
+    ("the database is the one that was migrated", {**BACK_AGAIN, "skip": ["schema"]}, "schema in wa_upgrade_skip"),
+    ("nobody but the client's hosts uses its database", {**LEFT, "sessions": "x"}, "an unfinished upgrade goes on"),
+    ("nobody but the client's hosts uses its database", {**SAME, "sessions": "x"}, "nothing to upgrade"),
     ("the client runs", {**LEFT, "clients": []}, "an unfinished upgrade goes on"),
     ("no registration and no media are lost", {**NONE, "loss": "web"}, "no wa_upgrade_version"),
     ("the target can be reached from the running version", {**LEFT, "everywhere": []}, "an unfinished upgrade goes on"),
@@ -695,3 +727,41 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
         "h1",
         f"  failed   the host is checked: expected a host of this run that answers; found: {words}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, True),
+        (
+            {"everywhere": [container("wa-waba-wacore-1", version="2.53.4")]},
+            False,
+        ),  # it serves: it is proven, and unlocked
+        (with_found(database={**DATABASE, "definitions": "d2"}), False),
+        (with_found(database={**DATABASE, "definitions": ""}), False),
+        (with_found(database=DATABASE), False),
+        ({"left": {**BACK_AGAIN["left"], "notes": {}}}, False),
+        # One that has failed is made again, with the copy from before it.
+        ({"left": {**BACK_AGAIN["left"], "stage": "migrating"}}, False),
+    ],
+)
+def test_tables_as_before_a_migration_that_has_ended_well_are_asked_about(
+    changes: dict[str, t.Any], asked: bool
+) -> None:
+    found = verdict(**{**BACK_AGAIN, **changes})
+    assert (check("the database is the one that was migrated", found)["state"] == "failed") is asked
+
+
+def test_equal_definitions_after_a_migration_of_data_prove_nothing() -> None:
+    left = {**BACK_AGAIN["left"], "notes": {"definitions": {"before": "d1", "after": "d1"}}}
+    (said,) = verdict(**{**BACK_AGAIN, "left": left})["failed"]
+    assert "as before it, as they were after it, too, so that this alone proves nothing. Either" in said
+
+
+def test_a_node_that_does_not_answer_any_more_is_no_reason() -> None:
+    ours = "core1:" + CONTAINER_ID[:12]
+    nodes = {ours: {"gateway_status": "connected"}, "core9:0123456789ab": {"errors": [{"code": 1014}]}}
+    found = verdict(
+        health={"healthy": True, "nodes": nodes}, everywhere=[container("wa-waba-wacore-1", id=CONTAINER_ID)]
+    )
+    assert check("nobody but the client's hosts uses its database", found)["state"] == "ok"

@@ -105,7 +105,7 @@ def test_a_compose_file_of_another_version_is_told(images: list[str], words: str
     assert upgrade_requirements.compose(images, []) == ""
 
 
-COPY = {"running": True, "dump": False, "snapshot": "", "skipped": []}
+COPY = {"running": True, "started": False, "dump": False, "snapshot": "", "skipped": []}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,9 @@ COPY = {"running": True, "dump": False, "snapshot": "", "skipped": []}
         ({"stage": "migrating", "notes": {"kept": True}}, {}, True),
         ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
         ({"stage": "migrating", "notes": {}}, {"running": False}, False),  # its journal was lost
+        # What would be copied is no more what the old version had.
+        ({"stage": "migrating", "notes": {"kept": True}}, {"started": True}, False),
+        ({"stage": "stopping", "notes": {}}, {"started": True}, False),
         ({"stage": "starting", "notes": {}}, {}, False),
         ({"stage": "verifying", "notes": {}}, {}, False),
     ],
