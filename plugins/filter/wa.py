@@ -193,11 +193,11 @@ def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         **({} if notes.get("manifest") else {"wa_restore_snapshot_command": "COMMAND"}),
     }
     limit = ",".join(str(member["host"]) for member in facts["members"])
-    commands: dict[str, t.Any] = {
+    commands = {
         "upgrade_command": playbook_command("upgrade", resumes),
         "restore_command": playbook_command("restore", restores, limit),
     }
-    return failure_report.failed(failure_report.Failure(**facts, **commands))
+    return failure_report.failed({**facts, **commands})
 
 
 def provision_plan_of(

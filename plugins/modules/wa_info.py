@@ -162,18 +162,6 @@ containers:
       keeps_configuration: true
       configuration_mount: wa-support_waentData
       layer_media: ""
-active:
-  description: The names of the client's services that run, or that Docker is about to start.
-  type: list
-  elements: str
-  returned: when O(gather) has V(containers)
-  sample: [wa-support-wacore-1, wa-support-waweb-1]
-started_at_boot:
-  description: The names of the client's services that Docker starts with the host, also when they were stopped.
-  type: list
-  elements: str
-  returned: when O(gather) has V(containers)
-  sample: []
 orphan_migrations:
   description: By Compose project, the version that a migration has brought, or may have brought, the database of a stopped client to.
   type: dict
@@ -409,11 +397,7 @@ def read(module: AnsibleModule, result: Result) -> None:
         path = params["media_path"]
         layers = [listing.layer_media(engine, one, path) if path else None for one in found]
         result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
-        result.values.update(
-            active=client_starts.active(found),
-            started_at_boot=client_starts.started_at_boot(found),
-            orphan_migrations=client_starts.orphan_migrations(found),
-        )
+        result.values["orphan_migrations"] = client_starts.orphan_migrations(found)
         if params["guard"]:
             result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:

@@ -84,15 +84,6 @@ def active(containers: Containers) -> list[str]:
     return [str(one["name"]) for one in containers if not one["one_shot"] and one["state"] in ACTIVE]
 
 
-def started_at_boot(containers: Containers) -> list[str]:
-    """Returns the names of the client's services that Docker starts when the host comes back, though they were stopped.
-
-    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
-    """
-    services = [one for one in containers if not one["one_shot"]]
-    return [str(one["name"]) for one in services if one["restart"] in ("always", "on-failure")]
-
-
 def not_healthy(containers: Containers) -> list[str]:
     """Returns the client's services that do not run or are not healthy, each with its state."""
     services = [one for one in containers if not one["one_shot"]]
@@ -131,7 +122,7 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
         ended_well = one["state"] == "exited" and one["exit_code"] == 0
         failed = one["state"] in ("exited", "dead") and one["started_at"] > served_at
         ran = one["state"] in ("running", "paused") or ended_well or failed
-        key = _key(one) if one["service"] == MIGRATION and ran else None
+        key = _key(one) if one["service"] == MIGRATION and "WA_DB_UPGRADE" in one["env_keys"] and ran else None
         if key and oldest and key > oldest:
             return str(one["version"])
     return ""

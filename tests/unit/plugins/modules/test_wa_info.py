@@ -248,8 +248,9 @@ def test_what_forbids_a_start_is_reported(engine: FakeDocker, run_module: Run) -
 def test_a_migration_without_a_client_that_runs_is_reported_by_project(engine: FakeDocker, run_module: Run) -> None:
     for project, version in (("a", "v2.53.4"), ("b", "v2.51.2")):
         engine.container(f"{project}-core", "r/coreapp:v2.51.2", project, "wacore", "exited", environment=IDENTITY)
+        migrates = {**IDENTITY, "WA_DB_UPGRADE": "1"}
         engine.container(
-            f"{project}-upgrade", f"r/coreapp:{version}", project, "dbupgrade", "exited", environment=IDENTITY
+            f"{project}-upgrade", f"r/coreapp:{version}", project, "dbupgrade", "exited", environment=migrates
         )
     assert run_module(MODULE, {"docker_host": engine.host})["orphan_migrations"] == {"a": "2.53.4"}
 
