@@ -384,6 +384,15 @@ def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
     assert (unlimited, commands > 0) == ([], True)
 
 
+def test_the_state_of_a_failed_upgrade_is_displayed_before_a_hook_takes_its_time() -> None:
+    tasks = list(flatten(parsed(ROOT / "roles" / "wa_upgrade" / "tasks" / "rollback" / "handle_failure.yml")))
+    names = [task["name"] for task in tasks]
+    hook = names.index("Run the hook after the outage")
+    assert names.index("Release the lock, and keep the journal unless the old version serves") < hook
+    assert names.index("Display the state of the deployment") == hook - 1
+    assert tasks[hook]["ansible.builtin.include_tasks"]["apply"]["timeout"]
+
+
 def test_every_call_of_all_members_has_a_limit() -> None:
     tasks = flatten(parsed(ROOT / "roles" / "wa_upgrade" / "tasks" / "common" / "call_members.yml"))
     calls = [task for task in tasks if "{{ __wa_upgrade_module }}" in task]
