@@ -320,7 +320,8 @@ def upgrade_verdict(
 def _restored(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns the variables with which restore.yml ends an upgrade whose database was restored by hand."""
     before = (facts["left"].get("notes") or {}).get("from_version")
-    return {**({"wa_version": before} if before else {}), "wa_restore_snapshot_command": "true"}
+    given = {"wa_version": before} if before else {}
+    return {**given, "wa_restore_snapshot_command": "true", "wa_restore_accept_lost": True}
 
 
 def _unknown_sessions(drift: t.Mapping[str, t.Any]) -> str:

@@ -440,8 +440,8 @@ def _restored(now: Observed) -> Problem:
     return (
         f"the migration to {now.left['target']} has ended well, and the tables are defined as before it{proof}. Either the database was "
         f"restored by hand, and {now.left['target']} would migrate it without a copy, or the migration changes data only.",
-        f"After a restore: end this upgrade ({now.facts['commands']['restored']}), which starts nothing; provision.yml then starts {before}, "
-        "and upgrade.yml upgrades it with a new copy. If nothing was restored, go on with "
+        f"After a restore: {now.facts['commands']['restored']} ends this upgrade and starts {before} on the database as it is, and upgrade.yml "
+        "then makes a new copy. If nothing was restored, go on with "
         f"wa_upgrade_skip: {json.dumps([*now.skip, 'schema'])}.",
     )
 

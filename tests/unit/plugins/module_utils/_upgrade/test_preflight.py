@@ -311,9 +311,9 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the database is the one that was migrated",
         BACK_AGAIN,
         "waba: the migration to 2.53.4 has ended well, and the tables are defined as before it. Either the database was restored by hand, "
-        "and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: end this upgrade "
-        "(ansible-playbook RESTORED), which starts nothing; provision.yml then starts the old version, and upgrade.yml upgrades it with a "
-        'new copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
+        "and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: "
+        "ansible-playbook RESTORED ends this upgrade and starts the old version on the database as it is, and upgrade.yml then makes a new "
+        'copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
     ),
     (
         "nobody but the client's hosts uses its database",
