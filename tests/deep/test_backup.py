@@ -54,7 +54,7 @@ class Pair:
         password = BACKUPS.parent / "password"
         password.write_text(self.secrets["backup_password"])
         argv = ["ansible-vault", "view", "--vault-password-file", str(password), str(path)]
-        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def processes() -> list[int]:
@@ -147,7 +147,7 @@ def test_the_copy_of_a_running_client_is_not_put_back_unasked(pair: Pair) -> Non
     for name in (kept["file"], kept["manifest"]):
         argv = ["-i", pair.leader.inventory, "h1", "--become", "-m", "ansible.builtin.copy"]
         argv += ["-a", f"src={newest() / name} dest=/var/lib/waba/dumps/ mode=0600"]
-        subprocess.run(["ansible", *argv], check=True, capture_output=True)
+        subprocess.run(["ansible", *argv], check=True)
     given = {"wa_restore": f"/var/lib/waba/dumps/{kept['manifest']}"}
     refused = pair.leader.play("restore", given, "--check")
     assert (refused.code, "the client has run since the copy was made" in refused.message) == (2, True), refused.output

@@ -737,6 +737,8 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_copy(host: Host) -> None:
     host.run(f"rm -r {folder}")
     assert "msg" not in restored, restored.get("msg")
     assert host.content() == before
+
+
 SWAP = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'du-1%' AND table_type = 'BASE TABLE'"
 
 

@@ -107,7 +107,7 @@ def test_a_dump_that_ends_within_the_line_before_a_section(dump: Path) -> None:
 
 def test_a_call_that_does_not_read_its_section_to_the_end(dump: Path) -> None:
     with pytest.raises(WaError, match="true ended with 0: no message; expected exit code 0"):
-        run(dump, {1: load.Call(["true"])})
+        run(dump, {1: load.Call(["true"], before=b"x" * (4 << 20))})  # more than a pipe holds
 
 
 def test_a_call_that_hangs_is_ended(dump: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_table_whose_file_has_gone_ahead_is_named_with_its_place(
     server.on("information_schema.tables", holding(wa1__waba_in=["messages", "__waba_m"], wa1__waba_out=["messages"]))
     server.on("SELECT 1 FROM `wa1__waba_in`.`messages`", Refusal("other", "doesn't exist in engine"))
     one = of(server)
-    one.check(True)
+    one.check()
     with pytest.raises(
         WaError,
         match=r"the table messages of wa1__waba_in cannot be read \(doesn't exist in engine\); expected all tables\..*"
