@@ -121,10 +121,8 @@ def _mysql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
         facts = {**_common(session, names), **limit, "sessions": _of(names, processlist.sessions(session))}
         if sizes:
             sizes_of = content.mysql_sizes(session, names)
-            facts["total_bytes"] = sum(data + index for _, _, data, index, _ in sizes_of)
-            facts["largest_table"] = _largest(
-                (schema, table, data + index) for schema, table, data, index, _ in sizes_of
-            )
+            tables = [(schema, table, data + index) for schema, table, data, index, _rows in sizes_of]
+            facts.update(total_bytes=sum(size for _schema, _table, size in tables), largest_table=_largest(tables))
             facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
 
@@ -173,7 +171,9 @@ def _pgsql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
                 tables += _pgsql_tables(session, name)
     facts.update(_limit(limits, dict.fromkeys(cures)))
     if sizes:
-        facts.update(largest_table=_largest(tables), total_bytes=sum(size for _, _, size in tables), free_bytes=None)
+        facts.update(
+            largest_table=_largest(tables), total_bytes=sum(size for _schema, _table, size in tables), free_bytes=None
+        )
     return facts
 
 

@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Table
-from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import Secret, environment
+from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import Child, Secret
 
 SMALL = 64 << 20  # bytes of rows that need no sample
 SECONDS = 4.0  # of a sample
@@ -63,19 +63,17 @@ def run_without_rows(subject: str, calls: t.Iterable[t.Sequence[str]], mark: byt
         name = os.path.basename(call[0])
         with secret() as (arguments, options), tempfile.TemporaryFile() as output:
             argv = [call[0], *arguments, *call[1:]]
-            options = {"env": environment(), "encoding": "utf-8", "errors": "replace", **options}
-            try:
-                done = subprocess.run(
-                    argv, stdout=output, stderr=subprocess.PIPE, timeout=_SCHEMA_TIMEOUT, check=False, **options
-                )
-            except subprocess.TimeoutExpired:
-                found = f"{name} has not ended without rows within {format_duration(_SCHEMA_TIMEOUT)}"
-                raise WaError(subject, found, "an end", "See what locks its tables, then run again") from None
+            with _child(argv, **{"stdout": output, "stderr": subprocess.PIPE, **options}) as child:
+                try:
+                    complaints = child.communicate(timeout=_SCHEMA_TIMEOUT)[1]
+                except subprocess.TimeoutExpired:
+                    found = f"{name} has not ended without rows within {format_duration(_SCHEMA_TIMEOUT)}"
+                    raise WaError(subject, found, "an end", "See what locks its tables, then run again") from None
             output.seek(max(0, output.tell() - _CHUNK))
             tail = output.read()
-        if done.returncode:
-            message = " ".join(done.stderr.split())[-1500:]
-            raise WaError(subject, f"{name} ended with {done.returncode}: {message or 'no message'}", "exit code 0")
+        if child.returncode:
+            message = " ".join(complaints.decode(errors="replace").split())[-1500:]
+            raise WaError(subject, f"{name} ended with {child.returncode}: {message or 'no message'}", "exit code 0")
         if mark not in tail:
             raise WaError(subject, f"the output of {name} ends early", mark.decode())
 
@@ -98,7 +96,7 @@ def take_sample(
         pack = ends.enter_context(_child([*packer, "--stdout"], stdin=subprocess.PIPE, stdout=sink))
         begin = time.monotonic()
         tool = ends.enter_context(_child([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options))
-        timer = threading.Timer(seconds, _kill, [tool])
+        timer = threading.Timer(seconds, tool.end)
         ends.callback(timer.cancel)
         timer.start()
         source, target = t.cast("t.Any", tool.stdout), t.cast("t.Any", pack.stdin)
@@ -121,20 +119,13 @@ def take_sample(
 
 
 @contextlib.contextmanager
-def _child(argv: t.Sequence[str], **options: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
-    """Starts a program in a process group of its own, of which nothing runs any more at the end."""
-    options = {"env": environment(), "stderr": subprocess.DEVNULL, "start_new_session": True, **options}
-    with subprocess.Popen(argv, **options) as child:
+def _child(argv: t.Sequence[str], **options: t.Any) -> t.Iterator[Child]:
+    """Starts a program, of which nothing runs any more at the end."""
+    with Child(argv, **{"stderr": subprocess.DEVNULL, **options}) as child:
         try:
             yield child
         finally:
-            if child.poll() is None:
-                _kill(child)
+            child.end()
             if child.stdin:
                 with contextlib.suppress(BrokenPipeError):
                     child.stdin.close()
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)

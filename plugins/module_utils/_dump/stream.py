@@ -37,8 +37,8 @@ _SAID = 20_000
 _STATEMENT_END = b"--------------\n"  # of the statement, with its rows, that MariaDB's client prints before its error
 _BEAT, _SOON = 5.0, 0.1  # seconds
 Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
+Process = t.Any  # a `Child` with the pipes that it was started with
 Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
-Process = t.Any  # subprocess.Popen of bytes, with the pipes that it was started with
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no configuration file of this user changes the dump
 
 
@@ -69,6 +69,20 @@ def _replaced(head: bytes, substitutions: Substitutions) -> bytes:
     return schema + copy + rows
 
 
+class Child(subprocess.Popen[bytes]):
+    """A program in a process group of its own, so that a wrapper's children end with it. Raises OSError if there is no such program."""
+
+    def __init__(self, argv: t.Sequence[str], **options: t.Any) -> None:
+        given = {"env": environment(), "stdin": subprocess.DEVNULL, "start_new_session": True, **options}
+        super().__init__(argv, **given)
+
+    def end(self) -> None:
+        """Kills it with its children, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
 class Pipeline:
     """Processes that are joined by pipes, of which none outlives the work with them."""
 
@@ -80,12 +94,10 @@ class Pipeline:
 
     def start(self, argv: t.Sequence[str], **options: t.Any) -> Process:
         """Starts a process. Raises WaError if there is no such program."""
-        # A separate process group, so that a wrapper's children end with it.
-        options = {"env": environment(), "stdin": subprocess.DEVNULL, "start_new_session": True, **options}
         complaints = os.memfd_create("waba")
         self._open.callback(os.close, complaints)
         try:
-            child = self._open.enter_context(subprocess.Popen(argv, stderr=complaints, **options))
+            child = self._open.enter_context(Child(argv, stderr=complaints, **options))
         except OSError as error:
             raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
         self._children[child] = complaints
@@ -143,9 +155,7 @@ class Pipeline:
         while left:
             left = futures.wait(running, _SOON).not_done
             for child in [*self._children]:
-                if child.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(child.pid, signal.SIGKILL)
+                child.end()
         with contextlib.suppress(BrokenPipeError):  # of what they have not read
             self._open.close()
         self._children.clear()

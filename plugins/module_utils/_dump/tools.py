@@ -189,9 +189,8 @@ def _inspect_mysql(session: Session, version: Version, names: list[str], theirs:
         return Source(version, names, 0)
     _check_mysql_rights(session, names)
     those = f"({', '.join(['%s'] * len(names))})"
-    tables = [
-        rules.Table(schema, name, size, rows) for schema, name, size, _, rows in content.mysql_sizes(session, names)
-    ]
+    sizes = content.mysql_sizes(session, names)
+    tables = [rules.Table(schema, name, size, rows) for schema, name, size, _index, rows in sizes]
     doubts = []
     for schema, table, engine in session.rows(
         "SELECT table_schema, table_name, engine FROM information_schema.tables"

@@ -150,7 +150,8 @@ def test_a_killed_compressor_is_an_error(path: Path) -> None:
 
         @contextlib.contextmanager
         def kill() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
-            next(iter(stream._children)).kill()
+            packer, *_others = stream._children
+            packer.kill()
             yield [], {}
 
         with pytest.raises(WaError, match=r"gzip ended with -9: no message"):
