@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -33,6 +34,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
 
 _COUNT_TIMEOUT = 120.0  # seconds for the rows of `messages`
+_GONE = 60.0  # seconds
 _LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for somebody who reads them
 _IN, _OUT = ASIDE
 _MARKER = "__waba_"  # begins the name of a table that is there from before the swap until a restore is complete
@@ -270,7 +272,18 @@ class Restore:
         return self._loading().read(calls, self._secret, keep)
 
     def _loading(self) -> load.Load:
-        return load.Load(self.dump, self.manifest["mark"], self.timeout, self.renew)
+        self._answered_at = time.monotonic()
+        return load.Load(self.dump, self.manifest["mark"], self.timeout, self._watch)
+
+    def _watch(self) -> None:
+        """Renews the lock. Raises DatabaseError where the server has not answered for `_GONE`: its client may wait for it for ever."""
+        self.renew()
+        try:
+            with connection.connect(self.config):
+                self._answered_at = time.monotonic()
+        except DatabaseError:
+            if time.monotonic() - self._answered_at > _GONE:
+                raise
 
     def _secret(self) -> t.ContextManager[tuple[list[str], dict[str, t.Any]]]:
         return tools.secret(self.tool, self.config, self.tls)

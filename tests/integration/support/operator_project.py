@@ -12,6 +12,7 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -179,11 +180,8 @@ class _Reader(ActionModule):
     """The part of the action plugin that compares the operator's files, with modules that run in this process."""
 
     def __init__(self) -> None:
-        pass
-
-    @contextlib.contextmanager
-    def _no_log(self) -> t.Iterator[None]:
-        yield
+        self._task = SimpleNamespace(no_log=False)
+        self._connection = SimpleNamespace(_play_context=SimpleNamespace(no_log=False))
 
     def _execute_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> Variables:
         return run_module(module_name.rpartition(".")[2], module_args)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 from dataclasses import replace
 
@@ -99,6 +100,26 @@ def of(server: ScriptedDatabase, **more: t.Any) -> restore.Restore:
 
 def changed(server: ScriptedDatabase) -> list[str]:
     return [one for one, _values in server.statements if re.match("(CREATE|DROP|RENAME) (?!.*wa_check_)", one)]
+
+
+def test_a_server_that_has_not_answered_for_a_minute_ends_a_load(
+    server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watch = of(server)._loading().renew
+    now[0] = 500.0
+    watch()  # it answers
+
+    def lost(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise connection.DatabaseError("database", "no answer", "unreachable")
+
+    monkeypatch.setattr(connection, "connect", lost)
+    now[0] = 560.0
+    watch()
+    now[0] = 561.0
+    with pytest.raises(connection.DatabaseError, match="no answer"):
+        watch()
 
 
 def test_a_check_makes_nothing(server: ScriptedDatabase) -> None:
