@@ -20,6 +20,7 @@ LOCK = f"{PLACE}/biz.lock"
 ARCHIVE = "/var/log/whatsapp/archive"
 READS: dict[str, dict[str, t.Any]] = {
     "wa_adopt": {"operation": "read"},
+    "wa_backup": {"part": "host"},
     "wa_drift_info": {},
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_client": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
@@ -52,13 +53,16 @@ def test_wa_guard(site: Site, run: Module) -> None:
 def test_wa_migration(site: Site, run: Module) -> None:
     """It has the lock until its run has lost the journal; then it ends without a migration."""
     site.lab.host(f"mkdir -p {PLACE}")
-    assert run("wa_upgrade_journal", path=LOCK, operation="begin", deployment="biz", target="2.53.4")["changed"]
+    image = site.engine.containers(PROJECT)[CORE]["Config"]["Image"]
+    target = image.rpartition(":v")[2]
+    assert run("wa_upgrade_journal", path=LOCK, operation="begin", deployment="biz", target=target)["changed"]
+    labels = {"project": PROJECT, "service": "dbupgrade"}
+    creates = ["docker", "create", *(f"--label=com.docker.compose.{name}={one}" for name, one in labels.items())]
 
     def migrate(check: bool = False) -> tuple[t.Any, ...]:
         options = {
             "lock_file": LOCK,
-            "container": "biz-dbupgrade-1",
-            "argv": ["false"],
+            "argv": [*creates, "--env", "WA_DB_UPGRADE=1", image],
             "project": PROJECT,
             "env_file": ENV_FILE,
         }
@@ -71,7 +75,7 @@ def test_wa_migration(site: Site, run: Module) -> None:
     assert site.snapshot() == before
     # Not a thread: Ansible forks, and its worker would keep the pipes open that a thread is about to read to their end.
     here = f"docker exec walab-{NAME}-{HOST}"
-    remove = f"until ! {here} flock --nonblock {PLACE}/.biz.lock.migration true; do :; done; {here} rm {LOCK}"
+    remove = f"until {here} grep -q '.state.: .ready' {LOCK}; do :; done; {here} rm {LOCK}"
     with subprocess.Popen(["timeout", "60", "sh", "-c", remove]) as beside:
         assert migrate() == (False, False, "ready", None)
     assert beside.returncode == 0
