@@ -713,6 +713,7 @@ def test_a_server_that_is_gone_in_the_middle_of_a_restore_has_lost_nothing(
     assert made.content() == made.before
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
 def test_a_disk_that_gets_full_in_the_middle_of_a_copy(host: Host) -> None:
     host.seed()
@@ -741,9 +742,10 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_copy(host: Host) -> None:
 SWAP = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'du-1%' AND table_type = 'BASE TABLE'"
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("host", "left"),
-    [("mariadb", 4), *(pytest.param("mariadb-10.5", left, marks=pytest.mark.deep) for left in (1, 4, 9))],
+    [("mariadb", 4), *(("mariadb-10.5", left) for left in (1, 4, 9))],
     indirect=["host"],
 )
 def test_half_of_a_swap_is_completed_and_nothing_of_it_is_advised_to_be_removed(host: Host, left: int) -> None:
