@@ -121,9 +121,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if last and time.time() - last.made_at < _EARLIER:
                 return self._result(last.folder, last.folder / backup.SETTINGS, [], changed=False)
         lines = self._lines(parts, problem, args["include"])
+        problems = {"settings backup": problem} if problem else {}
         if self._task.check_mode:
-            return self._failing(problem, args["cure"], self._result("", "", [f"would keep: {one}" for one in lines]))
+            return self._failing(problems, args["cure"], self._result("", "", [f"would keep: {one}" for one in lines]))
         with backup.Writer(self._root, self._place["slug"], time.time()) as writer:
+            brought = self._brought(writer, own, args["include"], problems)
             manifest = {
                 "deployment": self._place["name"],
                 "leader": self._ours.host,
@@ -132,9 +134,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 "hosts": {one["host"]: self._write_host(writer, one) for one in parts},
                 "missing": sorted(set(self._place["members"]) - {one["host"] for one in parts}),
                 "settings": writer.write(backup.SETTINGS, settings.encode()) if settings else None,
-                "settings_problem": problem,
+                "problems": problems,
                 "media": self._write_media(writer, own["media"]),
-                **self._brought(writer, own, args["include"]),
+                **brought,
             }
             folder = writer.finish(manifest)
             removed = backup.superfluous(self._earlier(server), keep)
@@ -143,19 +145,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         lines = [f"{self._place['name']}: {folder} ({format_size(writer.size)})", *lines]
         lines += [f"removed {one.folder}" for one in removed]
         return self._failing(
-            problem, args["cure"], self._result(folder, folder / backup.SETTINGS if settings else "", lines)
+            problems, args["cure"], self._result(folder, folder / backup.SETTINGS if settings else "", lines)
         )
 
     @staticmethod
     def _result(dest: t.Any, settings: t.Any, lines: list[str], changed: bool = True) -> Result:
         return {"changed": changed, "dest": str(dest), "settings": str(settings), "lines": lines}
 
-    def _failing(self, problem: str, cure: str, result: Result) -> Result:
-        """Returns the result, as a failure where there is a `problem` with the settings backup."""
-        if not problem:
+    def _failing(self, problems: t.Mapping[str, str], cure: str, result: Result) -> Result:
+        """Returns the result, as a failure where there are `problems`, by what was not made because of them."""
+        if not problems:
             return result
+        found = "; ".join(f"no {what} was made: {why}" for what, why in problems.items())
         rest = f"The other parts are in {result['dest']}." if result["dest"] else "Nothing was changed."
-        message = f"{self._ours.host}: no settings backup was made: {problem}. {rest} {cure}"
+        message = f"{self._ours.host}: {found}. {rest} {cure}"
         return {**result, "failed": True, "msg": message.strip()}
 
     def _lines(self, parts: t.Sequence[Result], problem: str, include: t.Sequence[str]) -> list[str]:
@@ -203,26 +206,43 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         }
         return {**writer.write(backup.MEDIA, base64.b64decode(media["list"])), **about}
 
-    def _brought(self, writer: backup.Writer, own: Result, include: t.Sequence[str]) -> dict[str, Result | None]:
-        """Returns the entries of images and of a copy of the database, which are made on the host and brought to the controller."""
+    def _brought(
+        self, writer: backup.Writer, own: Result, include: t.Sequence[str], problems: dict[str, str]
+    ) -> dict[str, Result | None]:
+        """Returns the entries of images and of a copy of the database, which are made on the host and brought to the controller.
+
+        One that fails is added to `problems`: the settings backup is kept without it.
+        """
         found: dict[str, Result | None] = {"images": None, "database": None}
         if not include:
             return found
-        base = f"{paths.folder('wa_upgrade_dump_dir', self._ours['wa_upgrade_dump_dir'])}/{self._place['slug']}.backup-{writer.name}"
-        # Also what a run that was killed has left. No other deployment has a name with a dot.
-        removes = {"paths": [f"{base[: -len(writer.name)]}*"]}
-        self._backup("remove", **removes)
-        try:
-            if "images" in include:
-                path = f"{base}.tar"
-                names = [one["name"] for one in own["images"]]
-                size = self._backup("save_images", paths=[path], images=names)["bytes"]
-                found["images"] = self._fetch(writer, path, size)
-            if "database" in include:
-                found["database"] = self._copy_database(writer, base, own)
-        finally:
-            self._backup("remove", **removes)
+        folder = paths.folder("wa_upgrade_dump_dir", self._ours["wa_upgrade_dump_dir"])
+        name = f"{self._place['slug']}.backup-"
+        base = f"{folder}/{name}{writer.name}"
+        makes: dict[str, tuple[str, tuple[str, ...], t.Callable[[], Result]]] = {
+            "images": ("file of images", (".tar",), lambda: self._save_images(writer, base, own)),
+            "database": ("copy of the database", (".json", ".sql.*"), lambda: self._copy_database(writer, base, own)),
+        }
+        for part in dict.fromkeys(include):
+            what, endings, make = makes[part]
+            try:
+                # Also what a run that was killed has left. No other deployment has a name with a dot.
+                self._backup("remove", paths=[f"{folder}/{name}*"])
+                try:
+                    found[part] = make()
+                finally:
+                    self._backup("remove", paths=[f"{folder}/{name}*"])
+            except WaError as error:
+                found[part] = None
+                problems[what] = str(error).rstrip(".")
+                for ending in endings:
+                    writer.forget(f"{name}*{ending}")
         return found
+
+    def _save_images(self, writer: backup.Writer, base: str, own: Result) -> Result:
+        path, names = f"{base}.tar", [one["name"] for one in own["images"]]
+        size = self._backup("save_images", paths=[path], images=names)["bytes"]
+        return self._fetch(writer, path, size)
 
     def _copy_database(self, writer: backup.Writer, base: str, own: Result) -> Result:
         facts = {"deployment": self._place["name"], "version": own["version"], "running": True}

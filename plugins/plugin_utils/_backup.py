@@ -167,6 +167,11 @@ class Writer:
         _make(path.parent)
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
+    def forget(self, pattern: str) -> None:
+        """Removes the files of a part that is not complete."""
+        for path in self.folder.glob(pattern):
+            path.unlink()
+
     def entry(self, name: str) -> dict[str, t.Any]:
         """Returns name, bytes and SHA-256 of a file that was written."""
         digest = hashlib.sha256()
@@ -175,13 +180,13 @@ class Writer:
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 digest.update(chunk)
             size = file.tell()
-        self.size += size
         return {"file": name, "bytes": size, "sha256": digest.hexdigest()}
 
     def finish(self, manifest: Manifest) -> Path:
         """Writes the manifest, gives the folder its name, and returns it."""
         text = json.dumps({"format": FORMAT, "made_at": self.now, **manifest}, indent=2, sort_keys=True)
         self.write(MANIFEST, f"{text}\n".encode())
+        self.size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         target = self.home / self.name
         try:
             self.folder.rename(target)

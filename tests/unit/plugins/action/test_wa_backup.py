@@ -142,7 +142,7 @@ def test_a_client_that_does_not_answer_fails_the_run_and_the_rest_is_kept(driver
         f"h1: no settings backup was made: API https://w: no answer. The other parts are in {found['dest']}. Try again."
     )
     assert (found["failed"], found["settings"], manifest(found)["settings"]) == (True, "", None)
-    assert manifest(found)["settings_problem"] == "API https://w: no answer"
+    assert manifest(found)["problems"] == {"settings backup": "API https://w: no answer"}
 
 
 def test_the_backup_of_a_run_that_was_cut_off_counts_for_an_hour(
@@ -170,10 +170,14 @@ def test_images_and_a_copy_of_the_database_are_brought_in_parts(
     assert removed == ["/var/lib/waba/dumps/support.backup-*"]
 
 
-def test_a_copy_that_arrives_otherwise_than_it_was_written_is_no_backup(driver: Driver, tmp_path: Path) -> None:
-    found = driver(include=["database"])
+def test_a_copy_that_arrives_otherwise_than_it_was_written_is_none_and_the_rest_is_kept(driver: Driver) -> None:
+    found = driver(include=["images", "database"])
+    folder, kept = Path(found["dest"]), manifest(found)
+    assert found["msg"].startswith("h1: no copy of the database was made: copy /var/lib/waba/dumps/support.backup-")
     assert "SHA-256" in found["msg"]
-    assert list((tmp_path / "support").iterdir()) == []
+    assert (kept["database"], list(kept["problems"])) == (None, ["copy of the database"])
+    assert kept["settings"]["file"] == "settings.json"
+    assert [one.name for one in folder.glob("support.backup-*")] == [kept["images"]["file"]]
     assert driver.calls[-1][0] == "remove"
 
 
