@@ -14,6 +14,10 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "lab"))
+
+from observer import upgrade_stage  # noqa: E402 - needs the path above
+
 LEADER, LOCK = "h1", "/var/lib/waba/waba.lock"
 TIMEOUT = 180.0  # seconds
 
@@ -28,7 +32,7 @@ def journal(lab: str) -> pathlib.Path:
 def read(path: pathlib.Path) -> tuple[str, str]:
     """The run that has the journal, and the stage; empty without one."""
     found = json.loads(path.read_text()) if path.exists() else {}
-    return str(found.get("run_id", "")), str(found.get("stage", ""))
+    return str(found.get("run_id", "")), upgrade_stage(found) or ""
 
 
 def main() -> None:

@@ -355,7 +355,7 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     env = env_options.read_env(params["env_file"], params["env_format"])
     read = result.values
     journal = read.get("journal") or {}
-    unfinished = journal.get("stage", "locked") != "locked"
+    unfinished = upgrade_journal.has_begun(journal)
     own = listing.database(env)
     migrating = [one for one in read.get("containers", []) if one["service"] == MIGRATION]
     runs = any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating)

@@ -101,7 +101,7 @@ class Migration:
                     with contextlib.suppress(WaError):  # the next one takes it
                         application.remove(self.engine, self.container)
 
-    def _note(self, migrated: bool = False, **news: t.Any) -> None:
+    def _note(self, **news: t.Any) -> None:
         """Writes the state of the migration into the journal, if it has changed."""
         after = {**self.state, **news}
         self.result.values["migration"] = after
@@ -113,8 +113,7 @@ class Migration:
                 self.run_id,
                 after,
                 time.time(),
-                migrated=migrated,
-                definitions=self.definitions if after.get("exit_code") == 0 else "",
+                definitions=self.definitions,
             )
             if journal is not None:
                 self.file.save(journal)
@@ -256,7 +255,7 @@ class Migration:
             self._note(state="ended", exit_code=code, log=text[-LONGEST_LOG:])
         else:
             self.definitions = ""
-            self._note(migrated=self._is_idle(), state="ended", exit_code=0)
+            self._note(idle=self._is_idle(), state="ended", exit_code=0)
 
     def _is_idle(self) -> bool:
         """Returns whether nobody uses the database any more; false where that is not known."""

@@ -14,7 +14,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, migrate, wait, go_back, end, hold, release]
+    choices: [begin, note, migrate, wait, go_back, end, hold, release]
     required: true
   path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
   deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
@@ -22,7 +22,7 @@ options:
   lease: {description: 'How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).', type: str, default: 5m}
   take_over: {description: Whether V(begin) takes the lock whoever holds it., type: bool, default: false}
   resume: {description: Whether V(begin) goes on with what an unfinished upgrade has left here., type: bool, default: true}
-  stage: {description: The stage that begins., type: str, choices: [locked, stopping, migrating, starting, verifying]}
+  schema: {description: 'Whether the migration may have changed the schema, where evidence has shown it.', type: str, choices: [untouched, started, done]}
   notes: {description: 'What later runs are to know, such as the version before or the place of a backup.', type: dict, default: {}}
   times:
     description: Names of further notes, whose value is the time of this host in seconds since 1970.
@@ -79,21 +79,20 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             parse_duration("lease", params["lease"]),
             take_over=params["take_over"] or (found is not None and found["run_id"] in params["ended_runs"]),
             resume=params["resume"],
-            stage=params["stage"] or upgrade_journal.STAGES[0],
+            schema=params["schema"] or upgrade_journal.UNTOUCHED,
             restores=params["restores"] or "",
         )
         if params["restores"]:
             return after, f"lock {params['deployment']} for the restore from {params['restores']}"
-        if found is None or after["stage"] == "locked":
+        if not upgrade_journal.has_begun(after):
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
-        return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
-    if operation in ("stage", "migrate"):
+        return after, f"go on with the upgrade of {params['deployment']} at stage {upgrade_journal.stage(after)[0]}"
+    if operation in ("note", "migrate"):
         lease = parse_duration("lease", params["lease"])
         notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}
-        after = upgrade_journal.advance(
-            found, run_id, params["stage"] if operation == "stage" else "", notes, now, lease
-        )
-        return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
+        starts = operation == "migrate"
+        after = upgrade_journal.note(found, run_id, notes, now, lease, schema=params["schema"] or "", migrate=starts)
+        return after, "allow the migration" if starts else "write into the journal"
     if operation == "hold":
         lease = parse_duration("lease", params["lease"])
         return upgrade_journal.hold(found, claim(params), params["host"], now, lease), ""
@@ -172,7 +171,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                 result.values["ended"] = file.load_last() or {}
             if operation == "begin" and after is not None:
                 took_over = upgrade_journal.is_upgrade(before) and (before or {})["run_id"] != params["run_id"]
-                result.values.update(resumed=after["stage"] != "locked", took_over=took_over)
+                result.values.update(resumed=upgrade_journal.has_begun(after), took_over=took_over)
             if action:
                 result.record_change(action)
     finally:
@@ -189,7 +188,7 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release"],
+                "choices": ["begin", "note", "migrate", "wait", "go_back", "end", "hold", "release"],
                 "required": True,
             },
             "path": {"type": "path", "required": True},
@@ -198,7 +197,7 @@ def main() -> None:
             "lease": {"type": "str", "default": "5m"},
             "take_over": {"type": "bool", "default": False},
             "resume": {"type": "bool", "default": True},
-            "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
+            "schema": {"type": "str", "choices": list(upgrade_journal.SCHEMA)},
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
             "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
@@ -213,7 +212,7 @@ def main() -> None:
         },
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
-            ("operation", "stage", ("stage", "run_id")),
+            ("operation", "note", ("run_id",)),
             ("operation", "migrate", ("run_id",)),
             ("operation", "wait", ("run_id",)),
             ("operation", "go_back", ("run_id",)),

@@ -61,7 +61,7 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
     since = [
         f"{one['name']} on {host}" for host, those in clients.items() for one in those if one["started_at"] > stopped_at
     ]
-    if not since and (read[facts["leader"]].get("journal") or {}).get("stage") in ("starting", "verifying"):
+    if not since and upgrade_journal.is_migrated(read[facts["leader"]].get("journal") or {}):
         since = ["the version of the upgrade, which was started"]
     removes = {
         host: [one["name"] for one in those["containers"] if one["service"] == MIGRATION or one["version"] != wanted]

@@ -155,24 +155,22 @@ def note(kind: str, lease: int) -> tuple[str, dict[str, t.Any]]:
     """The file of another run, and its content."""
     began = time.time()
     made: dict[str, t.Any] = {
-        "format": 1,
+        "format": 2,
         "deployment": "waba",
         "run_id": "m/1/5",
         "user": "ops",
         "controller": "elsewhere",
     }
-    made["lease_until"] = began + lease
+    made.update(since=began, lease_until=began + lease)
     path = f"{STATE}/waba.lock"
     if kind == "change":
-        return path, {**made, "hosts": ["h1"], "since": began}
-    stages = [{"stage": one, "at": began} for one in ("locked", "stopping")]
+        return path, {**made, "hosts": ["h1"]}
     return path, {
         **made,
         "runs": ["m/1/5"],
         "target": "2.53.4",
-        "stage": "stopping",
-        "stages": stages,
-        "notes": {},
+        "schema": "untouched",
+        "notes": {"down_at": began},
     }
 
 

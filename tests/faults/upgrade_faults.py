@@ -57,7 +57,7 @@ mv /run/kept /var/lib/waba
 """
 # Stops the Coreapp's process as soon as its stop is due, so that it ends no sooner than it is continued; then breaks the connection.
 CUT_STOP = r"""
-until grep -q '"stopping"' {lock}; do sleep 0.05; done
+until grep -q '"down_at"' {lock}; do sleep 0.05; done
 core=$(docker inspect --format '{{{{.State.Pid}}}}' wa-{at}-wacore-1)
 kill -STOP $core
 until [ -z "$(docker ps --quiet --filter name=-waweb)" ]; do sleep 0.1; done
@@ -296,6 +296,10 @@ class Lab(observer.Lab):
         text = self.host(f"cat {self.lock}", check=False)
         return t.cast("dict[str, t.Any]", json.loads(text)) if text else {}
 
+    def stage(self) -> str | None:
+        """The word for where the upgrade stands; None without one."""
+        return observer.upgrade_stage(self.journal())
+
     def containers(self) -> dict[str, Record]:
         """Name -> record of all containers of the host, running or not."""
         with lab_engine(self.name, self.at) as engine:
@@ -379,7 +383,7 @@ def expect_words(what: str, output: str, code: int, *words: str) -> None:
 def reach(run: subprocess.Popen[bytes], lab: Lab, stage: str, held: bool) -> None:
     """Return in the middle of a stage, and not on its edge; `held` says whether the upgrade makes the file there."""
     end = time.monotonic() + 600
-    while lab.journal().get("stage") != stage:
+    while lab.stage() != stage:
         if run.poll() is not None or time.monotonic() > end:
             raise SystemExit(f"stage {stage} was not reached; the upgrade ended with {run.returncode}")
         time.sleep(0.2)
@@ -439,7 +443,7 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
         lab.reboot()
     if how == "disk":
         lab.host("rm -f /var/lib/waba/fill")
-    left = lab.journal().get("stage")
+    left = lab.stage()
     if how in EVENTS:  # an old version that serves again may have left its journal on a full disk
         expect("stage left", left in ((None, stage) if case.code else (None,)), True)
     else:
@@ -543,7 +547,7 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
     print(f"\n### two at once: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     first = lab.start("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 20")
-    while lab.journal().get("stage") != "stopping":
+    while lab.stage() != "stopping":
         if first.poll() is not None:
             raise SystemExit(f"the first run ended with {first.returncode}")
         time.sleep(0.2)

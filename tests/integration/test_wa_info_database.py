@@ -231,12 +231,12 @@ def test_an_unfinished_upgrade_keeps_to_the_databases_that_it_has_noted(
     file = JournalFile(str(tmp_path / "one.lock"))
     reads = {**options, "gather": [*options["gather"], "journal"], "lock_file": file.path}
     claim = upgrade_journal.Claim("one", "m/1/1", "ops", "ctl", "2.53.4")
-    for stage in ("locked", "migrating"):
-        begun = upgrade_journal.begin(None, claim, 0, 600, stage=stage)
+    for schema in ("untouched", "started"):
+        begun = upgrade_journal.begin(None, claim, 0, 600, schema=schema)
         file.save({**begun, "notes": {"databases": ["in1messageStore"]}})
         found = ansible.module("wa_info", reads)
-        assert (found["journal"]["stage"], found["ended"]) == (stage, {})
-        assert bool(found.get("failed")) is (stage == "locked")  # the neighbour's databases may be the client's
+        assert (found["journal"]["schema"], found["ended"]) == (schema, {})
+        assert bool(found.get("failed")) is (schema == "untouched")  # the neighbour's databases may be the client's
     assert found["database"]["databases"] == OWN
     assert {"largest_table", "free_bytes"}.isdisjoint(found["database"])
 

@@ -62,7 +62,7 @@ class Deployment:
         """The run that holds the journal writes that the migration may begin."""
         with self.file.exclusively():
             found = self.journal()
-            self.file.save(upgrade_journal.advance(found, found["run_id"], "", {}, time.time(), 600))
+            self.file.save(upgrade_journal.note(found, found["run_id"], {}, time.time(), 600, migrate=True))
 
     def expire(self) -> None:
         """The run was killed, and no other run resumes the upgrade: its lease is over."""
@@ -146,7 +146,7 @@ def test_it_migrates_when_the_journal_allows_it(deployment: Deployment, jobs: Th
     docker("exec", "--detach", deployment.container, "touch", "/end")
     result = job.result(60)
     assert (result.get("failed"), result["actions"]) == (None, ["start the migration to 2.53.4"])
-    assert (deployment.journal()["stage"], result["migration"]["exit_code"]) == ("starting", 0)
+    assert (deployment.journal()["schema"], result["migration"]["exit_code"]) == ("done", 0)
     assert CANARY not in str(result) + str(deployment.journal())
 
 
@@ -156,7 +156,7 @@ def test_the_migration_of_a_killed_run_is_followed_to_its_end(deployment: Deploy
     until(deployment.migrates, 60)
     deployment.expire()
     docker("kill", deployment.container)
-    assert (job.result(60)["migration"]["exit_code"], deployment.journal()["stage"]) == (137, "migrating")
+    assert (job.result(60)["migration"]["exit_code"], deployment.journal()["schema"]) == (137, "started")
 
 
 def test_the_process_of_an_earlier_run_ends_and_the_next_one_is_ready(
@@ -182,4 +182,4 @@ def test_the_migration_of_an_earlier_run_is_left_to_its_process(
     assert (again["changed"], again["migration"]) == (False, {})
     docker("exec", "--detach", deployment.container, "touch", "/end")
     assert before.result(60)["migration"]["exit_code"] == 0
-    assert (deployment.journal()["run_id"], deployment.journal()["stage"]) == ("m/2/2", "starting")
+    assert (deployment.journal()["run_id"], deployment.journal()["schema"]) == ("m/2/2", "done")

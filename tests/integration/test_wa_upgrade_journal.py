@@ -37,11 +37,11 @@ def test_check_mode_writes_nothing(ansible: Ansible, lock: Path) -> None:
 def test_the_next_run_resumes_after_a_dead_run(ansible: Ansible, lock: Path) -> None:
     """A killed controller leaves its lock until its lease is over, or somebody says that it was killed."""
     lock.parent.mkdir()
-    ansible.play([step(lock, "begin"), step(lock, "stage", stage="migrating", notes={"from_version": "2.51.2"})])
+    ansible.play([step(lock, "begin"), step(lock, "note", schema="started", notes={"from_version": "2.51.2"})])
     assert "locked by the upgrade to 2.53.4" in ansible.play([step(lock, "begin")]).results[0]["msg"]
     result = ansible.play([step(lock, "begin", take_over=True)]).results[0]
     assert (result["resumed"], result["held"]) == (True, False)
-    assert result["journal"]["stage"] == "migrating"
+    assert result["journal"]["schema"] == "started"
     assert result["journal"]["notes"] == {"from_version": "2.51.2"}
     ansible.play([step(lock, "begin", take_over=True), step(lock, "end", outcome="done")])
     assert [path.name for path in lock.parent.iterdir()] == ["support.last-upgrade.json"]

@@ -26,6 +26,14 @@ find /opt /srv /etc/cron.d -type f -exec sha256sum {} + 2>/dev/null | sort
 """
 
 
+def upgrade_stage(journal: t.Mapping[str, t.Any]) -> str | None:
+    """The word for where an upgrade stands, by the facts of its journal; None without one."""
+    notes, schema = journal.get("notes") or {}, journal.get("schema")
+    if schema == "untouched":
+        return "stopping" if "down_at" in notes else "locked"
+    return {"started": "migrating", "done": "verifying" if "up_at" in notes else "starting"}.get(str(schema))
+
+
 @dataclass
 class Run:
     """The result of a playbook: exit code, the message of its last failed task, its output, the number of changed tasks."""

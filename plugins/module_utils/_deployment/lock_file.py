@@ -80,14 +80,25 @@ class JournalFile:
         return found if upgrade_journal.is_upgrade(found) else None
 
     def load_last(self) -> dict[str, t.Any] | None:
-        """Returns the journal of the last finished upgrade, None if there is none. Raises WaError for an invalid file."""
-        return self._load(self.last())
+        """Returns the journal of the last finished upgrade, None if there is none that this version reads. Raises WaError for an invalid file."""
+        with contextlib.suppress(upgrade_journal.OlderFormat):  # its upgrade is over
+            return self._load(self.last())
+        return None
 
     def _load(self, path: str) -> dict[str, t.Any] | None:
         try:
             with _usable(path), contextlib.suppress(FileNotFoundError):
                 return upgrade_journal.check(json.loads(files.read_text(path)))
             return None
+        except upgrade_journal.OlderFormat:
+            if path == self.last():
+                raise
+            raise WaError(
+                f"lock file {path}",
+                "written by an earlier version of this collection",
+                "a lock that this version can read",
+                "Finish with that version what it has begun, or remove the file if no upgrade is unfinished",
+            ) from None
         except upgrade_journal.NewerFormat as error:
             raise WaError(
                 f"lock file {path}",

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-FORMAT = 1
+FORMAT = 2
 LEASE = 300.0  # seconds that a run keeps the lock without renewing it
 RENEWAL = 60.0  # seconds between two renewals
-# locked: the old version runs. stopping: the old version is being stopped, the schema is unchanged. migrating: the schema may be
-# changed. starting: the schema is changed, the new version comes up. verifying: the new version serves.
+# Whether the migration may have changed the schema. Only the process that migrates writes it, and a run that finds evidence when it locks.
+UNTOUCHED, STARTED, DONE = SCHEMA = ("untouched", "started", "done")
+# Words for where an upgrade stands, by its facts, in their order. They are derived, for messages, and decide nothing.
 STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
-# Stages from which a rollback only starts the old version.
-_HARMLESS = ("locked", "stopping")
-_FIELDS = ("deployment", "run_id", "user", "controller", "lease_until")
-_UPGRADE_FIELDS = ("target", "stages", "notes")
-_CHANGE_FIELDS = ("hosts", "since")
+_FIELDS = ("deployment", "run_id", "user", "controller", "since", "lease_until")
+_UPGRADE_FIELDS = ("target", "notes")
+_CHANGE_FIELDS = ("hosts",)
 _CHANGE = "a run that changes its containers,"
 RESTORES = "restores"  # the note of which copy is being restored, by its manifest; or of a snapshot
 SNAPSHOT = "a snapshot"
@@ -34,6 +33,10 @@ DEFINITIONS = "definitions"  # the note of the digests of the tables' definition
 
 class NewerFormat(Exception):
     """A lock that a later version of the collection has written."""
+
+
+class OlderFormat(ValueError):
+    """A lock that an earlier version of the collection has written."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Claim:
 
 def is_upgrade(lock: t.Mapping[str, t.Any] | None) -> bool:
     """Returns whether the lock is the journal of an upgrade."""
-    return lock is not None and "stage" in lock
+    return lock is not None and "schema" in lock
 
 
 def is_held(lock: t.Mapping[str, t.Any], run_id: str, now: float) -> bool:
@@ -79,12 +82,29 @@ def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
 
 def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
     """Returns whether the upgrade has completed its migration."""
-    return STAGES.index(journal["stage"]) > STAGES.index("migrating")
+    return bool(journal.get("schema") == DONE)
+
+
+def has_begun(journal: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the upgrade has begun to stop the client, or may have changed its schema. {} is none."""
+    return journal.get("schema", UNTOUCHED) != UNTOUCHED or "down_at" in (journal.get("notes") or {})
+
+
+def stage(journal: t.Mapping[str, t.Any]) -> tuple[str, float]:
+    """Returns the word for where an upgrade stands, and since when: seconds since 1970, 0 where that is not known."""
+    notes, schema = journal.get("notes") or {}, journal.get("schema", UNTOUCHED)
+    if schema == UNTOUCHED:
+        word, since = ("stopping", notes.get("down_at")) if has_begun(journal) else ("locked", journal.get("since"))
+    elif schema == STARTED:
+        word, since = "migrating", notes.get("migrating_at")
+    else:
+        word, since = ("verifying", notes["up_at"]) if "up_at" in notes else ("starting", notes.get("migrated_at"))
+    return word, float(since or 0)
 
 
 def may_go_back(journal: t.Mapping[str, t.Any]) -> bool:
     """Returns whether a rollback only starts the old version: no migration was started."""
-    return journal["stage"] in _HARMLESS
+    return bool(journal["schema"] == UNTOUCHED)
 
 
 def is_migration_due(journal: t.Mapping[str, t.Any] | None, run_id: str, now: float) -> bool:
@@ -96,16 +116,15 @@ def is_migration_due(journal: t.Mapping[str, t.Any] | None, run_id: str, now: fl
 
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     """Returns whether the client must not be started, stopped or changed: a run holds it, or has begun to change it."""
-    return held or journal["stage"] != "locked"
+    return held or has_begun(journal)
 
 
 def describe(lock: t.Mapping[str, t.Any]) -> str:
     """Returns who has the lock, since when and until when, for a message."""
-    upgrade = is_upgrade(lock)
-    what, stage = (f"the upgrade to {lock['target']}", f"at stage {lock['stage']}, ") if upgrade else (_CHANGE, "")
-    since = clock(lock["stages"][0]["at"] if upgrade else lock["since"])
+    word, _since = stage(lock)
+    what, where = (f"the upgrade to {lock['target']}", f"at stage {word}, ") if is_upgrade(lock) else (_CHANGE, "")
     until = f"lease until {clock(lock['lease_until'])}" if lock["lease_until"] else "ended"
-    return f"{what} by {lock['user']} from {lock['controller']}, since {since}, {stage}{until}"
+    return f"{what} by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, {where}{until}"
 
 
 def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
@@ -151,7 +170,7 @@ def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     return {
         **found,
         "blocking": blocks(lock, held),
-        "stage": lock["stage"],
+        "stage": stage(lock)[0],
         "target": lock["target"],
         "playbook": "restore" if restores else "upgrade",
         "resume": {
@@ -169,13 +188,13 @@ def begin(
     *,
     take_over: bool = False,
     resume: bool = True,
-    stage: str = STAGES[0],
+    schema: str = UNTOUCHED,
     restores: str = "",
 ) -> dict[str, t.Any]:
     """Returns the journal with which `claim` begins or resumes an upgrade, or the restore of the copy with the manifest `restores`.
 
     `found` is the existing lock; times are in seconds since 1970, `lease` in seconds. Without `resume` an unfinished
-    upgrade is discarded; `stage` is the first stage without a journal. Raises WaError if another run holds it, or if the
+    upgrade is discarded; `schema` counts without a journal. Raises WaError if another run holds it, or if the
     unfinished upgrade has another target.
     """
     subject = f"upgrade of {claim.deployment}"
@@ -192,7 +211,7 @@ def begin(
         found = None
     if found is not None and found["notes"].get(RESTORES) and not restores:
         raise WaError.of(f"{subject}: {describe_block(found, False)}")
-    fresh = found is None or found["stage"] == "locked" or not resume
+    fresh = found is None or not has_begun(found) or not resume
     if found is not None and not fresh and found["target"] != claim.target and not restores:
         raise WaError(
             subject,
@@ -208,20 +227,19 @@ def begin(
         "user": claim.user,
         "controller": claim.controller,
         "target": claim.target,
+        "since": round(now, 1),
         "lease_until": now + lease,
+        "schema": schema,
+        "notes": {},
     }
-    more = {RESTORES: restores} if restores else {}
-    if fresh or found is None:
-        alone = {_ALONE: True} if restores else {}
-        return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={**more, **alone})
-    return dict(
-        journal,
-        target=found["target"],
-        runs=list(dict.fromkeys([*runs(found), claim.run_id])),
-        stage=found["stage"],
-        stages=[*found["stages"], dict(_entry(found["stage"], now), taken_up=True)],
-        notes={**found["notes"], **more},
-    )
+    if found is not None and not fresh:
+        kept = {name: found[name] for name in ("target", "since", "schema", "notes")}
+        journal.update(kept, runs=list(dict.fromkeys([*runs(found), claim.run_id])))
+    elif restores:
+        journal["notes"] = {_ALONE: True}
+    if restores:
+        journal["notes"] = {**journal["notes"], RESTORES: restores}
+    return journal
 
 
 def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
@@ -229,29 +247,27 @@ def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
     return [str(one) for one in journal.get("runs") or [journal["run_id"]]]
 
 
-def advance(
+def note(
     found: t.Mapping[str, t.Any] | None,
     run_id: str,
-    stage: str,
     notes: t.Mapping[str, t.Any],
     now: float,
     lease: float,
+    *,
+    schema: str = "",
+    migrate: bool = False,
 ) -> dict[str, t.Any]:
-    """Returns the journal of `run_id` at its next `stage`, with `notes` added. Raises WaError if the run has lost it.
+    """Returns the journal of `run_id` with `notes` added, and a `schema` that evidence has shown. Raises WaError if the run has lost it.
 
-    With no `stage` it stays at its stage, and the migration may be started, by the process that waits for that, see `launch`.
+    With `migrate` the process that waits for that may start the migration, see `launch`.
     """
     journal = own(found, run_id)
     if journal.get("goes_back"):
         raise WaError("upgrade journal", "this run goes back", "none of its steps any more")
-    if not stage:
+    if migrate:
         journal["migrate"] = True
-        stage = journal["stage"]
-    if STAGES.index(stage) < STAGES.index(journal["stage"]):
-        raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
-    if stage != journal["stage"]:
-        journal["stages"] = [*journal["stages"], _entry(stage, now)]
-    return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
+    kept = {**journal["notes"], **notes}
+    return dict(journal, schema=schema or journal["schema"], notes=kept, lease_until=now + lease)
 
 
 def go_back(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any] | None:
@@ -286,21 +302,18 @@ def launch(
     """
     if found is None or not found.get("migrate") or not is_migration_due(found, run_id, now):
         return None
-    kept = {} if state["state"] == "running" else {"kept": True}
-    journal = dict(found, migration=dict(state), notes={**found["notes"], **notes, **kept})
-    if found["stage"] != "migrating":
-        journal.update(stage="migrating", stages=[*found["stages"], _entry("migrating", now)])
-    return journal
+    return dict(
+        found, schema=STARTED, migration=dict(state), notes={"migrating_at": round(now, 1), **found["notes"], **notes}
+    )
 
 
 def not_launched(
     found: t.Mapping[str, t.Any] | None, run_id: str, before: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any] | None:
-    """Returns the journal after a start that is known to have failed: at the stage `before` it. None where it is not that of the run."""
-    if found is None or found["run_id"] != run_id or found["stage"] != "migrating":
+    """Returns the journal after a start that is known to have failed: as `before` it. None where it is not that of the run."""
+    if found is None or found["run_id"] != run_id or found["schema"] != STARTED:
         return None
-    notes = {**found["notes"], ONE_SHOTS: before["notes"].get(ONE_SHOTS, [])}
-    return dict(found, stage=before["stage"], stages=before["stages"], notes=notes)
+    return dict(found, schema=before["schema"], notes=before["notes"])
 
 
 def note_migration(
@@ -309,22 +322,19 @@ def note_migration(
     state: t.Mapping[str, t.Any],
     now: float,
     *,
-    migrated: bool = False,
     definitions: str = "",
 ) -> dict[str, t.Any] | None:
     """Returns the journal with the `state` of the migration, as its process has it; None where that has no say any more.
 
-    The process was begun by `run_id`; another run of the same upgrade may have resumed that since. With `migrated` the upgrade is at its
-    next stage, and its tables have these `definitions`. The lease stays that of the run, which may have ended.
+    The process was begun by `run_id`; another run of the same upgrade may have resumed that since. After an exit with 0 the schema is done,
+    and its tables have these `definitions`. The lease stays that of the run, which may have ended.
     """
     if found is None or run_id not in runs(found) or is_migrated(found):
         return None
     journal = dict(found, migration=dict(state))
-    if definitions:
-        known = {**found["notes"].get(DEFINITIONS, {}), "after": definitions}
-        journal["notes"] = {**found["notes"], DEFINITIONS: known}
-    if migrated:
-        journal.update(stage="starting", stages=[*found["stages"], _entry("starting", now)])
+    if state.get("exit_code") == 0:
+        known = {**found["notes"].get(DEFINITIONS, {}), **({"after": definitions} if definitions else {})}
+        journal.update(schema=DONE, notes={**found["notes"], "migrated_at": round(now, 1), DEFINITIONS: known})
     return journal
 
 
@@ -352,7 +362,7 @@ def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, now: flo
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed), `rolled_back` (the old version runs) or `restored`."""
     journal = own(found, run_id)
     if outcome == "rolled_back" and not may_go_back(journal):
-        raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
+        raise WaError("upgrade journal", f"the schema is {journal['schema']}", f"a schema that is {UNTOUCHED}")
     return dict(journal, outcome=outcome, ended_at=now, lease_until=0)
 
 
@@ -400,8 +410,10 @@ def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: fl
 
 def check(data: t.Any) -> dict[str, t.Any]:
     """Returns `data` as a lock. Raises NewerFormat for that of a later collection, ValueError if something of it is missing."""
-    if not isinstance(data, dict) or not isinstance(data.get("format"), int) or data["format"] < FORMAT:
+    if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         raise ValueError(f"no lock of format {FORMAT}")
+    if data["format"] < FORMAT:
+        raise OlderFormat(f"format {data['format']}, and this version knows format {FORMAT}")
     if data["format"] > FORMAT:
         raise NewerFormat(f"format {data['format']}, and this version knows format {FORMAT}")
     for key in (*_FIELDS, *(_UPGRADE_FIELDS if is_upgrade(data) else _CHANGE_FIELDS)):
@@ -417,10 +429,6 @@ def own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
     if found["run_id"] != run_id:
         raise WaError("lock", f"taken over by {describe(found)}", "this run's own")
     return dict(found)
-
-
-def _entry(stage: str, now: float) -> dict[str, t.Any]:
-    return {"name": stage, "at": round(now, 1)}
 
 
 def clock(at: float) -> str:

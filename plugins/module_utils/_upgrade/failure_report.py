@@ -68,18 +68,25 @@ _SAYS: dict[str, tuple[str, str, str]] = {
         _GOES_ON,
     ),
     # The schema may be changed, or is.
-    "as_before": ("This run has stopped nothing: version {before} runs where it ran.", "{migration}", _GOES_ON),
     "migrating": (
         _DOWN,
         "{migration}",
         "{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed",
     ),
+    "old_runs": ("Version {before} runs on {leader}, on a schema that may be changed.", "{migration}", _GOES_ON),
     "new_runs": ("Version {target} runs on {leader}, and was not seen healthy.", "{migration}", _GOES_ON),
     "migrated": (_DOWN, _MIGRATED, _GOES_ON),
     "starting": ("The new version may run on some hosts.", _MIGRATED, _GOES_ON),
     "verifying": ("The new version answers.", _MIGRATED, _GOES_ON),
 }
-_RESTORED = ("migrating", "new_runs", "migrated", "starting", "verifying")  # cases that a restore leads back from
+_RESTORED = (
+    "migrating",
+    "old_runs",
+    "new_runs",
+    "migrated",
+    "starting",
+    "verifying",
+)  # cases that a restore leads back from
 _CONNECTED = ("new_runs", "starting", "verifying")  # of them, those in which the new version may have served
 
 
@@ -88,7 +95,7 @@ def failed(facts: Facts) -> dict[str, t.Any]:
     case = _case(facts)
     back = case in ("serves", "back", "back_unasked")
     outcome = "upgraded" if case == "done" else "rolled_back" if back else "failed"
-    journal = {**facts["journal"], "stage": facts["at"] or facts["journal"].get("stage", "")}
+    journal = facts["journal"]
     known = {**facts, "members": [member["host"] for member in facts["members"]]}
     found = report.result(outcome, known, journal, screen(facts), [facts["upgrade_command"]])
     more = {"failed_task": facts["task"], "message": facts["why"]}
@@ -101,7 +108,7 @@ def screen(facts: Facts) -> list[str]:
     `facts` have the names of the `deployment` and its `leader`, the versions `before` and `target`, what failed (`task`, `why`), and
 
     - of the run: its stage by the leader's journal (`at`, empty when that has none of it), whether it had the deployment (`locked`), the
-      `journal` as it last knew it, whether it has `stopped` anything, and whether the old version had `served` since an earlier run
+      `journal` as it last knew it, and whether it has `stopped` anything
     - of the leader: what it has `asked` about the journal (`wa_upgrade_journal`), `leader_lost`, its `containers` (None where they could
       not be read), the journal that the checks have found there (`left`), and whether a client `runs`
     - of the way back: why the old version does not serve (`not_back`), or is `not_started` or `not_reached` on some hosts; `asks_health`
@@ -146,10 +153,11 @@ def screen(facts: Facts) -> list[str]:
 def standing(journal: Facts, runs: bool) -> str:
     """Where an upgrade that an earlier run has left unfinished stands, by its journal; `runs` is whether the client runs.
 
-    The journal may be made up from the container of a migration, and then has a stage and a target alone.
+    The journal may be made up from the container of a migration, and then has a schema and a target alone.
     """
-    stage, notes, entries = journal["stage"], journal.get("notes") or {}, journal.get("stages") or []
-    since = f" since {upgrade_journal.clock(entries[-1]['at'])}" if entries else ""
+    notes = journal.get("notes") or {}
+    stage, at = upgrade_journal.stage(journal)
+    since = f" since {upgrade_journal.clock(at)}" if at else ""
     stopped = f" since {upgrade_journal.clock(float(notes['down_at']))}" if notes.get("down_at") else ""
     schema = {"stopping": "The schema is untouched", "migrating": "The schema may be changed"}
     state = schema.get(stage, "The database is migrated")
@@ -163,13 +171,13 @@ def standing(journal: Facts, runs: bool) -> str:
 def _case(facts: Facts) -> str:
     at, asked = facts["at"], facts["asked"]
     if not at and not facts["locked"]:
-        left = _left(facts).get("stage", "locked")
-        return "untouched" if left == "locked" else "held" if asked.get("held") else "left"
+        left = upgrade_journal.has_begun(_left(facts))
+        return "untouched" if not left else "held" if asked.get("held") else "left"
     if not at:
         ended = asked.get("ended") or {}
         if ended and ended.get("run_id") == facts["journal"].get("run_id") and ended.get("outcome") == "done":
             return "done"
-        stage = facts["journal"].get("stage", "locked")
+        stage, _since = upgrade_journal.stage(facts["journal"])
         gone = {"locked": "gone", "stopping": "gone_stopping"}.get(stage, "gone_later")
         return "taken" if asked.get("journal") else gone
     if at == "locked":
@@ -178,10 +186,10 @@ def _case(facts: Facts) -> str:
     if at == "stopping":
         back = "back" if facts["asks_health"] else "back_unasked"
         return "back_unseen" if facts["leader_lost"] else "not_back" if facts["not_back"] else back
-    if at == "migrating" and facts["served"] and not facts["stopped"]:
-        return "as_before"
-    if at == "migrating" and _new_version_runs(facts):
+    if at == "migrating" and _runs(facts, facts["target"]):
         return "new_runs"
+    if at == "migrating" and _runs(facts, facts["before"]):
+        return "old_runs"
     migrated = _migration(facts).get("state") == "exited" and not _migration(facts)["exit_code"]
     return "migrated" if at == "migrating" and migrated else str(at)
 
@@ -204,7 +212,7 @@ def _words(facts: Facts) -> dict[str, str]:
         migration = "was due, and has no container."
     return {
         "first": f"when {facts['leader']} is back, " if facts["leader_lost"] else "correct this, then ",
-        "stage": facts["journal"].get("stage", ""),
+        "stage": upgrade_journal.stage(facts["journal"])[0],
         "not_running": ", ".join(_not_running(facts)),
         "migration": f"The schema may be changed: the migration {migration}",
         "log": log,
@@ -230,9 +238,9 @@ def _not_running(facts: Facts) -> list[str]:
     return [str(one["name"]) for one in found if one["state"] != "running"]
 
 
-def _new_version_runs(facts: Facts) -> bool:
+def _runs(facts: Facts, version: str) -> bool:
     found = service_containers(facts["containers"] or ())
-    return any(one["state"] == "running" and one["version"] == facts["target"] for one in found)
+    return any(one["state"] == "running" and one["version"] == version for one in found)
 
 
 def _left_over(facts: Facts, case: str) -> list[str]:
@@ -243,8 +251,7 @@ def _left_over(facts: Facts, case: str) -> list[str]:
     if facts["at"] == "stopping" and facts["not_started"] and not facts["not_back"]:
         lines.append(f"Not started on all hosts ({facts['not_started']}). Correct this, then run provision.yml.")
     hook = "wa_upgrade_after_outage"
-    came = facts["at"] in ("locked", "stopping") or case == "as_before"
-    came = came and not (facts["leader_lost"] or facts["not_back"])
+    came = facts["at"] in ("locked", "stopping") and not (facts["leader_lost"] or facts["not_back"])
     if facts["traffic_failed"]:
         lines.append(f"Traffic may still be kept away, since {hook} failed ({facts['traffic_failed']}).")
     elif came and facts["lets_traffic_come"]:

@@ -12,7 +12,15 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import ONE_SHOTS, is_migrated
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import (
+    DONE,
+    ONE_SHOTS,
+    STARTED,
+    UNTOUCHED,
+    has_begun,
+    is_migrated,
+    stage,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
@@ -55,6 +63,10 @@ class Member:
         """The names of the client's containers that run, or that Docker is about to start."""
         return [str(one["name"]) for one in self.clients if one["state"] in ("running", "restarting", "paused")]
 
+    def running_but(self, version: str) -> list[str]:
+        """The names of those that run in another version."""
+        return [str(one["name"]) for one in self.clients if one["version"] != version and one["name"] in self.running]
+
     @property
     def serves(self) -> bool:
         """Whether all of them run."""
@@ -77,15 +89,19 @@ class Observed:
         return [self.leader, *self.others]
 
     @property
-    def migration(self) -> Container | None:
-        """The container of this upgrade's migration; one to another version, or from before the stop, is no sign."""
-        found = _migration(self.leader, self.journal)
-        return None if found is not None and _is_earlier(found, self.leader, self.journal) else found
+    def new(self) -> bool:
+        """Whether the upgrade begins: nothing was stopped for it, and its schema is untouched."""
+        return not has_begun(self.journal)
 
     @property
-    def schema_started(self) -> bool:
-        """Whether the schema may be changed."""
-        return schema_started(self.journal, self.members)
+    def migration(self) -> Container | None:
+        """The container of this upgrade's migration; one to another version, or from before the stop, is no sign."""
+        return _migration(self.leader, self.journal)
+
+    @property
+    def schema(self) -> str:
+        """Whether the schema is untouched, started or done, see `schema`."""
+        return UNTOUCHED if self.new else schema(self.journal, self.members)
 
     @property
     def target_runs(self) -> bool:
@@ -93,14 +109,9 @@ class Observed:
         return any(_runs(one) for member in self.members for one in _new(self.journal, member))
 
     @property
-    def migration_runs(self) -> bool:
-        """Whether the migration runs."""
-        return self.migration is not None and _runs(self.migration)
-
-    @property
-    def migrated(self) -> bool:
-        """Whether the migration has ended well. One that was created and never started has exit code 0, too."""
-        return self.migration is not None and _ended_well(self.migration)
+    def migration_there(self) -> bool:
+        """Whether the migration runs or has ended well. One that was created and never started has exit code 0, too."""
+        return self.migration is not None and (_runs(self.migration) or _ended_well(self.migration))
 
     @property
     def stopped(self) -> list[str]:
@@ -113,19 +124,18 @@ class Observed:
         return sorted({str(one["version"]) for member in self.members for one in member.clients})
 
     @property
-    def started_since(self) -> bool:
-        """Whether the old version runs, or was started after the upgrade had stopped it, or after a migration had begun.
+    def changed(self) -> bool:
+        """Whether the client is not as the preflight of this run found it."""
+        return self.checked_unfinished or self.versions != sorted(self.checked) or bool(self.stopped)
 
-        Each host's containers are compared with its own clock; how long after the stop the migration began is by the leader's.
-        """
-        began = float(self.migration["started_at"]) if self.migration else 0.0
-        later = max(0.0, began - self.leader.stopped_at) if self.leader.stopped_at else 0.0
-        for member in self.members:
-            stopped_at = member.stopped_at or self.leader.stopped_at
-            since = stopped_at + later if self.leader.stopped_at else max(stopped_at, began)
-            if member.running or any(one["started_at"] > since for one in member.clients):
-                return True
-        return False
+    @property
+    def started_since(self) -> bool:
+        """Whether the old version runs, or was started after the upgrade had stopped it; by each host's own clock."""
+        return any(
+            member.running or one["started_at"] > (member.stopped_at or self.leader.stopped_at)
+            for member in self.members
+            for one in member.clients
+        )
 
     @property
     def removed(self) -> bool:
@@ -133,97 +143,48 @@ class Observed:
         return not any(member.clients for member in self.members)
 
 
+# Where a run goes on. It does that and all that follows.
+REFUSE, SERVE, STOP, MIGRATE, START = ("", "serve", "stop", "migrate", "start")
+
+
 @dataclass(frozen=True)
 class Rule:
-    """At a stage of the journal, what was found, and where the run goes on for it."""
+    """What was found, and where the run goes on for it."""
 
-    stage: str
+    schema: str
     found: str
     applies: t.Callable[[Observed], bool]
-    go_on_at: str  # the stage whose work is done first; empty for a refusal
-    migration: str = "start"  # or `wait` for the one that runs or has ended, or empty for none
+    at: str
     served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
 
 
-# What counts before the journal: the schema may be changed, so nothing is copied and nothing of the new version is stopped.
-_EVIDENCE = {
-    stage: (
-        Rule(stage, "the migration runs", lambda now: now.migration_runs, "migrating", "wait"),
-        Rule(stage, "somebody has started the new version, which runs", lambda now: now.target_runs, "starting", ""),
-        Rule(stage, f"the migration has ended with 0{since}", lambda now: now.migrated, "migrating", "wait"),
-        Rule(stage, what, lambda now: now.schema_started, "migrating"),
-    )
-    for stage, since, what in (
-        ("stopping", " since the stop", "somebody has started the new version since the stop, and it does not run"),
-        ("migrating", "", "a migration was started and has failed, or its container is gone"),
-    )
-}
 RULES = (
+    Rule(DONE, "anything", lambda now: True, START),
+    Rule(STARTED, "the migration runs", lambda now: now.migration is not None and _runs(now.migration), MIGRATE),
+    Rule(STARTED, "the new version runs", lambda now: now.target_runs, START),
+    Rule(STARTED, "neither runs", lambda now: True, MIGRATE),
     Rule(
-        "locked",
-        "other versions than the preflight of this run found, or it found an unfinished upgrade",
-        lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
-        "",
-        "",
+        UNTOUCHED,
+        "an upgrade begins, and the client is not as it was checked",
+        lambda now: now.new and now.changed,
+        REFUSE,
     ),
+    Rule(UNTOUCHED, "an upgrade begins", lambda now: now.new, SERVE),
     Rule(
-        "locked",
-        "a container of the client that does not run",
-        lambda now: bool(now.stopped),
-        "",
-        "",
-    ),
-    Rule("locked", "the old version serves", lambda now: True, "locked"),
-    *_EVIDENCE["stopping"],
-    Rule(
-        "stopping",
+        UNTOUCHED,
         "the old version serves at the leader",
         lambda now: now.started_since and now.leader.serves,
-        "locked",
+        SERVE,
         served=True,
     ),
     Rule(
-        "stopping",
-        "the old version runs on a host, was started since, or has no container any more",
+        UNTOUCHED,
+        "it runs on a host, was started since the stop, or has no container any more",
         lambda now: now.started_since or now.removed,
-        "stopping",
+        STOP,
         served=True,
     ),
-    Rule(
-        "stopping",
-        "the old version is stopped",
-        lambda now: True,
-        "stopping",
-    ),
-    *_EVIDENCE["migrating"],
-    Rule(
-        "migrating",
-        "no migration was started, and the old version serves at the leader",
-        lambda now: now.started_since and now.leader.serves,
-        "locked",
-        served=True,
-    ),
-    Rule(
-        "migrating",
-        "the same, and the old version runs on another host or was started since",
-        lambda now: now.started_since,
-        "stopping",
-        served=True,
-    ),
-    Rule(
-        "migrating",
-        "the same, stopped a second time and not copied since",
-        lambda now: not now.journal["notes"].get("kept", True),
-        "stopping",
-    ),
-    Rule(
-        "migrating",
-        "the same, and the old version is stopped",
-        lambda now: True,
-        "migrating",
-    ),
-    Rule("starting", "anything", lambda now: True, "starting", ""),
-    Rule("verifying", "anything", lambda now: True, "verifying", ""),
+    Rule(UNTOUCHED, "it is stopped", lambda now: True, STOP),
 )
 
 
@@ -235,8 +196,9 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     versions that the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and
     the skipped checks.
 
-    The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`), `follow` (the id
-    of the one to wait for), `started` (whether the schema may be changed), `served`, and `notes`, those of the journal that still count.
+    The result has `at` (empty for a refusal), `refusal`, the `schema` by the evidence, `follow` (the id of a migration to wait for: one that
+    runs or has ended well), `stop_again` (whether the old version runs where nothing is stopped any more), `served` and `notes`, those of the
+    journal that still count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
@@ -249,38 +211,44 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     leader = members.pop(facts["leader"])
     others = list(members.values())
     now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
-    rule = next(one for one in RULES if one.stage == now.journal["stage"] and one.applies(now))
-    refusal = "" if rule.go_on_at else _changed_since(now)
-    if rule.go_on_at == "locked":  # the client serves: it is not stopped for a version that cannot start
+    rule = next(one for one in RULES if one.schema == now.schema and one.applies(now))
+    refusal = "" if rule.at else _changed_since(now)
+    if rule.at == SERVE:  # the client serves: it is not stopped for a version that cannot start
         refusal = _without_image(facts["containers"], now.journal["target"])
     if rule.served and not refusal:  # the preflight knew of no client that has served since
         refusal = " ".join(requirements.database_copy(now.journal, True, False, *facts["copies"]))
+    old = {name for member in now.members for name in member.running_but(now.journal["target"])}
     return {
-        "stage": "" if refusal else rule.go_on_at,
+        "at": "" if refusal else rule.at,
         "refusal": refusal,
-        "migration": rule.migration,
-        "follow": str(now.migration["id"]) if rule.migration == "wait" and now.migration else "",
-        "started": rule.stage != "locked" and now.schema_started,
+        "schema": now.schema,
+        "follow": str(now.migration["id"]) if rule.at == MIGRATE and now.migration and now.migration_there else "",
         "served": rule.served,
+        "stop_again": bool(old) and rule.at in (MIGRATE, START),
         "notes": _notes(now.journal["notes"], rule.served),
     }
 
 
-def schema_started(journal: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> bool:
-    """Returns whether the schema may be changed: by the journal, or because somebody has started the new version; `members` have the leader first.
+def schema(journal: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> str:
+    """Returns whether the schema is untouched, started or done: by the journal, and by what was started since the stop, by whomever.
 
-    A migration that was noted, and never started, has changed nothing.
+    Evidence counts before the journal. `members` have the leader first. A migration that was noted, and never started, has changed nothing.
     """
-    if is_migrated(journal) or any(_new(journal, member) for member in members):
-        return True
-    noted = (journal.get("notes") or {}).get(ONE_SHOTS) or []
+    if is_migrated(journal):
+        return DONE
+    migration = _migration(members[0], journal) if members else None
+    started = migration is not None and (_runs(migration) or bool(migration["started_at"]))
+    if started or any(_new(journal, member) for member in members):
+        return STARTED
+    noted = {*((journal.get("notes") or {}).get(ONE_SHOTS) or [])}
     waiting = {one["id"] for one in members[0].containers if not one["started_at"]} if members else set()
-    return journal["stage"] == "migrating" and not (noted and {*noted} <= waiting)
+    return UNTOUCHED if noted and noted <= waiting else str(journal.get("schema", UNTOUCHED))
 
 
 def ended_well(journal: t.Mapping[str, t.Any], leader: Member) -> bool:
     """Returns whether the container of the upgrade's migration has ended with 0."""
-    return Observed(journal, leader).migrated
+    migration = _migration(leader, journal)
+    return migration is not None and _ended_well(migration)
 
 
 def is_migration(container: Container, target: str) -> bool:
@@ -295,16 +263,16 @@ def _new(journal: t.Mapping[str, t.Any], member: Member) -> list[Container]:
 
 
 def _migration(leader: Member, journal: t.Mapping[str, t.Any]) -> Container | None:
-    """Returns the container that migrates; one that has ended counts by its id, where those of this upgrade are known."""
+    """Returns the container that migrates; one that has ended counts by its id, where those of this upgrade are known.
+
+    One of an earlier upgrade ended before the stop; it is removed before the migration of this one.
+    """
     noted = (journal.get("notes") or {}).get(ONE_SHOTS)
     found = [one for one in leader.containers if is_migration(one, journal["target"])]
-    return next((one for one in found if _runs(one) or not noted or one["id"] in noted), None)
-
-
-def _is_earlier(migration: Container, leader: Member, journal: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether a migration is an earlier upgrade's: it ended before the stop. Such a container is removed before stage migrating."""
-    ended = not _runs(migration) and 0 < migration["started_at"] < leader.stopped_at
-    return bool(ended and journal["stage"] != "migrating")
+    ours = next((one for one in found if _runs(one) or not noted or one["id"] in noted), None)
+    untouched = journal.get("schema", UNTOUCHED) == UNTOUCHED
+    earlier = untouched and ours is not None and not _runs(ours) and 0 < ours["started_at"] < leader.stopped_at
+    return None if earlier else ours
 
 
 def _runs(migration: Container) -> bool:
@@ -350,27 +318,28 @@ def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     if not served:
         return dict(notes)
     left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, "dump": "", "manifest": "", "kept_seconds": 0}
+    return {**left, "copied": False, "dump": "", "manifest": "", "kept_seconds": 0}
 
 
 def failed_stage(
-    ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any], project: str
+    ours: t.Mapping[str, t.Any],
+    permitted: bool,
+    asked: t.Mapping[str, t.Any],
+    looked: t.Mapping[str, t.Any],
+    project: str,
 ) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 
-    `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since, `looked` one of
-    `wa_info`. The journal there may be a stage ahead, since an answer may be lost; where it could not be read, what this run has
-    written counts. With a migration to the target, or the new version itself, that was started since the stop, the stage is `migrating`.
+    `ours` is the journal as this run has written it last, `permitted` whether it has allowed the migration since, `asked` a result of
+    `wa_upgrade_journal` at the leader since, `looked` one of `wa_info`. The journal there may be ahead, since an answer may be lost; where
+    it could not be read, what this run has written counts. Evidence counts before both.
     """
     if "msg" in asked:
-        journal = ours
+        journal = {**ours, "schema": STARTED} if permitted and ours.get("schema") == UNTOUCHED else ours
     else:
         journal = asked["journal"] if asked["journal"].get("run_id") == ours.get("run_id", "none") else {}
-    if journal.get("stage") == "stopping":
-        leader = Member(looked.get("containers") or [], _stopped_at(journal), project)
-        migration = _migration(leader, journal)
-        if migration and not _is_earlier(migration, leader, journal) and (_runs(migration) or migration["started_at"]):
-            return "migrating"
-        if schema_started(journal, [leader]):
-            return "migrating"
-    return str(journal.get("stage", ""))
+    if not journal:
+        return ""
+    leader = Member(looked.get("containers") or [], _stopped_at(journal), project)
+    found = schema(journal, [leader]) if has_begun(journal) and journal["schema"] == UNTOUCHED else journal["schema"]
+    return stage({**journal, "schema": found})[0]

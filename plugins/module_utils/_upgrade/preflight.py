@@ -44,8 +44,8 @@ class Observed:
         self.target_given = bool(str(facts["version"]).strip())
         self.found: Facts = facts["found"]
         self.left: Facts = facts["left"]
-        self.unfinished = self.left.get("stage", "locked") != "locked"
-        self.migrated = self.left.get("stage", "locked") in ("starting", "verifying")
+        self.unfinished = upgrade_journal.has_begun(self.left)
+        self.migrated = upgrade_journal.is_migrated(self.left)
         self.compose: Facts = facts["compose"]["compose"]
 
     @property
@@ -83,7 +83,7 @@ class Observed:
     def schema_started(self) -> bool:
         """Whether an unfinished upgrade may have changed the schema."""
         others = replace(self.leader, everything=self.facts["everywhere"])
-        return self.unfinished and next_step.schema_started(self.left, [self.leader, others])
+        return self.unfinished and next_step.schema(self.left, [self.leader, others]) != upgrade_journal.UNTOUCHED
 
     @property
     def standing(self) -> str:
@@ -290,7 +290,7 @@ def _not_running(now: Observed) -> Problem:
     if not stopped:
         return None
     own, leader = now.found.get("journal") or {}, now.deployment["leader"]
-    if own.get("stage", "locked") != "locked" and "journal" not in now.facts["leader"]:  # the leader's decides
+    if upgrade_journal.has_begun(own) and "journal" not in now.facts["leader"]:  # the leader's decides
         return (
             f"not running: {', '.join(stopped)}, since the upgrade to {own['target']} has stopped them, and {leader}, which leads it, "
             "was not read.",
@@ -917,7 +917,7 @@ def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
         if not now.target_given:
             what = "no target version: preparation only"
         elif now.unfinished:
-            what = f"target {now.target}, the upgrade that stopped at stage {now.left['stage']} goes on. {now.standing}"
+            what = f"target {now.target}, the upgrade that stopped at stage {upgrade_journal.stage(now.left)[0]} goes on. {now.standing}"
         else:
             what = f"target {now.target}" + ("" if now.needed else ", nothing to upgrade")
         notes.append(f"{now.name}: version {before}, {what}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import stage
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.outage import outage
 
 Facts = t.Mapping[str, t.Any]
@@ -23,8 +24,7 @@ def result(
     return {
         "outcome": outcome,
         **{name: facts[name] for name in ("deployment", "leader", "members", "before", "target")},
-        "stage": journal.get("stage", ""),
-        "stages": journal.get("stages") or [],
+        "stage": stage(journal)[0] if journal else "",
         "outage": outage(journal),
         "dump": notes.get("dump") or "",
         "settings_backup": notes.get("backup") or "",

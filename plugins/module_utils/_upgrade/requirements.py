@@ -99,12 +99,7 @@ def database_copy(
 
 def copy_is_due(left: t.Mapping[str, t.Any], running: bool, started: bool) -> bool:
     """Whether the next run copies the database. The journal of an unfinished upgrade, `left`, has the dump of a stop that still lasts."""
-    stage, notes = left.get("stage", "locked"), left.get("notes") or {}
-    if started:
-        return False
-    if stage == "stopping":
-        return running or not notes.get("dump")
-    return stage == "locked" or (stage == "migrating" and (running or not notes.get("kept", True)))
+    return not started and (running or not (left.get("notes") or {}).get("copied"))
 
 
 def sessions(found: t.Sequence[t.Mapping[str, t.Any]]) -> str:

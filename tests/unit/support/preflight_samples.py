@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from upgrade_journals import at
+
 DEPLOYMENT = {
     "name": "waba",
     "leader": "h1",
@@ -52,7 +54,7 @@ FOUND = {
     "upgrade": {},
     "database": DATABASE,
 }
-JOURNAL = {"stage": "stopping", "target": "2.53.4", "notes": {}, "run_id": "a"}
+JOURNAL = {**at("stopping"), "target": "2.53.4", "run_id": "a"}
 
 
 def with_found(**changes: t.Any) -> dict[str, t.Any]:

@@ -79,7 +79,7 @@ def test_the_action_of_a_module_is_used(play: t.Callable[..., dict[str, t.Any]],
     """wa_upgrade_journal gets the run's identity from its action, without which it refuses."""
     options = {"operation": "begin", "path": str(tmp_path / "a.lock"), "deployment": "a", "target": "2.53.4"}
     found = play(step("waba.onprem.wa_upgrade_journal", options))
-    assert (found["failed"], found["journal"]["stage"]) == (False, "locked")
+    assert (found["failed"], found["journal"]["schema"]) == (False, "untouched")
 
 
 def test_check_mode_reaches_the_module(play: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:

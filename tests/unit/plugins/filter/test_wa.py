@@ -15,6 +15,7 @@ from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from preflight_samples import CLIENTS, GOOD
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
@@ -519,7 +520,7 @@ def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators
 
 def test_an_upgrade_that_is_to_be_completed_is_named_with_its_command() -> None:
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    left = {"stage": "stopping", "target": "2.55.1", "notes": {}}
+    left = {**at("stopping"), "target": "2.55.1"}
     failed = upgrade_verdict(hostvars, left=left)["failed"]
     assert failed == [
         f"a: {failure_report.standing(left, True)} Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"

@@ -924,7 +924,7 @@ def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
     )
     hold.unlink()
     claim = upgrade_journal.Claim("a", "run-1", "ops", "ctl", "2.53.4")
-    JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.begin(None, claim, time.time(), 600, stage="migrating"))
+    JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.begin(None, claim, time.time(), 600, schema="started"))
     assert refused().endswith(". Run again when it has ended.")
     (tmp_path / "a.lock").unlink()
     other = engine.container("other", CORE, "b", environment=DATABASE)

@@ -148,7 +148,7 @@ def test_older_copies_of_the_deployment_are_removed(call: Run, warned: list[str]
         "lease_until": 1.0,
         "target": "2.53.4",
     }
-    journal.update(format=1, stage="migrating", stages=[], notes={"manifest": str(tmp_path / "first.json")})
+    journal.update(format=2, schema="started", since=0, notes={"manifest": str(tmp_path / "first.json")})
     (tmp_path / "eu.lock").write_text(json.dumps(journal))
     options = {"deployment": "eu", "keep": 1, "lease_file": str(tmp_path / "eu.lock")}
     options["manifest"] = str(tmp_path / "third.json")  # the newest by what wrote it is d.json

@@ -200,7 +200,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
         lambda host: host.state.joinpath("a.lock").write_text("[]"),
         {
             "state": "unknown",
-            "error": "lock file {}/state/a.lock: not written by this collection (no lock of format 1); expected the lock of a run. Find "
+            "error": "lock file {}/state/a.lock: not written by this collection (no lock of format 2); expected the lock of a run. Find "
             "out who holds the deployment; then remove the file",
         },
     ),

@@ -156,7 +156,7 @@ def test_an_upgrade_that_holds_the_lock_is_reported(engine: FakeDocker, run_modu
         "m/1/5",
     )
     assert "by ann from ops1" in reported["message"]
-    run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
+    run_module("wa_upgrade_journal", {**identity, "operation": "note", "times": ["down_at"], "lease": "0s"})
     assert run_module(MODULE, options)["upgrade"]["blocking"], "a client that is stopped stays stopped"
     run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "rolled_back"})
     assert run_module(MODULE, options)["upgrade"] == {}
@@ -274,7 +274,7 @@ def test_a_compose_file_of_another_tool_is_refused(run_module: Run, tmp_path: Pa
 def test_where_an_upgrade_stands_is_returned_without_an_engine(run_module: Run, tmp_path: Path) -> None:
     file = JournalFile(str(tmp_path / "one.lock"))
     claim = upgrade_journal.Claim("one", "m/1/1", "ops", "ctl", "2.53.4")
-    file.save(upgrade_journal.begin(None, claim, 0, 600, stage="migrating"))
+    file.save(upgrade_journal.begin(None, claim, 0, 600, schema="started"))
     options = {"docker_host": f"unix://{tmp_path}/none.sock", "lock_file": file.path}
     done = run_module(MODULE, {**options, "gather": ["journal", "containers"]})
     assert (done["upgrade"]["stage"], done["journal"]["target"], done["ended"]) == ("migrating", "2.53.4", {})

@@ -56,21 +56,25 @@ class Host:
         self.definitions = "d1"
         self.begin()
 
-    def begin(self, run_id: str = OWN, stage: str = "locked", lease: float = 600) -> None:
+    def begin(self, run_id: str = OWN, schema: str = "untouched", lease: float = 600) -> None:
         """A run begins the upgrade, or resumes it."""
         claim = upgrade_journal.Claim("support", run_id, "ann", "ops1", "2.53.4")
         now = time.time()
-        self.file.save(upgrade_journal.begin(self.file.load(), claim, now, lease, stage=stage, take_over=True))
+        self.file.save(upgrade_journal.begin(self.file.load(), claim, now, lease, schema=schema, take_over=True))
 
     def permit(self) -> None:
         """The run that holds the journal writes that the migration may begin."""
-        self.reach("")
+        self.note(migrate=True)
 
-    def reach(self, stage: str) -> None:
-        """The run that holds the journal writes its next stage."""
+    def stop(self) -> None:
+        """The run that holds the journal writes when it has begun to stop the client."""
+        self.note(notes={"down_at": 1000.0})
+
+    def note(self, notes: dict[str, t.Any] | None = None, **more: t.Any) -> None:
+        """The run that holds the journal writes into it."""
         journal = self.file.load()
         assert journal is not None
-        self.file.save(upgrade_journal.advance(journal, journal["run_id"], stage, {}, time.time(), 600))
+        self.file.save(upgrade_journal.note(journal, journal["run_id"], notes or {}, time.time(), 600, **more))
 
     def go_back(self) -> None:
         """The run that holds the journal goes back."""
@@ -134,11 +138,11 @@ def host(
 
 
 @pytest.mark.parametrize("single", [True, False])
-def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: Host, single: bool) -> None:
+def test_it_migrates_when_it_may_and_writes_that_the_schema_is_done(host: Host, single: bool) -> None:
     said: list[t.Any] = []
     host.events = [
         lambda: said.append(host.journal()["migration"]),
-        lambda: host.reach("stopping"),
+        lambda: host.stop(),
         lambda: said.append((host.commands[:], host.started())),
         host.permit,
         lambda: said.append((host.journal()["migration"]["state"], files.is_locked(host.file.job))),
@@ -147,11 +151,12 @@ def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: 
     result = host.migrate(single=single)
     created = ([CREATES], False)
     assert said == [{"state": "ready", "message": ""}, created, ("running", True)], "not before it may"
-    assert result["migration"] == {"state": "ended", "exit_code": 0, "message": ""}
+    assert result["migration"] == {"state": "ended", "exit_code": 0, "idle": True, "message": ""}
     assert (result["changed"], result["actions"], host.started()) == (True, ["start the migration to 2.53.4"], True)
     assert host.commands == [CREATES]
-    assert (host.journal()["stage"], host.journal()["migration"]) == ("starting", result["migration"])
-    assert [one["name"] for one in host.journal()["stages"]] == ["locked", "stopping", "migrating", "starting"]
+    assert (host.journal()["schema"], host.journal()["migration"]) == ("done", result["migration"])
+    notes = host.journal()["notes"]
+    assert notes["down_at"] < notes["migrating_at"] <= notes["migrated_at"]
     assert not files.is_locked(host.file.job)
 
 
@@ -161,12 +166,12 @@ def test_a_failed_migration_leaves_its_code_and_its_log(host: Host) -> None:
     assert (result.get("failed"), result["migration"]["exit_code"]) == (None, 3)
     assert result["migration"]["log"].startswith("ALTER failed with ")
     assert CANARY not in json.dumps([result, host.journal()])
-    assert (host.journal()["stage"], host.journal()["migration"]) == ("migrating", result["migration"])
+    assert (host.journal()["schema"], host.journal()["migration"]) == ("started", result["migration"])
 
 
 @pytest.mark.parametrize(("state", "code"), [("exited", 0), ("exited", 137), ("running", 0), ("paused", 0)])
 def test_a_migration_that_is_there_is_not_started_again(host: Host, state: str, code: int) -> None:
-    host.begin("m/2/5", "migrating")
+    host.begin("m/2/5", "started")
     host.permit()
     host.container(state, code)
     host.events = [lambda: host.container("exited", code)]
@@ -176,19 +181,19 @@ def test_a_migration_that_is_there_is_not_started_again(host: Host, state: str, 
     assert host.journal()["notes"]["one_shots"] == [ID]
 
 
-@pytest.mark.parametrize(("code", "stage"), [(0, "starting"), (1, "migrating")])
-def test_a_process_that_died_has_left_the_migration_to_the_next_of_its_run(host: Host, code: int, stage: str) -> None:
-    host.begin(stage="migrating")
+@pytest.mark.parametrize(("code", "schema"), [(0, "done"), (1, "started")])
+def test_a_process_that_died_has_left_the_migration_to_the_next_of_its_run(host: Host, code: int, schema: str) -> None:
+    host.begin(schema="started")
     host.permit()
     host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
     host.container("exited", code)
     host.events = []
     assert host.migrate()["migration"]["exit_code"] == code
-    assert (host.started(), host.journal()["stage"]) == (False, stage)
+    assert (host.started(), host.journal()["schema"]) == (False, schema)
 
 
 def test_a_container_that_was_noted_and_never_started_is_started(host: Host) -> None:
-    host.begin(stage="migrating")
+    host.begin(schema="started")
     host.permit()
     host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
     host.container("created")
@@ -198,7 +203,7 @@ def test_a_container_that_was_noted_and_never_started_is_started(host: Host) -> 
 
 
 def test_the_container_of_a_migration_that_has_failed_is_replaced(host: Host) -> None:
-    host.begin(stage="migrating")
+    host.begin(schema="started")
     host.file.save({**host.journal(), "notes": {"one_shots": [ID]}})
     host.container("exited", 1)
     host.events = [host.permit, lambda: host.container("exited")]
@@ -218,10 +223,10 @@ def test_a_container_with_the_name_of_the_migration_migrates_nothing(host: Host,
         return 0, "", ""
 
     host.run_command = creates  # type: ignore[method-assign]
-    host.reach("stopping")
+    host.stop()
     message = host.migrate()["msg"]
     assert "expected one of version 2.53.4 with WA_DB_UPGRADE in its environment. See which file" in message
-    assert (host.started(), host.journal()["stage"]) == (False, "stopping")
+    assert (host.started(), host.journal()["schema"]) == (False, "untouched")
 
 
 def test_the_container_is_noted_before_it_is_started(host: Host) -> None:
@@ -232,14 +237,14 @@ def test_the_container_is_noted_before_it_is_started(host: Host) -> None:
         one = find(key)
         if one is not None and one["State"] == "created":
             journal = host.journal()
-            seen.append((journal.get("stage"), journal.get("notes", {}).get("one_shots")))
+            seen.append((journal.get("schema"), journal.get("notes", {}).get("one_shots")))
         return one
 
     host.engine.find = look  # type: ignore[method-assign]
-    host.reach("stopping")
+    host.stop()
     host.events = [host.permit, lambda: host.container("exited")]
     host.migrate()
-    assert seen[-1] == ("migrating", [ID])
+    assert seen[-1] == ("started", [ID])
 
 
 def test_a_container_that_was_not_needed_is_removed(host: Host) -> None:
@@ -259,12 +264,13 @@ def test_the_definitions_of_the_tables_are_noted_before_and_after(host: Host) ->
 
 
 def test_the_definitions_from_before_the_first_migration_stay(host: Host) -> None:
-    host.begin(stage="migrating")
+    host.begin(schema="started")
     notes = {"one_shots": ["gone"], "definitions": {"before": "d0"}}
     host.file.save({**host.journal(), "notes": notes})
     host.events = [host.permit, lambda: host.container("exited", 1)]
     host.migrate()
-    assert host.journal()["notes"] == {"one_shots": ["gone", ID], "definitions": {"before": "d0"}, "kept": True}
+    notes = host.journal()["notes"]
+    assert (notes["one_shots"], notes["definitions"]) == (["gone", ID], {"before": "d0"})
 
 
 @pytest.mark.parametrize(
@@ -273,7 +279,7 @@ def test_the_definitions_from_before_the_first_migration_stay(host: Host) -> Non
         lambda host: host.begin("m/2/5"),
         lambda host: host.begin(lease=-1),
         lambda host: host.file.remove(),
-        lambda host: host.reach("starting"),
+        lambda host: host.note(schema="done"),
     ],
     ids=["another run", "the lease is over", "rolled back", "migrated already"],
 )
@@ -281,9 +287,9 @@ def test_it_gives_up_without_a_migration_when_its_run_does_not_hold_the_journal(
     host: Host, event: t.Callable[[Host], None]
 ) -> None:
     host.events = [lambda: event(host), lambda: pytest.fail("it looks on")]
-    before = host.journal().get("stage")
+    before = host.journal().get("schema")
     result = host.migrate()
-    assert (result["changed"], host.started(), before) == (False, False, "locked")
+    assert (result["changed"], host.started(), before) == (False, False, "untouched")
 
 
 def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrade(host: Host) -> None:
@@ -293,18 +299,18 @@ def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrad
         lambda: host.container("exited"),
     ]
     host.migrate()
-    assert (host.journal()["run_id"], host.journal()["stage"]) == ("m/2/5", "starting")
+    assert (host.journal()["run_id"], host.journal()["schema"]) == ("m/2/5", "done")
     assert host.journal()["lease_until"] < time.time(), "it renews no lease of another run"
 
 
 def test_a_running_migration_of_another_upgrade_is_not_recorded(host: Host) -> None:
     def another() -> None:
         host.file.remove()
-        host.begin("m/2/5", "stopping")
+        host.begin("m/2/5")
 
     host.events = [host.permit, another, lambda: host.container("exited")]
     host.migrate()
-    assert (host.journal()["stage"], "migration" in host.journal()) == ("stopping", False)
+    assert (host.journal()["schema"], "migration" in host.journal()) == ("untouched", False)
 
 
 def test_a_lost_journal_stays_lost(host: Host) -> None:
@@ -326,7 +332,7 @@ def test_a_lost_journal_stays_lost(host: Host) -> None:
 def test_nothing_is_started_for_a_run_that_has_lost_the_journal_since_it_was_read(
     host: Host, event: t.Callable[[Host], None]
 ) -> None:
-    host.reach("stopping")
+    host.stop()
     host.events, host.before_start = [host.permit], lambda: event(host)
     result = host.migrate()
     assert (result["changed"], host.started()) == (False, False)
@@ -337,9 +343,9 @@ def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
     host.run_command = missing  # type: ignore[method-assign]
-    host.reach("stopping")
+    host.stop()
     assert "(timeout: No such file or directory)" in host.migrate()["msg"]
-    assert (host.journal()["migration"]["state"], host.journal()["stage"]) == ("failed", "stopping")
+    assert (host.journal()["migration"]["state"], host.journal()["schema"]) == ("failed", "untouched")
 
 
 def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,13 +366,7 @@ def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: py
         lambda: host.container("exited"),
     ]
     assert host.migrate()["migration"]["exit_code"] == 0
-    assert (seen, host.journal()["stage"]) == (["ready", "running"], "starting")
-
-
-def test_a_copy_counts_from_when_the_migration_is_started(host: Host) -> None:
-    host.events = [host.permit, lambda: host.container("exited")]
-    host.migrate()
-    assert host.journal()["notes"]["kept"] is True
+    assert (seen, host.journal()["schema"]) == (["ready", "running"], "done")
 
 
 def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
@@ -383,7 +383,7 @@ def test_a_removed_container_fails(host: Host) -> None:
     host.events = [host.permit, host.engine.containers.clear]
     result = host.migrate()
     assert "removed while it migrated" in result["msg"]
-    assert (host.journal()["stage"], host.journal()["migration"]["state"]) == ("migrating", "failed")
+    assert (host.journal()["schema"], host.journal()["migration"]["state"]) == ("started", "failed")
 
 
 def test_an_engine_that_does_not_answer_is_asked_again(host: Host) -> None:
@@ -406,14 +406,14 @@ def test_a_migration_that_cannot_be_created(host: Host, code: int, why: str) -> 
     result = host.migrate()
     assert result["msg"].startswith(f"migration: could not be created ({why})")
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["message"]) == ("failed", result["msg"])
-    assert host.journal()["stage"] == "locked"
+    assert host.journal()["schema"] == "untouched"
 
 
 @pytest.mark.parametrize(
-    ("there", "stage", "noted"), [("created", "stopping", []), ("running", "migrating", [ID]), ("", "stopping", [])]
+    ("there", "schema", "noted"), [("created", "untouched", []), ("running", "started", [ID]), ("", "untouched", [])]
 )
 def test_a_migration_that_cannot_be_started(
-    host: Host, there: str, stage: str, noted: list[str], monkeypatch: pytest.MonkeyPatch
+    host: Host, there: str, schema: str, noted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails() -> None:
         host.permit()
@@ -427,13 +427,13 @@ def test_a_migration_that_cannot_be_started(
         return {"sessions": [], "definitions": ""}
 
     monkeypatch.setattr(facts, "gather", gather)
-    host.reach("stopping")
+    host.stop()
     host.events = [fails]
     result = host.migrate()
     assert result["msg"].startswith("migration: could not be started (container ")
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["message"]) == ("failed", result["msg"])
-    assert (host.journal()["stage"], host.journal()["stages"][-1]["name"]) == (stage, stage)
-    assert host.journal()["notes"]["one_shots"] == noted
+    assert host.journal()["schema"] == schema
+    assert host.journal()["notes"].get("one_shots", []) == noted
 
 
 @pytest.mark.parametrize(
@@ -449,38 +449,40 @@ def test_a_migration_that_cannot_be_started(
 )
 def test_a_used_database_is_not_migrated(host: Host, sessions: list[dict[str, str]] | None, said: str) -> None:
     host.sessions = sessions
-    host.reach("stopping")
+    host.stop()
     host.events = [host.permit]
     result = host.migrate()
     assert result["msg"].startswith(said)
     assert (host.started(), result["changed"]) == (False, False)
-    assert (host.journal()["stage"], host.journal()["migration"]["message"]) == ("stopping", result["msg"])
+    assert (host.journal()["schema"], host.journal()["migration"]["message"]) == ("untouched", result["msg"])
 
 
 def test_no_migration_is_started_where_a_second_coreapp_would_run(host: Host) -> None:
     where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
     for project in ("wa-support", "other"):
         host.engine.container(f"{project}-wacore-1", project=project, service="wacore", environment=where)
-    host.reach("stopping")
+    host.stop()
     host.events = [host.permit]
     message = host.migrate(single=True)["msg"]
     assert message.startswith("Coreapp of a single client: other-wacore-1 (running, project other) would run beside")
     assert message.endswith("for one that is stopped).")
-    assert (host.started(), host.journal()["stage"]) == (False, "stopping")
+    assert (host.started(), host.journal()["schema"]) == (False, "untouched")
 
 
 @pytest.mark.parametrize("sessions", [[SESSION], None], ids=["used", "unknown"])
-def test_a_used_database_keeps_the_stage(host: Host, sessions: list[dict[str, str]] | None) -> None:
+def test_a_database_that_is_used_after_the_migration_is_noted(
+    host: Host, sessions: list[dict[str, str]] | None
+) -> None:
     def end() -> None:
         host.sessions = sessions
         host.container("exited")
 
     host.events = [host.permit, end]
     assert host.migrate()["migration"]["exit_code"] == 0
-    assert host.journal()["stage"] == "migrating"
+    assert (host.journal()["schema"], host.journal()["migration"]["idle"]) == ("done", False)
 
 
-def test_a_second_coreapp_keeps_the_stage(host: Host) -> None:
+def test_a_second_coreapp_after_the_migration_is_noted(host: Host) -> None:
     def end() -> None:
         host.container("exited")
         where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
@@ -489,7 +491,7 @@ def test_a_second_coreapp_keeps_the_stage(host: Host) -> None:
 
     host.events = [host.permit, end]
     assert host.migrate(single=True)["migration"]["exit_code"] == 0
-    assert host.journal()["stage"] == "migrating"
+    assert (host.journal()["schema"], host.journal()["migration"]["idle"]) == ("done", False)
 
 
 def test_a_second_process_leaves_the_migration_to_the_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_upgrade_journal with real files: one lock, stages that only advance, atomic writes."""
+"""wa_upgrade_journal with real files: one lock, facts, atomic writes."""
 
 from __future__ import annotations
 
@@ -44,15 +44,30 @@ def read(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
     return call
 
 
-def test_an_upgrade_passes_all_stages_and_is_archived(run: Run, read: Run, tmp_path: Path) -> None:
+def stage(result: dict[str, t.Any]) -> str:
+    """The word for where the journal of a result stands."""
+    return upgrade_journal.stage(result["journal"])[0]
+
+
+def stop(run: Run, run_id: str = "m/1/5", check: bool = False) -> dict[str, t.Any]:
+    """The run has begun to stop the client."""
+    return run("note", run_id, check, times=["down_at"])
+
+
+def test_an_upgrade_writes_its_facts_and_is_archived(run: Run, read: Run, tmp_path: Path) -> None:
     begun = run("begin")
     assert (begun["changed"], begun["resumed"], begun["held"]) == (True, False, False)
-    assert begun["journal"]["stage"] == "locked"
-    for stage in ("stopping", "migrating", "starting", "verifying"):
-        noted = run("stage", stage=stage, notes={"at_" + stage: "x"})
-        assert noted["journal"]["stage"] == stage
-    assert list(noted["journal"]["notes"]) == ["at_stopping", "at_migrating", "at_starting", "at_verifying"]
-    assert [entry["name"] for entry in noted["journal"]["stages"]] == list(upgrade_journal.STAGES)
+    seen = [stage(begun)]
+    for more in (
+        {"times": ["down_at"]},
+        {"schema": "started", "notes": {"dump": "/d"}},
+        {"schema": "done"},
+        {"times": ["up_at"]},
+    ):
+        noted = run("note", **more)
+        seen.append(stage(noted))
+    assert seen == list(upgrade_journal.STAGES)
+    assert sorted(noted["journal"]["notes"]) == ["down_at", "dump", "up_at"]
     run("end", outcome="done")
     [last] = tmp_path.iterdir()
     assert last.name == "support.last-upgrade.json"
@@ -67,7 +82,7 @@ def test_check_mode_writes_nothing(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     run("begin")
     before = (tmp_path / "support.lock").read_bytes()
-    run("stage", stage="stopping", check=True)
+    stop(run, check=True)
     run("end", outcome="done", check=True)
     assert (tmp_path / "support.lock").read_bytes() == before
     assert run("begin", run_id="m/2/5", check=True)["failed"]
@@ -84,14 +99,14 @@ def test_another_run_is_refused_with_the_holder_of_the_lock(run: Run) -> None:
 @pytest.mark.parametrize("how", [{"ended_runs": ["m/1/5"]}, {"take_over": True}])
 def test_a_dead_run_is_resumed(run: Run, how: dict[str, t.Any]) -> None:
     run("begin")
-    run("stage", stage="migrating", notes={"from_version": "2.51.2"})
+    run("note", schema="started", notes={"from_version": "2.51.2"})
     taken = run("begin", run_id="m/2/5", **how)
-    assert (taken["resumed"], taken["journal"]["stage"]) == (True, "migrating")
+    assert (taken["resumed"], stage(taken)) == (True, "migrating")
     assert taken["journal"]["notes"] == {"from_version": "2.51.2"}
     assert not taken["held"]
-    lost = run("stage", stage="starting")
+    lost = run("note", schema="done")
     assert "taken over by" in lost["msg"]
-    assert run("stage", run_id="m/2/5", stage="starting")["changed"]
+    assert run("note", run_id="m/2/5", schema="done")["changed"]
 
 
 def test_an_expired_lease_is_taken_over(run: Run) -> None:
@@ -103,10 +118,10 @@ def test_an_expired_lease_is_taken_over(run: Run) -> None:
 
 def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run, read: Run) -> None:
     run("begin")
-    run("stage", stage="migrating")
+    run("note", schema="started")
     run("end", outcome="failed")
     left = read()
-    assert (left["upgrade"]["held"], left["journal"]["stage"]) == (False, "migrating")
+    assert (left["upgrade"]["held"], stage(left)) == (False, "migrating")
     other = run("begin", run_id="m/2/5", target="2.55.0")
     assert "expected the same target, not 2.55.0" in other["msg"]
     assert run("begin", run_id="m/2/5")["resumed"]
@@ -114,10 +129,10 @@ def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run, read: R
 
 def test_without_resume_a_dead_run_is_replaced(run: Run) -> None:
     run("begin")
-    run("stage", stage="stopping")
+    stop(run)
     assert "locked by" in run("begin", run_id="m/2/5", target="2.55.0", resume=False)["msg"]
     replaced = run("begin", run_id="m/2/5", target="2.55.0", resume=False, ended_runs=["m/1/5"])
-    assert (replaced["resumed"], replaced["journal"]["stage"], replaced["journal"]["target"]) == (
+    assert (replaced["resumed"], stage(replaced), replaced["journal"]["target"]) == (
         False,
         "locked",
         "2.55.0",
@@ -133,7 +148,7 @@ def test_an_upgrade_that_changed_nothing_may_get_another_target(run: Run) -> Non
 def test_the_last_upgrade_reports_all_its_runs(run: Run, read: Run) -> None:
     assert read()["ended"] == {}
     run("begin")
-    run("stage", stage="stopping")
+    stop(run)
     run("begin", run_id="m/2/5", take_over=True)
     run("end", run_id="m/2/5", outcome="rolled_back")
     ended = read()["ended"]
@@ -142,19 +157,13 @@ def test_the_last_upgrade_reports_all_its_runs(run: Run, read: Run) -> None:
 
 def test_rolled_back_is_refused_after_the_migration_started(run: Run, tmp_path: Path) -> None:
     run("begin")
-    run("stage", stage="stopping")
+    stop(run)
     assert run("end", outcome="rolled_back")["changed"]
     assert not (tmp_path / "support.lock").exists()
     run("begin")
-    run("stage", stage="migrating")
-    assert "expected one of: locked, stopping" in run("end", outcome="rolled_back")["msg"]
+    run("note", schema="started")
+    assert "the schema is started; expected a schema that is untouched" in run("end", outcome="rolled_back")["msg"]
     assert (tmp_path / "support.lock").exists()
-
-
-def test_stages_only_advance(run: Run) -> None:
-    run("begin")
-    run("stage", stage="starting")
-    assert "stages only go forward" in run("stage", stage="migrating")["msg"]
 
 
 @pytest.mark.parametrize(
@@ -163,9 +172,9 @@ def test_stages_only_advance(run: Run) -> None:
         "",
         "{",
         "[]",
-        '{"format": 1}',
+        '{"format": 2}',
         '{"lease_until": 12}',
-        '{"format": 1, "stage": "locked", "stages": [{}]}',
+        '{"format": 2, "schema": "done", "notes": {}}',
     ],
 )
 def test_a_file_not_written_by_an_upgrade_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:
@@ -187,7 +196,7 @@ def test_a_missing_folder_fails(run: Run, tmp_path: Path) -> None:
 def test_a_lock_removed_by_another_process_fails(run: Run, tmp_path: Path) -> None:
     run("begin")
     (tmp_path / "support.lock").unlink()
-    assert "Somebody has removed the lock file" in run("stage", stage="stopping")["msg"]
+    assert "Somebody has removed the lock file" in stop(run)["msg"]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "rolled_back"])
@@ -296,15 +305,15 @@ def test_the_hosts_of_a_run_share_the_lock_until_the_last_releases_it(run: Run, 
 def test_no_upgrade_begins_while_a_run_changes_the_containers(run: Run, read: Run, options: dict[str, t.Any]) -> None:
     run("hold")
     assert "locked by a run that changes its containers" in run("begin", run_id="m/2/5")["msg"]
-    assert run("begin", run_id="m/2/5", **options)["journal"]["stage"] == "locked"
+    assert stage(run("begin", run_id="m/2/5", **options)) == "locked"
     run("release")
-    assert read()["journal"]["stage"] == "locked", "it is not the run's own any more"
+    assert stage(read()) == "locked", "it is not the run's own any more"
 
 
 def test_no_run_changes_the_containers_of_an_upgrade(run: Run, tmp_path: Path) -> None:
     run("begin")
     assert "locked by the upgrade to 2.53.4" in run("hold", run_id="m/2/5")["msg"]
-    run("stage", stage="stopping")
+    stop(run)
     run("end", outcome="failed")
     assert "left unfinished by the upgrade to 2.53.4" in run("hold", run_id="m/2/5")["msg"]
     assert [path.name for path in tmp_path.iterdir()] == ["support.lock"]
@@ -317,7 +326,7 @@ def test_a_lock_whose_lease_is_over_blocks_no_other_run(run: Run, tmp_path: Path
     run("release", run_id="m/3/5")
     assert list(tmp_path.iterdir()) == []
     run("hold", run_id="m/2/5", lease="0s")
-    assert run("begin", run_id="m/3/5")["journal"]["stage"] == "locked"
+    assert stage(run("begin", run_id="m/3/5")) == "locked"
 
 
 @pytest.mark.parametrize("operation", ["hold", "release"])
@@ -328,16 +337,16 @@ def test_a_host_without_the_folder_is_not_locked(run: Run, tmp_path: Path, opera
 
 
 def begin_migration(run: Run) -> dict[str, t.Any]:
-    """The run is at stage migrating, and has allowed the migration."""
+    """The migration was started, and this run has allowed it."""
     run("begin")
-    run("stage", stage="migrating")
+    run("note", schema="started")
     return run("migrate")
 
 
-def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
+def write_migration(tmp_path: Path, state: str, **more: t.Any) -> None:
     """What the process that migrates writes."""
     file = JournalFile(str(tmp_path / "support.lock"))
-    journal = upgrade_journal.note_migration(file.load(), "m/1/5", {"state": state}, 5.0, migrated=migrated)
+    journal = upgrade_journal.note_migration(file.load(), "m/1/5", {"state": state, **more}, 5.0)
     assert journal is not None
     file.save(journal)
 
@@ -376,8 +385,8 @@ def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_di
 
 def test_wait_ends_when_the_journal_is_past_the_migration(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
-    write_migration(tmp_path, "ended", migrated=True)
-    assert run("wait", wait_timeout="1h")["journal"]["stage"] == "starting"
+    write_migration(tmp_path, "ended", exit_code=0)
+    assert stage(run("wait", wait_timeout="1h")) == "starting"
 
 
 @pytest.mark.parametrize("found", ["gone", "taken over by the upgrade to 2.53.4 by ann"])
@@ -394,7 +403,7 @@ def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: 
     assert begin_migration(run)["journal"]["migrate"] is True
     write_migration(tmp_path, "ended")
     resumed = run("begin", run_id="m/2/5", take_over=True)["journal"]
-    assert (resumed["stage"], "migrate" in resumed, "migration" in resumed) == ("migrating", False, False)
+    assert (resumed["schema"], "migrate" in resumed, "migration" in resumed) == ("started", False, False)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +419,7 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
     run: Run, read: Run, tmp_path: Path, state: dict[str, str], alive: bool, refused: str
 ) -> None:
     run("begin")
-    run("stage", stage="stopping")
+    stop(run)
     file = JournalFile(str(tmp_path / "support.lock"))
     file.save({**(file.load() or {}), "migration": state})
     with file.migrating() if alive else contextlib.nullcontext():
@@ -420,27 +429,27 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
 
 
 @pytest.mark.parametrize(
-    ("seen", "alive", "stage", "said"),
+    ("seen", "alive", "schema", "said"),
     [
-        ({"state": "running"}, True, "migrating", ""),
-        ({"state": "ended"}, False, "migrating", ""),
+        ({"state": "running"}, True, "started", ""),
+        ({"state": "ended"}, False, "started", ""),
         (
             {"state": "failed", "message": "database: used; expected none."},
             False,
-            "stopping",
+            "untouched",
             "database: used; expected none.",
         ),
-        ({"state": "ready"}, False, "stopping", "process that migrates: ended"),
-        ({"state": "ready"}, False, "migrating", ""),
-        ({"state": "failed", "message": "database: used; expected none."}, False, "migrating", ""),
+        ({"state": "ready"}, False, "untouched", "process that migrates: ended"),
+        ({"state": "ready"}, False, "started", ""),
+        ({"state": "failed", "message": "database: used; expected none."}, False, "started", ""),
     ],
     ids=["it runs", "it has ended", "refused", "died before", "died", "refused once more"],
 )
 def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], alive: bool, stage: str, said: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], alive: bool, schema: str, said: str
 ) -> None:
     run("begin")
-    run("stage", stage="stopping")
+    stop(run)
     file = JournalFile(str(tmp_path / "support.lock"))
     file.save({**(file.load() or {}), "migration": {"state": "ready"}})
     works = contextlib.ExitStack()
@@ -450,30 +459,30 @@ def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
         """What the process does between two looks."""
         found = file.load() or {}
         assert found["migrate"]
-        file.save({**found, "stage": stage, "migration": seen})
+        file.save({**found, "schema": schema, "migration": seen})
         if not alive:
             works.close()
 
     monkeypatch.setattr(time, "sleep", look)
     with works:
-        result = run("migrate", notes={"kept": True})
+        result = run("migrate", notes={"copied": True})
     assert result.get("msg", "").startswith(said)
-    assert (result["journal"]["notes"], result["journal"]["migrate"]) == ({"kept": True}, True)
-    assert result["journal"]["stage"] == (stage if not said else "stopping")
+    assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"]) == (True, True)
+    assert result["journal"]["schema"] == (schema if not said else "untouched")
 
 
 def test_a_migration_that_an_earlier_run_has_seen_end_stays_ended(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
-    write_migration(tmp_path, "ended", migrated=True)
-    assert run("migrate", notes={"a": 1})["journal"]["stage"] == "starting"
+    write_migration(tmp_path, "ended", exit_code=0)
+    assert stage(run("migrate", notes={"a": 1})) == "starting"
 
 
 def test_after_going_back_a_late_step_counts_no_more(run: Run) -> None:
     run("begin")
-    run("stage", stage="stopping")
-    assert run("go_back")["journal"]["stage"] == "stopping"
+    stop(run)
+    assert stage(run("go_back")) == "stopping"
     assert "this run goes back" in run("migrate")["msg"]
-    assert "this run goes back" in run("stage", stage="stopping")["msg"]
+    assert "this run goes back" in stop(run)["msg"]
     assert not run("end", outcome="rolled_back").get("failed")
     assert run("go_back")["journal"] == {}
 
@@ -481,6 +490,6 @@ def test_after_going_back_a_late_step_counts_no_more(run: Run) -> None:
 def test_going_back_changes_nothing_from_the_migration_on_or_of_another_run(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
     before = (tmp_path / "support.lock").read_bytes()
-    assert run("go_back")["journal"]["stage"] == "migrating"
+    assert stage(run("go_back")) == "migrating"
     assert run("go_back", run_id="m/9/9")["held"] is True
     assert (tmp_path / "support.lock").read_bytes() == before

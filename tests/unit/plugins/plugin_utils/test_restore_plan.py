@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _restore_plan as restore_plan
 
@@ -29,7 +30,7 @@ def container(name: str, version: str = "2.51.2", started: float = 1.0, state: s
 
 
 def member(*containers: dict[str, t.Any], **notes: t.Any) -> dict[str, t.Any]:
-    return {"containers": list(containers), "journal": {"stage": "migrating", "notes": notes} if notes else {}}
+    return {"containers": list(containers), "journal": at("migrating", notes) if notes else {}}
 
 
 def plan(**facts: t.Any) -> dict[str, t.Any]:
@@ -108,7 +109,7 @@ def test_what_is_refused(facts: dict[str, t.Any], said: str) -> None:
 
 
 def test_a_version_that_was_started_and_removed_has_served() -> None:
-    started = {**member(), "journal": {"stage": "verifying", "notes": {}}}
+    started = {**member(), "journal": at("verifying")}
     refusal = plan(members={"h1": started, "h2": member()})["refusal"]
     assert refusal.startswith(
         "the client has run since the copy was made: the version of the upgrade, which was started;"

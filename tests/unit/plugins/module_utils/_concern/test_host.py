@@ -11,6 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
@@ -54,7 +55,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
 def hold(module: Module, stage: str, **more: t.Any) -> None:
     """Write the journal of an upgrade into the lock file."""
     claim = upgrade_journal.Claim("a", "run-1", "alice", "c1", "2.55.1")
-    journal = {**upgrade_journal.begin(None, claim, time.time(), 600.0), "stage": stage, **more}
+    journal = {**upgrade_journal.begin(None, claim, time.time(), 600.0), **at(stage), **more}
     JournalFile(module.params["lock_file"]).save(journal)
 
 

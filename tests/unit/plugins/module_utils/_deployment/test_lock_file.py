@@ -21,7 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, advance, begin, hold
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin, hold, note
 
 CLAIM = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
 JOURNAL = begin(None, CLAIM, 1000.0, 60.0)
@@ -68,9 +68,8 @@ def test_removing_twice_is_no_error(file: JournalFile, tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "Expecting value: line 1 column 1 (char 0)"),
-        (b"[]", "no lock of format 1"),
-        (b'{"format": 0}', "no lock of format 1"),
-        (b'{"format": 1}', "deployment is missing"),
+        (b"[]", "no lock of format 2"),
+        (b'{"format": 2}', "deployment is missing"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
 )
@@ -88,13 +87,21 @@ def test_a_file_not_written_by_an_upgrade_is_refused_and_unchanged(
         assert Path(path).read_bytes() == content
 
 
+def test_the_journal_of_an_upgrade_that_an_earlier_collection_has_finished_is_none(file: JournalFile) -> None:
+    for path in (file.path, file.last()):
+        Path(path).write_bytes(b'{"format": 1, "stage": "verifying"}')
+    assert file.load_last() is None
+    with pytest.raises(WaError, match="written by an earlier version of this collection; expected a lock that this"):
+        file.load()
+
+
 def test_the_lock_of_a_newer_collection_is_to_be_read_by_that_and_not_removed(file: JournalFile) -> None:
-    Path(file.path).write_bytes(b'{"format": 2, "stage": "half-way"}')
+    Path(file.path).write_bytes(b'{"format": 3, "schema": "half-way"}')
     for _again in range(2):
         with pytest.raises(WaError) as error:
             file.load()
         assert str(error.value) == (
-            f"lock file {file.path}: written by a newer version of this collection (format 2, and this version knows format 1); expected a "
+            f"lock file {file.path}: written by a newer version of this collection (format 3, and this version knows format 2); expected a "
             "lock that this version can read. Use that version of the collection for this deployment: the file says where its upgrade "
             "stands. Leave the file there"
         )
@@ -137,17 +144,19 @@ def test_a_folder_instead_of_the_file_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("stage", "at", "message"),
+    ("notes", "at", "message"),
     [
-        ("locked", 1059, "locked by the upgrade to 2.53.4 by ann from ops1"),
-        ("locked", 1060, ""),
-        ("stopping", 1059, "locked by the upgrade to 2.53.4 by ann from ops1"),
-        ("stopping", 1060, "left unfinished by the upgrade to 2.53.4 by ann from ops1"),
+        ({}, 1059, "locked by the upgrade to 2.53.4 by ann from ops1"),
+        ({}, 1060, ""),
+        ({"down_at": 1001.0}, 1059, "locked by the upgrade to 2.53.4 by ann from ops1"),
+        ({"down_at": 1001.0}, 1060, "left unfinished by the upgrade to 2.53.4 by ann from ops1"),
     ],
 )
-def test_why_blocked_depends_on_stage_and_lease(file: JournalFile, stage: str, at: float, message: str) -> None:
+def test_why_blocked_depends_on_what_was_stopped_and_on_the_lease(
+    file: JournalFile, notes: dict[str, t.Any], at: float, message: str
+) -> None:
     assert file.why_blocked(at) == ""
-    file.save(advance(JOURNAL, CLAIM.run_id, stage, {}, 1000.0, 60.0))
+    file.save(note(JOURNAL, CLAIM.run_id, notes, 1000.0, 60.0))
     assert file.why_blocked(at).partition(",")[0] == message
 
 

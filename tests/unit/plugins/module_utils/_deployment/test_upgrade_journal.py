@@ -9,6 +9,7 @@ import time
 import typing as t
 
 import pytest
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
@@ -60,7 +61,7 @@ def test_a_lease_is_renewed_once_a_minute_and_a_longer_one_shortened(lease_until
     ("stage", "migration", "ended", "problem"),
     [
         ("starting", {"state": "ended", "exit_code": 0}, True, ""),
-        ("migrating", {"state": "ended", "exit_code": 0, "idle": False}, True, ""),
+        ("starting", {"state": "ended", "exit_code": 0, "idle": False}, True, ""),
         (
             "migrating",
             {"state": "ended", "exit_code": 3, "log": "no"},
@@ -84,7 +85,7 @@ def test_a_lease_is_renewed_once_a_minute_and_a_longer_one_shortened(lease_until
 def test_a_start_follows_only_a_migration_that_ended_well(
     stage: str, migration: dict[str, t.Any], ended: bool, problem: str
 ) -> None:
-    journal = {"stage": stage, "target": "2.53.4", "migration": migration} if stage else None
+    journal = {**at(stage), "target": "2.53.4", "migration": migration} if stage else None
     found = upgrade_journal.migration(journal)
     assert found["migration_ended"] is ended
     assert found["migration_started"] is (stage == "starting" or migration.get("state") in ("running", "ended"))
@@ -100,9 +101,9 @@ def claim(run_id: str, target: str = "2.51.2") -> upgrade_journal.Claim:
 
 
 def test_a_restore_takes_up_an_unfinished_upgrade_and_only_a_restore_takes_up_it() -> None:
-    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, stage="migrating")
+    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, schema="started")
     begun = upgrade_journal.begin(upgrade, claim("b"), 2000.0, 300.0, restores="/b/eu.json")
-    assert (begun["stage"], begun["target"]) == ("migrating", "2.53.4")
+    assert (begun["schema"], begun["target"]) == ("started", "2.53.4")
     assert begun["notes"] == {"restores": "/b/eu.json"}
     with pytest.raises(WaError, match=r"Run restore\.yml -e wa_restore=/b/eu.json, which goes on"):
         upgrade_journal.begin(begun, claim("c", "2.53.4"), 3000.0, 300.0, take_over=True)
@@ -112,7 +113,7 @@ def test_a_restore_takes_up_an_unfinished_upgrade_and_only_a_restore_takes_up_it
 
 
 def test_a_restore_outside_an_upgrade_keeps_everybody_away_until_it_is_complete() -> None:
-    begun = upgrade_journal.begin(None, claim("a"), time.time(), 300.0, stage="migrating", restores="/b/eu.json")
+    begun = upgrade_journal.begin(None, claim("a"), time.time(), 300.0, schema="started", restores="/b/eu.json")
     found = upgrade_journal.describe_lock(begun)
     assert (found["blocking"], found["playbook"]) == (True, "restore")
     assert found["resume"] == {"wa_restore": "/b/eu.json", "wa_upgrade_take_over": True}
@@ -125,17 +126,17 @@ def test_a_restore_outside_an_upgrade_keeps_everybody_away_until_it_is_complete(
 
 
 def test_a_restore_that_has_touched_nothing_gives_the_deployment_back() -> None:
-    alone = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, stage="migrating", restores="/b/eu.json")
+    alone = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, schema="started", restores="/b/eu.json")
     assert upgrade_journal.abandon(alone, "a") is None
-    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, stage="migrating")
+    upgrade = upgrade_journal.begin(None, claim("a", "2.53.4"), 1000.0, 300.0, schema="started")
     begun = upgrade_journal.begin(upgrade, claim("b"), 2000.0, 300.0, restores="/b/eu.json")
     left = upgrade_journal.abandon(begun, "b")
     assert left is not None
-    assert (left["stage"], left["target"], left["notes"], left["lease_until"]) == ("migrating", "2.53.4", {}, 0)
+    assert (left["schema"], left["target"], left["notes"], left["lease_until"]) == ("started", "2.53.4", {}, 0)
 
 
 def test_a_snapshot_has_no_manifest_to_go_on_with() -> None:
-    begun = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, stage="migrating", restores=upgrade_journal.SNAPSHOT)
+    begun = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, schema="started", restores=upgrade_journal.SNAPSHOT)
     found = upgrade_journal.describe_lock(begun)
     assert found["resume"] == {}
     assert found["message"].endswith("Run restore.yml, which goes on")

@@ -127,7 +127,7 @@ def held_by_provision(lease: float) -> str:
     return json.dumps(upgrade_journal.hold(None, CLAIM, "wa1", time.time(), lease))
 
 
-@pytest.mark.parametrize("text", ["", "who knows", journal(600), journal(-1, stage="stopping"), held_by_provision(600)])
+@pytest.mark.parametrize("text", ["", "who knows", journal(600), journal(-1, schema="started"), held_by_provision(600)])
 def test_a_held_lock_of_the_deployment_prevents_the_cleanup(nightly: Nightly, text: str) -> None:
     nightly.engine.container("biz-a")
     (nightly.folder / "support.lock").write_text(text)

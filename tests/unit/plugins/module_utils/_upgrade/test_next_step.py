@@ -11,13 +11,13 @@ import typing as t
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from upgrade_journals import STOPPED_AT, at
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import STAGES
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import SCHEMA, STAGES
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 
 OLD, TARGET = "2.51.2", "2.53.4"
-STOPPED_AT = 1000.0
 HOSTS = ("h1", "h2")
 IMAGES = ("mirror/coreapp:v2.53.4", "mirror/web:v2.53.4")  # of the second host, which has repositories of its own
 
@@ -63,7 +63,7 @@ def step(
     copies: tuple[bool, str, list[str]] = (True, "", []),
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
-    journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
+    journal = {"target": TARGET, **at(stage, notes)}
     if other_notes is None:
         other_notes = {"down_at": STOPPED_AT + other_clock} if notes is None else {}
     return next_step.next_step(
@@ -101,52 +101,52 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
 
 
 @pytest.mark.parametrize(
-    ("stage", "leader", "other", "goes_on_at", "what", "served"),
+    ("stage", "leader", "other", "goes_on_at", "waits", "served"),
     [
-        ("locked", UP, UP, "locked", "start", False),
-        ("locked", [*UP, migration("exited", 1)], UP, "locked", "start", False),
-        ("locked", [*UP, migration("exited")], UP, "locked", "start", False),
-        ("stopping", DOWN, DOWN, "stopping", "start", False),
-        ("stopping", UP, UP, "locked", "start", True),
-        ("stopping", UP, DOWN, "locked", "start", True),
-        ("stopping", HALF, DOWN, "stopping", "start", True),
-        ("stopping", client("restarting"), DOWN, "stopping", "start", True),
-        ("stopping", DOWN, UP, "stopping", "start", True),
-        ("stopping", BACK, DOWN, "stopping", "start", True),
-        ("stopping", DOWN, BACK, "stopping", "start", True),
-        ("stopping", [], [], "stopping", "start", True),
-        ("stopping", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
-        ("stopping", [*UP, migration("exited")], DOWN, "migrating", "wait", False),
-        ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stopping", "start", False),
-        ("stopping", [*UP, migration("exited", started_at=500.0)], UP, "locked", "start", True),
-        ("migrating", DOWN, DOWN, "migrating", "start", False),
-        ("migrating", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("paused")], DOWN, "migrating", "wait", False),
-        ("migrating", [*UP, migration("running")], UP, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("exited")], DOWN, "migrating", "wait", False),
-        ("migrating", [*UP, migration("exited")], UP, "migrating", "wait", False),
+        ("locked", UP, UP, "serve", False, False),
+        ("locked", [*UP, migration("exited", 1)], UP, "serve", False, False),
+        ("locked", [*UP, migration("exited")], UP, "serve", False, False),
+        ("stopping", DOWN, DOWN, "stop", False, False),
+        ("stopping", UP, UP, "serve", False, True),
+        ("stopping", UP, DOWN, "serve", False, True),
+        ("stopping", HALF, DOWN, "stop", False, True),
+        ("stopping", client("restarting"), DOWN, "stop", False, True),
+        ("stopping", DOWN, UP, "stop", False, True),
+        ("stopping", BACK, DOWN, "stop", False, True),
+        ("stopping", DOWN, BACK, "stop", False, True),
+        ("stopping", [], [], "stop", False, True),
+        ("stopping", [*DOWN, migration("running")], DOWN, "migrate", True, False),
+        ("stopping", [*UP, migration("exited")], DOWN, "migrate", True, False),
+        ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stop", False, False),
+        ("stopping", [*UP, migration("exited", started_at=500.0)], UP, "serve", False, True),
+        ("migrating", DOWN, DOWN, "migrate", False, False),
+        ("migrating", [*DOWN, migration("running")], DOWN, "migrate", True, False),
+        ("migrating", [*DOWN, migration("paused")], DOWN, "migrate", True, False),
+        ("migrating", [*UP, migration("running")], UP, "migrate", True, False),
+        ("migrating", [*DOWN, migration("exited")], DOWN, "migrate", True, False),
+        ("migrating", [*UP, migration("exited")], UP, "migrate", True, False),
         # By another clock than the stop's: at this stage it is this upgrade's own.
-        ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("running", started_at=500.0)], DOWN, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start", False),
-        ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start", False),
-        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start", False),
+        ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrate", True, False),
+        ("migrating", [*DOWN, migration("running", started_at=500.0)], DOWN, "migrate", True, False),
+        ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrate", False, False),
+        ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrate", False, False),
+        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrate", False, False),
         # The schema may be changed: what the old version would be copied with is no copy of its own.
-        ("migrating", [*LATER, migration("exited", 1)], DOWN, "migrating", "start", False),
-        ("migrating", [*UP, migration("exited", 1)], UP, "migrating", "start", False),
-        ("migrating", UP, UP, "migrating", "start", False),
-        ("migrating", [], [], "migrating", "start", False),
-        ("starting", DOWN, DOWN, "starting", "", False),
-        ("starting", UP, DOWN, "starting", "", False),
-        ("verifying", UP, UP, "verifying", "", False),
-        ("verifying", DOWN, [], "verifying", "", False),
+        ("migrating", [*LATER, migration("exited", 1)], DOWN, "migrate", False, False),
+        ("migrating", [*UP, migration("exited", 1)], UP, "migrate", False, False),
+        ("migrating", UP, UP, "migrate", False, False),
+        ("migrating", [], [], "migrate", False, False),
+        ("starting", DOWN, DOWN, "start", False, False),
+        ("starting", UP, DOWN, "start", False, False),
+        ("verifying", UP, UP, "start", False, False),
+        ("verifying", DOWN, [], "start", False, False),
     ],
 )
 def test_where_an_upgrade_goes_on(
-    stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, what: str, served: bool
+    stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, waits: bool, served: bool
 ) -> None:
     found = step(stage, leader, other)
-    assert (found["stage"], found["migration"], found["served"]) == (goes_on_at, what, served)
+    assert (found["at"], found["follow"] != "", found["served"]) == (goes_on_at, waits, served)
     assert found["refusal"] == ""
 
 
@@ -156,26 +156,27 @@ CREATED = [*DOWN, migration("created")]
 
 
 @pytest.mark.parametrize(
-    ("leader", "other", "notes", "goes_on_at", "what", "served"),
+    ("leader", "other", "notes", "goes_on_at", "waits", "served"),
     [
-        (CREATED, DOWN, NOTED, "migrating", "start", False),
-        ([*BACK, migration("created")], DOWN, NOTED, "stopping", "start", True),
-        ([*UP, migration("created")], DOWN, NOTED, "locked", "start", True),
-        (CREATED, UP, NOTED, "stopping", "start", True),
-        (CREATED, DOWN, {**NOTED, "kept": False}, "stopping", "start", False),
+        (CREATED, DOWN, NOTED, "stop", False, False),
+        ([*BACK, migration("created")], DOWN, NOTED, "stop", False, True),
+        ([*UP, migration("created")], DOWN, NOTED, "serve", False, True),
+        (CREATED, UP, NOTED, "stop", False, True),
+        (CREATED, DOWN, {**NOTED, "copied": True}, "stop", False, False),
         # Its container is gone, or an earlier one was started.
-        (BACK, DOWN, NOTED, "migrating", "start", False),
-        ([*BACK, migration("created")], DOWN, FIRST, "migrating", "start", False),
+        (BACK, DOWN, NOTED, "migrate", False, False),
+        ([*BACK, migration("created")], DOWN, FIRST, "migrate", False, False),
         # A container of the service that is not the one that was noted counts while it runs, and never as an end.
-        ([*DOWN, migration("exited")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrating", "start", False),
-        ([*DOWN, migration("running")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrating", "wait", False),
+        ([*DOWN, migration("exited")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrate", False, False),
+        ([*DOWN, migration("running")], DOWN, {**NOTED, "one_shots": ["other"]}, "migrate", True, False),
     ],
 )
 def test_a_migration_that_was_noted_and_never_started_has_changed_nothing(
-    leader: list[t.Any], other: list[t.Any], notes: dict[str, t.Any], goes_on_at: str, what: str, served: bool
+    leader: list[t.Any], other: list[t.Any], notes: dict[str, t.Any], goes_on_at: str, waits: bool, served: bool
 ) -> None:
     found = step("migrating", leader, other, notes=notes, other_notes={"down_at": STOPPED_AT})
-    assert (found["stage"], found["migration"], found["served"]) == (goes_on_at, what, served)
+    assert (found["at"], found["follow"] != "", found["served"]) == (goes_on_at, waits, served)
+    assert found["schema"] == ("started" if goes_on_at == "migrate" else "untouched")
 
 
 @pytest.mark.parametrize("stage", ["stopping", "migrating"])
@@ -185,7 +186,6 @@ def test_a_migration_that_was_noted_and_never_started_has_changed_nothing(
 )
 def test_a_container_with_the_name_alone_has_migrated_nothing(stage: str, changes: dict[str, t.Any]) -> None:
     stranger = {**migration("exited"), **changes}
-    assert step(stage, [*DOWN, stranger])["migration"] == "start"
     assert step(stage, [*DOWN, stranger])["follow"] == ""
 
 
@@ -197,23 +197,23 @@ ENDED = {**NEW, "state": "exited"}
     ("stage", "leader", "other", "goes_on_at", "started"),
     [
         # Somebody has called docker compose up after the failed migration, with the files of the new version.
-        ("migrating", [NEW, migration("exited", 1)], DOWN, "starting", True),
-        ("migrating", [migration("exited", 1)], [NEW], "starting", True),
-        ("migrating", [NEW, migration("exited")], DOWN, "starting", True),
-        ("migrating", [NEW, migration("running")], DOWN, "migrating", True),
-        ("migrating", [ENDED, migration("exited", 1)], DOWN, "migrating", True),
-        ("stopping", [NEW], DOWN, "starting", True),
-        ("stopping", DOWN, [NEW], "starting", True),
-        ("stopping", [ENDED], DOWN, "migrating", True),
-        ("stopping", [*UP, ENDED], UP, "migrating", True),
+        ("migrating", [NEW, migration("exited", 1)], DOWN, "start", True),
+        ("migrating", [migration("exited", 1)], [NEW], "start", True),
+        ("migrating", [NEW, migration("exited")], DOWN, "start", True),
+        ("migrating", [NEW, migration("running")], DOWN, "migrate", True),
+        ("migrating", [ENDED, migration("exited", 1)], DOWN, "migrate", True),
+        ("stopping", [NEW], DOWN, "start", True),
+        ("stopping", DOWN, [NEW], "start", True),
+        ("stopping", [ENDED], DOWN, "migrate", True),
+        ("stopping", [*UP, ENDED], UP, "migrate", True),
         # docker run outside of the project, with its db.env, and without one.
-        ("stopping", [*DOWN, {**ENDED, "project": "", "name": "look"}], DOWN, "migrating", True),
-        ("stopping", [*DOWN, {**NEW, "project": ""}], DOWN, "starting", True),
-        ("stopping", [*DOWN, {**NEW, "project": "", "database": ""}], DOWN, "stopping", False),
-        ("stopping", [*DOWN, {**NEW, "project": "b", "database": "db:3306/b"}], DOWN, "stopping", False),
+        ("stopping", [*DOWN, {**ENDED, "project": "", "name": "look"}], DOWN, "migrate", True),
+        ("stopping", [*DOWN, {**NEW, "project": ""}], DOWN, "start", True),
+        ("stopping", [*DOWN, {**NEW, "project": "", "database": ""}], DOWN, "stop", False),
+        ("stopping", [*DOWN, {**NEW, "project": "b", "database": "db:3306/b"}], DOWN, "stop", False),
         # Created only, or before the stop.
-        ("stopping", [*DOWN, {**ENDED, "started_at": 0.0}], DOWN, "stopping", False),
-        ("stopping", [*DOWN, {**ENDED, "started_at": 500.0}], DOWN, "stopping", False),
+        ("stopping", [*DOWN, {**ENDED, "started_at": 0.0}], DOWN, "stop", False),
+        ("stopping", [*DOWN, {**ENDED, "started_at": 500.0}], DOWN, "stop", False),
     ],
 )
 def test_a_new_version_that_somebody_has_started_counts_before_the_journal(
@@ -221,7 +221,7 @@ def test_a_new_version_that_somebody_has_started_counts_before_the_journal(
 ) -> None:
     notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "manifest": "/a.json"}
     found = step(stage, leader, other, notes=notes, other_notes={"down_at": STOPPED_AT}, copies=(False, "", []))
-    assert (found["stage"], found["started"], found["refusal"]) == (goes_on_at, started, "")
+    assert (found["at"], found["schema"] == "started", found["refusal"]) == (goes_on_at, started, "")
     if started:
         assert (found["served"], found["notes"]) == (False, notes), "the copy from before it stays"
 
@@ -245,13 +245,13 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
     leader: list[t.Any], unfinished: bool, message: str
 ) -> None:
     found = step("locked", leader, unfinished=unfinished)
-    assert found["stage"] == ""
+    assert found["at"] == ""
     assert found["refusal"].startswith(message)
 
 
 def test_a_client_that_was_stopped_since_the_preflight_is_refused() -> None:
     found = step("locked", HALF, UP)
-    assert found["stage"] == ""
+    assert found["at"] == ""
     assert found["refusal"].startswith(
         f"not running: {HALF[1]['name']}, since the checks of this run. See why, run provision.yml"
     )
@@ -264,7 +264,7 @@ def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
 @pytest.mark.parametrize("stage", ["locked", "stopping", "migrating"])
 def test_a_client_that_serves_is_not_stopped_for_images_that_are_gone(stage: str) -> None:
     found = step(stage, [*UP, migration("created")], UP, other_images=IMAGES[:1], notes=NOTED)
-    assert (found["stage"], found["refusal"]) == (
+    assert (found["at"], found["refusal"]) == (
         "",
         "no image mirror/web:v2.53.4 on h2: removed since the checks. Run upgrade.yml again, which pulls it",
     )
@@ -278,21 +278,28 @@ def test_each_host_is_compared_with_its_own_clock(clock: float) -> None:
         other = client("exited", STOPPED_AT + clock + since)
         assert step("stopping", DOWN, other, other_clock=clock)["served"] is served
         new = {**ENDED, "started_at": STOPPED_AT + clock + since}
-        assert step("stopping", DOWN, [*DOWN, new], other_clock=clock)["started"] is served
+        assert step("stopping", DOWN, [*DOWN, new], other_clock=clock)["schema"] == (
+            "started" if served else "untouched"
+        )
 
 
-def test_a_second_stop_that_was_not_copied_is_completed() -> None:
-    notes = {**NOTED, "kept": False}
-    assert step("migrating", CREATED, notes=notes)["stage"] == "stopping"
-    assert step("migrating", [*DOWN, migration("running")], notes=notes)["stage"] == "migrating"
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("other", "again"), [(UP, True), (DOWN, False), ([NEW], False)])
+def test_the_old_version_that_runs_where_nothing_is_stopped_any_more(
+    stage: str, other: list[t.Any], again: bool
+) -> None:
+    late = stage in ("migrating", "starting", "verifying")
+    assert step(stage, UP if stage == "locked" else DOWN, other)["stop_again"] is (again and late)
 
 
 def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> None:
-    notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3, "backup": "c.json"}
+    copy = {"copied": True, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3}
+    notes = {"down_at": STOPPED_AT, **copy, "backup": "c.json"}
     kept = step("stopping", DOWN, notes=notes)
     assert (kept["served"], kept["notes"]) == (False, notes)
     again = step("stopping", UP, notes=notes)
     assert again["notes"] == {
+        "copied": False,
         "dump": "",
         "manifest": "",
         "kept_seconds": 0,
@@ -321,26 +328,26 @@ def test_what_holds_always(
     stage: str, leader: list[t.Any], other: list[t.Any], migrations: list[t.Any], kept: bool
 ) -> None:
     """A migration is never made twice or beside one that runs, and no stage is left out."""
-    notes = {"down_at": STOPPED_AT, "kept": kept}
+    notes = {**at(stage)["notes"], "copied": kept}
     found = step(stage, [*leader, *migrations], other, notes=notes)
     own = [one for one in migrations if one["version"] == TARGET]
     runs = any(one["state"] in ("running", "paused") for one in own)
-    ended = any(one["state"] == "exited" and one["exit_code"] == 0 for one in own)
+    ended = any(one["state"] == "exited" and one["exit_code"] == 0 and one["started_at"] for one in own)
     assert (
-        found["stage"]
+        found["at"]
         in {
-            "locked": ("locked", ""),
-            "stopping": ("locked", "stopping", "migrating"),
-            "migrating": ("migrating",),  # a migration of which no container is noted
-            "starting": ("starting",),
-            "verifying": ("verifying",),
+            "locked": ("serve", ""),
+            "stopping": ("serve", "stop", "migrate"),
+            "migrating": ("migrate",),  # a migration of which no container is noted
+            "starting": ("start",),
+            "verifying": ("start",),
         }[stage]
     )
     if stage in ("stopping", "migrating") and (runs or ended):
-        assert (found["stage"], found["migration"], found["follow"]) == ("migrating", "wait", own[0]["id"])
-    if stage in ("starting", "verifying"):
-        assert (found["migration"], found["follow"]) == ("", "")
-    if found["started"]:
+        assert (found["at"], found["follow"]) == ("migrate", own[0]["id"])
+    if found["at"] == "start":
+        assert found["follow"] == ""
+    if found["schema"] != "untouched":
         assert (found["served"], found["notes"]) == (False, notes)
     if found["served"]:
         assert "down_at" not in found["notes"]
@@ -362,17 +369,18 @@ def test_a_client_that_has_served_since_is_not_migrated_without_a_new_copy(
     stage: str, leader: list[dict[str, t.Any]], copies: tuple[bool, str, list[str]], refused: bool
 ) -> None:
     found = step(stage, [*leader, migration("created")], notes=NOTED, copies=copies)
-    assert ("no copy is made before the migration" in found["refusal"], found["stage"] == "") == (refused, refused)
+    assert ("no copy is made before the migration" in found["refusal"], found["at"] == "") == (refused, refused)
 
 
-def test_the_last_rule_of_each_stage_always_applies_and_each_rule_is_used() -> None:
-    for stage in STAGES:
-        of_stage = [rule for rule in next_step.RULES if rule.stage == stage]
-        assert of_stage[-1].applies(t.cast("t.Any", None))
-    assert [stage for stage, _rules in itertools.groupby(next_step.RULES, lambda rule: rule.stage)] == list(STAGES)
+def test_the_last_rule_of_each_state_of_the_schema_always_applies() -> None:
+    for schema in SCHEMA:
+        of_schema = [rule for rule in next_step.RULES if rule.schema == schema]
+        assert of_schema[-1].applies(t.cast("t.Any", None))
+    found = [schema for schema, _rules in itertools.groupby(next_step.RULES, lambda rule: rule.schema)]
+    assert sorted(found) == sorted(SCHEMA)
 
 
-MINE = {"run_id": "m/1/5", "stage": "stopping", "target": TARGET, "notes": {"down_at": STOPPED_AT}}
+MINE = {"run_id": "m/1/5", "target": TARGET, **at("stopping")}
 LOST: dict[str, t.Any] = {"msg": "h1 cannot be reached any more", "reached": False}
 IDLE: dict[str, t.Any] = {"containers": DOWN}
 
@@ -381,12 +389,12 @@ IDLE: dict[str, t.Any] = {"containers": DOWN}
     ("ours", "asked", "looked", "stage"),
     [
         (MINE, {"journal": MINE}, IDLE, "stopping"),
-        (MINE, {"journal": {**MINE, "stage": "migrating"}}, IDLE, "migrating"),  # the answer to its last note was lost
+        (MINE, {"journal": {**MINE, **at("migrating")}}, IDLE, "migrating"),  # the answer to its last note was lost
         (MINE, LOST, {}, "stopping"),
         (MINE, {"msg": "not written by an upgrade", "journal": {}}, IDLE, "stopping"),
         (
             MINE,
-            {"journal": {**MINE, "run_id": "m/2/5", "stage": "migrating"}},
+            {"journal": {**MINE, "run_id": "m/2/5", **at("migrating")}},
             IDLE,
             "",
         ),  # another run has taken it over
@@ -404,10 +412,15 @@ IDLE: dict[str, t.Any] = {"containers": DOWN}
         (MINE, {"journal": MINE}, {"containers": [*DOWN, NEW]}, "migrating"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, {**ENDED, "project": ""}]}, "migrating"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, {**ENDED, "project": "b", "database": ""}]}, "stopping"),
-        ({**MINE, "stage": "locked"}, {"journal": {**MINE, "stage": "locked"}}, IDLE, "locked"),
+        ({**MINE, **at("locked")}, {"journal": {**MINE, **at("locked")}}, IDLE, "locked"),
     ],
 )
 def test_the_stage_at_which_a_run_failed(
     ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
 ) -> None:
-    assert next_step.failed_stage(ours, asked, looked, "wa") == stage
+    assert next_step.failed_stage(ours, False, asked, looked, "wa") == stage
+
+
+def test_a_leader_that_was_lost_may_have_begun_what_it_was_allowed() -> None:
+    assert next_step.failed_stage(MINE, True, LOST, {}, "wa") == "migrating"
+    assert next_step.failed_stage(MINE, True, {"journal": MINE}, IDLE, "wa") == "stopping"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
@@ -30,8 +31,8 @@ def test_what_may_be_down_comes_first() -> None:
     groups = {"all": ["a", "b", "c", "d"]}
     hostvars: dict[str, dict[str, t.Any]] = {
         "a": {},
-        "b": {"__wa_upgrade_host": {"journal": {"stage": "locked"}}},
-        "c": {"__wa_upgrade_host": {"journal": {"stage": "migrating", "migration": {"state": "ended"}}}},
+        "b": {"__wa_upgrade_host": {"journal": at("locked")}},
+        "c": {"__wa_upgrade_host": {"journal": {**at("migrating"), "migration": {"state": "ended"}}}},
         "d": {},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b", "c", "a", "d"]

@@ -9,12 +9,13 @@ import typing as t
 
 import pytest
 from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL, container, with_found
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, preflight
 
 LEFT: dict[str, t.Any] = {"left": JOURNAL}
 STANDING = failure_report.standing(JOURNAL, True)
-LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "stages": [{"at": 0}], "lease_until": 60}
+LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "since": 0, "lease_until": 60}
 UPGRADE = {"held": True, "message": "locked by the upgrade to 2.53.4"}
 HELD = {**with_found(journal=LOCK, upgrade=UPGRADE), "leader": {"journal": LOCK, "upgrade": UPGRADE}}
 UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
@@ -31,7 +32,7 @@ CONTAINER_ID = "9dfe77618dba" + "0" * 52
 # The tables are defined as before the migration, which has ended well.
 BACK_AGAIN: dict[str, t.Any] = {
     **with_found(database={**DATABASE, "definitions": "d1"}),
-    "left": {**JOURNAL, "stage": "starting", "notes": {"definitions": {"before": "d1", "after": "d2"}}},
+    "left": {**JOURNAL, **at("starting", {"definitions": {"before": "d1", "after": "d2"}})},
 }
 
 
@@ -135,10 +136,10 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         {
             **LEFT,
             "version": "2.55.1",
-            "left": {**JOURNAL, "stage": "starting"},
+            "left": {**JOURNAL, **at("starting")},
             "everywhere": [container("wacore", version="2.53.4")],
         },
-        f"waba: {failure_report.standing({**JOURNAL, 'stage': 'starting'}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
+        f"waba: {failure_report.standing({**JOURNAL, **at('starting')}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
         f"serve: remove {DEPLOYMENT['lock_file']} on each host, and run upgrade.yml again with a newer version and "
         "wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired",
     ),
@@ -409,11 +410,11 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the database can be dumped", NONE, "no wa_upgrade_version"),
     (
         "the database can be dumped",
-        {"dump": True, "left": {**JOURNAL, "stage": "starting"}, "dumpable": {"msg": "no room"}},
+        {"dump": True, "left": {**JOURNAL, **at("starting")}, "dumpable": {"msg": "no room"}},
         "the database of an unfinished upgrade is copied",
     ),
     ("the database can be dumped", {**SAME, "dump": True}, "nothing to upgrade"),
-    ("the database can be migrated", {"left": {**JOURNAL, "stage": "starting"}}, "the database is migrated"),
+    ("the database can be migrated", {"left": {**JOURNAL, **at("starting")}}, "the database is migrated"),
     ("the database can be migrated", SAME, "nothing to upgrade"),
     (
         "the database can be migrated",
@@ -586,7 +587,7 @@ def test_the_room_of_the_database_server_is_displayed_and_refuses_nothing() -> N
     assert found["notes"][-1].startswith(
         "waba: confirm the free room on the disk of the database server, of which its data folder seems to have 1 B: the"
     )
-    for changes in ({**LEFT, "left": {**JOURNAL, "stage": "starting"}}, SAME):
+    for changes in ({**LEFT, "left": {**JOURNAL, **at("starting")}}, SAME):
         assert not [text for text in verdict(**full, **changes)["notes"] if "confirm" in text]
 
 
@@ -632,7 +633,7 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
         (NONE, ["waba: version 2.51.2, no target version: preparation only"]),
         (SAME, ["waba: version 2.51.2, target 2.51.2, nothing to upgrade"]),
         (
-            {**LEFT, "left": {**JOURNAL, "notes": {"from_version": "2.49.1"}}},
+            {**LEFT, "left": {**JOURNAL, **at("stopping", {"from_version": "2.49.1"})}},
             [f"waba: version 2.49.1, target 2.53.4, the upgrade that stopped at stage stopping goes on. {STANDING}"],
         ),
         (
@@ -742,7 +743,7 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
         (with_found(database=DATABASE), False),
         ({"left": {**BACK_AGAIN["left"], "notes": {}}}, False),
         # One that has failed is made again, with the copy from before it.
-        ({"left": {**BACK_AGAIN["left"], "stage": "migrating"}}, False),
+        ({"left": {**BACK_AGAIN["left"], "schema": "started"}}, False),
     ],
 )
 def test_tables_as_before_a_migration_that_has_ended_well_are_asked_about(

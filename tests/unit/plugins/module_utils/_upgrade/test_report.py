@@ -13,9 +13,15 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report
 
 COMMAND = "ansible-playbook -i hosts.yml waba.onprem.provision -e wa_version=2.53.4"
 JOURNAL: dict[str, t.Any] = {
-    "stage": "verifying",
-    "notes": {"down_at": 100.0, "up_at": 122.5, "kept_seconds": 4.0, "dump": "/b/eu.sql.gz"},
-    "stages": [{"name": "migrating", "at": 110.0}, {"name": "starting", "at": 115.0}],
+    "schema": "done",
+    "notes": {
+        "down_at": 100.0,
+        "migrating_at": 110.0,
+        "migrated_at": 115.0,
+        "up_at": 122.5,
+        "kept_seconds": 4.0,
+        "dump": "/b/eu.sql.gz",
+    },
 }
 
 

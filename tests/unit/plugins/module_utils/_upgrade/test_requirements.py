@@ -118,18 +118,13 @@ COPY = {"running": True, "started": False, "dump": False, "snapshot": "", "skipp
         ({}, {"snapshot": "lvcreate"}, False),
         ({}, {"skipped": ["database_backup"]}, False),
         # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
-        ({"stage": "stopping", "notes": {}}, {"running": False}, True),
-        ({"stage": "stopping", "notes": {"dump": "/d.sql.zst"}}, {"running": False}, False),
-        ({"stage": "stopping", "notes": {"dump": "/d.sql.zst"}}, {}, True),
-        ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
-        ({"stage": "migrating", "notes": {"kept": True}}, {}, True),
-        ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
-        ({"stage": "migrating", "notes": {}}, {"running": False}, False),  # its journal was lost
+        ({"notes": {}}, {"running": False}, True),
+        ({"notes": {"copied": True}}, {"running": False}, False),
+        ({"notes": {"copied": True}}, {}, True),
+        ({"notes": {"copied": False}}, {"running": False}, True),
         # What would be copied is no more what the old version had.
-        ({"stage": "migrating", "notes": {"kept": True}}, {"started": True}, False),
-        ({"stage": "stopping", "notes": {}}, {"started": True}, False),
-        ({"stage": "starting", "notes": {}}, {}, False),
-        ({"stage": "verifying", "notes": {}}, {}, False),
+        ({"notes": {"copied": True}}, {"started": True}, False),
+        ({"notes": {}}, {"started": True}, False),
     ],
 )
 def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
