@@ -11,11 +11,17 @@ short_description: Makes a host's project of the client what the inventory says,
 description: [Internal to the roles and playbooks of the collection.]
 options:
   state:
-    description: V(stopped) stops the client's containers, which Docker then starts by itself no more.
+    description:
+      - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped.
     type: str
-    choices: [present, stopped]
+    choices: [present, stopped, started]
     default: present
-  spared_version: {description: The version whose containers V(stopped) leaves as they are; empty for none., type: str, default: ''}
+  spared_version: {description: The version whose containers V(stopped) and V(started) leave as they are; empty for none., type: str, default: ''}
+  park:
+    description: Whether V(stopped) puts a file in the place of O(compose_file) from which Compose starts nothing. V(started) brings back what it was.
+    type: bool
+    default: false
+  run_id: {description: The run of an upgrade that has the lock; another one's lock refuses., type: str, default: ''}
   restart_policy:
     description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
     type: str
@@ -84,6 +90,7 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, prediction, starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
@@ -133,16 +140,20 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
     refuse(result, params)
     files = params["files"] or []
     read = os.path.exists(params["env_file"] or "") or not module.check_mode  # a new host has no db.env yet
+    read = read and not params["run_id"]  # an upgrade has asked Compose before the outage
     if project.compose.rendered and read and any(concern_files.diff({**one, "sha256": None}) for one in files):
         project.compose.config("--quiet")  # what Compose does not take is not written
     if not module.check_mode and not params["stage"]:  # an upgrade has looked, and has the lock
         application.refuse_changed(project.engine, params)
     planned["kept"] = concern_files.write_all(result, files, params["keep"])
+    if files and params["compose_file"] and not params["stage"] and not module.check_mode:
+        client_files.drop_parked(params["compose_file"])
     if not params["start"]:
         return
     if not module.check_mode:
         ours = params["compose_file"]
-        application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
+        with application.alone(params["project_dir"]):
+            application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
         planned["found"] = listing.read(project.engine, project.compose.project, [])
     for change in planned["changes"]:
         result.record_change(change)
@@ -153,6 +164,7 @@ def stop(module: AnsibleModule, result: Result) -> None:
     params = module.params
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
     with application.alone(params["project_dir"]):
+        application.refuse_other_run(params)
         found = [
             one
             for one in listing.read(engine, params["project"], [])
@@ -168,15 +180,39 @@ def stop(module: AnsibleModule, result: Result) -> None:
                 result.record_change(f"stop {name}")
             if not module.check_mode:
                 application.stop_all(engine, names)
+        if params["park"] and not module.check_mode:
+            client_files.park(params["compose_file"])
     result.values["stopped"] = running
+
+
+def start_again(module: AnsibleModule, result: Result) -> None:
+    """Starts the client's containers that were stopped, those that others depend on first; none is recreated. Raises WaError."""
+    params = module.params
+    engine = Docker({**params, "docker_timeout": application.TIMEOUT})
+    with application.alone(params["project_dir"]):
+        application.refuse_other_run(params)
+        if params["compose_file"] and not module.check_mode:
+            client_files.unpark(params["compose_file"])
+        found = service_containers(listing.read(engine, params["project"], []))
+        ours = [one for one in found if one["version"] != (params["spared_version"] or None)]
+        if not ours:
+            raise WaError(f"project {params['project']}", "no container of the client", "those that were stopped")
+        for one in sorted(ours, key=lambda one: one["role"] != "core"):
+            if one["state"] == "running":
+                continue
+            result.record_change(f"start {one['name']}")
+            if not module.check_mode:
+                {"paused": application.unpause}.get(one["state"], application.start_one)(engine, one["name"])
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
-            state={"type": "str", "choices": ["present", "stopped"], "default": "present"},
+            state={"type": "str", "choices": ["present", "stopped", "started"], "default": "present"},
             spared_version={"type": "str", "default": ""},
+            park={"type": "bool", "default": False},
+            run_id={"type": "str", "default": ""},
             restart_policy={"type": "str", "choices": ["no", "unless-stopped"], "default": "no"},
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},
@@ -193,14 +229,15 @@ def main() -> None:
         required_if=[
             ("state", "present", ["content", "compose_files"], True),
             ("start", True, ["compose_file", "lock_file", "guard"]),
+            ("park", True, ["compose_file"]),
         ],
         supports_check_mode=True,
     )
     os.umask(0o077)
     params = module.params
     with Result(module) as result:
-        if params["state"] == "stopped":
-            stop(module, result)
+        if params["state"] != "present":
+            {"stopped": stop, "started": start_again}[params["state"]](module, result)
             return
         project = prediction.open_project(
             module.run_command,

@@ -16,7 +16,7 @@ from commands import docker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, HEADER, OWN_LABEL
 
 CANARY = "Canary-4711$x"
 CLASSIC = {**os.environ, "DOCKER_BUILDKIT": "0"}
@@ -276,3 +276,31 @@ def test_what_compose_does_not_take_is_not_written_and_shows_no_secret(project: 
     ]
     del project.document["networks"]["lost"]
     project.document["services"]["waweb"]["networks"] = ["default"]
+
+
+def test_a_parked_project_is_started_by_nothing_and_comes_back_as_it_was(project: Project) -> None:
+    project.file.write_text(f"{HEADER}\n{json.dumps(project.document)}")
+    before, text = project.clients.engine.services(project.name), project.file.read_text()
+    options: dict[str, t.Any] = {
+        "project": project.name,
+        "project_dir": str(project.folder),
+        "compose_file": str(project.file),
+    }
+
+    def become(state: str, **more: t.Any) -> None:
+        """Check mode predicts it, and a second run has nothing to do."""
+        given = {"waba.onprem.wa_client": {**options, "state": state, **more}}
+        tasks = [{**given, "check_mode": check} for check in (True, False, False)]
+        predicted, done, again = project.ansible.play(tasks).results
+        assert (done.get("msg"), done["actions"], again["actions"]) == (None, predicted["actions"], [])
+        assert done["changed"]
+
+    become("stopped", park=True)
+    up = docker("compose", "-p", project.name, "-f", str(project.file), "up", "--detach", check=False)
+    assert docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}") == "", up
+    become("started")
+    after = project.clients.engine.services(project.name)
+    assert {name: (one["Id"], one["State"]["Status"]) for name, one in after.items()} == {
+        name: (one["Id"], "running") for name, one in before.items()
+    }
+    assert project.file.read_text() == text

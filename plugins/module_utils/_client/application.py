@@ -27,19 +27,26 @@ _REQUESTS = 30  # seconds for the engine's answer beside the stop of a container
 TIMEOUT = f"{topology.STOP_SECONDS + _REQUESTS}s"  # of the engine
 
 
+def refuse_other_run(params: t.Mapping[str, t.Any]) -> None:
+    """Raises WaError if another run has the lock of the client, or an upgrade is unfinished that is not this run's. No lock refuses nothing."""
+    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
+    if not upgrade or upgrade["run_id"] == params["run_id"]:
+        return
+    if upgrade["blocking"] or (params["run_id"] and upgrade["held"]):
+        raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
+
+
 def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
     """Raises WaError if the client must not be touched any more.
 
     With many hosts or members minutes may pass after the comparison: an upgrade may have begun, an operator may hold the client, or a
-    container may have been started manually.
+    container may have been started manually. What an upgrade has stopped it starts again, also where somebody holds the client since.
     """
-    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load())
-    if upgrade.get("blocking"):
-        raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
+    refuse_other_run(params)
     if params["recreate"] == "never":  # they are held, as the comparison knew
         return
     held = hold.read(topology.hold_file(params["lock_file"]), time.time())
-    if held:
+    if held and not params["run_id"]:
         raise WaError.of(
             f"{held['path']} holds the client since this run has compared the host: {held['reason'].rstrip('.')}. Run again"
         )

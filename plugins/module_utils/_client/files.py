@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import stat
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
@@ -18,6 +22,12 @@ if t.TYPE_CHECKING:
 
 # Seconds that a run waits for another one that writes the same files.
 LOCK_TIMEOUT = 60.0
+# What a parked Compose file says. Compose starts nothing from it, whoever calls it.
+_PARKED = f"""{HEADER}
+# An upgrade or a restore has stopped this client, whose database may be changed. Start nothing: run its playbook again, which goes on.
+# {{kept}} has what stood here.
+services: {{{{}}}}
+"""
 _IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 
@@ -85,3 +95,33 @@ def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
         {"path": store.path, "env_keys": [] if is_compose(store.path) else changed_keys(kept, now)}
         for store, kept, now in todo
     ]
+
+
+def parked(path: str) -> str:
+    """Returns where the content of the Compose file at `path` is kept while the file is parked."""
+    folder, name = os.path.split(path)
+    stem, dot, ending = name.rpartition(".")
+    return os.path.join(folder, f"{stem}-parked{dot}{ending}")
+
+
+def park(path: str) -> None:
+    """Puts a file from which Compose starts nothing in the place of the collection's Compose file at `path`, if there is one."""
+    kept = parked(path)
+    stub = _PARKED.format(kept=kept)
+    with contextlib.suppress(FileNotFoundError):
+        text, mode = core_files.read_text(path), stat.S_IMODE(os.lstat(path).st_mode)
+        if text != stub and text.startswith(HEADER):
+            core_files.replace(kept, text.encode(), mode)
+            core_files.replace(path, stub.encode(), mode)
+
+
+def unpark(path: str) -> None:
+    """Brings back what `park` has kept."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(parked(path), path)
+
+
+def drop_parked(path: str) -> None:
+    """Removes what `park` has kept, once another content is in its place."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(parked(path))

@@ -985,3 +985,88 @@ def test_a_stop_waits_for_another_one(run_module: Run, engine: FakeDocker, tmp_p
         assert changing(engine) == []
         os.close(handle)
         assert job.result(10)["changed"]
+
+
+def test_what_was_stopped_is_started_again_and_nothing_else(
+    run_module: Run, engine: FakeDocker, tmp_path: Path
+) -> None:
+    """The Compose file is parked meanwhile; a container of the new version, and one that runs, stay as they are."""
+    path = tmp_path / "compose.yml"
+    path.write_text(f"{HEADER}\nservices: {{core: {{}}}}\n")
+    path.chmod(0o640)
+    before = path.read_text()
+    for name, image in (("core", CORE), ("web", WEB), ("new", CORE.replace("2.51.2", "2.53.4"))):
+        state = "exited" if name == "new" else "running"
+        engine.container(f"wa-a-{name}-1", image, "wa-a", name, state, environment=DATABASE)
+    options = {
+        "state": "stopped",
+        "project": "wa-a",
+        "project_dir": str(tmp_path),
+        "compose_file": str(path),
+        "park": True,
+        "spared_version": "2.53.4",
+        "docker_host": engine.host,
+    }
+    run_module(MODULE, options, True)
+    assert path.read_text() == before
+    for _again in range(2):
+        run_module(MODULE, options)
+        assert path.read_text().startswith(HEADER)
+        assert path.read_text().endswith("services: {}\n")
+        assert (tmp_path / "compose-parked.yml").read_text() == before
+    engine.find("wa-a-web-1")["State"] = "paused"  # type: ignore[index]
+    options["state"] = "started"
+    engine.requests.clear()
+    for check in (True, False):
+        assert run_module(MODULE, options, check)["actions"] == ["start wa-a-core-1", "start wa-a-web-1"]
+    assert changing(engine) == ["POST /containers/wa-a-core-1/start", "POST /containers/wa-a-web-1/unpause"]
+    assert [(one.name, one.read_text()) for one in tmp_path.glob("*.yml")] == [("compose.yml", before)]
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert run_module(MODULE, options)["changed"] is False
+
+
+def test_a_compose_file_of_somebody_else_is_not_parked(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    options = {"state": "stopped", "project": "wa-a", "project_dir": str(tmp_path), "compose_file": str(path)}
+    for text in (None, "services: {}\n"):
+        if text is not None:
+            path.write_text(text)
+        assert not run_module(MODULE, {**options, "park": True, "docker_host": engine.host}).get("failed")
+        assert [one.read_text() for one in tmp_path.glob("*.yml")] == ([text] if text else [])
+
+
+def test_a_new_file_takes_the_place_of_a_parked_one(write: Run, tmp_path: Path) -> None:
+    path, kept = tmp_path / "compose.yml", tmp_path / "compose-parked.yml"
+    path.write_text(f"{HEADER}\n")
+    kept.write_text("")
+    write(path, f"{HEADER}\nservices: {{}}\n", check=True)
+    assert kept.exists()
+    write(path, f"{HEADER}\nservices: {{}}\n")
+    assert not kept.exists()
+
+
+def test_no_containers_to_start_again_are_an_error(run_module: Run, engine: FakeDocker) -> None:
+    options = {"state": "started", "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
+    assert run_module(MODULE, options)["msg"].startswith("project wa-a: no container of the client; expected those")
+
+
+@pytest.mark.parametrize("state", ["stopped", "started"])
+def test_a_host_that_another_run_has_locked_is_left_alone(
+    run_module: Run, engine: FakeDocker, tmp_path: Path, state: str
+) -> None:
+    there = "running" if state == "stopped" else "exited"
+    engine.container("wa-a-core-1", CORE, "wa-a", "core", there, environment=DATABASE)
+    lock = JournalFile(str(tmp_path / "a.lock"))
+    options = {"state": state, "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
+    options.update(lock_file=lock.path, run_id="run-1")
+    claim = upgrade_journal.Claim("a", "run-2", "ops", "ctl", "2.53.4")
+    for held in (
+        upgrade_journal.hold(None, claim, "h1", time.time(), 600),
+        upgrade_journal.begin(None, claim, time.time(), 600),
+        upgrade_journal.begin(None, claim, 0, 0, schema="started"),
+    ):
+        lock.save(held)
+        assert run_module(MODULE, options)["msg"].endswith("Run again when it has ended.")
+    assert changing(engine) == []
+    lock.save(upgrade_journal.begin(None, claim, 0, 0))  # its lease is over, and it has begun nothing
+    assert run_module(MODULE, options)["changed"]
