@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _run
 
-TAKE_OVER = "wa_upgrade_take_over"
+TAKE_OVER, WITHOUT = "wa_upgrade_take_over", "wa_upgrade_without"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -30,6 +30,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         try:
             if boolean(task_vars.get(TAKE_OVER, False), strict=False):
                 inventory.assert_for_one_run(TAKE_OVER, True)
+            if task_vars.get(WITHOUT):
+                inventory.assert_for_one_run(WITHOUT, True)
         except WaError as error:
             return {"failed": True, "msg": f"{str(error).rstrip('.')}."}
         args = dict(

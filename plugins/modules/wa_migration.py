@@ -19,6 +19,10 @@ options:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
     type: bool
     default: false
+  failure_command:
+    description: A command for the end of a migration that no run sees, with what has happened as JSON on its standard input; empty for none.
+    type: str
+    default: ''
   shared_origins:
     description: Addresses of a proxy or pool, as the database sees them, whose sessions are not of another client.
     type: list
@@ -34,6 +38,9 @@ EXAMPLES = r"""
 """
 
 import contextlib
+import json
+import shlex
+import syslog
 import time
 import typing as t
 
@@ -42,7 +49,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -63,6 +70,8 @@ POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the contai
 TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
 CREATE_LIMIT = "300"  # seconds in which the container is created
+LOOKS_EVERY = 5.0  # seconds between two looks whether the run that has begun the migration is still there
+FAILURE_COMMAND_LIMIT = "60"  # seconds
 LOG_LINES = "40"
 LONGEST_LOG = 8000  # characters of them: a line may be a whole statement, and a journal of more than 1 MiB is not read
 
@@ -100,6 +109,44 @@ class Migration:
                 if self.created:
                     with contextlib.suppress(WaError):  # the next one takes it
                         application.remove(self.engine, self.container)
+
+    def report_unseen(self) -> None:
+        """Reports the end of the migration to syslog and to the operator's command, if the run that has begun it is gone.
+
+        A run that is there renews its lease, ends it, or is past the migration.
+        """
+        if self.state["state"] not in ("ended", "failed"):
+            return
+        while True:
+            journal = self.file.load_upgrade()
+            if journal is None or journal["run_id"] != self.run_id or "up_at" in journal["notes"]:
+                return
+            if not journal["lease_until"]:
+                return
+            left = float(journal["lease_until"]) - time.time()
+            if left <= 0:
+                break
+            time.sleep(min(left, LOOKS_EVERY))
+        found = upgrade_journal.migration(journal)
+        problem = found["migration_problem"]
+        text = problem or f"The migration to {self.target} has ended well, and the new version is not started."
+        cure = upgrade_journal.describe_block(journal, held=False)
+        told = {
+            "event": "migration_ended",
+            "deployment": journal["deployment"],
+            "target": self.target,
+            "succeeded": not problem,
+            "message": text,
+            "next": cure,
+        }
+        syslog.openlog("wa-upgrade", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_ERR, f"{journal['deployment']}: {text.splitlines()[0]} It was {cure}")
+        if self.params["failure_command"]:
+            argv = ["timeout", "-k", "5", FAILURE_COMMAND_LIMIT, *shlex.split(self.params["failure_command"])]
+            code, _out, said = self.result.module.run_command(argv, data=json.dumps(told), handle_exceptions=False)
+            if code:
+                why = compose_messages.one_line(said) or f"code {code}"
+                syslog.syslog(syslog.LOG_ERR, f"{journal['deployment']}: wa_failure_command has failed: {why}")
 
     def _note(self, **news: t.Any) -> None:
         """Writes the state of the migration into the journal, if it has changed."""
@@ -181,7 +228,7 @@ class Migration:
 
     def _start(self) -> bool:
         """Starts the migration unless it is there already. Returns false when it is not due any more."""
-        used = self._used_by() if self.created else ""
+        used = (self._started_since() or self._used_by()) if self.created else ""
         if used:
             raise WaError.of(used)
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
@@ -197,6 +244,27 @@ class Migration:
             self.result.record_change(f"start the migration to {self.target}")
             self._run(found)
         return True
+
+    def _started_since(self) -> str:
+        """Returns that a container of the client was started after the stop, so that the copy lacks what it has written; empty for none.
+
+        Once the schema may be changed only the copy from before counts.
+        """
+        journal = self.file.load_upgrade() or {}
+        stopped_at = float((journal.get("notes") or {}).get("down_at") or 0)
+        if journal.get("schema") != upgrade_journal.UNTOUCHED or not stopped_at:
+            return ""
+        since = [one["name"] for one in service_containers(self._containers()) if one["started_at"] > stopped_at]
+        if not since:
+            return ""
+        return str(
+            WaError(
+                f"client in project {self.params['project']}",
+                f"{', '.join(since)} started since the upgrade has stopped it",
+                "no container that has run since, since the copy of the database would lack what it has written",
+                "See what has started it, then run upgrade.yml again, which makes a new copy",
+            )
+        )
 
     def _facts(self, found: dict[str, t.Any] | None) -> dict[str, t.Any]:
         """Returns what the journal notes before the start: the containers that may have changed the schema, and how its tables are."""
@@ -287,6 +355,7 @@ def main() -> None:
             "chdir": {"type": "path"},
             "project": {"type": "str", "required": True},
             "single": {"type": "bool", "default": False},
+            "failure_command": {"type": "str", "default": "", "no_log": True},
             "shared_origins": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -298,7 +367,10 @@ def main() -> None:
         result.redact.add(compose_call.values(module.params["argv"]))
         migration = Migration(module.params, env, result)
         if not module.check_mode:
-            migration.run()
+            try:
+                migration.run()
+            finally:
+                migration.report_unseen()
 
 
 if __name__ == "__main__":

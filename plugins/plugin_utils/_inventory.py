@@ -49,6 +49,7 @@ SHARED = frozenset(
             "wa_docker_host",
             "wa_env_file",
             "wa_env_format",
+            "wa_failure_command",
             "wa_hosts",
         ),
         *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full", "wa_provision_waves"),

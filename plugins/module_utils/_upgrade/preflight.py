@@ -162,12 +162,20 @@ def _message(now: Observed, result: Facts, key: str) -> str:
 
 
 def _left_out(now: Observed) -> Problem:
-    missing = sorted({*now.deployment["members"]} - {*now.facts["run_hosts"]})
+    without, members = {*now.facts["without"]}, {*now.deployment["members"]}
+    wrong = sorted(without & {now.deployment["leader"], now.host})
+    if wrong:
+        return (
+            f"{', '.join(wrong)} {'leads it' if now.deployment['leader'] in wrong else 'answers'}, and wa_upgrade_without names it.",
+            "Name hosts there that are lost; one that answers is upgraded. If the leader is lost, name another one in wa_leader.",
+        )
+    missing = sorted(members - without - {*now.facts["run_hosts"]})
     if not missing:
         return None
     return (
         f"not in this run (--limit, or wa_hosts): {', '.join(missing)} of deployment {now.name}.",
-        "A deployment is upgraded as a whole: take all of its hosts, or none.",
+        "A deployment is upgraded as a whole: take all of its hosts, or none. One that is lost is named on the command line: "
+        '-e \'{"wa_upgrade_without": ["HOST"]}\'.',
     )
 
 

@@ -304,6 +304,8 @@ class FakeDocker:
             return 404, {"message": f"No such container: {key}"}
         state: dict[str, t.Any] = {"Status": one["State"], "Running": one["State"] == "running"}
         state["ExitCode"] = one.get("ExitCode", 0)
+        if one.get("StartedAt"):
+            state["StartedAt"] = one["StartedAt"]
         if one.get("Health"):
             state["Health"] = {"Status": one["Health"], "FailingStreak": one.get("FailingStreak", 0)}
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))

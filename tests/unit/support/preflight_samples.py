@@ -66,6 +66,7 @@ def with_found(**changes: t.Any) -> dict[str, t.Any]:
 GOOD: dict[str, t.Any] = {
     "host": "h1",
     "deployment": DEPLOYMENT,
+    "without": [],
     "run_hosts": ["h1", "h2"],
     "check_only": False,
     "version": "v2.53.4",

@@ -70,11 +70,13 @@ class Host:
         """The run that holds the journal writes when it has begun to stop the client."""
         self.note(notes={"down_at": 1000.0})
 
-    def note(self, notes: dict[str, t.Any] | None = None, **more: t.Any) -> None:
-        """The run that holds the journal writes into it."""
+    def note(self, notes: dict[str, t.Any] | None = None, lease: float = 600, **more: t.Any) -> None:
+        """The run that holds the journal writes into it; `lease` is that of the run from then on, in seconds."""
         journal = self.file.load()
         assert journal is not None
-        self.file.save(upgrade_journal.note(journal, journal["run_id"], notes or {}, time.time(), 600, **more))
+        now = 0 if lease < 0 else time.time()
+        noted = upgrade_journal.note(journal, journal["run_id"], notes or {}, now, max(lease, 0), **more)
+        self.file.save(noted)
 
     def go_back(self) -> None:
         """The run that holds the journal goes back."""
@@ -93,6 +95,8 @@ class Host:
         return f"POST /containers/{ID}/start" in self.engine.requests
 
     def sleep(self, _seconds: float) -> None:
+        if not self.events and self.journal().get("migration", {}).get("state") in ("ended", "failed"):
+            self.events = [lambda: self.note(lease=-1)]  # the run that has begun it sees the end, and ends
         self.events.pop(0)()
 
     def run_command(self, argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
@@ -505,3 +509,69 @@ def test_a_second_process_leaves_the_migration_to_the_first(host: Host, monkeypa
 def test_it_needs_the_journal(host: Host) -> None:
     host.file.remove()
     assert "expected the journal of the upgrade that is begun" in host.migrate()["msg"]
+
+
+def test_a_client_that_was_started_since_the_stop_is_not_migrated(host: Host) -> None:
+    """The copy lacks what it has written. Once the schema may be changed, only the copy from before counts."""
+    where = {"WA_DB_HOSTNAME": "db"}
+    web = host.engine.container("wa-support-web-1", IMAGE, "wa-support", "waweb", "exited", environment=where)
+    web["StartedAt"] = "2026-01-01T00:00:00Z"
+    host.note(notes={"down_at": 1.0})
+    host.events = [host.permit]
+    message = host.migrate()["msg"]
+    assert message.startswith("client in project wa-support: wa-support-web-1 started since the upgrade has stopped it")
+    assert (host.started(), host.journal()["schema"]) == (False, "untouched")
+    host.note(schema="started")
+    host.events = [lambda: host.container("exited")]
+    assert host.migrate()["migration"]["exit_code"] == 0
+
+
+def log(write: t.Callable[[str], t.Any]) -> types.SimpleNamespace:
+    """A syslog that writes elsewhere."""
+    names = dict.fromkeys(("LOG_PID", "LOG_DAEMON", "LOG_ERR"), 0)
+    return types.SimpleNamespace(**names, openlog=lambda *_given: None, syslog=lambda _level, text: write(text))
+
+
+@pytest.mark.parametrize(("code", "succeeded"), [(0, True), (3, False)])
+def test_an_end_that_no_run_sees_is_reported(
+    host: Host, code: int, succeeded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    told: list[t.Any] = []
+    run = host.run_command
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        if "data" in options:
+            told.append((argv, json.loads(options["data"])))
+            return 1, "", "no route"
+        return run(argv, **options)
+
+    host.run_command = run_command  # type: ignore[method-assign]
+    monkeypatch.setattr(wa_migration, "syslog", log(said.append))
+    gone = {"lease_until": 1.0}
+    host.events = [
+        host.permit,
+        lambda: host.container("exited", code),
+        lambda: host.file.save({**host.journal(), **gone}),
+    ]
+    host.migrate(failure_command="/bin/page 'on call'")
+    [(argv, facts)] = told
+    assert argv == ["timeout", "-k", "5", "60", "/bin/page", "on call"]
+    assert (facts["event"], facts["succeeded"], facts["target"]) == ("migration_ended", succeeded, "2.53.4")
+    assert "upgrade.yml with wa_upgrade_version: 2.53.4" in facts["next"]
+    assert (CANARY in json.dumps(facts)) is False
+    assert [text.partition(":")[0] for text in said] == ["support", "support"]
+    assert said[1].endswith("wa_failure_command has failed: no route")
+
+
+@pytest.mark.parametrize("event", ["another run", "served", "ended"])
+def test_an_end_that_a_run_sees_is_not_reported(host: Host, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wa_migration, "syslog", log(pytest.fail))
+    seen: dict[str, Event] = {
+        "another run": lambda: host.begin("m/2/5"),
+        "served": lambda: host.note(notes={"up_at": 5.0}),
+        "ended": host.file.remove,
+    }
+    host.events = [host.permit, lambda: host.container("exited"), seen[event]]
+    assert host.migrate(failure_command="/bin/page")["migration"]["exit_code"] == 0
+    assert host.events == []

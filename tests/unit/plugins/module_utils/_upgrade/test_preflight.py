@@ -68,7 +68,24 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the run covers the deployment",
         {"run_hosts": ["h2"]},
         "h1: not in this run (--limit, or wa_hosts): h1 of deployment waba. A deployment is upgraded as a whole: take all of its hosts, "
-        "or none.",
+        'or none. One that is lost is named on the command line: -e \'{"wa_upgrade_without": ["HOST"]}\'.',
+    ),
+    (
+        "the run covers the deployment",
+        {"without": ["h1"]},
+        "h1: h1 leads it, and wa_upgrade_without names it. Name hosts there that are lost; one that answers is upgraded. If the leader is "
+        "lost, name another one in wa_leader.",
+    ),
+    (
+        "the run covers the deployment",
+        {
+            "host": "h2",
+            "deployment": {**DEPLOYMENT, "members": ["h1", "h2"]},
+            "run_hosts": ["h1", "h2"],
+            "without": ["h2"],
+        },
+        "h2: h2 answers, and wa_upgrade_without names it. Name hosts there that are lost; one that answers is upgraded. If the leader is "
+        "lost, name another one in wa_leader.",
     ),
     (
         "the run upgrades once",
