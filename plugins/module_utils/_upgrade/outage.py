@@ -1,11 +1,20 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long an upgrade's outage was, and what took the time. Pure rules."""
+"""How long an upgrade's outage will be, how long it was, and what takes the time. Pure rules."""
 
 from __future__ import annotations
 
 import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import STOP_SECONDS
+
+# Compose stops the Webapp, then the Coreapp, and each may take all of its time.
+_STOP = 2.0 * STOP_SECONDS
+# Seconds that a start is taken to last where none was measured: a cluster also elects its masters.
+_START = {"single": 60.0}
+_START_OF_A_CLUSTER = 120.0
 
 # The steps of an outage, and the notes of when each began.
 _STEPS = {"stop": "down_at", "migration": "migrating_at", "start": "migrated_at"}
@@ -31,3 +40,43 @@ def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "database_copy": round(copy, 1),
         "steps": steps if min(seconds) >= 0 else [],
     }
+
+
+def expected(last: t.Mapping[str, t.Any], copy: float | None, copied: bool, topology: str) -> dict[str, t.Any]:
+    """Returns the outage that an upgrade will have: known `seconds`, the names of `unknown` parts, and a `line` for people.
+
+    `last` is the journal of the deployment's last finished upgrade, empty for none; `copy` are the seconds of the dump by its sample, None
+    without one; `copied` is whether the database will be copied. What was measured counts before what is assumed.
+    """
+    found = outage(last) if last.get("outcome") == "done" else {}
+    measured = dict(found.get("steps") or ())
+    before = f"as in the upgrade to {last['target']}" if found else ""
+    parts: list[tuple[str, float | None, str]] = [
+        ("stop", measured.get("stop", _STOP), before if "stop" in measured else "at most"),
+        *([_copy(copy, found.get("database_copy") or None, before)] if copied else []),
+        ("migration", measured.get("migration"), before),
+        (
+            "start",
+            measured.get("start", _START.get(topology, _START_OF_A_CLUSTER)),
+            before if "start" in measured else f"assumed for {topology}",
+        ),
+    ]
+    unknown = [name for name, seconds, _source in parts if seconds is None]
+    total = round(sum(seconds for _name, seconds, _source in parts if seconds is not None))
+    rest = f" without {' and '.join(unknown)}" if unknown else ""
+    listed = ", ".join(
+        f"{name} unknown" if seconds is None else f"{name} {format_duration(seconds)} ({source})"
+        for name, seconds, source in parts
+    )
+    return {
+        "seconds": total,
+        "unknown": unknown,
+        "line": f"the outage will take about {format_duration(total)}{rest}: {listed}",
+    }
+
+
+def _copy(sample: float | None, last: float | None, before: str) -> tuple[str, float | None, str]:
+    """Returns the part for the copy of the database: the longer one of the `sample` and the `last` one, which had a snapshot, too."""
+    if sample is not None and sample >= (last or 0):
+        return "copy", sample, "by a sample"
+    return "copy", last, before

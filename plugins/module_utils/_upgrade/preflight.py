@@ -8,6 +8,7 @@ The role's README has them as a table.
 
 from __future__ import annotations
 
+import datetime
 import json
 import typing as t
 from dataclasses import dataclass, replace
@@ -16,7 +17,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact, u
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import (
+    failure_report,
+    next_step,
+    outage,
+    requirements,
+)
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
 # What a check is made from: variables, what the host has, or what is only looked at once the `GATES` have passed.
@@ -28,6 +34,7 @@ PROJECT = "the containers belong to a Compose project"
 HELD = "the client is not held"
 REFUSED = "an upgrade would be refused"  # what is reported where a target version is not given
 _HEALTH = ("expiry", "health")
+_EXPIRES_SOON = 30  # days; the next version must be obtained and tried
 Facts = t.Mapping[str, t.Any]
 Problem = t.Union[str, "tuple[str, str]", None]  # what was found, and what to do
 
@@ -803,7 +810,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     """Returns the verdict on a host.
 
     `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `version`, `skip`,
-    `take_over`, `dump`, `snapshot_command`, `max_messages`,
+    `take_over`, `dump`, `snapshot_command`, `max_messages`, `topology`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
@@ -821,8 +828,9 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the
     deployment can be read), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
-    as text), `needed` (whether the target takes an upgrade), `prepares` (whether logs are cleaned and images pulled), and
-    `database_copy` (of the dump about `bytes` and `seconds`, and the `limit`; empty if it is not known).
+    as text), `needed` (whether the target takes an upgrade), `prepares` (whether logs are cleaned and images pulled),
+    `database_copy` (of the dump about `bytes` and `seconds`, and the `limit`; empty if it is not known), and `outage` (see
+    `outage.expected`; empty where none begins).
     """
     now = Observed(facts)
     checks: list[dict[str, t.Any]] = []
@@ -835,19 +843,52 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         failed += [check.name] if one["state"] == FAILED else []
     refusals = [one["refusal"] for one in checks if one.get("refusal")]
     messages = [one["message"] for one in checks if one["state"] == FAILED]
+    expiry = _expiry(now)
+    shown = [*messages, *expiry] if messages else []
     return {
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
         "failed": messages,
-        "message": messages[0] if len(messages) == 1 else messages,
+        "message": shown[0] if len(shown) == 1 else shown,
         "readable": not any(name in failed for name in GATES),
         "lines": [_line(one) for one in checks],
-        "notes": [] if failed else _notes(now, refusals),
+        "notes": expiry + ([] if failed else _notes(now, refusals)),
         "check_only": bool(facts["check_only"]),
         "standing": now.standing,
         "needed": now.needed,
         "prepares": not now.unfinished and (now.needed or not now.target_given),
         "database_copy": now.facts["dumpable"].get("estimate") or {},
+        "outage": _outage(now),
     }
+
+
+def _outage(now: Observed) -> dict[str, t.Any]:
+    if not (now.leads and now.needed) or now.unfinished:
+        return {}
+    copied = bool(now.facts["dump"] or now.facts["snapshot_command"])
+    sample = (now.facts["dumpable"].get("estimate") or {}).get("seconds")
+    return outage.expected(now.found.get("ended") or {}, sample, copied, str(now.facts["topology"]))
+
+
+def _expiry(now: Observed) -> list[str]:
+    """Returns a warning where the running version has expired, or will soon; none where its images have no day of expiry."""
+    running = {str(one["image"]) for one in now.facts["clients"]}
+    known = [one for one in now.found.get("images") or () if one["name"] in running and one["expires_on"]]
+    if not known:
+        return []
+    first = min(known, key=lambda one: str(one["expires_on"]))
+    day = str(first["expires_on"])
+    try:
+        left = (datetime.date.fromisoformat(day) - datetime.date.fromisoformat(str(now.facts["today"]))).days
+    except ValueError:
+        return []
+    if left > _EXPIRES_SOON:
+        return []
+    found = f"expires in {left} days, on {day}" if left >= 0 else f"expired on {day}"
+    cure = "Upgrade it before" if left >= 0 else "Upgrade it, with wa_upgrade_skip: [expiry]"
+    return [
+        f"{now.host}: warning: version {first['version']}, which runs, {found}. An expired client refuses health, GC and the "
+        f"settings backup. {cure}."
+    ]
 
 
 def _reason(check: Check, now: Observed, failed: t.Sequence[str], inspected: bool) -> str:
@@ -929,6 +970,7 @@ def _notes(now: Observed, refusals: t.Sequence[str]) -> list[str]:
         else:
             what = f"target {now.target}" + ("" if now.needed else ", nothing to upgrade")
         notes.append(f"{now.name}: version {before}, {what}")
+        notes += [f"{now.name}: {expected['line']}" for expected in [_outage(now)] if expected]
         dump = now.facts["dumpable"]
         if dump.get("databases"):
             takes = _dump_takes(now)
@@ -948,7 +990,7 @@ def of_deployment(
     """Returns the verdict on a deployment from those of its members. One that is not among the `reached` is a failed check.
 
     The result has `deployment`, `leader`, `reporter` (the leader, or else the first host that was reached), `passed`, `checks`,
-    `failed`, `unready` (hosts with a failed check), `database_copy` of the leader, `notes`, and `lines`.
+    `failed`, `unready` (hosts with a failed check), `database_copy` and `outage` of the leader, `notes`, and `lines`.
     """
     checks: list[Facts] = []
     failed: list[str] = []
@@ -979,7 +1021,7 @@ def of_deployment(
         "checks": checks,
         "failed": failed,
         "unready": sorted(unready),
-        "database_copy": (verdicts.get(deployment["leader"]) or {}).get("database_copy") or {},
+        **{name: (verdicts.get(deployment["leader"]) or {}).get(name) or {} for name in ("database_copy", "outage")},
         "notes": notes,
         "lines": [head, *notes, *lines],
     }

@@ -76,6 +76,7 @@ GOOD: dict[str, t.Any] = {
     "snapshot_command": "",
     "update_compose_files": False,
     "max_messages": 2000000,
+    "topology": "high_availability",
     "no_gc": "",
     "api_password": True,
     "backup_password": True,

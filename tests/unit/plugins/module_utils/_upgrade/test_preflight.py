@@ -22,6 +22,11 @@ UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
 NO_DATABASE: dict[str, t.Any] = {
     "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied."}
 }
+# With no sample of the dump, and no earlier upgrade.
+OUTAGE = (
+    "waba: the outage will take about 4m00s without copy and migration: stop 2m00s (at most), copy unknown, migration unknown, "
+    "start 2m00s (assumed for high_availability)"
+)
 LARGE = {**DATABASE, "messages": {"rows": 2400000, "large": True, "unknown": ""}}
 ESTIMATED = {**DATABASE, "messages": {"rows": 300000, "large": True, "unknown": "db: the count took too long"}}
 UNCOUNTED = {**DATABASE, "messages": {"rows": None, "large": True, "unknown": "no database has them."}}
@@ -57,6 +62,7 @@ def test_a_healthy_deployment_passes_all_checks() -> None:
     assert list(states) == [one.name for one in preflight.CHECKS]
     assert found["notes"] == [
         "waba: version 2.51.2, target 2.53.4",
+        OUTAGE,
         "waba: the dump will hold waba1, messageStore",
     ]
     assert found["lines"][0] == "ok       the run covers the deployment"
@@ -662,6 +668,7 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
             ),
             [
                 "waba: version 2.51.2, target 2.53.4",
+                OUTAGE,
                 "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0). Upgrade one client with a copy of the database first, "
                 "and take "
                 "a dump or a snapshot (wa_upgrade_dump, wa_upgrade_snapshot_command).",
@@ -686,12 +693,61 @@ def test_what_a_dump_takes_is_displayed_and_returned() -> None:
     assert check("the database can be dumped", found)["found"] == text
     assert f"ok       the database can be dumped: {text}" in found["lines"]
     assert found["notes"][1:] == [
+        "waba: the outage will take about 59m00s without migration: stop 2m00s (at most), copy 55m00s (by a sample), migration unknown, "
+        "start 2m00s (assumed for high_availability)",
         f"waba: the dump will hold waba1: {text}",
         "waba: view v in waba1 is root@localhost's",
     ]
     whole = preflight.of_deployment(DEPLOYMENT, {"h1": found, "h2": member("h2", dumpable={})}, BOTH, BOTH)
     assert whole["database_copy"] == found["database_copy"] == takes
+    assert whole["outage"] == found["outage"]
+    assert (found["outage"]["seconds"], found["outage"]["unknown"]) == (3540, ["migration"])
     assert preflight.of_deployment(DEPLOYMENT, {}, BOTH, [])["database_copy"] == {}
+
+
+def test_the_outage_is_as_long_as_the_last_one_at_the_leader() -> None:
+    times = {"down_at": 100.0, "migrating_at": 130.0, "migrated_at": 190.0, "up_at": 195.0, "kept_seconds": 20.0}
+    ended = {"outcome": "done", "target": "2.51.2", "notes": times}
+    (line,) = [text for text in verdict(**with_found(ended=ended))["notes"] if "outage" in text]
+    before = "(as in the upgrade to 2.51.2)"
+    assert line == (
+        f"waba: the outage will take about 1m35s: stop 10s {before}, copy 20s {before}, migration 1m00s {before}, start 5s {before}"
+    )
+
+
+@pytest.mark.parametrize("changes", [SAME, NONE, LEFT, {"deployment": {**DEPLOYMENT, "is_leader": False}}])
+def test_no_outage_is_expected_where_none_begins(changes: dict[str, t.Any]) -> None:
+    found = verdict(**changes)
+    assert found["outage"] == {}
+    assert not [text for text in found["notes"] if "the outage will take" in text]
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        (
+            "2026-06-29",
+            "expired on 2026-06-29. An expired client refuses health, GC and the settings backup. Upgrade it, with ",
+        ),
+        ("2026-06-30", "expires in 0 days, on 2026-06-30. "),
+        ("2026-07-30", "expires in 30 days, on 2026-07-30. "),
+        ("2026-07-31", ""),
+        ("", ""),
+        ("soon", ""),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, NONE, SAME, LEFT, {"api_password": False}, {"check_only": True}])
+def test_each_check_warns_of_the_expiry_of_what_runs(changes: dict[str, t.Any], day: str, words: str) -> None:
+    """Also one that has failed, and one without a target; never of an image that nothing runs from."""
+    own = {"name": "reg/web:v2.51.2", "version": "2.51.2", "expires_on": day}
+    unused = {"name": "reg/web:v2.49.1", "version": "2.49.1", "expires_on": "2026-01-01"}
+    found = verdict(**{**with_found(images=[*FOUND["images"], unused, own]), **changes})
+    warnings = [text for text in found["notes"] if "warning" in text]
+    assert len(warnings) == bool(words)
+    assert all(f"h1: warning: version 2.51.2, which runs, {words}" in text for text in warnings)
+    if changes == {"api_password": False}:
+        assert [text for text in found["message"] if "warning" in text] == warnings or not warnings
+        assert not [text for text in found["failed"] if "warning" in text]
 
 
 def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
@@ -710,9 +766,10 @@ def member(host: str, **changes: t.Any) -> dict[str, t.Any]:
 def test_a_deployment_passes_with_all_of_its_members() -> None:
     found = preflight.of_deployment(DEPLOYMENT, {one: member(one) for one in BOTH}, BOTH, BOTH)
     assert (found["passed"], found["failed"], found["unready"], found["reporter"]) == (True, [], [], "h1")
-    assert found["lines"][:4] == [
+    assert found["lines"][:5] == [
         f"waba: 0 of {len(found['checks'])} checks failed",
         "waba: version 2.51.2, target 2.53.4",
+        OUTAGE,
         "waba: the dump will hold waba1, messageStore",
         "h1",
     ]
