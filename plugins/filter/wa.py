@@ -26,6 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failur
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout as upgrade_rollout
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
@@ -338,6 +339,25 @@ def _resumes(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"wa_upgrade_take_over": True, **({"wa_upgrade_version": given} if given else {})}
 
 
+def rollout_turn(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Returns whether a leader's deployment may be upgraded now, see `_upgrade.rollout.turn`."""
+
+    def result(host: str, name: str) -> t.Mapping[str, t.Any]:
+        found: t.Mapping[str, t.Any] = hostvars[host].get(name) or {}
+        return found
+
+    watched = {one: result(one, "__wa_upgrade_watched") for one in facts["all"]}
+    return upgrade_rollout.turn(
+        facts,
+        upgraded=[one for one in facts["all"] if result(one, "wa_upgrade_result").get("outcome") == "upgraded"],
+        kept_back=[
+            one for one in facts["all"] if result(one, "__wa_upgrade_asked").get("failed") or watched[one].get("failed")
+        ],
+        waited=any(watched[one].get("results") and not watched[one].get("failed") for one in facts["batch"]),
+        now=time.time(),
+    )
+
+
 def deployment_verdict(
     deployment: t.Mapping[str, t.Any],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
@@ -484,6 +504,7 @@ class FilterModule:
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
             "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
+            "rollout_turn": _with_ansible_errors(rollout_turn),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
             "start_problem": start_problem,
             "not_upgraded": not_upgraded,

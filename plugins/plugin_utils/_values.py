@@ -62,6 +62,8 @@ RULES: dict[str, Rule] = {
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_skip": _text_list,
+    "wa_upgrade_soak": units.parse_duration,
+    "wa_upgrade_window": _optional(_window),
 }
 
 

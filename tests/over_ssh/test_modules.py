@@ -24,6 +24,7 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_drift_info": {},
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_client": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
+    "wa_inventory_version": {"target": "2.53.4", "members": [HOST]},
     "wa_retire": {"operation": "plan"},
     "wa_webapp_info": {"query": "reachable", "api_validate_certs": False},
 }
@@ -193,6 +194,9 @@ def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge
     api["api_password"] = site.secrets["api_password"]
     healthy = run("wa_webapp_info", **api)
     assert (healthy["changed"], healthy["healthy"]) == (False, True)
+    wait = {"wave": 1, "number": 1, "until": 0.0, "leader": HOST, "drain_timeout": 10}
+    watched = run("wa_upgrade_watch", api=api, health={"topology": "single"}, **wait)
+    assert (watched["changed"], watched.get("failed", False)) == (False, False), watched
     site.lab.lab("seed", "--rows", "3000")
     site.lab.host(f"mkdir -p {PLACE}")
     options: dict[str, t.Any] = {

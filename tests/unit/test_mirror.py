@@ -30,7 +30,9 @@ WITHOUT = {
     "module_utils/_docker/options",
     "module_utils/_env/options",
     "modules/wa_guard",
+    "modules/wa_inventory_version",
     "modules/wa_upgrade_step",
+    "modules/wa_upgrade_watch",
 }
 
 

@@ -164,11 +164,17 @@ def write_new(path: str, data: bytes, prepare: t.Callable[[int], None] | None = 
         raise
 
 
-def replace(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replaces the file at `path` atomically. Raises OSError; the old file is then unchanged."""
+def replace(path: str, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Replaces the file at `path` atomically, for `owner` (user, group) if given. Raises OSError; the old file is then unchanged."""
+
+    def prepare(handle: int) -> None:
+        if owner:
+            os.fchown(handle, *owner)
+        os.fchmod(handle, mode)
+
     folder, name = os.path.split(os.path.abspath(path))
     draft = os.path.join(folder, f".{name}-{secrets.token_hex(4)}")
-    write_new(draft, data, lambda handle: os.fchmod(handle, mode))
+    write_new(draft, data, prepare)
     try:
         os.replace(draft, path)
     except BaseException:

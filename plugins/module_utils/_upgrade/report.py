@@ -61,8 +61,6 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
         lines.append(f"Database dump: {found['dump']} (on {facts['leader']})")
     if found["settings_backup"]:
         lines.append(f"Settings backup: {found['settings_backup']} (on the controller)")
-    if facts["target"] and not facts["check_mode"]:
-        lines.append(f"Set wa_version: {facts['target']} in the inventory, so that provision.yml agrees.")
     lines += [f"Still locked: {one}. provision.yml ends it there." for one in found["still_locked"]]
     lines += [f"Check skipped on request: {name}" for name in found["skipped_checks"]]
     return {**found, "lines": lines}

@@ -38,6 +38,8 @@ REFUSED: dict[str, dict[t.Any, str]] = {
         for name in ("dump", "hook")
     },
     "wa_upgrade_skip": {5: "no list"},
+    "wa_upgrade_soak": dict.fromkeys(("-1", "1w", "", None), "no duration"),
+    "wa_upgrade_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window"},
 }
 ACCEPTED: dict[str, list[t.Any]] = {
     "wa_backup_keep": [None, "", 1, "3"],
@@ -48,6 +50,8 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_message_gc_max_messages": [0],
+    "wa_upgrade_soak": [0, "30m"],
+    "wa_upgrade_window": [None, "", "22:00-04:30"],
 }
 
 

@@ -1,0 +1,75 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watches an upgraded deployment between two waves, at its leader, to which the task is delegated."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout
+from ansible_collections.waba.onprem.plugins.plugin_utils import _watch as watch
+from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
+
+Result = dict[str, t.Any]
+_PATIENCE = "60s"  # for a node that connects again
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """See the module's documentation."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        """Returns once the time is over, as a failure at the first look that finds something wrong."""
+        self._variables = task_vars or {}
+        super().run(tmp, task_vars)
+        _valid, self._args = self.validate_argument_spec(
+            {
+                "leader": {"type": "str", "required": True},
+                "number": {"type": "int", "required": True},
+                "until": {"type": "float", "required": True},
+                "wave": {"type": "int", "required": True},
+                "api": {"type": "dict", "required": True},
+                "health": {"type": "dict", "required": True},
+                "drain_timeout": {"type": "int", "required": True},
+            }
+        )
+        args = self._args
+        problem = watch.shared(str(args["wave"]), args["number"], args["until"], self._look)
+        if not problem:
+            return {"changed": False}
+        ended = f"no deployment of this wave or a later one is begun; expected {args['leader']} to serve well for wa_upgrade_soak"
+        return {"failed": True, "msg": f"{problem.rstrip('.')}. The roll-out ends: {ended}."}
+
+    def _look(self) -> str:
+        """Returns what is wrong with the health or the callback queue; empty for nothing."""
+        leader = self._args["leader"]
+        try:
+            found = self._ask(query="health", wait_timeout=_PATIENCE, **self._args["health"])
+            if found.get("failed"):
+                return f"{leader}: {found.get('msg')}"
+            before = self._ask(query="drain", wait=False).get("queue")
+            if before == 0:
+                return ""
+            # What an upgrade would wait for before its outage.
+            found = self._ask(query="drain", wait_timeout=f"{self._args['drain_timeout']}s")
+        except AnsibleConnectionFailure as error:
+            return f"{leader} cannot be reached any more: {error}"
+        if not found.get("failed"):
+            return ""
+        after = found.get("queue")
+        if before is None or after is None:
+            return f"{leader}: {found.get('msg')}"
+        grows = rollout.queue_grows(before, after)
+        return grows and f"{leader}: {grows}"
+
+    def _ask(self, **options: t.Any) -> Result:
+        with censored(self):
+            found: Result = self._execute_module(
+                module_name="waba.onprem.wa_webapp_info",
+                module_args={**self._args["api"], **options},
+                task_vars=self._variables,
+            )
+        return found

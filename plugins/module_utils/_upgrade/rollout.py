@@ -1,0 +1,109 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the turn of a deployment has come in a roll-out: waves before it, the window, the wait between waves. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timedelta
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
+
+Facts = t.Mapping[str, t.Any]
+# How often each deployment is come back to while more than one are watched.
+_ROUNDS = 3
+
+
+def turn(
+    facts: Facts, upgraded: t.Collection[str], kept_back: t.Collection[str], waited: bool, now: float
+) -> dict[str, t.Any]:
+    """Returns whether a leader's deployment may be upgraded now.
+
+    `facts` have `host`; `all`, `hosts` and `batch` (leaders of the play, those that have not failed, those of the wave); `due` (whether an
+    outage would begin); `window`, `zone`, `soak` and `outage` (see `outside` and `outage.expected`). `upgraded` are leaders that this run
+    has upgraded, and `kept_back` those that it has not begun. `waited` says whether the wait before this wave is over.
+
+    The result has `refusal` (why it may not, empty if it may), `outside` (of those the reason of the window, as it is without a wait), and
+    `looks`: what to watch before, as `leader` and the seconds `until` which, from the beginning of the wait.
+    """
+    batch = [one for one in facts["all"] if one in facts["batch"]]
+    first, last = facts["all"].index(batch[0]), facts["all"].index(batch[-1])
+    earlier, later = facts["all"][:first], facts["all"][last + 1 :]
+    lost = sorted({*facts["all"]} - {*facts["hosts"]} - {*batch})
+    soak = units.parse_duration("wa_upgrade_soak", facts["soak"]) if facts["due"] else 0.0
+    watched = [one for one in earlier if one in upgraded] if soak and not waited else []
+    closed = [outside(facts, now, wait) if facts["due"] else "" for wait in (0.0, soak if watched else 0.0)]
+    return {
+        "refusal": _lost(facts["host"], lost, kept_back) or _not_begun(facts["host"], closed[1], later),
+        "outside": _not_begun(facts["host"], closed[0], []),
+        "looks": looks(watched, soak),
+    }
+
+
+def _lost(host: str, lost: t.Sequence[str], kept_back: t.Collection[str]) -> str:
+    """Returns that the leaders of earlier waves that were `lost` keep back this one's deployment; empty if there are none."""
+    if not lost:
+        return ""
+    failed = [one for one in lost if one not in kept_back]
+    if failed:
+        return f"{host} was not started on: {', '.join(failed)} failed."
+    return f"{host} is not begun, since {', '.join(lost)} was not, see above."
+
+
+def _not_begun(host: str, reason: str, later: t.Sequence[str]) -> str:
+    if not reason:
+        return ""
+    likewise = f" Not begun either, since they are of later waves: {', '.join(later)}." if later else ""
+    return f"{host} is not begun: {reason}{likewise}"
+
+
+def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
+    """Returns why an outage that begins in `wait` seconds is not in the window, and when that opens next; empty if it is.
+
+    `window` is as in `wa_client_restart_window`, empty for none, in the time `zone` of the host, such as `+0200`; `now` is in seconds since
+    1970. What is not known of the outage counts as nothing.
+    """
+    window, zone, outage = str(facts["window"]), facts["zone"], facts["outage"]
+    if not window:
+        return ""
+    begin, end = units.parse_window(window)
+    if not zone:
+        return f"the host's time zone was not read, so that it is not known when wa_upgrade_window {window} is."
+    clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
+    closed = units.until_window((begin, end), clock)
+    seconds = wait + outage.get("seconds", 0)
+    midnight = clock.replace(hour=0, minute=0, second=0, microsecond=0)
+    ends, opens = midnight + timedelta(minutes=end), midnight + timedelta(minutes=begin)
+    ends += timedelta(days=ends <= clock)
+    opens += timedelta(days=opens <= clock)
+    if not closed and clock + timedelta(seconds=seconds) <= ends:
+        return ""
+    takes = f"its outage of about {units.format_duration(seconds - wait)}"
+    takes += f" without {' and '.join(outage['unknown'])}" if outage.get("unknown") else ""
+    takes += f", after {units.format_duration(wait)} of wa_upgrade_soak," if wait else ""
+    length = ((end - begin) % 1440 or 1440) * 60
+    found = (
+        f"{takes} is longer than wa_upgrade_window {window}"
+        if seconds > length
+        else f"it is {clock:%H:%M} ({zone}), and wa_upgrade_window is {window}"
+        if closed
+        else f"at {clock:%H:%M} ({zone}) {takes} does not fit into wa_upgrade_window {window} any more"
+    )
+    return f"{found}. It opens next on {opens:%Y-%m-%d} at {opens:%H:%M} ({zone})."
+
+
+def looks(leaders: t.Sequence[str], soak: float) -> list[dict[str, t.Any]]:
+    """Returns which of the `leaders` is watched until when, in seconds from the beginning of a wait of `soak` seconds."""
+    if not leaders or not soak:
+        return []
+    rounds = [*leaders] * (_ROUNDS if len(leaders) > 1 else 1)
+    return [
+        {"leader": leader, "until": round(soak * number / len(rounds), 1), "number": number}
+        for number, leader in enumerate(rounds, 1)
+    ]
+
+
+def queue_grows(before: int, after: int) -> str:
+    """Returns that a callback queue that was not empty once, as a drain before an upgrade wants it, has grown; empty if it has not."""
+    return f"its callback queue grows: {before} callbacks, then {after}, and never none" if after > before else ""

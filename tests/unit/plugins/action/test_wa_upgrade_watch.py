@@ -1,0 +1,101 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of wa_upgrade_watch: what of a look ends the roll-out, and what is asked of the client."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.waba.onprem.plugins.action import wa_upgrade_watch
+
+HEALTHY: dict[str, t.Any] = {"healthy": True}
+FULL: dict[str, t.Any] = {
+    "failed": True,
+    "msg": "callbacks of https://h1: 7 callbacks queued; expected none.",
+    "queue": 7,
+}
+ENDS = " The roll-out ends: no deployment of this wave or a later one is begun; expected h1 to serve well for wa_upgrade_soak."
+
+
+class Driver:
+    """The action with a client that gives its answers one after the other."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, t.Any]] = []
+
+    def __call__(self, *answers: dict[str, t.Any] | Exception, number: int = 1) -> dict[str, t.Any]:
+        left = [*answers]
+
+        def execute(module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> dict[str, t.Any]:
+            assert module_name == "waba.onprem.wa_webapp_info"
+            self.asked.append(module_args)
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        action = object.__new__(wa_upgrade_watch.ActionModule)
+        args = {
+            "leader": "h1",
+            "number": number,
+            "until": 0.0,
+            "wave": 1,
+            "api": {"api_password": "Canary-1"},
+            "health": {"topology": "single", "expect_version": "2.53.4"},
+            "drain_timeout": 120,
+        }
+        action._task = SimpleNamespace(args=args, check_mode=False, no_log=False, action="a")
+        action._connection = SimpleNamespace(_play_context=SimpleNamespace(no_log=False))
+        action._execute_module = execute
+        found: dict[str, t.Any] = action.run(None, {})
+        assert left == []
+        return found
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    return Driver()
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([HEALTHY, {"queue": 0}], ""),
+        ([HEALTHY, {"queue": 5}, {"queue": 0}], ""),  # it was empty once
+        ([HEALTHY, {"queue": 7}, FULL], ""),  # it is not, and does not grow
+        ([HEALTHY, {"queue": 6}, FULL], "h1: its callback queue grows: 6 callbacks, then 7, and never none."),
+        ([HEALTHY, {"queue": None}, {"failed": True, "msg": "no figure.", "queue": None}], "h1: no figure."),
+        ([{"failed": True, "msg": "health of https://h1: disconnected."}], "h1: health of https://h1: disconnected."),
+        ([AnsibleConnectionFailure("no route")], "h1 cannot be reached any more: no route."),
+    ],
+)
+def test_what_ends_a_roll_out(driver: Driver, answers: list[t.Any], message: str) -> None:
+    found = driver(*answers)
+    assert found == ({"failed": True, "msg": message + ENDS} if message else {"changed": False})
+    assert "Canary" not in str(found)
+
+
+def test_what_is_asked(driver: Driver) -> None:
+    driver(HEALTHY, {"queue": 5}, {"queue": 0})
+    assert driver.asked == [
+        {"api_password": "Canary-1", "query": "health", "wait_timeout": "60s", "topology": "single", "expect_version": "2.53.4"},
+        {"api_password": "Canary-1", "query": "drain", "wait": False},
+        {"api_password": "Canary-1", "query": "drain", "wait_timeout": "120s"},
+    ]  # fmt: skip
+
+
+def test_the_other_deployments_of_a_wave_get_the_same_answer(driver: Driver) -> None:
+    """Each runs in a worker of its own, and looks at nothing itself."""
+    first = driver({"failed": True, "msg": "a."})
+    assert driver() == driver(number=2) == first
+    assert len(driver.asked) == 1
