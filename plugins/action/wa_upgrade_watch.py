@@ -9,10 +9,14 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout
 from ansible_collections.waba.onprem.plugins.plugin_utils import _watch as watch
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
+
+display = Display()
 
 Result = dict[str, t.Any]
 _PATIENCE = "60s"  # for a node that connects again
@@ -43,8 +47,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         ended = f"no deployment of this wave or a later one is begun; expected {args['leader']} to serve well for wa_upgrade_soak"
         return {"failed": True, "msg": f"{problem.rstrip('.')}. The roll-out ends: {ended}."}
 
-    def _look(self) -> str:
-        """Returns what is wrong with the health or the callback queue; empty for nothing."""
+    def _look(self, left: float) -> str:
+        """Returns what is wrong with the health or the callback queue; empty for nothing, which is displayed."""
+        problem = self._problem()
+        if not problem:
+            display.display(
+                f"{self._args['leader']} | serves well; watched for {format_duration(left)} more", stderr=True
+            )
+        return problem
+
+    def _problem(self) -> str:
         leader = self._args["leader"]
         try:
             found = self._ask(query="health", wait_timeout=_PATIENCE, **self._args["health"])

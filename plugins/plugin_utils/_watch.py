@@ -13,8 +13,8 @@ import typing as t
 
 from ansible import constants
 
-_PAUSE = 30.0  # seconds between two looks
-Look = t.Callable[[], str]
+_PAUSE = 60.0  # seconds between two looks
+Look = t.Callable[[float], str]  # gets the seconds that are left, and returns what is wrong, empty for nothing
 
 
 def shared(
@@ -44,7 +44,7 @@ def shared(
 
 def _watch(end: float, look: Look, clock: t.Callable[[], float], sleep: t.Callable[[float], None]) -> str:
     while True:
-        problem, now = look(), clock()
+        problem, now = look(max(0.0, end - clock())), clock()
         if problem or now >= end:
             return problem
         sleep(min(_PAUSE, end - now))

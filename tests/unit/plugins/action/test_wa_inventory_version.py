@@ -23,6 +23,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
 from ansible_collections.waba.onprem.plugins.action import wa_inventory_version
+from ansible_collections.waba.onprem.plugins.plugin_utils import _version_line as version_line
 
 LITERAL = "# ours\nwa_version: '2.51.2'  # since March\nwa_api_password: Canary-1\n"
 WRITTEN = LITERAL.replace("2.51.2", "2.53.4")
@@ -170,7 +171,7 @@ def test_a_file_that_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch, tmp_pat
     def write(_path: str, _text: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(wa_inventory_version.version_line, "write", write)
+    monkeypatch.setattr(version_line, "write", write)
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
     action = object.__new__(wa_inventory_version.ActionModule)
     action._task = SimpleNamespace(

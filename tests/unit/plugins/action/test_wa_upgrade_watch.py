@@ -67,6 +67,11 @@ def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
     return Driver()
 
 
+def test_a_good_look_is_displayed(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    driver(HEALTHY, {"queue": 0})
+    assert capsys.readouterr().err == "h1 | serves well; watched for 0s more\n"
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [

@@ -551,3 +551,44 @@ def test_what_a_restore_replaces_or_removes_is_for_one_run(name: str) -> None:
     facts = {"asked": "", "accept_lost": False, "drill": False, "remove_former": False, name: True}
     with pytest.raises(AnsibleFilterError, match="set in the inventory, where it would be a licence for ever"):
         wa.FilterModule().filters()["restore_plan"](facts, {}, [])
+
+
+TURN = {
+    "host": "h2",
+    "all": ["h1", "h2", "h3"],
+    "hosts": ["h1", "h2", "h3"],
+    "batch": ["h2", "h3"],
+    "due": True,
+    "window": "",
+    "zone": "",
+    "soak": "1m",
+    "outage": {},
+}
+UPGRADED = {"wa_upgrade_result": {"outcome": "upgraded"}}
+
+
+@pytest.mark.parametrize(
+    ("hostvars", "hosts", "looks", "refusal"),
+    [
+        ({"h1": UPGRADED}, ["h1", "h2", "h3"], ["h1"], ""),
+        ({"h1": {"wa_upgrade_result": {"outcome": "not_needed"}}}, ["h1", "h2", "h3"], [], ""),
+        # Another one of the wave has watched it.
+        ({"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"results": [{}]}}}, ["h1", "h2", "h3"], [], ""),
+        ({"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"skipped": True, "results": []}}}, ["h1", "h2", "h3"], ["h1"], ""),
+        # Another one of the wave has found it unhealthy; or is outside of its window.
+        (
+            {"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"results": [{}], "failed": True}}},
+            ["h1", "h2"],
+            ["h1"],
+            "h2 is not begun, since h3 was not, see above.",
+        ),
+        ({"h3": {"__wa_upgrade_asked": {"failed": True}}}, ["h1", "h2"], [], "h2 is not begun, since h3 was not, see above."),
+        ({"h3": {"wa_upgrade_result": {"outcome": "failed"}}}, ["h1", "h2"], [], "h2 was not started on: h3 failed."),
+    ],
+)  # fmt: skip
+def test_the_turn_of_a_deployment(hostvars: dict[str, t.Any], hosts: list[str], looks: list[str], refusal: str) -> None:
+    facts = {**TURN, "hosts": hosts, "batch": [one for one in hosts if one != "h1"]}
+    found = wa.FilterModule().filters()["rollout_turn"](
+        facts, {one: hostvars.get(one, {}) for one in ("h1", "h2", "h3")}
+    )
+    assert ([one["leader"] for one in found["looks"]], found["refusal"]) == (looks, refusal)

@@ -21,14 +21,16 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
         self.looked: list[float] = []
+        self.left: list[float] = []
         self.problem: str = ""
         self.fails_at = float("inf")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def look(self) -> str:
+    def look(self, left: float) -> str:
         self.looked.append(self.now - 1000.0)
+        self.left.append(left)
         return "h1: ill" if self.now >= self.fails_at else ""
 
     def shared(self, number: int, until: float, name: str = "1") -> str:
@@ -42,8 +44,9 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_it_looks_until_the_time_is_over(clock: Clock) -> None:
-    assert clock.shared(1, 75) == ""
-    assert clock.looked == [0, 30, 60, 75]
+    assert clock.shared(1, 135) == ""
+    assert clock.looked == [0, 60, 120, 135]
+    assert clock.left == [135, 75, 15, 0]
 
 
 def test_times_count_from_the_first_look(clock: Clock) -> None:
@@ -68,16 +71,16 @@ def test_who_comes_late_looks_once_at_what_nobody_has_seen(clock: Clock) -> None
 
 
 def test_a_problem_ends_it_and_stays(clock: Clock) -> None:
-    clock.fails_at = 1030.0
+    clock.fails_at = 1060.0
     assert clock.shared(1, 3600) == "h1: ill"
     assert clock.shared(2, 7200) == "h1: ill"
-    assert clock.looked == [0, 30]
+    assert clock.looked == [0, 60]
 
 
 def _worker(results: multiprocessing.Queue[tuple[str, int]]) -> None:
     looked: list[float] = []
 
-    def look() -> str:
+    def look(_left: float) -> str:
         looked.append(time.monotonic())
         return "" if len(looked) < 2 else "h1: ill"
 
