@@ -59,10 +59,10 @@ def place(value: t.Any) -> Place | None:
     return None
 
 
-def edit(text: str, line: int, target: str) -> Edit | None:
+def edit(text: str, line: int, known: str, target: str) -> Edit | None:
     """Returns the file's `text` with the version `target` at a line; None where that is not one literal setting of `wa_version`.
 
-    Comments, quotes, a leading `v` and line endings stay.
+    It is the `known` version, as Ansible has read it, or the target already. Comments, quotes, a leading `v` and line endings stay.
     """
     lines = text.split("\n")
     if text.startswith(_VAULT) or not 0 < line <= len(lines):
@@ -73,6 +73,8 @@ def edit(text: str, line: int, target: str) -> Edit | None:
     if len(found) != 1 or len(re.findall(r"(?<![\w.-])wa_version(?!\w)", content)) != 1:
         return None
     (one,) = found
+    if one["v"] + one["version"] not in (known.strip(), one["v"] + target):
+        return None  # the file was changed since
     after = f"{one['key']}{one['quote']}{one['v']}{target}{one['quote']}"
     lines[line - 1] = lines[line - 1][: one.start()] + after + lines[line - 1][one.end() :]
     return Edit("\n".join(lines), one[0], after)
@@ -110,7 +112,7 @@ def plan(
         return Plan(places, reason=f"the file cannot be read: {getattr(error, 'strerror', None) or 'no text'}")
     if text.startswith(_VAULT):
         return Plan(places, reason="the file is a vault")
-    made = edit(text, only.line, target)
+    made = edit(text, only.line, str(values[members[0]]), target)
     if made and made.before == made.after:  # another deployment of this run has written it
         return Plan([])
     return Plan(places, made, "" if made else "that line is not a literal wa_version alone")

@@ -37,7 +37,8 @@ SECRET = VaultSecret(b"Canary-vault")
 )  # fmt: skip
 def test_a_literal_line_is_rewritten(before: str, after: str) -> None:
     text = f"# wa_version: 1.2.3\n{before}\n# end"
-    found = version_line.edit(text, 2, "2.53.4")
+    known = "v2.51.2" if "v2.51.2" in before else "2.51.2"
+    found = version_line.edit(text, 2, known, "2.53.4")
     assert found
     assert found.text == f"# wa_version: 1.2.3\n{after}\n# end"
     assert "wa_registry" not in found.before + found.after
@@ -64,13 +65,20 @@ def test_a_literal_line_is_rewritten(before: str, after: str) -> None:
     ],
 )
 def test_any_other_line_is_not(line: str) -> None:
-    assert version_line.edit(f"a: b\n{line}\n", 2, "2.53.4") is None
+    assert version_line.edit(f"a: b\n{line}\n", 2, "2.51.2", "2.53.4") is None
 
 
 def test_neither_is_a_line_of_a_vault_or_one_that_is_not_there() -> None:
-    assert version_line.edit("$ANSIBLE_VAULT;1.1;AES256\nwa_version: 2.51.2\n", 2, "2.53.4") is None
-    assert version_line.edit("wa_version: 2.51.2", 2, "2.53.4") is None
-    assert version_line.edit("wa_version: 2.51.2", 0, "2.53.4") is None
+    assert version_line.edit("$ANSIBLE_VAULT;1.1;AES256\nwa_version: 2.51.2\n", 2, "2.51.2", "2.53.4") is None
+    assert version_line.edit("wa_version: 2.51.2", 2, "2.51.2", "2.53.4") is None
+    assert version_line.edit("wa_version: 2.51.2", 0, "2.51.2", "2.53.4") is None
+
+
+def test_a_line_that_was_changed_since_ansible_has_read_it() -> None:
+    assert version_line.edit("wa_version: 2.52.1", 1, "2.51.2", "2.53.4") is None
+    found = version_line.edit("wa_version: 2.53.4", 1, "2.51.2", "2.53.4")
+    assert found
+    assert found.before == found.after
 
 
 def read(folder: Path, files: t.Mapping[str, str]) -> dict[str, t.Any]:
