@@ -55,7 +55,7 @@ class Fleet:
         return found
 
     def locked(self) -> list[str]:
-        return [one.at for one in self.hosts if one.host("ls /var/lib/waba/*.lock 2>/dev/null || true")]
+        return [one.at for one in self.hosts if one.host(f"ls /var/lib/waba/{one.at}.lock", check=False)]
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +105,9 @@ def test_an_unfinished_upgrade_goes_on_at_any_time(fleet: Fleet) -> None:
 
 
 def test_the_run_waits_between_waves_and_writes_the_version_into_the_inventory(fleet: Fleet) -> None:
-    """The line counts for all three, of which one was upgraded before, and is at the target."""
+    """The line counts for all three, of which one was upgraded before, and is at the target. A window is open meanwhile."""
     path = Path(fleet.first.inventory)
     before, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
-    predicted = fleet.upgrade(NEW, "--check", wa_upgrade_soak="10m", wa_upgrade_update_inventory=True)
-    assert predicted.code == 0, predicted.output
-    assert "wa_version would be set in " in predicted.output
-    assert path.read_text(encoding="utf-8") == before
     done = fleet.upgrade(NEW, wa_upgrade_window=window(-1, 23), wa_upgrade_soak="45s", wa_upgrade_update_inventory=True)
     assert done.code == 0, done.output
     assert "h1 | serves well; watched for 0s more" in done.output
@@ -122,26 +118,11 @@ def test_the_run_waits_between_waves_and_writes_the_version_into_the_inventory(f
     changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines()) if old != new]
     assert changed == [(f'    wa_version: "{OLD}"', f'    wa_version: "{NEW}"')]
     assert (len(after.splitlines()), path.stat().st_mode) == (len(before.splitlines()), mode)
-    again = fleet.upgrade(NEW, wa_upgrade_update_inventory=True)
-    assert again.code == 0, again.output
-    assert path.read_text(encoding="utf-8") == after
-    in_sync = fleet.first.play("provision", {})
-    assert (in_sync.code, in_sync.changed) == (0, 0), in_sync.output
-
-
-def test_the_check_knows_how_long_the_last_outage_was(fleet: Fleet) -> None:
-    done = fleet.upgrade(NEWEST, "--check")
-    assert done.code == 0, done.output
-    before = re.escape(f"(as in the upgrade to {NEW})")
-    assert re.search(
-        f"h1: the outage will take about [0-9]+s: stop [0-9]+s {before}, migration [0-9]+s {before}, start [0-9]+s {before}",
-        done.output,
-    )
-    assert "migration unknown" not in done.output
 
 
 def test_a_client_that_becomes_unhealthy_ends_the_roll_out(fleet: Fleet, tmp_path: Path) -> None:
-    before = fleet.running()
+    """The checks expect the outage that the last one was."""
+    running, before = fleet.running(), re.escape(f"(as in the upgrade to {NEW})")
     variables = {
         **SKIP,
         "wa_upgrade_version": NEWEST,
@@ -157,18 +138,22 @@ def test_a_client_that_becomes_unhealthy_ends_the_roll_out(fleet: Fleet, tmp_pat
         ) as run,
     ):
         try:
-            waiting.until(lambda: "h1 | serves well" in log.read_text(encoding="utf-8") or run.poll() is not None, 600)
+            waiting.until(lambda: "h1 | serves well" in log.read_text(encoding="utf-8") or run.poll() is not None, 1800)
             assert run.poll() is None, log.read_text(encoding="utf-8")
             fleet.first.host("docker stop --time 1 wa-h1-wacore-1")
-            code = run.wait(600)
+            code = run.wait(1800)
         finally:
             run.kill()
     said = " ".join(log.read_text(encoding="utf-8").split())
     assert code == 2, said
+    assert re.search(
+        f"h1: the outage will take about [0-9ms]+: stop [0-9ms]+ {before}, migration [0-9ms]+ {before}, start [0-9ms]+ {before}",
+        said,
+    )
     assert (
         "The roll-out ends: no deployment of this wave or a later one is begun; expected h1 to serve well for " in said
     )
     assert said.count("h1 | serves well") <= 2  # of two deployments in the wave one looks
-    assert fleet.running()[1:] == before[1:]
+    assert fleet.running()[1:] == running[1:]
     assert fleet.locked() == []
     assert f'wa_version: "{NEW}"' in Path(fleet.first.inventory).read_text(encoding="utf-8")
