@@ -11,7 +11,6 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _version_line as version_line
 
 Result = dict[str, t.Any]
@@ -41,7 +40,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         host = variables["inventory_hostname"]
         if version_line.place(values[host]) != version_line.place(variables.get("wa_version")):
             values[host] = None  # a play's own variables count before the inventory
-        upgraded = self._upgraded(hostvars, variables["groups"], target)
+        leaders = variables["groups"].get("wa_upgrade_leaders", ())
+        results = [hostvars[leader].get("wa_upgrade_result") or {} for leader in leaders]
+        upgraded = {
+            host
+            for one in results
+            if one.get("outcome") in _AT_TARGET and one["target"] == target
+            for host in one["members"]
+        }
 
         def planned() -> version_line.Plan:
             return version_line.plan(values, args["members"], upgraded, target, files.read_text)
@@ -74,13 +80,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         now = f" (now {plan.edit.before})" if plan.edit else ""
         why = f". It was not written, since {plan.reason}" if update else ""
         return {"changed": False, "lines": [f"{set_it}{f', in {where}{now}' if where else ''}{why}."]}
-
-    @staticmethod
-    def _upgraded(hostvars: t.Any, groups: t.Mapping[str, t.Sequence[str]], target: str) -> set[str]:
-        """Returns the hosts of deployments that this run has found at the target, or brought there."""
-        found: set[str] = set()
-        for leader in groups.get("wa_upgrade_leaders", ()):
-            result = hostvars[leader].get("wa_upgrade_result") or {}
-            if result.get("outcome") in _AT_TARGET and result.get("target") == target:
-                found.update(topology.described(hostvars, leader, groups)["members"])
-        return found

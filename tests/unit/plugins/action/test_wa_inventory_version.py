@@ -39,7 +39,11 @@ def run(tmp_path: Path) -> t.Callable[..., list[dict[str, t.Any]]]:
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
-        result = {"outcome": "predicted" if "--check" in options else "upgraded", "target": "2.53.4"}
+        result = {
+            "outcome": "predicted" if "--check" in options else "upgraded",
+            "target": "2.53.4",
+            "members": ["{{ inventory_hostname }}"],
+        }
         tasks: list[dict[str, t.Any]] = [
             {
                 "name": "Upgrade",
