@@ -104,32 +104,18 @@ def test_an_unfinished_upgrade_goes_on_at_any_time(fleet: Fleet) -> None:
     assert fleet.versions() == [{OLD}, {OLD}, {NEW}]
 
 
-def test_the_run_waits_between_waves_and_writes_the_version_into_the_inventory(fleet: Fleet) -> None:
-    """The line counts for all three, of which one was upgraded before, and is at the target. A window is open meanwhile."""
-    path = Path(fleet.first.inventory)
-    before, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
-    done = fleet.upgrade(NEW, wa_upgrade_window=window(-1, 23), wa_upgrade_soak="45s", wa_upgrade_update_inventory=True)
-    assert done.code == 0, done.output
-    assert "h1 | serves well; watched for 0s more" in done.output
-    first, second = fleet.journal(1), fleet.journal(2)
-    assert second["stages"][0]["at"] - first["ended_at"] > 45
-    assert fleet.versions() == [{NEW}] * 3
-    after = path.read_text(encoding="utf-8")
-    changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines()) if old != new]
-    assert changed == [(f'    wa_version: "{OLD}"', f'    wa_version: "{NEW}"')]
-    assert (len(after.splitlines()), path.stat().st_mode) == (len(before.splitlines()), mode)
-
-
-def test_a_client_that_becomes_unhealthy_ends_the_roll_out(fleet: Fleet, tmp_path: Path) -> None:
-    """The checks expect the outage that the last one was."""
-    running, before = fleet.running(), re.escape(f"(as in the upgrade to {NEW})")
+def test_the_run_waits_between_waves_and_ends_when_a_client_becomes_unhealthy(fleet: Fleet, tmp_path: Path) -> None:
+    """The version in the inventory counts for the third one, too, which stays as it is."""
+    untouched, before = fleet.hosts[2].host(RUNNING), Path(fleet.first.inventory).read_text(encoding="utf-8")
     variables = {
         **SKIP,
         "wa_upgrade_version": NEWEST,
-        "wa_upgrade_waves": [1, "100%"],
-        "wa_upgrade_soak": "30m",
+        "wa_upgrade_waves": [1, 1, 1],
+        "wa_upgrade_window": window(-1, 23),
+        "wa_upgrade_soak": "90s",
+        "wa_upgrade_update_inventory": True,
     }
-    log = tmp_path / "run.log"
+    log, watched = tmp_path / "run.log", re.compile(r"wait_for_turn.yml for h3\n.*h1 \| serves well", re.DOTALL)
     argv = ["ansible-playbook", "-i", fleet.first.inventory, "waba.onprem.upgrade", "-e", json.dumps(variables)]
     with (
         log.open("w", encoding="utf-8") as output,
@@ -138,7 +124,7 @@ def test_a_client_that_becomes_unhealthy_ends_the_roll_out(fleet: Fleet, tmp_pat
         ) as run,
     ):
         try:
-            waiting.until(lambda: "h1 | serves well" in log.read_text(encoding="utf-8") or run.poll() is not None, 1800)
+            waiting.until(lambda: watched.search(log.read_text(encoding="utf-8")) or run.poll() is not None, 1800)
             assert run.poll() is None, log.read_text(encoding="utf-8")
             fleet.first.host("docker stop --time 1 wa-h1-wacore-1")
             code = run.wait(1800)
@@ -146,14 +132,28 @@ def test_a_client_that_becomes_unhealthy_ends_the_roll_out(fleet: Fleet, tmp_pat
             run.kill()
     said = " ".join(log.read_text(encoding="utf-8").split())
     assert code == 2, said
+    assert fleet.journal(2)["since"] - fleet.journal(1)["ended_at"] > 90
+    ends = "The roll-out ends: no deployment of this wave or a later one is begun; expected h1 to serve well for wa_upgrade_soak."
+    assert ends in said
+    assert (fleet.hosts[2].host(RUNNING), fleet.locked()) == (untouched, [])
+    assert "It was not written, since that line counts for h3, too, not upgraded in this run so far." in said
+    assert Path(fleet.first.inventory).read_text(encoding="utf-8") == before
+
+
+def test_the_last_of_the_deployments_that_share_a_line_writes_it(fleet: Fleet) -> None:
+    """The checks expect the outage that the last one was."""
+    fleet.first.host("docker start wa-h1-wacore-1")
+    fleet.first.wait_healthy()
+    path = Path(fleet.first.inventory)
+    before, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
+    done = fleet.upgrade(NEWEST, wa_upgrade_update_inventory=True)
+    assert done.code == 0, done.output
+    assert fleet.versions() == [{NEWEST}] * 3
+    after = path.read_text(encoding="utf-8")
+    changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines()) if old != new]
+    assert changed == [(f'    wa_version: "{OLD}"', f'    wa_version: "{NEWEST}"')]
+    assert (len(after.splitlines()), path.stat().st_mode) == (len(before.splitlines()), mode)
+    last = re.escape(f"(as in the upgrade to {NEW})")
     assert re.search(
-        f"h1: the outage will take about [0-9ms]+: stop [0-9ms]+ {before}, migration [0-9ms]+ {before}, start [0-9ms]+ {before}",
-        said,
+        f"h3: the outage will take about [0-9ms]+: stop [0-9ms]+ {last}, migration [0-9ms]+ {last}, ", done.output
     )
-    assert (
-        "The roll-out ends: no deployment of this wave or a later one is begun; expected h1 to serve well for " in said
-    )
-    assert said.count("h1 | serves well") <= 2  # of two deployments in the wave one looks
-    assert fleet.running()[1:] == running[1:]
-    assert fleet.locked() == []
-    assert f'wa_version: "{NEW}"' in Path(fleet.first.inventory).read_text(encoding="utf-8")
