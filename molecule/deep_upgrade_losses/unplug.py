@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "lab"))
 
-from observer import upgrade_stage  # noqa: E402 - needs the path above
+from observer import upgrade_stage
 
 LEADER, LOCK = "h1", "/var/lib/waba/waba.lock"
 TIMEOUT = 180.0  # seconds
