@@ -153,7 +153,6 @@ import re
 import secrets
 import time
 import typing as t
-from concurrent import futures
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -162,7 +161,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
-from ansible_collections.waba.onprem.plugins.module_utils._database import content as database_content
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import LEASE_SPEC, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
@@ -170,6 +168,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import folder as
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load as dump_load
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest as manifests
 from ansible_collections.waba.onprem.plugins.module_utils._dump import rehearsal, restore
+from ansible_collections.waba.onprem.plugins.module_utils._dump import rows as dump_rows
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
@@ -239,42 +238,54 @@ class Dump:
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         if self.params["preflight"]:
-            with dump_folder.draft(folder) as draft:
-                files.check_room(folder, source.size)
-                self.rehearse(tool, source, draft.fileno())
+            self.check_restore(source)
+            self.result.values["estimate"] = {**self.estimate(tool, source), "limit": round(self.timeout)}
+            rehearsal.check_room(folder, self.result.values["estimate"])
             return
-        files.check_room(folder, source.size)
+        self.check_room(tool, source)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
             files.make_folder(folder)
             self.write(path, tool, source)
 
-    def rehearse(self, tool: dump_commands.Tool, source: dump_commands.Source, draft: int) -> None:
-        """Looks for what would stop the dump or a restore of it, and estimates what it takes, into the file `draft`. Raises WaError."""
+    def check_restore(self, source: dump_commands.Source) -> None:
+        """Raises WaError if the user who restores may not load a copy of the source."""
         config = self.config
         if self.params["restore_login_user"]:
             login = {"user": self.params["restore_login_user"], "password": self.params["restore_login_password"]}
             config = dataclasses.replace(config, **login)
         with database.connect(config, read_only=False) as session:
             restore.check_rights(session, source.databases)
+
+    def estimate(self, tool: dump_commands.Tool, source: dump_commands.Source) -> dict[str, t.Any]:
+        """Looks for what would stop the dump, and returns what it takes, by a sample of it in the folder. Raises WaError."""
         sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
         subject = f"dump of {', '.join(source.databases)}"
 
         def secret() -> t.ContextManager[tuple[list[str], dict[str, t.Any]]]:
             return dump_tools.secret(tool, self.config, source.tls)
 
-        calls = [dump_commands.without_rows(tool, one) for one in sections]
-        rehearsal.run_without_rows(subject, calls, tool.mark, secret)
-        sample = None
-        if sum(one.bytes for one in source.tables) > rehearsal.SMALL:
-            call = dump_commands.rows_of(tool, sections, rehearsal.largest(source.tables))
-            packer = dump_commands.COMPRESSORS[dump_tools.compressor()]
-            sample = rehearsal.take_sample(subject, call, packer, draft, secret, tool.separators)
-        self.result.values["estimate"] = {**rehearsal.estimate(source.tables, sample), "limit": round(self.timeout)}
+        with dump_folder.draft(os.path.dirname(self.base)) as draft:
+            calls = [dump_commands.without_rows(tool, one) for one in sections]
+            rehearsal.run_without_rows(subject, calls, tool.mark, secret)
+            sample = None
+            if sum(one.bytes for one in source.tables) > rehearsal.SMALL:
+                call = dump_commands.rows_of(tool, sections, rehearsal.largest(source.tables))
+                kind = dump_tools.compressor()
+                sample = rehearsal.take_sample(subject, call, kind, draft, secret, tool.separators)
+        return rehearsal.estimate(source.tables, sample)
+
+    def check_room(self, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
+        """Raises WaError if the folder has no room for the dump. Only where it has less than the source takes is that estimated."""
+        folder = os.path.dirname(self.base)
+        try:
+            files.check_room(folder, source.size)
+        except WaError:
+            files.check_room(folder, self.estimate(tool, source)["bytes"])
 
     def write(self, path: str, tool: dump_commands.Tool, source: dump_commands.Source) -> None:
-        """Writes the dump, counts the rows meanwhile, and writes the manifest."""
+        """Writes the dump, and its manifest with the rows that it has."""
         start = time.monotonic()
         mark = secrets.token_hex(8)
         sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
@@ -284,10 +295,10 @@ class Dump:
             with contextlib.suppress(WaError):  # a run that has taken the lock over waits for this dump
                 lease.renew()
 
-        with futures.ThreadPoolExecutor(1) as beside, dump_stream.Stream(path, self.timeout, renew) as stream:
-            counting = beside.submit(self._contents, source.databases)
+        counting = dump_rows.Counting(self.config, source.databases, self.timeout)
+        with counting, dump_stream.Stream(path, self.timeout, renew) as stream:
             stream.write(
-                [(dump_load.line(mark, number), one.argv) for number, one in enumerate(sections)],
+                [counting.part(dump_load.line(mark, number), one) for number, one in enumerate(sections)],
                 tool.mark,
                 dump_commands.substitutions(tool, source.version),
                 lambda: dump_tools.secret(tool, self.config, source.tls),
@@ -314,9 +325,6 @@ class Dump:
             stream.finish()
         self.report(found)
         self.result.values["seconds"] = found["seconds"]
-
-    def _contents(self, names: t.Sequence[str]) -> dict[str, t.Any]:
-        return {name: database_content.read(self.config, name, self.timeout)._asdict() for name in names}
 
 
 def main() -> None:

@@ -200,8 +200,8 @@ def write_json(path: str, data: t.Any) -> None:
     replace(path, f"{json.dumps(data, indent=1)}\n".encode())
 
 
-def check_room(folder: str, needed: int) -> None:
-    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free."""
+def check_room(folder: str, needed: int, what: str = "") -> None:
+    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free; `what` says what these are."""
     place = folder
     while not os.path.isdir(place):
         place = os.path.dirname(place)
@@ -209,7 +209,7 @@ def check_room(folder: str, needed: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < needed:
         cure = "Make room, or name another folder"
-        raise WaError(f"dest {folder}", f"{format_size(free)} free", format_size(needed), cure)
+        raise WaError(f"dest {folder}", f"{format_size(free)} free", format_size(needed) + what, cure)
 
 
 def make_folder(folder: str) -> None:

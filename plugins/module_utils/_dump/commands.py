@@ -17,8 +17,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 
 COMPRESSORS = {
     "zst": ("zstd", "-3", "-T0"),  # on all cores
-    "gz": ("gzip", "-1"),
-}  # the client is stopped meanwhile: speed is more important than size
+    "gz": (),  # no program
+}
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
 # What a newer pg_dump writes and servers before a version do not know, as a pattern, and what these read instead (the release notes
 # of PostgreSQL 17 and 12).

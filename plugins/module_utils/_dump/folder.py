@@ -27,7 +27,7 @@ def _present(folder: str) -> str:
 
 @contextlib.contextmanager
 def draft(folder: str) -> t.Iterator[t.IO[bytes]]:
-    """Yields an empty file that was written in `folder`, or where that would be made, and has no name: nothing of it remains.
+    """Yields an empty file without a buffer that was written in `folder`, or where that would be made, and has no name: nothing of it remains.
 
     Raises WaError.
     """
@@ -35,9 +35,8 @@ def draft(folder: str) -> t.Iterator[t.IO[bytes]]:
     where = _present(folder)
     with contextlib.ExitStack() as ends:
         try:
-            found = ends.enter_context(tempfile.TemporaryFile(dir=where))
+            found = ends.enter_context(tempfile.TemporaryFile(dir=where, buffering=0))
             found.write(bytes(_PROBE))
-            found.flush()
             found.seek(0)
             found.truncate()
         except OSError as error:

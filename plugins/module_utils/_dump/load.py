@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import subprocess
 import typing as t
+import zlib
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream
+
+_READ = 1 << 14  # bytes of a packed dump, which may be a thousand times as many
 
 
 @dataclass(frozen=True)
@@ -77,23 +81,20 @@ class Load(stream.Pipeline):
 
     def _sections(self) -> t.Iterator[tuple[int, t.Iterator[bytes]]]:
         """Yields the number of each section with its chunks, which are read to their end before the next one."""
-        program = rules.COMPRESSORS[self.path.rpartition(".")[2]][0]
-        unpacker = self.start([program, "--decompress", "--stdout", self.path], stdout=subprocess.PIPE)
-        begin, held = self._begin, b""
+        source, begin, held = self._unpacked(), self._begin, b""
 
         def chunks() -> t.Iterator[bytes]:
             nonlocal held
             while (here := held.find(begin)) < 0:
-                chunk = unpacker.stdout.read1(stream.CHUNK)
-                if not chunk:
-                    # Before the end of the section, which would be committed.
-                    self.join(unpacker, "a dump that can be unpacked")
-                    here = len(held)
-                    break
                 # What may be the beginning of the next line stays.
                 passed = max(0, len(held) - len(begin))
                 yield held[:passed]
-                held = held[passed:] + chunk
+                held = held[passed:]
+                chunk = next(source, b"")
+                if not chunk:
+                    here = len(held)
+                    break
+                held += chunk
             yield held[:here]
             held = held[here:]
 
@@ -101,12 +102,34 @@ class Load(stream.Pipeline):
             pass
         while held:
             while b"\n" not in held[len(begin) :]:
-                chunk = unpacker.stdout.read1(stream.CHUNK)
+                chunk = next(source, b"")
                 if not chunk:
                     raise WaError(self.subject, "it ends before a section", "all sections of its manifest")
                 held += chunk
             number, _end, held = held[len(begin) :].partition(b"\n")
             yield int(number), chunks()
+
+    def _unpacked(self) -> t.Iterator[bytes]:
+        """Yields what is in the dump. Raises WaError at its end, before a section ends with it, unless that is the end of all."""
+        expected = "a dump that can be unpacked"
+        command = rules.COMPRESSORS[self.path.rpartition(".")[2]]
+        if command:
+            unpacker = self.start([command[0], "--decompress", "--stdout", self.path], stdout=subprocess.PIPE)
+            yield from iter(lambda: unpacker.stdout.read1(stream.CHUNK), b"")
+            self.join(unpacker, expected)
+            return
+        unpacker = zlib.decompressobj(stream.GZIP)
+        try:
+            with files.open_regular(self.path, follow=False) as file:
+                for chunk in iter(lambda: file.read(_READ), b""):
+                    data = unpacker.decompress(chunk)
+                    if data:
+                        yield data
+        except (OSError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise WaError(self.subject, reason, expected) from None
+        if not unpacker.eof or unpacker.unused_data:
+            raise WaError(self.subject, "its end is missing, or something stands behind it", expected)
 
     def _pass(self, call: Call, chunks: t.Iterable[bytes], secret: stream.Secret) -> None:
         with secret() as (arguments, options):

@@ -5,27 +5,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Table
-from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import Child, Secret
+from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import CHUNK, Packer, Pipeline, Secret, Write
 
 SMALL = 64 << 20  # bytes of rows that need no sample
 SECONDS = 4.0  # of a sample
 _SCHEMA_TIMEOUT = 120.0
 _ASSUMED = 8 << 20  # bytes a second of what is too small for a sample
-_MARGIN = 2.0  # a dump also reads back what it has packed, and counts the rows meanwhile, mostly on the same cores
-_CHUNK = 1 << 20
+_MARGIN = 2.0  # times the seconds of the sample: the rows are counted meanwhile, mostly on the same cores
 _PATIENCE = 30.0  # seconds that a compressor is given to end
+_ROOM = 1.5  # times the estimated bytes: other tables, and later rows, may pack less well
 
 
 class Sample(t.NamedTuple):
@@ -52,6 +51,13 @@ def estimate(tables: t.Sequence[Table], sample: Sample | None) -> dict[str, t.An
     return {"bytes": round(sample.packed / share), "seconds": round(_MARGIN * sample.seconds / share)}
 
 
+def check_room(folder: str, estimated: t.Mapping[str, t.Any]) -> None:
+    """Raises WaError unless `folder` has room for more than what is estimated."""
+    files.check_room(
+        folder, round(_ROOM * float(estimated["bytes"])), f" ({_ROOM:g} times what the dump is estimated to have)"
+    )
+
+
 def largest(tables: t.Sequence[Table]) -> Table:
     """Returns the largest of `tables`."""
     return max(tables, key=lambda one: one.bytes)
@@ -59,73 +65,51 @@ def largest(tables: t.Sequence[Table]) -> Table:
 
 def run_without_rows(subject: str, calls: t.Iterable[t.Sequence[str]], mark: bytes, secret: Secret) -> None:
     """Runs each call, which has to end well and its output with `mark`, as in a dump. Raises WaError."""
-    for call in calls:
-        name = os.path.basename(call[0])
-        with secret() as (arguments, options), tempfile.TemporaryFile() as output:
-            argv = [call[0], *arguments, *call[1:]]
-            with _child(argv, **{"stdout": output, "stderr": subprocess.PIPE, **options}) as child:
-                try:
-                    complaints = child.communicate(timeout=_SCHEMA_TIMEOUT)[1]
-                except subprocess.TimeoutExpired:
-                    found = f"{name} has not ended without rows within {format_duration(_SCHEMA_TIMEOUT)}"
-                    raise WaError(subject, found, "an end", "See what locks its tables, then run again") from None
-            output.seek(max(0, output.tell() - _CHUNK))
-            tail = output.read()
-        if child.returncode:
-            message = " ".join(complaints.decode(errors="replace").split())[-1500:]
-            raise WaError(subject, f"{name} ended with {child.returncode}: {message or 'no message'}", "exit code 0")
-        if mark not in tail:
-            raise WaError(subject, f"the output of {name} ends early", mark.decode())
+    tools = Pipeline(subject, _SCHEMA_TIMEOUT, late="See what locks its tables, then run again")
+
+    def work() -> None:
+        for call in calls:
+            tools.call(call, secret, mark)
+
+    tools.run(work)
 
 
 def take_sample(
     subject: str,
     call: t.Sequence[str],
-    packer: t.Sequence[str],
-    sink: int,
+    kind: str,
+    file: t.IO[bytes],
     secret: Secret,
     separators: t.Sequence[bytes],
     seconds: float = SECONDS,
 ) -> Sample:
-    """Runs the call for some seconds through the compressor into the empty file `sink`. Raises WaError.
+    """Runs the call for some seconds through the compressor of that kind into an unbuffered file. Raises WaError.
 
     `separators` are what stands between two rows in its output.
     """
-    raw = rows = 0
-    with secret() as (arguments, options), contextlib.ExitStack() as ends:
-        pack = ends.enter_context(_child([*packer, "--stdout"], stdin=subprocess.PIPE, stdout=sink))
-        begin = time.monotonic()
-        tool = ends.enter_context(_child([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options))
+    rows, complete = 0, False
+    packer = Packer(subject, kind, seconds + _PATIENCE)
+
+    def work(write: Write) -> None:
+        nonlocal rows, complete
+        with secret() as (arguments, options):
+            tool = packer.start([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options)
         timer = threading.Timer(seconds, tool.end)
-        ends.callback(timer.cancel)
         timer.start()
-        source, target = t.cast("t.Any", tool.stdout), t.cast("t.Any", pack.stdin)
-        with contextlib.suppress(BrokenPipeError):  # its exit code says it
-            while chunk := source.read1(_CHUNK):
-                raw += len(chunk)
+        try:
+            while chunk := tool.stdout.read1(CHUNK):
                 rows += sum(map(chunk.count, separators))
-                target.write(chunk)
-            target.close()
-        complete = tool.wait() == 0
-        if pack.wait(_PATIENCE):
-            raise WaError(subject, f"{packer[0]} ended with {pack.returncode}", "exit code 0, and room in the folder")
-        took = time.monotonic() - begin
-    if not complete and tool.returncode != -signal.SIGKILL:
-        raise WaError(subject, f"{os.path.basename(call[0])} ended with {tool.returncode} amid rows", "exit code 0")
+                write(chunk)
+        finally:
+            timer.cancel()
+        complete = tool.wait() != -signal.SIGKILL
+        if complete:
+            packer.join(tool)
+
+    begin = time.monotonic()
+    packer.pack(file, work)
+    took = time.monotonic() - begin
     if not complete and not rows:
         found = f"{os.path.basename(call[0])} gave no row within {format_duration(seconds)}"
         raise WaError(subject, found, "rows", "See what keeps the database server busy, then run again")
-    return Sample(raw, os.fstat(sink).st_size, rows, took, complete)
-
-
-@contextlib.contextmanager
-def _child(argv: t.Sequence[str], **options: t.Any) -> t.Iterator[Child]:
-    """Starts a program, of which nothing runs any more at the end."""
-    with Child(argv, **{"stderr": subprocess.DEVNULL, **options}) as child:
-        try:
-            yield child
-        finally:
-            child.end()
-            if child.stdin:
-                with contextlib.suppress(BrokenPipeError):
-                    child.stdin.close()
+    return Sample(packer.raw_size, packer.size, rows, took, complete)

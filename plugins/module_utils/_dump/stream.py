@@ -4,7 +4,7 @@
 """Streams a dump from the server's tool through a compressor into a file, which gets its name only when it is complete.
 
 Tool and compressor run in parallel, and nothing is read twice. If one is killed, the others end, too: each reads from or writes to
-this process.
+this process. Gzip is written and read in this process: its program takes half as much CPU again, and a pipe.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import stat
 import subprocess
 import time
 import typing as t
+import zlib
 from concurrent import futures
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
@@ -29,7 +30,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import for
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 
 PART = ".waba.part"  # an ending that no other program gives to a file of its own
-CHUNK = 1 << 20
+# Bytes that are passed on at once, and that a pipe holds: more does not stay in a core's cache, and costs more CPU.
+CHUNK, _PIPE = 1 << 17, 1 << 18
+GZIP = 31  # the window of zlib that means gzip
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl has since Python 3.10
 _HEAD = 1 << 16  # a dump's settings, and the statement that makes its database, are in its header
 _TAIL = 4096
@@ -39,6 +42,7 @@ _BEAT, _SOON = 5.0, 0.1  # seconds
 Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
 Process = t.Any  # a `Child` with the pipes that it was started with
 Substitutions = t.Sequence["tuple[bytes, bytes]"]  # pattern, replacement
+Write = t.Callable[[bytes], t.Any]
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no configuration file of this user changes the dump
 
 
@@ -86,9 +90,15 @@ class Child(subprocess.Popen[bytes]):
 class Pipeline:
     """Processes that are joined by pipes, of which none outlives the work with them."""
 
-    def __init__(self, subject: str, timeout: float, renew: t.Callable[[], None]) -> None:
-        """`timeout` is in seconds; `renew` is called every few."""
-        self.subject, self.timeout, self.renew = subject, timeout, renew
+    def __init__(
+        self,
+        subject: str,
+        timeout: float,
+        renew: t.Callable[[], None] = lambda: None,
+        late: str = "Set timeout higher, or use a faster disk",
+    ) -> None:
+        """`timeout` is in seconds; `renew` is called every few. `late` is what to do where that was too short."""
+        self.subject, self.timeout, self.renew, self._late = subject, timeout, renew, late
         self._open = contextlib.ExitStack()
         self._children: dict[Process, int] = {}  # each with what it complains of
 
@@ -103,7 +113,7 @@ class Pipeline:
         self._children[child] = complaints
         for pipe in filter(None, (child.stdin, child.stdout)):
             with contextlib.suppress(OSError):  # beyond what this user may have: slower
-                fcntl.fcntl(pipe.fileno(), _SET_PIPE_SIZE, CHUNK)
+                fcntl.fcntl(pipe.fileno(), _SET_PIPE_SIZE, _PIPE)
         return child
 
     def join(self, child: Process, expected: str = "exit code 0", early: bool = False) -> None:
@@ -116,6 +126,33 @@ class Pipeline:
             message = " ".join(said.decode(errors="replace").split())[:1500]
             found = f"{os.path.basename(child.args[0])} ended with {child.returncode}: {message or 'no message'}"
             raise WaError(self.subject, found, expected)
+
+    def call(
+        self,
+        argv: t.Sequence[str],
+        secret: Secret,
+        mark: bytes,
+        write: Write = len,
+        see: Write = len,
+        substitutions: Substitutions = (),
+    ) -> None:
+        """Runs a dump tool, which has to succeed, its output with `mark` at the end. That goes to `see`, and as a dump has it to `write`.
+
+        `secret` returns arguments and options that pass the password to the tool, and is needed at its start only. `substitutions` are made
+        before the first row.
+        """
+        with secret() as (arguments, options):
+            tool = self.start([argv[0], *arguments, *argv[1:]], stdout=subprocess.PIPE, **options)
+        chunk, tail = tool.stdout.read(_HEAD), b""
+        write(_replaced(chunk, substitutions))
+        while chunk:
+            see(chunk)
+            tail = (tail + chunk[-_TAIL:])[-_TAIL:]
+            chunk = tool.stdout.read1(CHUNK)
+            write(chunk)
+        self.join(tool)
+        if mark not in tail:
+            raise WaError(self.subject, f"the output of {os.path.basename(argv[0])} ends early", mark.decode())
 
     @contextlib.contextmanager
     def feed(self, child: Process) -> t.Iterator[t.BinaryIO]:
@@ -144,7 +181,7 @@ class Pipeline:
                         return
                     if time.monotonic() >= end:
                         found = f"not done after {format_duration(self.timeout)}"
-                        raise WaError(self.subject, found, "the end", "Set timeout higher, or use a faster disk")
+                        raise WaError(self.subject, found, "the end", self._late)
                     self.renew()
             finally:
                 self._end(running)
@@ -161,21 +198,79 @@ class Pipeline:
         self._children.clear()
 
 
-class Stream(Pipeline):
-    """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
+class Packer(Pipeline):
+    """Compresses into a file. `raw_size` is of what was given, `size` and `sha256` are of what was written."""
 
-    def __init__(self, path: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
-        """`renew` is called every few seconds."""
-        super().__init__(f"dump {path}", timeout, renew)
-        self.path = path
-        self.size = 0
-        self.raw_size = 0
+    def __init__(self, subject: str, kind: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
+        """`kind` is one of `commands.COMPRESSORS`."""
+        super().__init__(subject, timeout, renew)
+        self.kind = kind
+        self.size = self.raw_size = 0
         self._digest = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
         """Returns the SHA-256 of the written file."""
         return self._digest.hexdigest()
+
+    def pack(self, file: t.IO[bytes], work: t.Callable[[Write], None]) -> None:
+        """Calls `work` with a function that takes data, which is compressed into the file, without a buffer. Raises WaError."""
+        command = rules.COMPRESSORS[self.kind]
+
+        def counted(write: Write) -> Write:
+            def give(data: bytes) -> None:
+                self.raw_size += len(data)
+                write(data)
+
+            return give
+
+        if not command:
+
+            def pack() -> None:
+                packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # the client is stopped meanwhile: speed before size
+                work(counted(lambda data: self._keep(file, packer.compress(data))))
+                self._keep(file, packer.flush())
+
+            self.run(pack)
+            return
+        packer = self.start([*command, "--stdout"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def give() -> None:
+            with self.feed(packer) as sink:
+                work(counted(sink.write))
+
+        def keep() -> None:
+            while chunk := packer.stdout.read1(CHUNK):
+                self._keep(file, chunk)
+
+        self.run(keep, give)
+
+    def _keep(self, file: t.IO[bytes], data: bytes) -> None:
+        """Writes compressed data."""
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+        except OSError as error:
+            raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
+        self._digest.update(data)
+        self.size += len(data)
+
+
+class Part(t.NamedTuple):
+    """A part of a dump: the line before it, the call of the tool that writes it, and what sees its output piece by piece."""
+
+    line: bytes
+    argv: t.Sequence[str]
+    see: Write = len
+
+
+class Stream(Packer):
+    """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
+
+    def __init__(self, path: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
+        super().__init__(f"dump {path}", path.rpartition(".")[2], timeout, renew)
+        self.path = path
 
     def __enter__(self) -> Stream:
         part = self.path + PART
@@ -200,56 +295,18 @@ class Stream(Pipeline):
                 os.unlink(self.path + PART)
             self._file.close()
 
-    def write(
-        self,
-        parts: t.Sequence[tuple[bytes, t.Sequence[str]]],
-        mark: bytes,
-        substitutions: Substitutions,
-        secret: Secret,
-    ) -> None:
+    def write(self, parts: t.Sequence[Part], mark: bytes, substitutions: Substitutions, secret: Secret) -> None:
         """Runs the calls of `parts` in order into the file, each after its line. The output of each must end with `mark`.
 
-        `substitutions` are made before the first row. `secret` is a context manager for the start of one call that returns the
-        arguments and options that pass the password to the tool.
+        `secret` and `substitutions` are those of `call`.
         """
-        program = [*rules.COMPRESSORS[self.path.rpartition(".")[2]], "--stdout"]
-        packer = self.start(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-        def dump() -> None:
-            with self.feed(packer) as sink:
-                for line, call in parts:
-                    sink.write(line)
-                    with secret() as (arguments, options):
-                        tool = self.start([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options)
-                    self._copy(tool, sink, mark, substitutions)
+        def dump(write: Write) -> None:
+            for part in parts:
+                write(part.line)
+                self.call(part.argv, secret, mark, write, part.see, substitutions)
 
-        self.run(lambda: self._keep(packer), dump)
-
-    def _copy(self, tool: Process, sink: t.BinaryIO, mark: bytes, substitutions: Substitutions) -> None:
-        """Passes all that the tool writes to the compressor."""
-        chunk = tool.stdout.read(_HEAD)
-        tail, self.raw_size = chunk, self.raw_size + len(chunk)
-        sink.write(_replaced(chunk, substitutions))
-        while chunk := tool.stdout.read1(CHUNK):
-            sink.write(chunk)
-            self.raw_size += len(chunk)
-            tail = (tail + chunk[-_TAIL:])[-_TAIL:]
-        self.join(tool)
-        if mark not in tail[-_TAIL:]:
-            name = os.path.basename(tool.args[0])
-            raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
-
-    def _keep(self, packer: Process) -> None:
-        """Writes the compressed data."""
-        while chunk := packer.stdout.read1(CHUNK):
-            try:
-                view = memoryview(chunk)
-                while view:
-                    view = view[self._file.write(view) :]
-            except OSError as error:
-                raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
-            self._digest.update(chunk)
-            self.size += len(chunk)
+        self.pack(self._file, dump)
 
     def finish(self) -> None:
         """Renames the complete and synced file to its final name."""

@@ -12,6 +12,7 @@ import shutil
 import stat
 import typing as t
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from scripted_database import PASSWORD, Refusal, ScriptedDatabase
@@ -29,6 +30,7 @@ grep -q 'password="{PASSWORD}"' "${{1#--defaults-file=}}" || exit 9
 shift
 if [ -e "$0.fails" ]; then echo "$0: no right" >&2; exit 2; fi
 echo "data by $*"
+case $* in *--no-data*) ;; *) echo 'INSERT INTO `messages` VALUES (1),(2),(3);';; esac
 echo '-- Dump completed'
 """
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -39,8 +41,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only dump tool of this host. It fails if a file `mysqldump.fails` exists beside it."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for program in ("gzip", "grep"):
-        (folder / program).symlink_to(str(shutil.which(program)))
+    (folder / "grep").symlink_to(str(shutil.which("grep")))
     made = folder / "mysqldump"
     made.write_text(TOOL)
     made.chmod(0o755)
@@ -63,7 +64,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     ).on("user_privileges", [])
     found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
     found.on("information_schema.views", []).on("table_type <> 'VIEW' ORDER BY 1$", [("messages",)])
-    found.on(r"^SELECT count\(\*\)", [(3,)]).on("column_type", [("messages", "id", "int", "NO", "")])
+    found.on("'SEQUENCE'", []).on("column_type", [("messages", "id", "int", "NO", "")])
     found.on("wa_check_", Refusal("missing"))
     return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
@@ -226,14 +227,27 @@ def test_a_failing_dump_tool_leaves_no_file(dump: Run, tool: Path, tmp_path: Pat
 
 
 def test_too_little_free_space_fails_before_anything_is_created(
-    dump: Run, server: ScriptedDatabase, tmp_path: Path
+    dump: Run, server: ScriptedDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The source does not have to fit where what is estimated does; a preflight asks for half as much again."""
     server.on("data_length", [("wa1message", "messages", 1 << 50, 512, 3)])
-    done = dump()
+    estimated = dump(preflight=True)["estimate"]["bytes"]
+    real = os.statvfs(tmp_path)
     folder = tmp_path / "dumps" / "deep"
-    assert done["msg"].startswith(f"dest {folder}: ")
-    assert done["msg"].endswith(" free; expected 1024.0 TiB. Make room, or name another folder")
-    assert not (tmp_path / "dumps").exists()
+
+    def free(size: int) -> None:
+        monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_frsize=1, f_bavail=size))
+
+    assert real.f_frsize * real.f_bavail < 1 << 50
+    free(estimated - 1)
+    for options in ({}, {"preflight": True}):
+        done = dump(**options)
+        assert done["msg"].startswith(f"dest {folder}: {estimated - 1} B free; expected ")
+        assert done["msg"].endswith("Make room, or name another folder")
+        assert not (tmp_path / "dumps").exists()
+    free(estimated)
+    assert "1.5 times what the dump is estimated to have" in dump(preflight=True)["msg"]
+    assert dump()["changed"]
 
 
 @pytest.mark.parametrize(

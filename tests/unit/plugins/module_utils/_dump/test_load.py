@@ -86,7 +86,7 @@ def test_a_dump_that_was_cut_off_is_not_ended(dump: Path, tmp_path: Path) -> Non
     whole = gzip.compress(load.line(MARK, 0) + b"one" + load.line(MARK, 1) + os.urandom(3 << 20))
     dump.write_bytes(whole[:-20])
     with pytest.raises(
-        WaError, match=r"gzip ended with 1: .*unexpected end of file; expected a dump that can be unpacked"
+        WaError, match="its end is missing, or something stands behind it; expected a dump that can be unpacked"
     ):
         run(dump, {number: writes(tmp_path / str(number), after=b"COMMIT") for number in (0, 1)})
     assert (tmp_path / "0").read_bytes() == b"oneCOMMIT"
