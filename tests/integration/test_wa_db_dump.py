@@ -10,6 +10,8 @@ import contextlib
 import functools
 import re
 import shutil
+import threading
+import time
 import typing as t
 import uuid
 from concurrent import futures
@@ -256,12 +258,7 @@ def test_a_dump_restores_schema_and_rows(
         other.prepare()
         if host.where.kind == "postgres":
             empty.sql("ALTER ROLE wa CREATEDB;")
-        drill = {
-            "drill_host": address(empty.container),
-            "drill_user": "wa",
-            "drill_password": CANARY,
-            "login_ca_cert": "",
-        }
+        drill = drill_on(empty)
         drilled = host.restore(done["manifest"], "drill", **drill)
         assert drilled["changed"], drilled.get("msg")
         assert "msg" not in drilled, drilled["msg"]
@@ -281,6 +278,97 @@ def test_a_dump_restores_schema_and_rows(
         restored = other.restore(done["manifest"])
         assert "msg" not in restored, restored.get("msg")
         assert other.content() == before
+
+
+def drill_on(other: Server) -> dict[str, t.Any]:
+    """The options of a drill on another server, which has the client's user."""
+    return {
+        "drill_host": address(other.container),
+        "drill_user": "wa",
+        "drill_password": CANARY,
+        "login_ca_cert": "",
+    }
+
+
+ADD = {
+    "mariadb": "INSERT INTO messages (body, note) VALUES ('x', \"),(',);\n\\\\('\");",
+    "postgres": "INSERT INTO messages (body, note) VALUES ('x', E'),(\\'\\n\\\\\n');",
+}
+# A row that is taken out of a dump.
+GONE = {
+    "mariadb": rb"\n\(5,[^\n]*",
+    "mysql": rb",\(5,0x[0-9A-F]*,NULL\)",
+    "postgres": rb"\n5\t[^\n]*",
+}
+LOSE = """
+import gzip, hashlib, json, re
+path = "/var/backups/waba/d-2.51.2"
+text, count = re.subn({gone!r}, b"", gzip.decompress(open(path + ".sql.gz", "rb").read()), count=1)
+assert count == 1
+packed = gzip.compress(text)
+open(path + ".sql.gz", "wb").write(packed)
+manifest = json.load(open(path + ".json"))
+manifest.update(bytes=len(packed), sha256=hashlib.sha256(packed).hexdigest())
+json.dump(manifest, open(path + ".json", "w"))
+"""
+
+
+@contextlib.contextmanager
+def written(host: Host) -> t.Iterator[t.Callable[[], int]]:
+    """Rows are inserted one by one meanwhile. Yields a function that returns how many there are."""
+    done, ended = 0, threading.Event()
+
+    def write() -> None:
+        nonlocal done
+        while not ended.is_set():
+            host.where.sql(ADD[host.family], DATABASES[1])
+            done += 1
+
+    with futures.ThreadPoolExecutor(1) as beside:
+        writing = beside.submit(write)
+        try:
+            yield lambda: done
+        finally:
+            ended.set()
+            writing.result()
+
+
+def test_the_copy_of_a_client_that_writes_holds_what_its_manifest_says(
+    host: Host, ansible: Ansible, tmp_path: Path
+) -> None:
+    host.seed()
+    tool = TOOLS[host.where.kind]
+    # Each call of the tool begins when rows have come since it was made.
+    host.run(
+        f"mkfifo /go; mv {tool} {tool}.real; printf '%s\\n' '#!/bin/sh' 'case $1 in *version) exec {tool}.real \"$@\";; esac'"
+        f" 'echo >>/begun; cat /go >/dev/null; exec {tool}.real \"$@\"' >{tool}; chmod 755 {tool}"
+    )
+    with written(host) as count, futures.ThreadPoolExecutor(1) as beside:
+        dumping = beside.submit(host.dump)
+        calls = 0
+        while not dumping.done():
+            if int(host.run("cat /begun 2>/dev/null | wc -l")) > calls:
+                calls, before = calls + 1, count()
+                while count() < before + 3:
+                    time.sleep(0.05)
+                host.run("echo >/go")
+        done = dumping.result()
+        assert "msg" not in done, done["msg"]
+        assert (calls > 1, count() > 3 * calls) == (True, True)
+        text = host.run(f"cat {done['manifest']}")
+        with server(MACHINES[host.where.kind], tmp_path) as empty:
+            other = Host(empty, ansible)
+            other.prepare()
+            if host.where.kind == "postgres":
+                empty.sql("ALTER ROLE wa CREATEDB;")
+            drilled = host.restore(done["manifest"], "drill", **drill_on(empty))
+            assert "msg" not in drilled, drilled["msg"]
+            copied = int(re.search(r'"(?:public\.)?messages": (\d+)', text).group(1))  # type: ignore[union-attr]
+            assert ROWS <= copied < ROWS + count()
+            docker("exec", "-i", host.where.container, "python3", "-", stdin=LOSE.format(gone=GONE[host.where.kind]))
+            wrong = host.restore(done["manifest"], "drill", **drill_on(empty))
+            assert f"{copied - 1} rows, expected {copied}" in wrong["msg"]
+            assert [name for name in DATABASES if name in empty.sql(LISTS[host.family])] == []
 
 
 class Drills:
