@@ -21,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censore
 
 Result = dict[str, t.Any]
 _PASSWORD = 12  # characters, as the client wants it
+_SETTINGS = "settings backup"
 _EARLIER = 3600.0  # seconds for which a settings backup counts for a client that does not answer any more
 
 
@@ -120,10 +121,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             last = backup.newest(self._earlier(server), "settings")
             if last and time.time() - last.made_at < _EARLIER:
                 return self._result(last.folder, last.folder / backup.SETTINGS, [], changed=False)
-        lines = self._lines(parts, problem, args["include"])
-        problems = {"settings backup": problem} if problem else {}
+        problems = {_SETTINGS: problem} if problem else {}
         if self._task.check_mode:
-            return self._failing(problems, args["cure"], self._result("", "", [f"would keep: {one}" for one in lines]))
+            predicted = self._brought(None, own, args["include"], problems)
+            lines = [f"would keep: {one}" for one in self._lines(parts, problems, predicted)]
+            return self._failing(problems, args["cure"], self._result("", "", lines))
         with backup.Writer(self._root, self._place["slug"], time.time()) as writer:
             brought = self._brought(writer, own, args["include"], problems)
             manifest = {
@@ -142,7 +144,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             removed = backup.superfluous(self._earlier(server), keep)
             for one in removed:
                 backup.remove(one)
-        lines = [f"{self._place['name']}: {folder} ({format_size(writer.size)})", *lines]
+        lines = [
+            f"{self._place['name']}: {folder} ({format_size(writer.size)})",
+            *self._lines(parts, problems, brought),
+        ]
         lines += [f"removed {one.folder}" for one in removed]
         return self._failing(
             problems, args["cure"], self._result(folder, folder / backup.SETTINGS if settings else "", lines)
@@ -161,8 +166,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         message = f"{self._ours.host}: {found}. {rest} {cure}"
         return {**result, "failed": True, "msg": message.strip()}
 
-    def _lines(self, parts: t.Sequence[Result], problem: str, include: t.Sequence[str]) -> list[str]:
-        media, images = parts[0]["media"], parts[0]["images"]
+    def _lines(
+        self, parts: t.Sequence[Result], problems: t.Mapping[str, str], brought: t.Mapping[str, Result | None]
+    ) -> list[str]:
+        media, images, database = parts[0]["media"], parts[0]["images"], brought["database"]
         listed = (
             f"list of {media['count']} media ({format_size(media['bytes'])}); the files in {media['folder']} are yours to copy"
             if "count" in media
@@ -170,17 +177,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         registered = sorted({where for one in parts for where in one["registration"].values()})
         return [
-            f"no settings backup: {problem}" if problem else "settings backup",
+            *([] if _SETTINGS in problems else [_SETTINGS]),
+            *(f"no {what}: {why}" for what, why in problems.items()),
             *(backup.line(one) for one in parts),
             *(f"not there: {path} on {one['host']}" for one in parts for path in one["missing"]),
             *([listed or f"no list of media: {media['problem']}"] if media else []),
             *([f"registration: {', '.join(registered)}"] if registered else []),
             *(
                 [f"{len(images)} images ({format_size(sum(one['bytes'] for one in images))} on the host)"]
-                if "images" in include
+                if brought["images"] is not None
                 else []
             ),
-            *(["copy of the database, made while the client runs"] if "database" in include else []),
+            *(
+                [f"copy of the database, made while the client runs ({format_size(database['source_bytes'])} there)"]
+                if database is not None
+                else []
+            ),
         ]
 
     def _write_host(self, writer: backup.Writer, part: Result) -> Result:
@@ -207,18 +219,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return {**writer.write(backup.MEDIA, base64.b64decode(media["list"])), **about}
 
     def _brought(
-        self, writer: backup.Writer, own: Result, include: t.Sequence[str], problems: dict[str, str]
+        self, writer: backup.Writer | None, own: Result, include: t.Sequence[str], problems: dict[str, str]
     ) -> dict[str, Result | None]:
         """Returns the entries of images and of a copy of the database, which are made on the host and brought to the controller.
 
-        One that fails is added to `problems`: the settings backup is kept without it.
+        One that fails is added to `problems`: the settings backup is kept without it. Without a `writer` the modules say what would fail.
         """
         found: dict[str, Result | None] = {"images": None, "database": None}
         if not include:
             return found
         folder = paths.folder("wa_upgrade_dump_dir", self._ours["wa_upgrade_dump_dir"])
         name = f"{self._place['slug']}.backup-"
-        base = f"{folder}/{name}{writer.name}"
+        base = f"{folder}/{name}{writer.name if writer else 'check'}"
         makes: dict[str, tuple[str, tuple[str, ...], t.Callable[[], Result]]] = {
             "images": ("file of images", (".tar",), lambda: self._save_images(writer, base, own)),
             "database": ("copy of the database", (".json", ".sql.*"), lambda: self._copy_database(writer, base, own)),
@@ -232,31 +244,34 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     found[part] = make()
                 finally:
                     self._backup("remove", paths=[f"{folder}/{name}*"])
-            except WaError as error:
-                found[part] = None
-                problems[what] = str(error).rstrip(".")
-                for ending in endings:
-                    writer.forget(f"{name}*{ending}")
+            except (WaError, OSError) as error:
+                found[part], problems[what] = None, str(error).rstrip(".")
+                if writer:
+                    for ending in endings:
+                        writer.forget(f"{name}*{ending}")
         return found
 
-    def _save_images(self, writer: backup.Writer, base: str, own: Result) -> Result:
+    def _save_images(self, writer: backup.Writer | None, base: str, own: Result) -> Result:
         path, names = f"{base}.tar", [one["name"] for one in own["images"]]
-        size = self._backup("save_images", paths=[path], images=names)["bytes"]
-        return self._fetch(writer, path, size)
+        made = self._backup("save_images", paths=[path], images=names)
+        return self._fetch(writer, path, made["bytes"]) if writer else {}
 
-    def _copy_database(self, writer: backup.Writer, base: str, own: Result) -> Result:
+    def _copy_database(self, writer: backup.Writer | None, base: str, own: Result) -> Result:
         facts = {"deployment": self._place["name"], "version": own["version"], "running": True}
         folder, _slash, name = base.rpartition("/")
         made = self._module("wa_db_dump", **desired.dump(self._ours), dest=folder, name=name, facts=facts)
         if not made["dest"]:
             raise WaError("database", "nothing that belongs to the client", "its databases")
+        about = {"source_bytes": made["source_bytes"]}
+        if writer is None:
+            return about
         self._fetch(writer, made["manifest"], None)
         entry = self._fetch(writer, made["dest"], made["bytes"])
         if entry["sha256"] != made["sha256"]:
             raise WaError(
                 f"copy {made['dest']}", f"SHA-256 {entry['sha256']} on the controller", made["sha256"], "Run again"
             )
-        return {**entry, "manifest": made["manifest"].rpartition("/")[2], "running": True}
+        return {**entry, **about, "manifest": made["manifest"].rpartition("/")[2], "running": True}
 
     def _fetch(self, writer: backup.Writer, path: str, size: int | None) -> Result:
         """Brings a file of the host into the backup, in parts; `size` in bytes is None for a file of one part."""

@@ -56,8 +56,14 @@ def read(module: AnsibleModule, result: Result) -> None:
 def save_images(module: AnsibleModule, result: Result) -> None:
     engine, path = Docker(module.params), module.params["paths"][0]
     folder = os.path.dirname(path)
+    images = {name: engine.image(name) for name in module.params["images"]}
+    missing = [name for name, record in images.items() if record is None]
+    if missing:
+        raise WaError(f"docker save of {', '.join(missing)}", "no such image on this host", "the client's images")
+    files.check_room(folder, sum((record or {}).get("Size", 0) for record in images.values()))
+    if module.check_mode:
+        return
     files.make_folder(folder)
-    files.check_room(folder, sum((engine.image(name) or {}).get("Size", 0) for name in module.params["images"]))
     argv = ["docker", "--host", engine.transport.host, "save", "--output", path, *module.params["images"]]
     code, _out, error = module.run_command(argv)  # a file that only its owner can read
     if code:
@@ -76,7 +82,7 @@ def part(module: AnsibleModule, result: Result) -> None:
 
 
 def remove(module: AnsibleModule, _result: Result) -> None:
-    for pattern in module.params["paths"]:
+    for pattern in [] if module.check_mode else module.params["paths"]:
         for path in glob.glob(pattern):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

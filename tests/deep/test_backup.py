@@ -115,6 +115,19 @@ def test_check_mode_says_what_would_be_kept_and_a_run_keeps_it(pair: Pair) -> No
     assert "no settings backup" not in pair.leader.play("provision", {}).output
 
 
+def test_check_mode_names_a_dump_tool_that_is_missing(pair: Pair) -> None:
+    tools = "/usr/bin/mariadb-dump /usr/bin/mysqldump"
+    pair.leader.host(f"mkdir /root/aside; mv {tools} /root/aside/")
+    try:
+        predicted = pair.backup("--check", **EVERYTHING)
+    finally:
+        pair.leader.host("mv /root/aside/* /usr/bin/")
+    assert predicted.code == 2, predicted.output
+    assert "no copy of the database was made: database dump: mariadb-dump is not on this host" in predicted.message
+    assert "Install mariadb-client" in predicted.message
+    assert predicted.message.endswith("Nothing was changed.")
+
+
 def test_everything_that_is_kept_is_what_is_there(pair: Pair) -> None:
     folder = newest()
     found = manifest(folder)

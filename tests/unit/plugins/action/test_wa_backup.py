@@ -54,6 +54,7 @@ class Driver:
         self.part: dict[str, t.Any] = {}
         self.check_mode = False
         self.settings: dict[str, t.Any] = {"settings": "{}"}
+        self.dump: dict[str, t.Any] = {}
         self.calls: list[tuple[str, dict[str, t.Any]]] = []
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
 
@@ -77,7 +78,8 @@ class Driver:
         if name == "wa_db_dump":
             base = f"{module_args['dest']}/{module_args['name']}"
             digest = "75ee7c5eb53fcec62bbf2fb893f12e0bc15eee8f0b1d7bd3f78e4d2f0e1d3a3c"
-            return {"dest": f"{base}.sql.zst", "manifest": f"{base}.json", "bytes": len(DUMP), "sha256": digest}
+            written = {"bytes": len(DUMP), "sha256": digest, "source_bytes": 4096}
+            return {**written, "dest": f"{base}.sql.zst", "manifest": f"{base}.json", **self.dump}
         return {
             "read": {"contents": json.loads(json.dumps(CONTENTS))},
             "part": {"part": base64.b64encode(DUMP[module_args.get("offset", 0) :][:3]).decode()},
@@ -129,10 +131,34 @@ def test_check_mode_says_what_would_be_kept_and_writes_nothing(driver: Driver, t
     assert found["lines"] == [
         *(f"would keep: {line}" for line in LINES),
         "would keep: 1 images (1.0 KiB on the host)",
-        "would keep: copy of the database, made while the client runs",
+        "would keep: copy of the database, made while the client runs (4.0 KiB there)",
     ]
     assert (found["changed"], found["dest"], list(tmp_path.iterdir())) == (True, "", [])
-    assert [name for name, _options in driver.calls] == ["read", "settings_backup"]
+    makes = [name for name, _options in driver.calls if name not in ("read", "settings_backup", "remove")]
+    assert makes == ["save_images", "wa_db_dump"]
+
+
+def test_check_mode_fails_for_a_copy_that_could_not_be_made(driver: Driver, tmp_path: Path) -> None:
+    driver.dump = {"failed": True, "msg": "database dump: pg_dump is not on this host."}
+    fails = "no copy of the database was made: database dump: pg_dump is not on this host."
+    for check_mode, rest in ((True, "Nothing was changed."), (False, "The other parts are in ")):
+        driver.check_mode = check_mode
+        found = driver(include=["images", "database"])
+        assert found["msg"].startswith(f"h1: {fails} {rest}")
+        lines = [one.removeprefix("would keep: ") for one in found["lines"]]
+        assert "no copy of the database: database dump: pg_dump is not on this host" in lines
+        assert "1 images (1.0 KiB on the host)" in lines
+        assert (list(tmp_path.iterdir()) == []) is check_mode
+
+
+def test_a_full_disk_of_the_controller_costs_the_copy_alone(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(wa_backup.ActionModule, "_fetch", full)
+    found = driver(include=["database"])
+    assert "no copy of the database was made: [Errno 28] No space left on device. The other parts" in found["msg"]
+    assert manifest(found)["settings"]["file"] == "settings.json"
 
 
 def test_a_client_that_does_not_answer_fails_the_run_and_the_rest_is_kept(driver: Driver, tmp_path: Path) -> None:
@@ -160,7 +186,6 @@ def test_the_backup_of_a_run_that_was_cut_off_counts_for_an_hour(
 def test_images_and_a_copy_of_the_database_are_brought_in_parts(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wa_backup.ActionModule, "_fetch_manifest", None, raising=False)
     found = driver(include=["images"])
     kept = manifest(found)["images"]
     assert (Path(found["dest"]) / kept["file"]).read_bytes() == DUMP

@@ -44,3 +44,16 @@ def test_files_are_removed_by_pattern(run_module: Run, tmp_path: Path) -> None:
     for _run in range(2):
         assert "msg" not in run_module(MODULE, {"operation": "remove", "paths": [f"{tmp_path}/support.backup-*"]})
     assert [one.name for one in tmp_path.iterdir()] == ["support-2.51.2-1.json"]
+
+
+def test_check_mode_writes_no_images_and_removes_nothing(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+    engine.images["r/web:v1"] = {}
+    kept = tmp_path / "support.backup-1.tar"
+    kept.touch()
+    options = {"docker_host": engine.host, "operation": "save_images", "paths": [str(tmp_path / "dumps" / "x.tar")]}
+    assert "msg" not in run_module(MODULE, {**options, "images": ["r/web:v1"]}, True)
+    assert "msg" not in run_module(MODULE, {"operation": "remove", "paths": [f"{tmp_path}/*"]}, True)
+    assert [one.name for one in tmp_path.iterdir() if not one.name.startswith("docker")] == [kept.name]
+    for check_mode in (True, False):
+        failed = run_module(MODULE, {**options, "images": ["r/web:v1", "r/web:v9"]}, check_mode)
+        assert failed["msg"].startswith("docker save of r/web:v9: no such image on this host; expected the client's")
