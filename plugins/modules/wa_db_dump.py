@@ -312,6 +312,7 @@ class Dump:
                 "mark": mark,
                 "sections": [[one.database, one.part] for one in sections],
                 "databases": counting.result(),
+                "longest": counting.longest,
                 "engine": self.config.engine,
                 "product": source.version.product,
                 "server": source.version.text,
@@ -321,6 +322,8 @@ class Dump:
                 "left": list(source.named),
                 "facts": self.params["facts"],
             }
+            with database.connect(self.config) as session:
+                restore.check_longest(session, found)
             files.write_json(self.manifest, found)
             stream.finish()
         self.report(found)

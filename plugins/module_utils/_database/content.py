@@ -9,6 +9,7 @@ On PostgreSQL a restore compares before it commits, by these statements in its o
 from __future__ import annotations
 
 import hashlib
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection
@@ -80,7 +81,12 @@ def _definitions(session: Session, database: str) -> str:
         " WHERE table_schema = %s AND table_type <> 'VIEW' ORDER BY 1, 2",
         (database,),
     )
-    return hashlib.sha256(repr([tuple(map(str, row)) for row in rows]).encode()).hexdigest()[:16]
+    # A newer server has no width of whole numbers, and another name of the same character set.
+    found = [
+        (table, column, re.sub(r"int\(\d+\)", "int", str(kind)), null, "utf8" if charset == "utf8mb3" else charset)
+        for table, column, kind, null, charset in rows
+    ]
+    return hashlib.sha256(repr([tuple(map(str, row)) for row in found]).encode()).hexdigest()[:16]
 
 
 def mysql_tables(session: Session, database: str) -> list[tuple[str]]:

@@ -27,6 +27,7 @@ _KEYS = {
     "tool": str,
     "seconds": float,
     "source_bytes": int,
+    "longest": int,  # bytes of a statement
     "facts": dict,  # of the caller: deployment, version, stopped_at
 }
 Manifest = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it

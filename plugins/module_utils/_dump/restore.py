@@ -73,6 +73,7 @@ _DROPS = f"""
 _DROP_OWN = f"""
 BEGIN;
 SET LOCAL client_min_messages = warning;
+SET LOCAL lock_timeout = '{round(_LOCK_TIMEOUT)}s';
 DO $waba$
 DECLARE one text; stuck boolean;
 BEGIN
@@ -149,6 +150,20 @@ def check_rights(session: Session, names: t.Sequence[str]) -> None:
         (f"Have the administrator run: {grants}; or name" if grants else "Name")
         + " another user who has them (wa_restore_login_user, wa_restore_login_password)",
     )
+
+
+def check_longest(session: Session, found: t.Mapping[str, t.Any]) -> None:
+    """Raises WaError if the server takes no statement as long as the `longest` one of the copy: bytes are written with twice as many."""
+    if session.engine != MYSQL:
+        return
+    longest, most = int(found["longest"]), int(session.value("SELECT @@global.max_allowed_packet"))
+    if longest >= most:
+        raise WaError(
+            session.settings.subject,
+            f"max_allowed_packet is {most}",
+            f"more than {longest}, the bytes of the longest statement of the copy, without which it cannot be restored",
+            "Have the administrator raise it, in the server's configuration, too",
+        )
 
 
 def _pattern(name: str) -> str:
@@ -439,6 +454,7 @@ class Restore:
             raise WaError(f"manifest {self.path}", f"of {self.manifest['engine']}", self.config.engine)
         self.tool = tools.find_client(session.version(), self._run)
         self.tls = self.config.engine == MYSQL and tools.is_encrypted(session)
+        check_longest(session, self.manifest)
 
     def _compare(self, databases: t.Sequence[str]) -> None:
         """Raises WaError unless `databases`, in the order of the copy's, hold what the manifest says."""

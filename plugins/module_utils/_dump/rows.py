@@ -33,6 +33,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}
+        self.longest = self._length = 0  # bytes of a statement
         self._held, self._table = b"\n", ""
         self._apart = b""  # what stands between two rows of the statement
         self._quoted = 0  # whether a piece begins in a text
@@ -55,6 +56,7 @@ class Rows:
         self._table = found[1][1:-1].decode(errors="replace").replace("``", "`")
         self._apart, self._quoted = (b"),\n(" if found[2] == b"\n" else b"),("), 0
         self.tables[self._table] = self.tables.get(self._table, 0) + 1
+        self._length = found.end()
         self._held = self._held[found.end() :]
         return True
 
@@ -63,6 +65,8 @@ class Rows:
         end = self._held.find(_END)
         body = self._held[:end] if end >= 0 else self._held.rstrip(_CUT)
         self.tables[self._table] += self._count(body)
+        self._length += len(body)
+        self.longest = max(self.longest, self._length)
         self._held = self._held[end + 1 if end >= 0 else len(body) :]
         self._table = "" if end >= 0 else self._table
         return end >= 0
@@ -112,6 +116,11 @@ class Counting:
             program, *options = section.argv
             return stream.Part(line, [program, f"--snapshot={self._snapshots[section.database]}", *options])
         return stream.Part(line, section.argv, self._rows[section.database].see if section.part == "tables" else len)
+
+    @property
+    def longest(self) -> int:
+        """Returns the bytes of the longest statement with rows; 0 on PostgreSQL, which takes rows one by one."""
+        return max(one.longest for one in self._rows.values())
 
     def result(self) -> dict[str, dict[str, t.Any]]:
         """Returns the contents of the databases by name, when they are dumped. Raises WaError."""

@@ -198,6 +198,13 @@ def _inspect_mysql(session: Session, version: Version, names: list[str], theirs:
         names,
     ):
         doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
+    # A key follows the table that it names, which a restore puts aside.
+    for schema, table, other in session.rows(
+        "SELECT constraint_schema, table_name, unique_constraint_schema FROM information_schema.referential_constraints"
+        f" WHERE constraint_schema <> unique_constraint_schema AND (constraint_schema IN {those} OR unique_constraint_schema IN {those})",
+        [*names, *names],
+    ):
+        _refuse_mixed(session.settings, other, [(f"foreign key of {schema}.{table}", "in another database")])
     kinds, left_kinds = _mysql_kinds(session, names)
     events = _may_see_events(session, names)
     views, left, named = _mysql_views(session, names)

@@ -65,7 +65,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
     found.on("information_schema.views", []).on("table_type <> 'VIEW' ORDER BY 1$", [("messages",)])
     found.on("'SEQUENCE'", []).on("column_type", [("messages", "id", "int", "NO", "")])
-    found.on("wa_check_", Refusal("missing"))
+    found.on("referential_constraints", []).on("max_allowed_packet", [(16 << 20,)]).on("wa_check_", Refusal("missing"))
     return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -248,6 +248,17 @@ def test_too_little_free_space_fails_before_anything_is_created(
     free(estimated)
     assert "1.5 times what the dump is estimated to have" in dump(preflight=True)["msg"]
     assert dump()["changed"]
+
+
+def test_a_row_that_the_server_would_not_take_again_is_found(
+    dump: Run, server: ScriptedDatabase, tmp_path: Path
+) -> None:
+    server.on("max_allowed_packet", [(30,)])
+    assert dump()["msg"] == (
+        "database MYSQL at db.lab:3306: max_allowed_packet is 30; expected more than 42, the bytes of the longest statement of the copy, "
+        "without which it cannot be restored. Have the administrator raise it, in the server's configuration, too"
+    )
+    assert list((tmp_path / "dumps" / "deep").iterdir()) == []
 
 
 @pytest.mark.parametrize(

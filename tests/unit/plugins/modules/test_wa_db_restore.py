@@ -35,6 +35,7 @@ MANIFEST: dict[str, t.Any] = {
     "tool": "mariadb-dump",
     "seconds": 1.0,
     "source_bytes": 9,
+    "longest": 9,
     "left": [],
     "sections": [],
     "databases": {"wa1": {"tables": {"messages": 1}, "definitions": ""}},

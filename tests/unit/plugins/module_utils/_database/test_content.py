@@ -24,6 +24,37 @@ def test_the_content_of_a_mysql_database(monkeypatch: pytest.MonkeyPatch) -> Non
     assert content.read(server.settings, "wa1", 60.0).definitions != found.definitions
 
 
+def test_rows_that_are_counted_are_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ScriptedDatabase(MYSQL).on("'SEQUENCE'", [("numbers",)]).on("column_type", [])
+    server.on("ORDER BY 1$", [("empty",), ("messages",), ("numbers",)])
+    monkeypatch.setattr(connection, "connect", server.connect)
+    found = content.read(server.settings, "wa1", 60.0, {"messages": 20, "gone": 3})
+    assert found.tables == {"empty": 0, "messages": 20, "numbers": 1}
+
+
+@pytest.mark.parametrize(
+    ("now", "newer", "same"),
+    [
+        (("bigint(20) unsigned", ""), ("bigint unsigned", ""), True),
+        (("tinyint(1)", ""), ("tinyint", ""), True),
+        (("text", "utf8"), ("text", "utf8mb3"), True),
+        (("text", "utf8"), ("text", "utf8mb4"), False),
+        (("varchar(20)", "utf8"), ("varchar(21)", "utf8"), False),
+        (("int(11)", ""), ("bigint(11)", ""), False),
+    ],
+)
+def test_what_a_newer_server_calls_otherwise_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, now: tuple[str, str], newer: tuple[str, str], same: bool
+) -> None:
+    server = ScriptedDatabase(MYSQL).on("ORDER BY 1$", [])
+    monkeypatch.setattr(connection, "connect", server.connect)
+    digests = []
+    for kind, charset in (now, newer):
+        server.on("column_type", [("messages", "id", kind, "NO", charset)])
+        digests.append(content.read(server.settings, "wa1", 60.0).definitions)
+    assert (digests[0] == digests[1]) is same
+
+
 def test_the_content_of_a_postgresql_database(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedDatabase(PGSQL).on("^SELECT n.nspname, c.relname", [("own", 'a"b')])
     server.on('FROM "own"."a""b"', [(7,)]).on("md5", [("digest",)])

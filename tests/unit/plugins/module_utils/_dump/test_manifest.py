@@ -30,6 +30,7 @@ FOUND: dict[str, t.Any] = {
     "tool": "mariadb-dump",
     "seconds": 1.5,
     "source_bytes": 9,
+    "longest": 9,
     "left": [],
     "facts": {},
 }

@@ -49,6 +49,7 @@ FOUND: dict[str, t.Any] = {
     "engine": "MYSQL",
     "sections": [["wa1", "tables"], ["wa1", "triggers"]],
     "databases": {"wa1": EXPECTED},
+    "longest": 1000,
 }
 
 
@@ -57,6 +58,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found = ScriptedDatabase("MYSQL").on("Ssl_cipher", []).on("schemata", [("wa1",)]).on("lower_case", [(0,)])
     found.on("^(CREATE|DROP) DATABASE", None).on("information_schema.(triggers|views|events|routines)", [])
     found.on("FROM information_schema.tables", holding(wa1=OLD))
+    found.on("max_allowed_packet", [(1 << 24,)])
     found.on("LIMIT 0$", []).on("^RENAME TABLE", None).on("^(CREATE|DROP) TABLE", None)
     found.on("@@global.read_only", [(0, 0)]).on("wa_check_", Refusal("missing"))
     monkeypatch.setattr(connection, "connect", found.connect)

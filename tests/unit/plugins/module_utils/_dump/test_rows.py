@@ -72,6 +72,8 @@ def test_a_row_is_not_held_in_memory() -> None:
         assert len(counted._held) < 10
     counted.see(b"'),(2,NULL);\n")
     assert counted.tables == {"m": 2}
+    counted.see(b"INSERT INTO `m` VALUES (3,NULL);\n")
+    assert counted.longest == len("\nINSERT INTO `m` VALUES (1,'") + 15_000_000 + len("'),(2,NULL)")
 
 
 def test_a_statement_that_is_not_known_is_an_error() -> None:

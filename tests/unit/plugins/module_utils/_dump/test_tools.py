@@ -239,7 +239,7 @@ def mysql(
         "engine <> 'InnoDB'", []
     ).on("user_privileges", [])
     server.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
-    server.on("information_schema.views", [])
+    server.on("information_schema.views", []).on("referential_constraints", [])
     return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -247,6 +247,15 @@ def inspect(server: ScriptedDatabase) -> Source:
     source = tools.inspect(server.settings, "wa", None)
     assert server.open == 0
     return source
+
+
+def test_a_foreign_key_between_databases_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes aside with the table that it names, and what was put aside could not be removed."""
+    server = mysql(monkeypatch, "wa1").on("referential_constraints", [("crm", "notes", "wa1")])
+    with pytest.raises(
+        WaError, match=r"dump of database wa1: foreign key of crm\.notes \(in another database\), which"
+    ):
+        inspect(server)
 
 
 def test_the_facts_of_a_mysql_server(monkeypatch: pytest.MonkeyPatch) -> None:
