@@ -11,7 +11,7 @@ short_description: Dump the databases of a WhatsApp Business API client into a c
 version_added: 0.1.0
 description:
   - Streams the client's own databases with the server's own tool (C(mariadb-dump), C(mysqldump), C(pg_dump)) through
-    C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is complete.
+    C(zstd), or with gzip where that is missing, into one file, which gets its name only when it is complete.
   - Each program's exit code counts, and the tool's own mark at the end. C(restore.yml) puts it back.
   - A dump is worth something only when taken after the client was stopped, and restored before a newer version was
     ever connected.
@@ -39,7 +39,7 @@ options:
       - Whether nothing is dumped, and all is looked at that would stop the dump, or a restore of it, while the client serves.
       - The tool is run without rows, a file is written that leaves nothing behind, and on MySQL and MariaDB the rights to load a copy
         beside the databases are tried. Of larger databases a sample of a few seconds is dumped into that file, from which RV(estimate)
-        is made.
+        is made. The folder needs room for 1.5 times that size.
     type: bool
     default: false
   restore_login_user:
@@ -68,7 +68,7 @@ notes:
   - On PostgreSQL what belongs to the client's user is dumped, without owners and privileges, so that it needs no more rights for a
     restore than it has. Where C(pg_dump) is newer than the server, the statements that the server does not know are left out.
   - A manifest beside the dump has the rows of each table, a digest of the definitions and the dump's SHA-256. C(restore.yml) compares
-    with it before it replaces anything.
+    with it before it replaces anything. The rows are those that the tool has read, also where the client goes on writing.
 author:
   - waba.onprem contributors (@waba)
 """
