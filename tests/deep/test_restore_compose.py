@@ -10,7 +10,10 @@ import typing as t
 
 import adopt_layouts
 import pytest
-from adopt_layouts import LAYOUTS, NEW, OLD, Batch, Client, State, succeeds
+from adopt_layouts import LAYOUTS, Batch, Client, State, succeeds
+from engine import lab_engine
+from observer import Lab
+from operator_project import NEW, OLD
 
 NAME, HOSTS = "deep-restore-compose", ("h1", "h2")
 NAMES = ("image tags in the file", "version in .env")  # where the collection sets the version
@@ -24,7 +27,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Batch]:
         patch.setattr(adopt_layouts, "NAME", NAME)
         ends.enter_context(adopt_layouts.started_lab(HOSTS, "2.40"))
         clients = [
-            Client(name, LAYOUTS[name], host, ends.enter_context(adopt_layouts.lab_engine(NAME, host)))
+            Client(name, LAYOUTS[name], host, ends.enter_context(lab_engine(NAME, host)))
             for name, host in zip(NAMES, HOSTS)
         ]
         found = Batch(clients, tmp_path_factory.mktemp("batch"))
@@ -41,7 +44,7 @@ def data(one: State) -> tuple[list[str], str, str]:
 
 
 def test_the_operators_own_compose_files_are_as_before(batch: Batch) -> None:
-    before, lab = batch.each(Client.state), adopt_layouts.Lab(NAME, HOSTS[0])
+    before, lab = batch.each(Client.state), Lab(NAME, HOSTS[0])
     lab.lab("fault", "unregistered", "on")
     upgraded = batch.play(
         "upgrade",
