@@ -27,7 +27,6 @@ OLD, NEW = "2.51.2", "2.53.4"
 DUMPS = "/var/lib/waba/dumps"
 SERVERS = ("mysql-9.7", "mariadb", "postgres-13", "postgres")
 DRILLS = "docker ps --all --quiet --filter label=waba.onprem.drill=h1"
-PASSWORD = "Canary-theirs-1"
 KILL = "pkill -KILL -f '^/usr/bin/python3[.0-9]*$'"  # the module, which is piped into Python
 # Runs in the Coreapp: one session that writes a row every 20 ms, and prints its own number and that of the row.
 WRITES = """
@@ -184,34 +183,6 @@ def test_a_drill_beside_a_client_that_writes(site: Site) -> None:
     assert (site.containers(), site.rows, site.h1.host(DRILLS)) == (containers, rows, "")
     noted = json.loads(site.h1.host(f"cat {DUMPS}/*.drill.json"))
     assert noted["server"] == image
-
-
-def test_a_drill_on_a_server_of_the_operators(site: Site) -> None:
-    """It is the administrator's, and at a port of its own; nothing of the drill is left there."""
-    image, name, port = lab_images.vendor(site.server), "theirs", 3399
-    if site.mysql:
-        own, listing = (
-            3306,
-            f"mariadb --host=127.0.0.1 --port={port} --user=root --password={PASSWORD} --execute='SHOW DATABASES'",
-        )
-    else:
-        own, listing = 5432, f"PGPASSWORD={PASSWORD} psql --host=127.0.0.1 --port={port} --username=postgres --list"
-    words = " ".join(
-        f"--env {key}={PASSWORD}" for key in ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD", "POSTGRES_PASSWORD")
-    )
-    site.h1.host(f"docker run --detach --name {name} {words} --publish 127.0.0.1:{port}:{own} {image}")
-    try:
-        site.h1.host(f"until {listing} >/dev/null 2>&1; do docker top {name} >/dev/null || exit 1; sleep 0.2; done")
-        there, containers = site.h1.host(listing), site.containers()
-        login = {"wa_restore_drill_user": "root" if site.mysql else "postgres", "wa_restore_drill_password": PASSWORD}
-        for arguments in (["--check"], []):
-            done = site.drill(*arguments, wa_restore_drill_host=f"127.0.0.1:{port}", **login)
-            assert done.code == 0, done.output
-            assert site.h1.host(listing) == there
-        assert site.containers() == containers
-        assert json.loads(site.h1.host(f"cat {DUMPS}/*.drill.json"))["server"] == "127.0.0.1"
-    finally:
-        site.h1.host(f"docker rm --force --volumes {name}")
 
 
 def test_a_drill_that_is_killed_is_followed_by_another(site: Site) -> None:
