@@ -49,3 +49,14 @@ copy_tree() {
     done | tar cf - --null -T - | tar xf - -C "$tree"
     printf '%s\n' "$tree"
 }
+
+# npm_install FOLDER NAME@VERSION...: npm packages as FOLDER/node_modules, once; no package runs a script of its own.
+npm_install() {
+    local folder=$1 log=$LAB/log/npm.log
+    shift
+    mkdir -p "$folder" "$LAB/log"
+    [ "$(cat "$folder/.installed" 2>/dev/null)" != "$*" ] || return 0
+    npm install --prefix "$folder" --no-save --ignore-scripts --no-audit --no-fund "$@" >"$log" 2>&1 ||
+        fail "npm could not install $*: is an npm registry reachable from here? $(tail -n 3 "$log")"
+    printf '%s\n' "$*" >"$folder/.installed"
+}

@@ -31,6 +31,7 @@ WITHOUT = {
     "module_utils/_env/options",
     "modules/wa_guard",
     "modules/wa_inventory_version",
+    "modules/wa_report",
     "modules/wa_upgrade_step",
     "modules/wa_upgrade_watch",
 }
