@@ -106,7 +106,7 @@ class Browser:
 
 
 class Page:
-    """A page in a tab of its own."""
+    """A page in a tab of its own; `clock` is what the page takes for the present time, in seconds since 1970."""
 
     def __init__(
         self,
@@ -118,10 +118,11 @@ class Page:
         dark: bool = False,
         media: str = "",
         javascript: bool = True,
+        clock: float | None = None,
     ) -> None:
         self._browser, self.url = browser, path.resolve().as_uri()
-        context = browser.call("Target.createBrowserContext")["browserContextId"]
-        target = browser.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self._context = browser.call("Target.createBrowserContext")["browserContextId"]
+        target = browser.call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
         self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable")
@@ -130,8 +131,14 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self._call("Emulation.setScriptExecutionDisabled", value=not javascript)
+        if clock is not None:
+            self._call("Page.addScriptToEvaluateOnNewDocument", source=f"Date.now = () => {clock * 1000:.0f};")
         self._call("Page.navigate", url=self.url)
         browser.event("Page.loadEventFired", self._session)
+
+    def close(self) -> None:
+        """Closes the tab."""
+        self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
 
     def _call(self, method: str, **params: t.Any) -> Message:
         return self._browser.call(method, self._session, **params)
@@ -154,6 +161,10 @@ class Page:
     def type(self, text: str) -> None:
         """Types into what has the focus."""
         self._call("Input.insertText", text=text)
+
+    def dialogs(self) -> int:
+        """How many dialogs the page has opened."""
+        return len(self._named("Page.javascriptDialogOpening"))
 
     def requests(self) -> list[str]:
         """The addresses that the page has asked for, without what it holds itself."""
