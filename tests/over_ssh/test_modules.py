@@ -10,6 +10,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+import fleets
 import pytest
 from ssh_site import FOLDER, HOST, NAME, PROJECT, ROOT, Converge, Module, Site
 
@@ -48,6 +49,18 @@ def test_wa_guard(site: Site, run: Module) -> None:
         assert result["failed"]
         assert "sessions of the client's user that are not this client's" in result["msg"]
         assert not result["changed"]
+    assert site.snapshot() == before
+
+
+def test_wa_report(site: Site, run: Module, tmp_path: Path) -> None:
+    """It reads and writes on the controller only."""
+    (tmp_path / "fleet.json").write_text(json.dumps(fleets.mixed(3)))
+    before = site.snapshot()
+    for check, files in ((True, ["fleet.json"]), (False, ["fleet.html", "fleet.json", "metrics.prom"])):
+        result = run("wa_report", check, path=str(tmp_path))
+        assert not result.get("failed"), result
+        assert not result["changed"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert site.snapshot() == before
 
 

@@ -277,11 +277,11 @@ def mixed(number: int, now: float = NOW, hostile: bool = True) -> Report:
     return fleet(made, now)
 
 
-def history(number: int, reports: int, now: float = NOW) -> list[Report]:
-    """Earlier reports of the same fleet, one an hour: rows grow, the disk fills, a drift comes and goes."""
+def history(number: int, reports: int, now: float = NOW, hostile: bool = True) -> list[Report]:
+    """Earlier reports of the same fleet, one an hour: rows grow, and the disk fills."""
     found = []
     for back in range(reports, 0, -1):
-        one = mixed(number, now - back * 3600)
+        one = mixed(number, now - back * 3600, hostile)
         for each in one["deployments"]:
             if each["messages"]["rows"] is not None:
                 each["messages"]["rows"] = max(0, each["messages"]["rows"] - back * 5000)
