@@ -39,7 +39,7 @@ class _Past(t.NamedTuple):
     """What the charts need of a report: a kept one is not held in memory as a whole."""
 
     time: str
-    needing: int | None  # None where a part of the fleet was looked at
+    needing: int  # deployments that need action
     values: t.Mapping[str, tuple[float | None, ...]]  # by deployment: rows, free disk, drift
 
 
@@ -428,11 +428,10 @@ def drift(one: Deployment) -> float | None:
 
 def _past(fleet: Fleet) -> _Past:
     counts = fleet["counts"]
-    needing = counts["deployments"] - counts["in_sync"] if fleet["limit"] is None else None
     values: dict[str, tuple[float | None, ...]] = {
         one["name"]: (one["messages"]["rows"], disk_free(one), drift(one)) for one in fleet["deployments"]
     }
-    return _Past(fleet["time"], needing, values)
+    return _Past(fleet["time"], counts["deployments"] - counts["in_sync"], values)
 
 
 def _charts(one: Deployment, history: t.Sequence[_Past]) -> list[dict[str, t.Any]]:
@@ -449,7 +448,7 @@ def _charts(one: Deployment, history: t.Sequence[_Past]) -> list[dict[str, t.Any
 
 def _fleet_chart(history: t.Sequence[_Past]) -> dict[str, t.Any] | None:
     """Returns the chart of how many deployments need action."""
-    points = [(_seconds(past.time), past.needing) for past in history if past.needing is not None]
+    points = [(_seconds(past.time), past.needing) for past in history]
     return _chart("Deployments that need action", points, _number, most=1.0)
 
 

@@ -248,7 +248,7 @@ def unhealthy(name: str, *hosts: str, now: float = NOW) -> Report:
     )
 
 
-def fleet(deployments: t.Sequence[Report], now: float = NOW, limit: str | None = None) -> Report:
+def fleet(deployments: t.Sequence[Report], now: float = NOW) -> Report:
     """A report with these deployments, the worst first."""
     ordered = sorted(deployments, key=lambda one: (_STATES.index(one["state"]), one["name"]))
     counts = {state: sum(one["state"] == state for one in ordered) for state in _STATES}
@@ -257,7 +257,6 @@ def fleet(deployments: t.Sequence[Report], now: float = NOW, limit: str | None =
         "format": 1,
         "collection_version": "0.1.0",
         "time": stamp(now),
-        "limit": limit,
         "counts": {"deployments": len(ordered), "hosts": len(hosts), **counts},
         "deployments": ordered,
     }

@@ -172,10 +172,6 @@ def test_an_old_report_is_called_old_without_javascript(age: float, said: str) -
     assert f'<p id="old" role="status"{"" if said else " hidden"}>{said}</p>' in html
 
 
-def test_a_part_of_the_fleet_is_called_so() -> None:
-    assert "Only --limit h1,<b> ." in read(fleets.fleet([fleets.deployment("h1")], limit="h1,<b>")).text
-
-
 def changed(path: str, value: t.Any) -> fleets.Report:
     """A deployment with another value at a path such as `health/state`."""
     one = fleets.deployment("a", "h1")
@@ -296,8 +292,6 @@ def test_charts_show_rows_disk_and_drift_over_the_kept_reports() -> None:
         "later ones do not count"
     )
     assert charts(fleet, [*earlier, {**earlier[0], "format": 0}]) == expected, "what has another format does not count"
-    part = fleets.fleet([fleets.drifted("b")], NOW - DAY, limit="b")
-    assert charts(fleet, [*earlier, part]) == expected, "a part of the fleet does not count"
     assert charts(fleet, []) == {}
 
 
