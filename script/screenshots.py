@@ -13,7 +13,7 @@ from ansible.plugins.loader import init_plugin_loader
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("report", "support")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 init_plugin_loader([str(ROOT / ".lab" / "collections")])
 
 import fleets  # noqa: E402 - needs the path above

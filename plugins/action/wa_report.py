@@ -75,7 +75,7 @@ def _earlier(folder: Path) -> t.Iterator[fleet_page.Fleet]:
 
 def _runs(path: Path) -> list[fleet_page.Run]:
     """Returns the last lines of the audit, where there is one; what is no line of it is left out."""
-    found = []
+    found: list[fleet_page.Run] = []
     with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
         for line in collections.deque(file, _LAST_RUNS):
             with contextlib.suppress(ValueError):

@@ -48,8 +48,10 @@ class Runner:
         (self.folder / "inventory").mkdir()
         shutil.copy(FOLDER / "inventory.yml", self.folder / "inventory")
         shutil.copytree(FOLDER / "group_vars", self.folder / "inventory" / "group_vars")
-        # Without a home Ansible needs a folder for its sockets and drafts.
-        (self.folder / "env" / "envvars").write_text(f"---\nANSIBLE_HOME: {FOLDER / 'ansible'}\n")
+        # As in docs/guides/controllers.md: without a home the folders of Ansible are named.
+        home = FOLDER / "home"
+        folders = {"ANSIBLE_HOME": str(home), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(home / "cp")}
+        (self.folder / "env" / "envvars").write_text(json.dumps(folders))
         (FOLDER / "vault-password").write_text("of-no-use-elsewhere")
 
     def run(self, playbook: str, *options: str) -> tuple[int, str, dict[str, t.Any]]:

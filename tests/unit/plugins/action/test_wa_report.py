@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(check: bool = False) -> dict[str, t.Any]:
         plugin = object.__new__(wa_report.ActionModule)
         plugin._task = SimpleNamespace(args={"path": str(tmp_path)}, check_mode=check)
-        return t.cast("dict[str, t.Any]", plugin.run(None, {}))
+        return plugin.run(None, {})
 
     return call
 

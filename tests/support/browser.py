@@ -82,7 +82,7 @@ class Browser:
 
     def event(self, method: str, session: str) -> Message:
         """The parameters of the next event of this name; those before it stay to be read."""
-        passed = []
+        passed: list[Message] = []
         while True:
             found = self._events.popleft() if self._events else self._receive()
             if found.get("method") == method and found.get("sessionId") == session:
