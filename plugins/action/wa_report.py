@@ -19,7 +19,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_metrics as fleet_metrics
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_page as fleet_page
 
-REPORT, RUNS, PAGE, METRICS = "fleet.json", "runs.jsonl", "fleet.html", "metrics.prom"
+REPORT = "fleet.json"
+RUNS = "runs.jsonl"
+PAGE = "fleet.html"
+METRICS = "metrics.prom"
 _LAST_RUNS = 5000  # lines of runs.jsonl that are read
 Result = dict[str, t.Any]
 

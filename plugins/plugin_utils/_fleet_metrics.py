@@ -138,8 +138,9 @@ def _healthy(one: Part) -> float | None:
 
 
 def _gc_daily(one: Part) -> float | None:
-    policy = one["gc"].get("policy")
-    return float(policy == "daily") if policy else None
+    """Returns whether the collection calls GC every day; a client that does it by itself is not asked when it did."""
+    policy = one["gc"]["policy"]
+    return float(policy == "daily" and not one["gc"]["automatic"]) if policy else None
 
 
 _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = (
@@ -174,7 +175,7 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
         "Rows above which a messages table is too long.",
         _each(lambda one: one["messages"]["limit"]),
     ),
-    ("wa_deployment_gc_daily", "Whether the policy of message GC is daily.", _each(_gc_daily)),
+    ("wa_deployment_gc_daily", "Whether message GC is to be called every day.", _each(_gc_daily)),
     (
         "wa_deployment_gc_last_timestamp_seconds",
         "When the last message GC began.",

@@ -47,6 +47,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _DAY = 86400.0
 _CAUSES = 2  # of a deployment, in full before its details: of its worst state only
 _RUNS = 5
+_NOT_READ = "not known: not read"  # of a host that was not reached, which says that itself
 _DIFF_LINES, _DIFF_WIDTH = 60, 240  # the complete diff is in fleet.json
 _WIDTH, _HEIGHT, _POINTS = 240, 48, 40  # of a chart
 _UNITS = ((_DAY, "day"), (3600.0, "hour"), (60.0, "minute"))
@@ -179,7 +180,7 @@ def _shown(one: Deployment, history: t.Sequence[_Past], runs: t.Sequence[Run]) -
         "facts": facts(one),
         "members": [_member(member) for member in one["members"]],
         "charts": _charts(one, history),
-        "runs": _runs(runs, {name, *hosts}),
+        "runs": _runs(runs, {*hosts}),
     }
 
 
@@ -221,7 +222,7 @@ def facts(one: Deployment) -> list[dict[str, t.Any]]:
         ("Images", _images(one), ("images",)),
         ("Certificates", _certificates(one), ("certificate",)),
     ):
-        lines = [text for text in texts if text]
+        lines = [text for text in texts if text and text != _NOT_READ]
         if lines:
             found.append({"name": name, "lines": lines, "bad": bool(kinds & {*about})})
     return found
@@ -391,18 +392,27 @@ def _diff(diff: t.Mapping[str, str]) -> dict[str, t.Any]:
     }
 
 
-def _runs(runs: t.Iterable[Run], names: set[str]) -> list[dict[str, str]]:
-    """Returns the last runs that changed one of these hosts, the newest first."""
-    those = [one for one in runs if names & {*map(str, one.get("hosts") or ())}]
+def _runs(runs: t.Iterable[Run], hosts: set[str]) -> list[dict[str, str]]:
+    """Returns the last runs that changed one of these hosts, or failed there, the newest first."""
+    those = [(one, result) for one in runs for result in [_run_result(one, hosts)] if result]
+    those.sort(key=lambda pair: str(pair[0].get("time")), reverse=True)
     return [
         {
             "time": _minute(str(one.get("time") or "")),
             "playbook": str(one.get("playbook") or "").rpartition(".")[2],
-            "who": "@".join(str(one[key]) for key in ("user", "from") if one.get(key)),
-            "result": str(one.get("result") or ""),
+            "who": "@".join(str(one[key]) for key in ("user", "controller") if one.get(key)),
+            "result": result,
         }
-        for one in sorted(those, key=lambda one: str(one.get("time")), reverse=True)[:_RUNS]
+        for one, result in those[:_RUNS]
     ]
+
+
+def _run_result(run: Run, hosts: set[str]) -> str:
+    """Returns what came of a run on these hosts; empty for nothing."""
+    for word in ("failed", "unreachable", "changed"):
+        if hosts & {*map(str, run.get(word) or ())}:
+            return word
+    return ""
 
 
 # --- Charts --------------------------------------------------------------------------------------------------------

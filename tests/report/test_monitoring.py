@@ -42,8 +42,6 @@ def nightly(tmp_path: Path) -> str:
 def everything(tmp_path: Path) -> str:
     """The metrics of a fleet with each state, and of the nightly cleanup."""
     fleet = fleets.fleet([*fleets.mixed(40)["deployments"], fleets.deployment(HOSTILE, "h1")])
-    for one in fleet["deployments"]:
-        one["gc"]["policy"] = "daily"
     return fleet_metrics.metrics(fleet) + nightly(tmp_path)
 
 

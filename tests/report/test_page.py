@@ -34,8 +34,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[[int], Path]:
                 "time": fleets.stamp(NOW - 60),
                 "playbook": "waba.onprem.gc",
                 "user": "ops",
-                "hosts": ["customer-001"],
-                "result": "ok",
+                "changed": ["customer-001"],
             }
         ]
         path = tmp_path_factory.mktemp("page") / f"{number}.html"

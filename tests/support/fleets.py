@@ -124,6 +124,7 @@ def deployment(name: str, *hosts: str, now: float = NOW, rows: int | None = 410_
             "error": None,
         },
         "gc": {
+            "policy": "daily",
             "automatic": None,
             "began": stamp(now - 50000),
             "age_seconds": 50000,
@@ -191,7 +192,7 @@ def unreachable(name: str, *hosts: str, now: float = NOW) -> Report:
         "health": {"state": "unknown", "text": error, "running": None, "expected": 2, "nodes": None},
         "callbacks": {"waiting": None, "sent": None, "refused": None},
         "messages": {"limit": 2_000_000, "rows": None, "over": None, "tables": []},
-        "gc": {"automatic": None, "began": None, "age_seconds": None, "result": None, "text": ""},
+        "gc": {"policy": "daily", "automatic": None, "began": None, "age_seconds": None, "result": None, "text": ""},
         "drill": {"time": None, "age_seconds": None},
         "database": dict.fromkeys(one["database"]),
     }

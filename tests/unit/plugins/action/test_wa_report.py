@@ -47,12 +47,12 @@ def test_writes_page_and_metrics_from_all_that_is_there(run: Run, tmp_path: Path
     write(tmp_path, "fleet.json", one)
     (tmp_path / "fleet-20260101T000000Z.json").write_text("{")
     (tmp_path / "fleet-20260102T000000Z.json").write_text("[]")
-    line = {"time": fleets.stamp(now), "playbook": "waba.onprem.gc", "user": "ops", "hosts": ["a"], "result": "ok"}
+    line = {"time": fleets.stamp(now), "playbook": "waba.onprem.gc", "user": "ops", "changed": ["a"]}
     (tmp_path / "runs.jsonl").write_text(f"{json.dumps(line)}\nno line\n[]\n{json.dumps(line)[:20]}")
     assert run() == {"changed": False, "files": [f"{tmp_path}/fleet.html", f"{tmp_path}/metrics.prom"]}
     page = (tmp_path / "fleet.html").read_text(encoding="utf-8")
     assert "Rows of messages: from 1 k to 3 k in 2 hours" in page
-    assert page.count("<b>gc</b> by ops: ok") == 1
+    assert page.count("<b>gc</b> by ops: changed") == 1
     assert '<p id="old" role="status" hidden>' in page
     assert (
         'wa_deployment_messages{deployment="a",database="waMessageStore"} 3000\n'

@@ -40,6 +40,7 @@ def test_every_value_of_a_deployment_is_there() -> None:
         f'wa_deployment_certificate_expiry_timestamp_seconds{{{h},certificate="API"}}': midnight + 200 * 86400,
         f'wa_deployment_messages{{{a},database="waMessageStore"}}': 410233,
         f"wa_deployment_messages_limit{{{a}}}": 2_000_000,
+        f"wa_deployment_gc_daily{{{a}}}": 1,
         f"wa_deployment_gc_last_timestamp_seconds{{{a}}}": now - 50000,
         f"wa_deployment_callbacks_waiting{{{a}}}": 0,
         f"wa_deployment_callbacks_refused_total{{{a}}}": 0,
@@ -67,6 +68,7 @@ def test_what_is_not_known_has_no_sample() -> None:
         "wa_deployment_state",
         "wa_deployment_info",
         "wa_deployment_messages_limit",
+        "wa_deployment_gc_daily",
         "wa_deployment_settings_backup_timestamp_seconds",
         "wa_deployment_database_copy_timestamp_seconds",
         "wa_deployment_upgrade_unfinished",
@@ -93,9 +95,11 @@ def test_what_is_not_known_has_no_sample() -> None:
         ),
         ("drill", {"time": None, "age_seconds": None, "error": None}, "drill_timestamp_seconds", 0),
         ("drill", {"time": None, "age_seconds": None, "error": "not read"}, "drill_timestamp_seconds", None),
-        ("gc", {"began": None, "error": None, "policy": "daily"}, "gc_last_timestamp_seconds", 0),
-        ("gc", {"began": None, "error": None, "policy": "daily"}, "gc_daily", 1),
-        ("gc", {"began": None, "error": None, "policy": "limit"}, "gc_daily", 0),
+        ("gc", {"began": None, "error": None, "policy": None, "automatic": None}, "gc_last_timestamp_seconds", 0),
+        ("gc", {"began": None, "error": None, "policy": None, "automatic": None}, "gc_daily", None),
+        ("gc", {"began": None, "error": None, "policy": "daily", "automatic": False}, "gc_daily", 1),
+        ("gc", {"began": None, "error": None, "policy": "daily", "automatic": True}, "gc_daily", 0),
+        ("gc", {"began": None, "error": None, "policy": "limit", "automatic": None}, "gc_daily", 0),
         ("health", {"state": "unhealthy"}, "healthy", 0),
         ("health", {"state": "not_asked"}, "healthy", None),
         ("upgrade", {"held": True}, "upgrade_unfinished", 1),
@@ -121,7 +125,7 @@ def test_each_metric_has_help_and_type_once_before_its_samples() -> None:
     text = fleet_metrics.metrics(fleets.mixed(40))
     blocks = text.split("# HELP ")[1:]
     names = [block.split()[0] for block in blocks]
-    assert len(names) == len({*names}) == 26
+    assert len(names) == len({*names}) == 27
     for name, block in zip(names, blocks):
         _help, kind, *lines = block.splitlines()
         assert kind == f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"

@@ -135,7 +135,9 @@ def test_a_cause_has_its_host_where_that_is_not_clear(hosts: list[str], shown: s
 
 def test_names_are_text() -> None:
     fleet = fleets.mixed(30)
-    runs = [{"time": fleets.stamp(NOW), "playbook": "<i>", "user": "<b>", "hosts": ["h2"], "result": fleets.HOSTILE}]
+    runs = [
+        {"time": fleets.stamp(NOW), "playbook": "<i>", "user": "<b>", "controller": fleets.HOSTILE, "changed": ["h2"]}
+    ]
     page = read(fleet, runs=runs)
     assert (page.open, page.wrong, page.tags.count("script")) == ([], [], 1)
     assert {"i", "img"} & {*page.tags} == set()
@@ -250,20 +252,37 @@ def test_a_long_diff_is_cut() -> None:
     assert len(html) < 80_000
 
 
-def test_the_last_runs_of_its_hosts_are_there_the_newest_first() -> None:
+def test_the_last_runs_that_concern_its_hosts_are_there_the_newest_first() -> None:
+    concerned: list[dict[str, list[str]]] = [
+        {"changed": ["other"]},
+        {"changed": ["h1"]},
+        {"changed": ["h2", "h1"], "failed": ["h1"]},
+        {"changed": []},
+        {"unreachable": ["h1"]},
+        *[{"changed": ["h1"]}] * 5,
+    ]
     runs = [
         {
             "time": fleets.stamp(NOW - back * 3600),
             "playbook": f"waba.onprem.p{back}",
             "user": "ops",
-            "hosts": hosts,
-            "result": "ok",
+            "hosts": ["h1"],
+            **one,
         }
-        for back, hosts in enumerate([["other"], ["h1"], ["h2", "h1"], ["a"], *[["h1"]] * 5])
+        for back, one in enumerate(concerned)
     ]
-    text = read(fleets.fleet([fleets.deployment("a", "h1")]), runs=[*runs, {"hosts": None}, {}]).text
-    shown = re.findall(r"2026-11-18 (\d\d:\d\d) UTC (p\d) by ops: ok", text)
-    assert shown == [("10:06", "p1"), ("09:06", "p2"), ("08:06", "p3"), ("07:06", "p4"), ("06:06", "p5")]
+    runs.append(
+        {"time": fleets.stamp(NOW - 1.5 * 3600), "playbook": "own", "user": "a", "controller": "c", "failed": ["h1"]}
+    )
+    text = read(fleets.fleet([fleets.deployment("a", "h1")]), runs=[*runs[::-1], {"failed": None}, {}]).text
+    assert text.partition("Last runs ")[2].startswith(
+        "2026-11-18 10:06 UTC p1 by ops: changed 2026-11-18 09:36 UTC own by a@c: failed 2026-11-18 09:06 UTC p2 by ops: failed "
+        "2026-11-18 07:06 UTC p4 by ops: unreachable 2026-11-18 06:06 UTC p5 by ops: changed waba.onprem"
+    )
+
+
+def test_of_a_lost_host_it_is_said_once_that_nothing_is_known() -> None:
+    assert [fact["name"] for fact in fleet_page.facts(fleets.unreachable("a"))] == ["Health", "Version", "Backups"]
 
 
 def charts(fleet: fleets.Report, earlier: t.Sequence[fleets.Report]) -> dict[str, str]:
@@ -325,8 +344,8 @@ def test_two_hundred_hosts_stay_below_a_megabyte() -> None:
             "time": fleets.stamp(NOW - index),
             "playbook": "waba.onprem.provision",
             "user": "ops",
-            "from": "c",
-            "hosts": [f"c-{index % 200:03d}"],
+            "controller": "c",
+            "changed": [f"c-{index % 200:03d}"],
         }
         for index in range(1000)
     ]
