@@ -145,11 +145,12 @@ def test_the_first_screen_says_what_to_do_and_where(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("number", SIZES)
-@pytest.mark.parametrize("width", [320, 390, 1000])
+@pytest.mark.parametrize("width", [320, 390, 800, 1300])
 def test_nothing_is_wider_than_the_screen(opened: Open, number: int, width: int) -> None:
     page = opened(number, width=width, height=800)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('h1').getBoundingClientRect().x") >= 8  # and does not touch its edge
 
 
 def test_dark_and_light_follow_the_reader(opened: Open) -> None:
