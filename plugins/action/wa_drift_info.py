@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -18,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils import _refusals as refusals
 from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
@@ -34,6 +36,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         variables = task_vars or {}
         super().run(tmp, variables)
         ours = inventory.Inventory(variables, self._templar.template)
+        if boolean(self._task.args.get("status", False), strict=False):
+            return self._status(ours)
         refused = inventory.refusals(ours)
         if refused:
             return {
@@ -71,6 +75,55 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         self._report(ours, result)
         self._warn_of_backups(ours, result)
         return result
+
+    def _status(self, ours: inventory.Inventory) -> dict[str, t.Any]:
+        """Returns the result for `status.yml`, also of a host that was not reached or not compared: `problem` says why, then."""
+        found: dict[str, t.Any] = {"changed": False, "reached": True}
+        try:
+            found["about"] = {**desired.about(ours), "backups": self._backups(ours)}
+            refused = inventory.refusals(ours)
+            if refused:
+                return {**found, "problem": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}"}
+            return {**found, **self._looked(ours)}
+        except WaError as error:
+            return {**found, "problem": f"{ours.host}: {str(error).rstrip('.')}"}
+        except AnsibleConnectionFailure as error:
+            return {**found, "reached": False, "problem": " ".join(error.message.split())}
+
+    def _looked(self, ours: inventory.Inventory) -> dict[str, t.Any]:
+        """Returns what the module has found, with the hold in force. Raises WaError and AnsibleConnectionFailure."""
+        login = refusals.Login.of(ours)
+        state = desired.for_comparison(ours, machines.neighbours(*ours.all_hosts))
+        if login.refused:
+            state.pop("automatic_gc", None)
+            state["health"].pop("api_password", None)
+        if "database" in state:
+            state["database"]["figures"] = True
+        shown, secrets = split(state)
+        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        args["figures"] = desired.figures(ours)
+        keep_alive(self._connection, ours.variables)
+        found: dict[str, t.Any] = self._execute_module(
+            module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=ours.variables
+        )
+        if "concerns" not in found:
+            raise WaError.of(str(found.get("msg") or "the module has said nothing"))
+        self._add_unmanaged(ours, found)
+        alarm = login.refused or login.note(found)
+        if alarm:
+            one = found["concerns"].setdefault("health", {"state": "in_sync"})
+            one["alarms"] = [alarm]
+        return {**found, "held": desired.hold(ours, found["hold"])}
+
+    @staticmethod
+    def _backups(ours: inventory.Inventory) -> dict[str, t.Any]:
+        """Returns when the newest backup with each part was made."""
+        place, root = desired.deployment(ours), str(ours.given("wa_backup_dir") or "")
+        if not (place["is_leader"] and root):
+            return {"given": bool(root)}
+        kept = backup.earlier(root, place["slug"])
+        newest = {part: backup.newest(kept, part) for part in ("settings", "database", "images")}
+        return {"given": True, **{part: one.made_at if one else None for part, one in newest.items()}}
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -250,6 +250,12 @@ def restart_turn(rollout: t.Mapping[str, t.Any], host: str, failed: t.Collection
     }
 
 
+def failing_hosts(hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    """Returns the hosts that fail status.yml, as patterns, from the result that it has registered."""
+    found = next((hostvars[host].get("wa_status_result") for host in hostvars), None) or {}
+    return [_pattern(host) for host in found.get("failing") or ()]
+
+
 def _compared(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]
 ) -> dict[str, t.Mapping[str, t.Any]]:
@@ -514,6 +520,7 @@ class FilterModule:
             "provision_plan": provision_plan_of,
             "provision_rollout": _with_ansible_errors(provision_rollout),
             "restart_turn": restart_turn,
+            "failing_hosts": failing_hosts,
             "gc_turns": gc_turns,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,

@@ -60,6 +60,15 @@ options:
   look:
     description: What to read for RV(look). An action plugin gives it.
     type: dict
+  status:
+    description:
+      - Whether to read RV(figures) as well, and to return a host that is unreachable, or cannot be compared, as a result that says so.
+      - It is what C(status.yml) asks.
+    type: bool
+    default: false
+  figures:
+    description: What to read for RV(figures). An action plugin gives it.
+    type: dict
 extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
@@ -166,6 +175,25 @@ undeclared_keys:
   elements: str
   returned: success
   sample: [WA_DB_CONNECTION_IDLE_TIMEOUT]
+figures:
+  description:
+    - What an operator wants to know beside the drift, by part - C(containers), C(disk_docker), C(disk_logs), C(disk_media),
+      C(log_cleanup), C(lock), C(certificates), C(images), and at the leader C(gc), C(copies), C(database), C(api).
+    - Each has its C(error), empty where it was read. Times are in seconds since 1970.
+  type: dict
+  returned: with O(status)
+  sample:
+    disk_docker: {path: /var/lib/docker, free_bytes: 64424509440, total_bytes: 107374182400, error: ""}
+login_refused:
+  description: Whether the client has refused C(wa_api_password) in this call.
+  type: bool
+  returned: with O(status)
+  sample: false
+reached:
+  description: Whether the host has answered.
+  type: bool
+  returned: with O(status)
+  sample: true
 requirements:
   description:
     - What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
@@ -196,7 +224,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, figures
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
@@ -238,6 +266,8 @@ def main() -> None:
             "probe": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
             "look": {"type": "dict"},
+            "status": {"type": "bool", "default": False},
+            "figures": {"type": "dict", "options": figures.SPEC},
         },
         supports_check_mode=True,
     )
@@ -248,7 +278,12 @@ def main() -> None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
     compared = comparison.HostComparison(
-        module, module.params["probe"], write, not module.params["fail_on_drift"], module.params["restarted"]
+        module,
+        module.params["probe"],
+        write,
+        not module.params["fail_on_drift"],
+        module.params["restarted"],
+        module.params["figures"],
     )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
     found = compared.run(
@@ -270,6 +305,8 @@ def main() -> None:
         record=compared.record if compared.record != compared.recorded else {},
         record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
     )
+    if module.params["figures"]:
+        result.values.update(figures=compared.figures, login_refused=compared.session.refused, reached=True)
     if module.params["look"] and compared.engine and any(one.differs for one in found.values()):
         with contextlib.suppress(WaError):  # then the role reads it, and reports the reason
             look = host_look.read(compared.engine, module.params["look"], module.run_command)

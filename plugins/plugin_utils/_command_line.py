@@ -26,6 +26,7 @@ _ONCE = {
 _FLAGS = {"ask_vault_pass": "--ask-vault-pass", "ask_pass": "--ask-pass", "become_ask_pass": "--ask-become-pass"}
 # Never copied from this run: the command sets them, or the operator does.
 _NOT_PASSED_ON = ("wa_version", "wa_upgrade_version", "wa_upgrade_take_over")
+_OF_REPORTS = ("wa_status_", "wa_report_", "wa_notify_")  # which another playbook does not need
 
 
 def playbook(
@@ -52,6 +53,7 @@ def playbook(
     for key, value in {**passed_on, **variables}.items():
         argv += ["-e", _extra_var(key, value)]
     relevant = {key for key in given if name == "upgrade" or not key.startswith("wa_upgrade_")}
+    relevant = {key for key in relevant if not key.startswith(_OF_REPORTS)}
     left = sorted(relevant - set(passed_on) - set(variables) - set(_NOT_PASSED_ON))
     return shlex.join(argv) + (f"   (and -e for {', '.join(left)}, as in this run)" if left else "")
 

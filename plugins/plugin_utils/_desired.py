@@ -8,6 +8,7 @@ None stands for an option that is not set.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import posixpath
@@ -586,6 +587,49 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
     script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found
+
+
+def figures(inventory: Inventory) -> State:
+    """Returns what `status.yml` reads of the host beside its drift, as options of `wa_drift_info`."""
+    place = deployment(inventory)
+    leads = place["is_leader"]
+    own_webapp = "web" in layout_of(inventory)[inventory.host] and api_host(inventory) == inventory.host
+    asked = api(inventory) if own_webapp or leads else {}
+    return _present(
+        {
+            "project": place["project"],
+            "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+            "volume": media_volume_name(inventory),
+            "deployment": place["name"],
+            "log_cleanup_status_file": place["log_cleanup_status_file"],
+            "lock_file": place["lock_file"],
+            "gc_state_file": place["gc_state_file"] if leads else None,
+            "dump_dir": paths.folder("wa_upgrade_dump_dir", inventory["wa_upgrade_dump_dir"]) if leads else None,
+            "api_url": asked.get("api_url"),
+            "api_ca_path": asked.get("api_ca_path"),
+        }
+    )
+
+
+def about(inventory: Inventory) -> State:
+    """Returns what the inventory says of the host's deployment to those who report on it; what is wrong in it is left out."""
+    place = deployment(inventory)
+    found: State = {"name": place["name"], "leader": place["leader"], "slug": place["slug"], "members": place["members"]}
+    found["topology"] = inventory.given("wa_topology") or "single"
+    found["messages_limit"] = inventory["wa_message_gc_max_messages"]
+    found["automatic_gc"] = inventory.given("wa_message_gc_automatic")
+    found.update(version=None, services=0)
+    with contextlib.suppress(WaError):  # the comparison reports it
+        found.update(version=version(inventory), services=service_count(inventory))
+    return found
+
+
+def service_count(inventory: Inventory) -> int:
+    """Returns how many containers of the client the host has to run."""
+    names = units.text_list(inventory["wa_client_container_names"], "wa_client_container_names")
+    if names and not deployment(inventory)["project"]:
+        return len(names)
+    return sum(one.get("scale", 1) for one in services(inventory))
 
 
 def asked_api(inventory: Inventory) -> State:

@@ -22,12 +22,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     client,
     database,
     db_env,
+    figures,
     health,
     host,
     log_cleanup,
     media_volume,
     recurrence,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._concern.figures import Figures
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -108,7 +110,7 @@ class HostComparison:
     """One comparison of a host. With `probe` containers check the media volume, with `write` by writing probe files.
 
     With `compare_record` the record of the last complete run is compared, too. `restarted` are the reasons for which the run has
-    restarted containers, to be recorded where they are gone.
+    restarted containers, to be recorded where they are gone. With `asked` also the figures of `status.yml` are read.
     """
 
     def __init__(
@@ -118,8 +120,11 @@ class HostComparison:
         write: bool,
         compare_record: bool = True,
         restarted: t.Sequence[str] = (),
+        asked: t.Mapping[str, t.Any] | None = None,
     ) -> None:
         self.restarted = restarted
+        self.asked = asked  # options of `figures`, None if they are not asked for
+        self.figures: dict[str, dict[str, t.Any]] = {}
         self.module, self.probe, self.write, self.compare_record = module, probe, write, compare_record
         self.engine: Docker | None = None
         self.engine_error = ""
@@ -162,17 +167,23 @@ class HostComparison:
 
         def ask_api() -> None:
             find(_OF_API)
+            if self.asked and isinstance(concerns.get("health"), ConcernModule):
+                self.figures["api"] = health.figures(t.cast("ConcernModule", concerns["health"]).params, self.session)
             self.session.close()
 
         beside = [
             threading.Thread(target=find, args=(_OF_DATABASE,), daemon=True),
             threading.Thread(target=ask_api, daemon=True),
         ]
+        reading = self._read_figures(options) if self.asked else None
         for thread in beside:
             thread.start()
         find([name for name in concerns if name not in (*_OF_DATABASE, *_OF_API)])
         for thread in beside:
             thread.join()
+        if reading:
+            self.figures.update(reading.collect())
+            self.figures["database"] = self.database.pop("figures", {})
         if self.record:
             definitions = self.database.get("definitions", "")
             self.record = client_inspection.next_record(self.recorded, self.record, self.project, definitions)
@@ -183,6 +194,12 @@ class HostComparison:
         if isinstance(client_module, ConcernModule) and client_module.params["restarts_file"]:
             self._compare_restarts(found, client_module.params["restarts_file"])
         return found
+
+    def _read_figures(self, options: t.Mapping[str, t.Any]) -> Figures:
+        registry = None
+        with contextlib.suppress(WaError):  # the engine does not answer
+            registry = figures.registry(options)
+        return Figures(self.asked or {}, self.engine, registry, self.module.run_command)
 
     def _findings(self, concerns: t.Mapping[str, ConcernModule | Finding]) -> t.Iterator[tuple[str, Finding]]:
         """Returns the finding of each concern, one after the other."""

@@ -39,6 +39,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
     # Whether this is a look at the client that runs, by its own login, rather than the guard before a start by db.env.
     "look": {"type": "bool", "default": False},
     "cluster": {"type": "bool", "default": False},
+    # Whether a look also reads connections, rows of messages, and the product, see `_database.capacity`.
+    "figures": {"type": "bool", "default": False},
     "wait": {"type": "str", "default": "10s"},
     "identity_file": {"type": "path"},
 }
@@ -57,7 +59,8 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     clients = check.clients
     values = _values(concern, result, engine, clients)
     # The members of a cluster use one database together: only what its tables are is read, at the end of a run.
-    if params["look"] and (not values or (params["cluster"] and not params.get("content", True))):
+    needed = params.get("content", True) or not params["cluster"] or params["figures"]
+    if params["look"] and not (values and needed):
         return {}
     running = params["running"] or bool(clients.running)
     containers = sorted({name for one in clients.records for name in host_names.origins(one)})
@@ -72,6 +75,14 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
         prefix = env.get("WA_DB_NAME_PREFIX", "")
         wait = parse_duration("wait", params["wait"])
         check.found.update(guard.read(config, prefix, params["databases"], unknown, wait, params.get("content", True)))
+        if params["figures"]:
+            # Imported on use, as it is needed by a status only.
+            from ansible_collections.waba.onprem.plugins.module_utils._database import capacity
+
+            check.found["figures"] = {
+                **capacity.read(config, prefix, params["databases"]),
+                "unknown_sessions": len(check.found["unknown"]) if compared else None,
+            }
 
     check.check = look
     try:
@@ -155,7 +166,7 @@ def observe(concern: t.Any, engine: Docker, redactor: Redactor) -> tuple[Finding
             finding.alarms.append(str(error))
         elif error.kind != "driver":
             finding.warnings.append(f"who uses the client's database is not known: {error}")
-        return finding, {}
+        return finding, {"figures": {"error": str(error)}} if concern.params["figures"] else {}
     if found.get("unreadable"):
         finding.warnings.append(f"who uses the client's database is not known: {found['unreadable']}")
     if found.get("unknown"):

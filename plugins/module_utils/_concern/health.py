@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import client
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, client
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 # With what a concern asks the client. Several share one session.
@@ -46,6 +46,8 @@ class Session:
         self._opened = contextlib.ExitStack()
         self._webapp: client.Webapp | None = None
         self._error: WaError | None = None
+        self.refused = False  # whether the client has refused the password just now
+        self.nodes: dict[str, str] | None = None  # the gateway's status by node; None if the client has not said it
 
     def log_in(self, params: t.Mapping[str, t.Any]) -> client.Webapp:
         """Returns the client after one login. Raises WaError; a refused login is tried again after a day, or with another password."""
@@ -59,6 +61,7 @@ class Session:
                 self._opened.enter_context(refused.session(webapp, params["api_password"]))
             except WaError as error:
                 self._error = error
+                self.refused = getattr(error, "kind", "") == "login"
                 raise
             self._webapp = webapp
         return self._webapp
@@ -74,13 +77,41 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], session: Session) -> 
     if not asks or not _runs(engine, params):
         return Finding()
     try:
-        webapp = client.Webapp(params, retry_time=0.0) if params["api_key"] else session.log_in(params)
-        good, reason = topology.check_health(params["topology"], webapp.health(again=False)[0], params["shards"])
+        answer = _webapp(params, session).health(again=False)[0]
+        nodes = {answers.SINGLE: answer} if "gateway_status" in answer else answer
+        session.nodes = {name: str(node.get("gateway_status", "missing")) for name, node in nodes.items()}
+        good, reason = topology.check_health(params["topology"], answer, params["shards"])
     except WaError as error:
         if getattr(error, "kind", "login") in _UNKNOWN:  # without a kind it is a login that was refused before
             return Finding(alarms=[f"it is not known whether the client serves: {error}"])
         good, reason = False, str(error)
     return Finding(alarms=[] if good else [f"the client does not serve: {reason}"])
+
+
+def _webapp(params: t.Mapping[str, t.Any], session: Session) -> client.Webapp:
+    """Returns the client with the API key, which takes no login, or else after one."""
+    return client.Webapp(params, retry_time=0.0) if params["api_key"] else session.log_in(params)
+
+
+def figures(params: t.Mapping[str, t.Any], session: Session) -> dict[str, dict[str, t.Any]]:
+    """Returns what else the client says once it has said its health: its nodes, its notifications, and when it expires.
+
+    The last one needs a login, and is left out with an API key alone.
+    """
+    if session.nodes is None:
+        return {}
+    found: dict[str, dict[str, t.Any]] = {"nodes": session.nodes, "callbacks": {}, "support": {}}
+    try:
+        found["callbacks"] = answers.callbacks(_webapp(params, session).stats(again=False))
+    except WaError as error:
+        found["callbacks"] = {"error": str(error)}
+    if not params["api_key"]:
+        try:
+            said = session.log_in(params).support()
+            found["support"] = {"expires_on": answers.expires_on(said)}
+        except WaError as error:
+            found["support"] = {"error": str(error)}
+    return found
 
 
 def _runs(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:

@@ -41,13 +41,20 @@ def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
 def missing(
     engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run, retries: int = 0
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the images of `names` that neither the host nor the registry has, and those with an unclear answer.
+    """Returns the images of `names` that neither the host nor the registry has, and those with an unclear answer, see `absent`."""
+    return absent(engine, [name for name in names if engine.image(name) is None], run, retries)
+
+
+def absent(
+    engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run, retries: int = 0
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the images of `names` that their registry does not have, and those with an unclear answer.
 
     Each has the registry's message. The engine queries the registry with this user's login; `run` is
     `AnsibleModule.run_command`. Registries answer 403, 429 and 5xx under load, so these are retried.
     """
     lacking: dict[str, str] = {}
-    unknown = {name: "" for name in names if engine.image(name) is None}
+    unknown = dict.fromkeys(names, "")
     final: dict[str, str] = {}
     for again in range(retries + 1):
         if again and unknown:

@@ -118,3 +118,13 @@ def _parse(data: dict[str, t.Any]) -> tuple[dict[str, str], Run | None]:
         moments = {name: Moment(*run[name]) for name in ("began", "looked", "waiting")}
         run = Run(**{**run, **moments, "watch": Watch(**run["watch"])})
     return dict(data["client"]), run
+
+
+def last(path: str) -> Run | None:
+    """Returns the running GC, or the last one, of whichever client; None for none. Raises WaError for a file that cannot be read."""
+    try:
+        return _parse(json.loads(files.read_text(path)))[1]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WaError(f"state file {path}", "corrupt, or of another version of the collection") from None

@@ -112,3 +112,27 @@ def _node_status(item: t.Any) -> str:
         return "failed: " + ", ".join(str(first[key]) for key in ("code", "title", "details") if first.get(key))
     status = str(item.get("status") or "processing")
     return "failed" if re.search(r"fail|error", status, re.IGNORECASE) else status
+
+
+def callbacks(figures: t.Iterable[tuple[str, t.Mapping[str, str], float]]) -> dict[str, int | None]:
+    """Returns how many notifications wait, and how many were `sent` and `refused` by the webhook since the client was started.
+
+    `figures` are those of `metrics`. None is what this version of the client does not say.
+    """
+    found: dict[str, int | None] = {"waiting": None, "sent": None, "refused": None}
+    for name, labels, value in figures:
+        key = ""
+        if name.endswith("callback_queue_size"):
+            key = "waiting"
+        elif name.endswith("callback_requests"):
+            key = "sent" if labels.get("result", "success") == "success" else "refused"
+            found.update({one: found[one] or 0 for one in ("sent", "refused")})
+        if key:
+            found[key] = int(value) + (found[key] or 0)
+    return found
+
+
+def expires_on(support: t.Mapping[str, t.Any]) -> str:
+    """Returns the first day of the nodes in an answer of `/v1/support` on which one refuses to serve; empty if none says it."""
+    said = [str(one.get("expire_timestamp") or "")[:10] for one in support.values() if isinstance(one, dict)]
+    return min((day for day in said if re.fullmatch(r"\d{4}-\d\d-\d\d", day) and day < "9000"), default="")

@@ -23,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
+    SINGLE,
     check_password,
     gc_nodes,
     metrics,
@@ -265,14 +266,9 @@ class Webapp:
         """
 
         def once() -> Answer:
-            if not self._key:
-                self._have_token()
-            headers = {"Authorization": f"Apikey {self._key}"} if self._key else self._bearer()
             try:
-                return self._send("GET", "/v1/health", None, headers, self._health_timeout)
+                return self._observe("/v1/health", self._health_timeout)
             except ApiError as error:
-                if self._key and error.kind == "token":
-                    raise ApiError(error.subject, error.found, "key", status=error.status, code=error.code) from None
                 if error.found.startswith("no answer"):
                     self._health_timeout = min(self._health_timeout * 2, self._timeout * _MOST_TIMES)
                 raise
@@ -282,8 +278,29 @@ class Webapp:
         return (health if isinstance(health, dict) else {}), answer.version
 
     def stats(self, again: bool = True) -> list[tuple[str, dict[str, str], float]]:
-        """Returns the metrics of `/v1/stats/app`, which are in memory and safe to poll (unlike `/v1/stats/db`)."""
-        return metrics(self.call("GET", "/v1/stats/app", again=again).body)
+        """Returns the metrics of `/v1/stats/app`, which are in memory and safe to poll (unlike `/v1/stats/db`). As `health` without a login."""
+        path = "/v1/stats/app"
+        answer = self._retry(lambda: self._observe(path), path, self.retry_time if again else 0.0, _LOST)
+        return metrics(answer.body)
+
+    def support(self) -> dict[str, t.Any]:
+        """Returns what each node says of itself in `/v1/support`, by its name; a single client's node is called `coreapp`."""
+        found = self.call("GET", "/v1/support", again=False).body.get("support")
+        if not isinstance(found, dict):
+            return {}
+        return {SINGLE: found} if "schema" in found or "expire_timestamp" in found else found
+
+    def _observe(self, path: str, timeout: float | None = None) -> Answer:
+        """Sends a GET request with the key where there is one, which is for monitoring only; else with a token."""
+        if not self._key:
+            self._have_token()
+        headers = {"Authorization": f"Apikey {self._key}"} if self._key else self._bearer()
+        try:
+            return self._send("GET", path, None, headers, timeout)
+        except ApiError as error:
+            if self._key and error.kind == "token":
+                raise ApiError(error.subject, error.found, "key", status=error.status, code=error.code) from None
+            raise
 
     def start_gc(self) -> dict[str, str]:
         """Starts GC of messages. Returns the status by node; a single client's node is called `coreapp`.
