@@ -107,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=ours.variables
         )
         if "concerns" not in found:
-            raise WaError.of(str(found.get("msg") or "the module has said nothing"))
+            return {"problem": f"{ours.host}: {str(found.get('msg') or 'no result').rstrip('.')}"}
         self._add_unmanaged(ours, found)
         alarm = login.refused or login.note(found)
         if alarm:

@@ -25,7 +25,10 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _reports as rep
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 display = Display()
-_READ, _DRIFT = "__wa_status_read", "wa_drift"  # where status.yml and provision.yml register the results of `wa_drift_info`
+_READ, _DRIFT = (
+    "__wa_status_read",
+    "wa_drift",
+)  # where status.yml and provision.yml register the results of `wa_drift_info`
 Result = dict[str, t.Any]
 
 
@@ -64,9 +67,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return {"failed": True, "msg": f"{host}: {text}."}
 
     def _report(self, ours: Inventory) -> Result:
-        fail_on = text_list(ours.given("wa_status_fail_on"), "wa_status_fail_on") if (
-            ours.given("wa_status_fail_on") is not None
-        ) else [*fleets.FAIL_ON]
+        fail_on = (
+            text_list(ours.given("wa_status_fail_on"), "wa_status_fail_on")
+            if (ours.given("wa_status_fail_on") is not None)
+            else [*fleets.FAIL_ON]
+        )
         wrong = [one for one in fail_on if one not in fleets.CATEGORIES]
         if wrong:
             raise WaError("wa_status_fail_on", f"{wrong[0]!r}", f"some of {', '.join(fleets.CATEGORIES)}")

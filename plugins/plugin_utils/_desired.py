@@ -614,7 +614,12 @@ def figures(inventory: Inventory) -> State:
 def about(inventory: Inventory) -> State:
     """Returns what the inventory says of the host's deployment to those who report on it; what is wrong in it is left out."""
     place = deployment(inventory)
-    found: State = {"name": place["name"], "leader": place["leader"], "slug": place["slug"], "members": place["members"]}
+    found: State = {
+        "name": place["name"],
+        "leader": place["leader"],
+        "slug": place["slug"],
+        "members": place["members"],
+    }
     found["topology"] = inventory.given("wa_topology") or "single"
     found["messages_limit"] = inventory["wa_message_gc_max_messages"]
     found["automatic_gc"] = inventory.given("wa_message_gc_automatic")

@@ -43,9 +43,7 @@ def stamp(seconds: float | None) -> str | None:
     return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def report(
-    hosts: t.Mapping[str, Read], now: float, commands: Commands, version: str = ""
-) -> Json:
+def report(hosts: t.Mapping[str, Read], now: float, commands: Commands, version: str = "") -> Json:
     """Returns the state of all deployments of the `hosts`, worst first. `version` is that of the collection.
 
     Of a host that was not reached, or not compared, the result has `problem` in the place of findings.
@@ -223,7 +221,8 @@ class _Deployment:
         error = found.get("error") or found.get("tables_error") or None
         rows = None if error else sum(one["rows"] for one in tables)
         return {
-                "rows": rows,
+            "limit": limit,
+            "rows": rows,
             "over": None if rows is None else rows > limit,
             "tables": tables,
             "error": error,
@@ -482,9 +481,7 @@ class _Deployment:
             text = backup.warning(age, None if left is None else left / _DAY, given)
             if text:
                 short = "no settings backup!" if age is None else f"settings backup {int(age / _DAY)} d old!"
-                self._add(
-                    "backup", "attention", "backup", short, text.partition(". ")[0], self._playbook("backup")
-                )
+                self._add("backup", "attention", "backup", short, text.partition(". ")[0], self._playbook("backup"))
         if (parts["drill"]["age_seconds"] or 0) > _DRILL:
             text = f"the last drill was on {parts['drill']['time'][:10]}"
             command = self._playbook("restore", wa_restore="MANIFEST", wa_restore_drill=True)

@@ -40,8 +40,9 @@ def lines(fleet: Fleet, everything: bool = False) -> list[str]:
 
 def counts(fleet: Fleet) -> str:
     """Returns how many deployments are in each state."""
-    total, each = fleet["counts"]["deployments"], ", ".join(
-        f"{fleet['counts'][state]} {word}" for state, word in _WORDS.items()
+    total, each = (
+        fleet["counts"]["deployments"],
+        ", ".join(f"{fleet['counts'][state]} {word}" for state, word in _WORDS.items()),
     )
     return f"{total} deployment{'' if total == 1 else 's'}: {each}."
 

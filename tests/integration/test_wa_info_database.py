@@ -14,6 +14,7 @@ import pytest
 from database_servers import Server, server, silent_server
 from playbook import Ansible
 
+from ansible_collections.waba.onprem.plugins.module_utils._database import capacity
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -260,3 +261,14 @@ def test_a_server_that_does_not_answer_fails_within_the_timeout(
     assert failed["failed"]
     assert "compose_images" in failed  # what else was read is returned
     assert f"database {database.engine} at 127.0.0.1:{port}" in failed["msg"]
+
+
+def test_connections_rows_and_end_of_life_are_read(database: Server) -> None:
+    with database_connection.connect(config(database)) as session:
+        session.value("SELECT 1")
+        found = capacity.read(config(database), "in1", None)
+    assert 2 <= found["connections_used"] <= found["connections_allowed"]
+    (table,) = found["tables"]
+    assert table["database"] == "in1messageStore"
+    assert 1000 <= table["rows"] <= 4000  # the servers' estimates
+    assert (found["end_of_life"] or "").startswith("20")

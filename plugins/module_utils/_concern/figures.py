@@ -47,7 +47,9 @@ Part = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it
 class Figures:
     """Reads all parts at once, each in a thread, since a dead file server or registry must not hide the others."""
 
-    def __init__(self, options: t.Mapping[str, t.Any], engine: Docker | None, registry: Docker | None, run: Run) -> None:
+    def __init__(
+        self, options: t.Mapping[str, t.Any], engine: Docker | None, registry: Docker | None, run: Run
+    ) -> None:
         """`registry` is a client of the engine of its own: the other one sends one request at a time."""
         self._options, self._engine, self._registry, self._run = options, engine, registry, run
         self._found: dict[str, Part] = {}

@@ -384,7 +384,7 @@ class FakeDocker:
         del self.containers[one["Id"]]
         return 204, None
 
-    def _distribution(self, **_rest: t.Any) -> tuple[int, t.Any]:
+    def _distribution(self, _name: str = "", **_rest: t.Any) -> tuple[int, t.Any]:
         return 403, {"message": "denied"}
 
     def _volumes(self, **_rest: t.Any) -> tuple[int, t.Any]:

@@ -40,7 +40,7 @@ class FakeWebapp:
         self.unauthorised = 401  # the status without a token
         self.logins = 0
         self.tokens: set[str] = set()
-        self.keys: set[str] = set()  # accepted for the health
+        self.keys: set[str] = set()  # accepted for what monitoring asks
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
@@ -73,7 +73,9 @@ class FakeWebapp:
             if path == "/v1/users/login":
                 scripted = self.replies.get((method, path))
                 return self._next(scripted) if scripted else self._login(body, authorization)
-            if authorization.partition(" ")[2] not in self.tokens | (self.keys if path == "/v1/health" else set()):
+            if authorization.partition(" ")[2] not in self.tokens | (
+                self.keys if path in ("/v1/health", "/v1/stats/app") else set()
+            ):
                 return self.unauthorised, None
             if path == "/v1/users/logout":
                 self.tokens.discard(authorization.partition(" ")[2])

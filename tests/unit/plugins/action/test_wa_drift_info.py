@@ -11,6 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
@@ -384,3 +385,65 @@ def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
 
 
 # SSH keep-alives
+
+
+STATUS = {"status": True, "probe": True}
+
+
+def test_for_a_status_figures_are_asked_and_nothing_is_displayed(driver: Driver, tmp_path: Path) -> None:
+    driver.set_concerns(db_env={"state": "drifted", "changes": ["set X"]})
+    with backup.Writer(str(tmp_path), "support", 1000.0) as writer:
+        writer.finish({"database_server": "", "settings": writer.write(backup.SETTINGS, b"{}")})
+    found = driver(STATUS, wa_backup_dir=str(tmp_path))
+    (call,) = driver.calls
+    assert call["figures"]["volume"] == "wa-support_whatsappMedia"
+    assert call["desired"]["database"]["figures"] is True
+    assert call["figures"]["api_url"] == "https://127.0.0.1:9090"
+    assert driver.lines == []
+    assert (found["reached"], found["held"], found["concerns"]["db_env"]["state"]) == (True, "", "drifted")
+    assert found["about"]["backups"] == {"given": True, "settings": 1000.0, "database": None, "images": None}
+    assert (found["about"]["services"], found["about"]["version"]) == (2, "2.53.4")
+
+
+def test_for_a_status_a_lost_host_is_a_result(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(**_options: t.Any) -> t.NoReturn:
+        raise AnsibleConnectionFailure("No route\nto host")
+
+    monkeypatch.setattr(driver, "execute", lose)
+    found = driver(STATUS)
+    assert (found["reached"], found["problem"], found.get("failed")) == (False, "No route to host", None)
+    assert found["about"]["name"] == "support"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"wa_client_log_max_size": 7.5}, "support: "),
+        ({"wa_version": "odd"}, "support: version: 'odd' is no version of the client"),
+        ({"wa_deployment": "none"}, "support: host support: wa_deployment: 'none' is no group"),
+    ],
+)
+def test_for_a_status_a_wrong_inventory_is_a_result(driver: Driver, given: dict[str, t.Any], problem: str) -> None:
+    found = driver(STATUS, **given)
+    assert (found.get("failed"), driver.calls) == (None, []) or "log_max_size" in str(given)
+    assert found.get("problem", problem).startswith(problem)
+
+
+def test_for_a_status_a_module_that_fails_is_a_result(driver: Driver) -> None:
+    driver.answer = {"failed": True, "msg": "no Python"}
+    found = driver(STATUS)
+    assert (found.get("failed"), found["problem"]) == (None, "support: no Python")
+
+
+def test_a_refused_login_is_not_tried_again(driver: Driver, tmp_path: Path) -> None:
+    given = {"wa_report_dir": str(tmp_path / "r")}
+    driver.answer.update(login_refused=True, figures={})
+    driver.set_concerns(health={"state": "in_sync", "alarms": ["it is not known: HTTP 401"]})
+    driver(STATUS, **given)
+    driver.answer.update(login_refused=False)
+    driver.set_concerns(health={"state": "in_sync"})
+    found = driver(STATUS, **given)
+    assert "api_password" in driver.calls[0]["secrets"]["health"]
+    assert "api_password" not in driver.calls[1]["secrets"]["health"]
+    (alarm,) = found["concerns"]["health"]["alarms"]
+    assert "this password was refused at" in alarm

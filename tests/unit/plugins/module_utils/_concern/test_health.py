@@ -172,3 +172,71 @@ def test_concerns_share_one_session_and_one_refusal(fake: FakeWebapp, params: di
         automatic_gc.observe(wrong, session)
     session.close()
     assert fake.paths() == [LOGIN]
+
+
+APP = ("GET", "/v1/stats/app")
+SUPPORT = ("GET", "/v1/support")
+STATS = {
+    "callback_queue_size": {"data": [{"value": 4}]},
+    "callback_requests": {
+        "data": [
+            {"labels": {"result": "success", "type": "message"}, "value": 20},
+            {"labels": {"result": "http_500", "type": "message"}, "value": 3},
+            {"labels": {"result": "no_webhook"}, "value": 2},
+        ]
+    },
+}
+
+
+def figures(params: dict[str, t.Any]) -> tuple[dict[str, t.Any], health.Session]:
+    session = health.Session(False)
+    health.observe(Docker(params), params, session)
+    try:
+        return health.figures(params, session), session
+    finally:
+        session.close()
+
+
+def test_figures_share_the_session_of_the_health(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    fake.on(*APP, (200, {"meta": META, "stats": {"app": STATS}}))
+    fake.on(*SUPPORT, (200, {"meta": META, "support": {"expire_timestamp": "2026-12-31T00:00:00", "schema": {}}}))
+    assert figures(params)[0] == {
+        "nodes": {"coreapp": "connected"},
+        "callbacks": {"waiting": 4, "sent": 20, "refused": 5},
+        "support": {"expires_on": "2026-12-31"},
+    }
+    assert fake.paths() == [LOGIN, ASK, "GET /v1/stats/app", "GET /v1/support", LOGOUT]
+
+
+def test_figures_with_a_key_log_nobody_in(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    fake.keys = {"Key-Canary-1"}
+    fake.on(*APP, (200, {"meta": META, "stats": STATS}))
+    found, _session = figures({**params, "api_key": "Key-Canary-1"})
+    assert (found["callbacks"]["waiting"], found["support"]) == (4, {})
+    assert fake.paths() == [ASK, "GET /v1/stats/app"]
+
+
+def test_a_figure_that_fails_leaves_the_others(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    fake.on(*APP, error(503, 1011, "Service not ready"))
+    fake.on(
+        *SUPPORT,
+        (200, {"meta": META, "support": {"a:1": {"expire_timestamp": "9999-12-31T00:00:00"}, "b:2": {"error": "x"}}}),
+    )
+    found, _session = figures(params)
+    assert "Service not ready" in found["callbacks"]["error"]
+    assert found["support"] == {"expires_on": ""}
+
+
+def test_a_client_that_has_not_said_its_health_is_not_asked_more(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    fake.on(*HEALTH, error(503, 1011, "Service not ready"))
+    found, session = figures(params)
+    assert (found, session.refused) == ({}, False)
+    assert fake.paths() == [LOGIN, ASK, LOGOUT]
+
+
+def test_a_refused_login_is_said_once_and_no_older_one(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    wrong = {**params, "api_password": WRONG}
+    assert figures(wrong)[1].refused
+    assert alarm(wrong)  # written on the host, as provision.yml does
+    found, session = figures(wrong)
+    assert (found, session.refused, fake.logins) == ({}, False, 2)

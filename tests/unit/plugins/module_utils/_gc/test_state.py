@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from gc_module import Client
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc import state
 
 
 @pytest.mark.parametrize(
@@ -42,3 +47,14 @@ def test_a_state_file_that_cannot_be_written(client: Client) -> None:
     assert "cannot be used" in client.run(state_file=str(folder / "gc.json"))["msg"]
     away.rename(folder)
     assert (client.run(state_file=str(folder / "gc.json"))["messages_after"], client.calls()) == (1_800, 1)
+
+
+def test_the_last_gc_of_any_client_is_read(client: Client, tmp_path: Path) -> None:
+    assert state.last(str(tmp_path / "none.json")) is None
+    client.run()
+    found = state.last(str(client.state_file))
+    assert found is not None
+    assert (found.over, found.failure, found.after) == (True, "", 1_800)
+    client.state_file.write_text("[]")
+    with pytest.raises(WaError, match="corrupt, or of another version of the collection"):
+        state.last(str(client.state_file))

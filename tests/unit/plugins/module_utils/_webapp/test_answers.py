@@ -10,7 +10,9 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
+    callbacks,
     check_password,
+    expires_on,
     gc_nodes,
     metrics,
     parse_body,
@@ -132,3 +134,31 @@ def test_the_gc_status_of_a_node(item: t.Any, status: str) -> None:
 )
 def test_whether_an_answer_names_a_node_that_may_have_started(body: t.Any, started: bool) -> None:
     assert started_gc(body) is started
+
+
+@pytest.mark.parametrize(
+    ("figures", "found"),
+    [
+        ([], (None, None, None)),
+        ([("callback_queue_size", {}, 3.0), ("callback_queue_size", {}, 4.0)], (7, None, None)),
+        ([("callback_requests", {}, 3.0)], (None, 3, 0)),
+        ([("app_callback_requests", {"result": "http_500"}, 3.0)], (None, 0, 3)),
+        ([("other", {}, 3.0)], (None, None, None)),
+    ],
+)
+def test_callbacks_are_summed(figures: t.Any, found: tuple[int | None, ...]) -> None:
+    assert tuple(callbacks(figures).values()) == found
+
+
+@pytest.mark.parametrize(
+    ("support", "day"),
+    [
+        ({}, ""),
+        ({"coreapp": {"expire_timestamp": "2026-12-31T00:00:00"}}, "2026-12-31"),
+        ({"a": {"expire_timestamp": "2026-12-31T00:00:00"}, "b": {"expire_timestamp": "2026-11-30"}}, "2026-11-30"),
+        ({"a": {"expire_timestamp": "9999-12-31T00:00:00"}}, ""),
+        ({"a": {"expire_timestamp": 7}, "b": "x", "c": {}}, ""),
+    ],
+)
+def test_the_first_node_to_expire_counts(support: dict[str, t.Any], day: str) -> None:
+    assert expires_on(support) == day

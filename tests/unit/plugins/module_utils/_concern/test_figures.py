@@ -1,0 +1,166 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The figures of a host: each part with its own error and limit, nothing is changed, no secret is returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import commands
+import pytest
+from fake_docker import FakeDocker
+from observed_host import API_KEY, CORE, PASSWORD, VOLUME, WEB, ObservedHost
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import figures
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest
+
+
+@pytest.fixture
+def host(engine: FakeDocker, tmp_path: Path) -> ObservedHost:
+    return ObservedHost(engine, tmp_path)
+
+
+def options(host: ObservedHost, **more: t.Any) -> dict[str, t.Any]:
+    given = {
+        "project": "wa-a",
+        "volume": VOLUME,
+        "deployment": "a",
+        "log_cleanup_status_file": str(host.state / "log-cleanup-a.json"),
+        "lock_file": str(host.state / "a.lock"),
+        "gc_state_file": str(host.state / "gc-a.json"),
+        "dump_dir": str(host.state / "dumps"),
+    }
+    return {**{name: spec.get("default") for name, spec in figures.SPEC.items()}, **given, **more}
+
+
+def run(*_arguments: t.Any, **_options: t.Any) -> tuple[int, str, str]:
+    return 1, "", ""
+
+
+def read(host: ObservedHost, **more: t.Any) -> dict[str, t.Any]:
+    docker = {"docker_host": host.engine.host, "docker_timeout": "5s"}
+    found = figures.Figures(options(host, **more), Docker(docker), Docker(docker), run).collect()
+    for secret in (PASSWORD, API_KEY):
+        assert secret not in json.dumps(found)
+    return found
+
+
+def test_a_host_is_read_without_a_change(host: ObservedHost) -> None:
+    before = host.files()
+    found = read(host)
+    assert {name: part["error"] for name, part in found.items() if part["error"]} == {}
+    assert [(one["role"], one["state"], one["version"]) for one in found["containers"]["containers"]] == [
+        ("core", "running", "2.53.4"),
+        ("web", "running", "2.53.4"),
+    ]
+    assert found["disk_docker"]["path"] == str(host.engine.root)
+    assert found["disk_media"]["path"] == host.engine.mountpoint(VOLUME)
+    assert 0 < found["disk_docker"]["free_bytes"] < found["disk_docker"]["total_bytes"]
+    assert [(one["name"], one["on_host"], one["pullable"]) for one in found["images"]["images"]] == [
+        (CORE, True, None),
+        (WEB, True, None),
+    ]
+    assert "denied" in found["images"]["images"][0]["error"]
+    assert found["gc"] == found["log_cleanup"] == {"error": ""}
+    assert found["copies"] == {"error": "", "made": None, "proven": None}
+    assert host.files() == before
+    assert {line.split()[0] for line in host.engine.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(("answer", "pullable"), [((200, ""), True), ((404, "manifest unknown"), False)])
+def test_the_registry_says_whether_images_can_be_pulled(
+    host: ObservedHost, answer: tuple[int, str], pullable: bool
+) -> None:
+    host.engine.failures["GET /distribution/"] = answer
+    assert {one["pullable"] for one in read(host)["images"]["images"]} == {pullable}
+
+
+def test_logs_and_media_have_a_file_system_of_their_own(host: ObservedHost, tmp_path: Path) -> None:
+    host.core["Mounts"].append(
+        {"Type": "bind", "Source": str(tmp_path), "Destination": "/var/log/whatsapp", "RW": True}
+    )
+    host.engine.volumes[VOLUME]["Options"] = {"type": "none", "o": "bind", "device": str(tmp_path)}
+    found = read(host)
+    assert found["disk_logs"]["path"] == found["disk_media"]["path"] == str(tmp_path)
+
+
+def test_without_an_engine_files_are_read_all_the_same(host: ObservedHost) -> None:
+    (host.state / "log-cleanup-a.json").write_text('{"started": 10, "result": "ok", "last_success": 12}')
+    found = figures.Figures(options(host), None, None, run).collect()
+    assert found["log_cleanup"] == {"error": "", "started": 10.0, "result": "ok", "last_success": 12.0}
+    assert found["lock"] == {"error": "", "lock": {}}
+    assert {found[name]["error"] for name in ("containers", "disk_docker", "images", "certificates")} == {
+        "Docker Engine: does not answer."
+    }
+
+
+def test_a_part_that_hangs_or_breaks_does_not_hide_the_others(
+    host: ObservedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung = threading.Event()
+    monkeypatch.setattr(figures, "_LIMIT", 1.0)
+    monkeypatch.setattr(figures, "_disk", lambda _path: hung.wait(60) or {})
+    (host.state / "log-cleanup-a.json").write_text("{}")
+    (host.state / "gc-a.json").write_text("[")
+    begin = time.monotonic()
+    found = read(host)
+    hung.set()
+    assert time.monotonic() - begin < 10
+    assert found["disk_media"] == {"error": "no answer in time"}
+    assert found["log_cleanup"] == {"error": "log_cleanup: KeyError"}
+    assert found["gc"]["error"].endswith("corrupt, or of another version of the collection.")
+    assert len(found["containers"]["containers"]) == 2
+
+
+def test_a_missing_volume_or_folder_is_named(host: ObservedHost) -> None:
+    found = read(host, volume="none")
+    assert found["disk_media"] == {"error": "volume none: not there."}
+    host.engine.root.rename(host.engine.root.with_name("away"))
+    assert read(host)["disk_docker"] == {"error": "Docker Engine: its files are not on this host."}
+
+
+def test_certificates_are_read_where_they_are(host: ObservedHost, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    commands.run(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=a", "-days", "9"),
+        *("-out", path, "-keyout", tmp_path / "k.pem"),
+    )
+    host.core["Env"] = [*host.core.get("Env", []), "WA_DB_SSL_CA=/opt/none.pem"]
+    found = read(host, api_url="https://127.0.0.1:1", api_ca_path=str(path))["certificates"]["certificates"]
+    assert [(one["name"], one["error"]) for one in found] == [
+        ("API", "certificate of https://127.0.0.1:1: Connection refused."),
+        (f"API authority ({path})", ""),
+    ]
+    assert 8 * 86400 < found[1]["end"] - time.time() <= 9 * 86400
+
+
+def test_a_copy_counts_when_it_is_complete_and_a_drill_when_it_proved_one(tmp_path: Path) -> None:
+    def copy(name: str, deployment: str, size: int, drill: str = "") -> None:
+        one = {
+            **{key: kind() for key, kind in manifest._KEYS.items()},
+            "format": manifest.FORMAT,
+            "file": f"{name}.sql.gz",
+            "bytes": 4,
+            "facts": {"deployment": deployment},
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(one))
+        (tmp_path / f"{name}.sql.gz").write_bytes(bytes(size))
+        if drill:
+            (tmp_path / f"{name}.drill.json").write_text(drill)
+
+    copy("good", "a", 4, '{"at": "2026-11-20T04:00:00Z"}')
+    copy("torn", "a", 3, '{"at": "2026-11-30T04:00:00Z"}')
+    copy("other", "b", 4, '{"at": "2026-11-30T04:00:00Z"}')
+    copy("odd", "a", 4, '{"at": 7}')
+    os.utime(tmp_path / "good.json", (2000, 2000))
+    os.utime(tmp_path / "odd.json", (1000, 1000))
+    os.utime(tmp_path / "torn.json", (9000, 9000))
+    assert figures.copies(str(tmp_path), "a") == {"made": 2000.0, "proven": 1_795_147_200.0}
+    assert figures.copies(str(tmp_path / "none"), "a") == {"made": None, "proven": None}
