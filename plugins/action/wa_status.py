@@ -64,7 +64,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         text = ". ".join(str(one["text"]).rstrip(".") for one in causes)
         if all(one["kind"] == "unreachable" for one in causes):  # so that the run ends as Ansible's do
             return {"unreachable": True, "msg": text}
-        return {"failed": True, "msg": f"{host}: {text}."}
+        named = text.startswith((f"{host}: ", f"{host} "))
+        return {"failed": True, "msg": f"{text}." if named else f"{host}: {text}."}
 
     def _report(self, ours: Inventory) -> Result:
         fail_on = (

@@ -21,9 +21,9 @@ def end(url: str, timeout: float) -> datetime:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only its date is read, and nothing is sent
     host = parts.hostname or ""
     try:
-        with socket.create_connection((host, parts.port or 443), timeout) as plain:
-            with context.wrap_socket(plain, server_hostname=host) as secure:
-                return certificate.ends(secure.getpeercert(binary_form=True) or b"")[0]
+        plain = socket.create_connection((host, parts.port or 443), timeout)
+        with plain, context.wrap_socket(plain, server_hostname=host) as secure:
+            return certificate.ends(secure.getpeercert(binary_form=True) or b"")[0]
     except OSError as error:
         raise WaError(subject, error.strerror or str(error) or type(error).__name__) from None
     except ValueError as error:

@@ -64,7 +64,7 @@ def test_a_chain_has_the_end_of_each(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_is_an_error(content: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"^(no|time) "):
         certificate.ends(content)
 
 
@@ -72,5 +72,5 @@ def test_a_certificate_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
     make(tmp_path, "20300102030405Z")
     der = tmp_path / "c.der"
     commands.run("openssl", "x509", "-in", tmp_path / "c.pem", "-outform", "DER", "-out", der)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no complete certificate"):
         certificate.ends(der.read_bytes()[:-1])
