@@ -270,7 +270,7 @@ class _Deployment:
     def _hold(self) -> Json | None:
         if not self.held:
             return None
-        file = next((one["hold"] for one in self.known.values() if one.get("hold")), {})
+        file: Json = next((one["hold"] for one in self.known.values() if one.get("hold")), {})
         return {"text": self.held, "since": file.get("since"), "old": bool(file.get("old"))}
 
     def _images(self) -> list[Json]:
@@ -514,5 +514,5 @@ def _concern(name: str, finding: Read, restart: str) -> Json:
 def _unified(diff: Read) -> Json:
     """Returns a difference of Ansible's as a unified diff."""
     path = str(diff.get("before_header") or diff.get("after_header") or "")
-    sides = [str(diff.get(side) or "").splitlines() for side in ("before", "after")]
-    return {"path": path, "text": "\n".join(difflib.unified_diff(*sides, path, path, lineterm=""))}
+    before, after = (str(diff.get(side) or "").splitlines() for side in ("before", "after"))
+    return {"path": path, "text": "\n".join(difflib.unified_diff(before, after, path, path, lineterm=""))}

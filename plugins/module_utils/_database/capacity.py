@@ -12,7 +12,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import activ
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import Session, Settings, Version
 
 # The last day of a series on which its makers publish fixes, as they say.
-_END_OF_LIFE = {
+_END_OF_LIFE: dict[str, dict[tuple[int, ...], str]] = {
     "MySQL": {(5, 7): "2023-10-31", (8, 0): "2026-04-30", (8, 4): "2032-04-30"},
     "MariaDB": {
         (10, 4): "2024-06-18",

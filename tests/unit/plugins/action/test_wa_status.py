@@ -38,7 +38,7 @@ class Driver:
         monkeypatch.setattr(wa_status.display, "warning", self.warnings.append)
         monkeypatch.setattr(context, "CLIARGS", self.cli)
 
-    def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
+    def __call__(self, arguments: dict[str, t.Any] | None = None, /, **given: t.Any) -> dict[str, t.Any]:
         variables = inventory(**given).variables
         variables["hostvars"]["support"][self.registered] = self.read
         action = object.__new__(wa_status.ActionModule)

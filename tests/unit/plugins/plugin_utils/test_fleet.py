@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet as fleet
 ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = json.loads((ROOT / "docs" / "fleet.schema.json").read_text(encoding="utf-8"))
 CHECK = "provision support --check"
-LOCK = {
+LOCK: dict[str, t.Any] = {
     "held": False,
     "blocking": True,
     "message": "left unfinished by ops. Run upgrade.yml, which goes on from there",
@@ -263,7 +263,7 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
     (
         "an upgrade that runs",
         figure(lock={"lock": {**LOCK, "held": True}, "error": ""}),
-        [("upgrade", "attention", None, str(LOCK["message"]), None)],
+        [("upgrade", "attention", None, LOCK["message"], None)],
     ),
     (
         "a long hold",

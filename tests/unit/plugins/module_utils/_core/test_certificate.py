@@ -30,7 +30,17 @@ def make(folder: Path, last: str, *more: str) -> bytes:
             "-subj",
             "/CN=a",
         ),
-        *("-keyout", folder / "k.pem", "-out", target, "-not_before", "19990101000000Z", "-not_after", last, *more),
+        *(
+            "-keyout",
+            str(folder / "k.pem"),
+            "-out",
+            str(target),
+            "-not_before",
+            "19990101000000Z",
+            "-not_after",
+            last,
+            *more,
+        ),
     )
     return target.read_bytes()
 

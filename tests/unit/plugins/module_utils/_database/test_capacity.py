@@ -11,7 +11,7 @@ import pytest
 from scripted_database import Refusal, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import activity, capacity, messages
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity, capacity, connection, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
 
@@ -40,7 +40,7 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
     found = ScriptedDatabase(request.param)
     found.on("Threads_connected", [("Threads_connected", "31")])
     found.on("max_connections", [("max_connections", "151")] if request.param == "MYSQL" else [(31, 151)])
-    monkeypatch.setattr(capacity.connection, "connect", found.connect)
+    monkeypatch.setattr(connection, "connect", found.connect)
     monkeypatch.setattr(messages, "find_tables", lambda *_arguments: TABLES)
     monkeypatch.setattr(activity, "estimate", lambda *_arguments: [5, 7])
     return found
