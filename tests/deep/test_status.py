@@ -79,7 +79,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Fleet]:
 
 
 def last_line(output: str) -> str:
-    return re.findall(r"(?m)^\d+ deployments?: .*$", output)[0]
+    return str(re.findall(r"(?m)^\d+ deployments?: .*$", output)[0])
 
 
 def test_a_healthy_fleet_is_green_and_its_figures_are_there(fleet: Fleet) -> None:
@@ -112,7 +112,7 @@ def test_drifts_and_a_host_that_is_away(fleet: Fleet, tmp_path: Path) -> None:
     away.write_text(json.dumps(AWAY))
     fleet.inventories.append(str(away))
     told = tmp_path / "told"
-    given = {
+    given: dict[str, t.Any] = {
         "wa_report_dir": str(fleet.folder),
         "wa_backup_dir": "",
         "wa_notify_command": f"cat >>{told}; echo >>{told}",
@@ -166,7 +166,11 @@ def test_drifts_and_a_host_that_is_away(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_refused_password_is_tried_once(fleet: Fleet, tmp_path: Path) -> None:
-    wrong = {"wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw", "wa_backup_dir": ""}
+    wrong: dict[str, t.Any] = {
+        "wa_api_password": "Canary-67-Pw",
+        "wa_client_api_new_password": "Canary-67-Pw",
+        "wa_backup_dir": "",
+    }
     for folder, texts in (
         ("", ("HTTP 401", "set wa_report_dir")),
         (str(tmp_path / "r"), ("HTTP 401",)),

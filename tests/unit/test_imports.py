@@ -23,7 +23,7 @@ LAYERS = (
     ("_client", "_db_env", "_dump", "_gc", "_host", "_logs", "_media", "_upgrade"),
     ("_adopt", "_backup", "_concern"),
     ("plugin_utils",),
-    ("action", "doc_fragments", "filter", "lookup", "modules"),
+    ("action", "callback", "doc_fragments", "filter", "lookup", "modules"),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 Arrow = tuple[str, str]
