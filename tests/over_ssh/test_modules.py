@@ -27,6 +27,7 @@ READS: dict[str, dict[str, t.Any]] = {
     "wa_client": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     "wa_inventory_version": {"target": "2.53.4", "members": [HOST]},
     "wa_retire": {"operation": "plan"},
+    "wa_status": {},
     "wa_webapp_info": {"query": "reachable", "api_validate_certs": False},
 }
 
