@@ -260,9 +260,13 @@ class _Deployment:
         proven = found.get("proven")
         return {"time": stamp(proven), "age_seconds": self._age(proven), "error": found["error"] or None}
 
-    def _upgrade(self) -> Json | None:
+    def _lock(self) -> Json | None:
+        """Returns the lock of an upgrade or restore that is unfinished, or runs; the leader's counts first."""
         locks = [self._part("lock", host).get("lock") or {} for host in [self.leader, *self.known]]
-        lock = next((one for one in locks if "stage" in one and (one["blocking"] or one["held"])), None)
+        return next((one for one in locks if "stage" in one and (one["blocking"] or one["held"])), None)
+
+    def _upgrade(self) -> Json | None:
+        lock = self._lock()
         if lock is None:
             return None
         return {"held": lock["held"], "stage": lock["stage"], "target": lock["target"], "text": lock["message"]}
@@ -384,10 +388,11 @@ class _Deployment:
         if silent:
             short = "DOES NOT SERVE" if any("does not serve" in one for one in silent) else "health not known"
             self._add("unhealthy", "unhealthy", "unhealthy", short, ". ".join(silent), self._logs(host), host)
+        lock = self._lock() or {}
+        said = [*down, lock.get("message")]  # causes of their own
         sessions = (self.known[host].get("database") or {}).get("unknown") or []
         for name, one in concerns.items():
-            drift = drifting(one, restart)
-            drift = [text for text in drift if text not in down] if name == "client" else drift
+            drift = [text for text in drifting(one, restart) if text not in said]
             if drift:
                 short = f"{name}: {len(drift)} drift"
                 self._add("drift", "drifted", "drift", short, f"{name}: {'; '.join(drift)}", correct, host)
@@ -426,17 +431,12 @@ class _Deployment:
             self._add("disk", "attention", None, f"disk {part} free", text, command, member["host"])
 
     def _waiting(self, parts: Json) -> None:
-        upgrade, hold = parts["upgrade"], parts["hold"]
-        if upgrade:
-            lock = next(
-                one
-                for one in (self._part("lock", host).get("lock") or {} for host in [self.leader, *self.known])
-                if "stage" in one
-            )
-            command = None if upgrade["held"] else self._playbook(lock["playbook"], **lock["resume"])
-            state, category = ("attention", None) if upgrade["held"] else ("unhealthy", "unhealthy")
-            short = f"upgrade to {upgrade['target']} {'runs' if upgrade['held'] else 'UNFINISHED'}"
-            self._add("upgrade", state, category, short, upgrade["text"], command)
+        lock, hold = self._lock(), parts["hold"]
+        if lock:
+            command = None if lock["held"] else self._playbook(lock["playbook"], **lock["resume"])
+            state, category = ("attention", None) if lock["held"] else ("unhealthy", "unhealthy")
+            short = f"upgrade to {lock['target']} {'runs' if lock['held'] else 'UNFINISHED'}"
+            self._add("upgrade", state, category, short, lock["message"], command)
         if hold and hold["old"]:
             self._add("hold", "attention", None, "held for long", hold["text"], None)
         calls, server = parts["callbacks"], parts["database"]

@@ -257,7 +257,10 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
     ("a registry that is away", figure(images={"images": [samples.image("web", pullable=None)], "error": ""}), []),
     (
         "an unfinished upgrade",
-        figure(lock={"lock": LOCK, "error": ""}),
+        {
+            **samples.drifted("host", changes=[LOCK["message"]]),
+            "figures": samples.figures(lock={"lock": LOCK, "error": ""}),
+        },
         [("upgrade", "unhealthy", "unhealthy", LOCK["message"], "upgrade support wa_upgrade_version=2.55.1")],
     ),
     (
