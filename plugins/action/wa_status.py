@@ -141,7 +141,7 @@ def about(host: str, hostvars: t.Any, groups: t.Any, template: t.Any) -> Result:
     try:
         return desired.about(Inventory.of_host(host, hostvars, groups, template))
     except WaError:
-        unknown = {"version": None, "services": 0, "messages_limit": 0, "automatic_gc": None}
+        unknown = {"version": None, "services": 0, "messages_limit": 0, "automatic_gc": None, "gc_policy": None}
         return {"name": host, "leader": host, "members": [host], "topology": "single", **unknown}
 
 

@@ -623,6 +623,7 @@ def about(inventory: Inventory) -> State:
     found["topology"] = inventory.given("wa_topology") or "single"
     found["messages_limit"] = inventory["wa_message_gc_max_messages"]
     found["automatic_gc"] = inventory.given("wa_message_gc_automatic")
+    found["gc_policy"] = inventory["wa_message_gc_policy"]
     found.update(version=None, services=0)
     with contextlib.suppress(WaError):  # the comparison reports it
         found.update(version=version(inventory), services=service_count(inventory))

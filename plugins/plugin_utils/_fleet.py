@@ -233,6 +233,7 @@ class _Deployment:
         began = found.get("began")
         return {
             "automatic": self.about.get("automatic_gc"),
+            "policy": self.about.get("gc_policy"),
             "began": stamp(began),
             "age_seconds": self._age(began),
             "result": found.get("result"),
