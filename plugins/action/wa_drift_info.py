@@ -94,8 +94,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Returns what the module has found, with the hold in force. Raises WaError and AnsibleConnectionFailure."""
         login = refusals.Login.of(ours)
         state = desired.for_comparison(ours, machines.neighbours(*ours.all_hosts))
-        if login.refused:
+        if not login.is_made:  # which the setting of automatic GC would need
             state.pop("automatic_gc", None)
+        if login.refused:
             state["health"].pop("api_password", None)
         if "database" in state:
             state["database"]["figures"] = True

@@ -34,6 +34,11 @@ class Login:
             except WaError as error:
                 self.refused = f"{_UNKNOWN}: {error}"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the comparison logs in."""
+        return self._options is not None and not self.refused
+
     @classmethod
     def of(cls, inventory: Inventory) -> Login:
         """Returns that of a host, from its inventory."""

@@ -447,3 +447,9 @@ def test_a_refused_login_is_not_tried_again(driver: Driver, tmp_path: Path) -> N
     assert "api_password" not in driver.calls[1]["secrets"]["health"]
     (alarm,) = found["concerns"]["health"]["alarms"]
     assert "this password was refused at" in alarm
+
+
+@pytest.mark.parametrize(("given", "asked"), [({}, True), ({"wa_api_key": "Key-1234-5678"}, False)])
+def test_for_a_status_nobody_logs_in_with_a_key(driver: Driver, given: dict[str, t.Any], asked: bool) -> None:
+    driver(STATUS, wa_message_gc_automatic=True, **given)
+    assert ("automatic_gc" in driver.calls[0]["desired"]) == asked

@@ -28,7 +28,7 @@ def login(folder: Path | None, **given: t.Any) -> refusals.Login:
 def test_a_refusal_is_remembered_until_the_password_changes_or_serves(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     first = login(folder)
-    assert (first.refused, first.note(REFUSED)) == ("", "")
+    assert (first.refused, first.is_made, first.note(REFUSED)) == ("", True, "")
     (record,) = folder.iterdir()
     assert record.name == "refused-login-support.json"
     assert PASSWORD not in record.read_text()
@@ -37,6 +37,7 @@ def test_a_refusal_is_remembered_until_the_password_changes_or_serves(tmp_path: 
         "it is not known whether the client serves: API user admin at https://127.0.0.1:9090: "
     )
     assert "this password was refused at" in second.refused
+    assert not second.is_made
     assert login(folder, wa_api_password="Other-1234").refused == ""
     assert login(folder, wa_api_password="Other-1234").note(SERVES) == ""
     assert list(folder.iterdir()) == []
@@ -58,4 +59,4 @@ def test_without_a_folder_the_run_says_to_name_one() -> None:
 @pytest.mark.parametrize("given", [{"wa_api_key": "Key-1234-5678"}, {"wa_api_password": None}])
 def test_without_a_login_nothing_is_remembered(tmp_path: Path, given: dict[str, t.Any]) -> None:
     found = login(tmp_path, **given)
-    assert (found.refused, found.note(REFUSED), os.listdir(tmp_path)) == ("", "", [])
+    assert (found.refused, found.is_made, found.note(REFUSED), os.listdir(tmp_path)) == ("", False, "", [])
