@@ -221,6 +221,7 @@ import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
@@ -267,7 +268,7 @@ def main() -> None:
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
             "look": {"type": "dict"},
             "status": {"type": "bool", "default": False},
-            "figures": {"type": "dict", "options": figures.SPEC},
+            "figures": {"type": "dict"},
         },
         supports_check_mode=True,
     )
@@ -276,6 +277,12 @@ def main() -> None:
     result = Result(module)
     if module.params["desired"] is None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
+    asked = None
+    if module.params["figures"] is not None:
+        checked = ArgumentSpecValidator(figures.SPEC).validate(module.params["figures"])
+        if checked.error_messages:
+            result.fail(WaError("option figures", "; ".join(checked.error_messages)))
+        asked = checked.validated_parameters
     module.looking = True
     compared = comparison.HostComparison(
         module,
@@ -283,7 +290,7 @@ def main() -> None:
         write,
         not module.params["fail_on_drift"],
         module.params["restarted"],
-        module.params["figures"],
+        asked,
     )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
     found = compared.run(
@@ -305,7 +312,7 @@ def main() -> None:
         record=compared.record if compared.record != compared.recorded else {},
         record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
     )
-    if module.params["figures"]:
+    if asked:
         result.values.update(figures=compared.figures, login_refused=compared.session.refused, reached=True)
     if module.params["look"] and compared.engine and any(one.differs for one in found.values()):
         with contextlib.suppress(WaError):  # then the role reads it, and reports the reason

@@ -639,3 +639,19 @@ def test_owners_are_compared(host: ObservedHost, look: Look) -> None:
         "db_env": changes("changed owner from 1 to 0"),
         "client": changes(f"{host.compose} has the owner daemon, expected root"),
     }
+
+
+def test_figures_are_read_beside_the_comparison(host: ObservedHost, look: Look) -> None:
+    asked = {
+        "project": "wa-a",
+        "volume": VOLUME,
+        "deployment": "a",
+        "log_cleanup_status_file": str(host.state / "log-cleanup-a.json"),
+        "lock_file": str(host.state / "a.lock"),
+    }
+    found = look(check=True, status=True, figures=asked)
+    assert (found["reached"], found["login_refused"]) == (True, False)
+    assert [one["name"] for one in found["figures"]["containers"]["containers"]] == ["wa-a-wacore-1", "wa-a-waweb-1"]
+    assert {name for name, part in found["figures"].items() if part.get("error")} == set()
+    assert "figures" not in look()
+    assert look(status=True, figures={"volume": "v"})["msg"].startswith("option figures: missing required arguments")
