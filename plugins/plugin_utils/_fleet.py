@@ -64,12 +64,14 @@ def report(hosts: t.Mapping[str, Read], now: float, commands: Commands, version:
 
 
 def failures(fleet: Read, fail_on: t.Container[str]) -> dict[str, list[Json]]:
-    """Returns the causes that fail a run, by host: a deployment's own are at its leader."""
+    """Returns the causes that fail a run, by host: a deployment's own are at its leader, or at the first host that was looked at."""
     found: dict[str, list[Json]] = {}
     for one in fleet["deployments"]:
+        hosts = [member["host"] for member in one["members"]]
+        first = one["leader"] if one["leader"] in hosts else hosts[0]
         for cause in one["causes"]:
             if cause["category"] in fail_on:
-                found.setdefault(cause["host"] or one["leader"], []).append(cause)
+                found.setdefault(cause["host"] or first, []).append(cause)
     return found
 
 
@@ -353,6 +355,9 @@ class _Deployment:
         for host, read in self.read.items():
             if read.get("problem"):
                 self._not_compared(host, read)
+        if self.leader not in self.read:
+            text = f"{self.leader}, the leader, was not looked at: what only it knows is missing"
+            self._add("unknown", "unknown", None, "leader not looked at", text, self._playbook("status"))
         for host, concerns in self.concerns.items():
             self._differing(host, concerns)
         for one in members:

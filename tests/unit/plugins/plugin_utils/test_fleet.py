@@ -374,3 +374,16 @@ def test_a_changed_state_is_new_for_the_worse_and_the_better(
     found = report(a=samples.lost("a"), b=samples.read("b"), c={**samples.read("c"), "expires_on": "2026-12-20"})
     read = [(one["name"], one["before"], one["state"]) for one in fleet.changes(found, before, drift_only)]
     assert read == changed
+
+
+def test_without_its_leader_a_deployment_is_not_known() -> None:
+    about = samples.about("c", leader="a", members=["a", "b"])
+    lock = samples.figures(lock={"lock": LOCK, "error": ""})
+    found = report(b={**samples.read(figures=lock), "about": about})
+    (one,) = found["deployments"]
+    assert [(cause["kind"], cause["state"]) for cause in one["causes"]] == [
+        ("upgrade", "unhealthy"),
+        ("unknown", "unknown"),
+    ]
+    assert one["health"]["state"] == "unknown"
+    assert list(fleet.failures(found, ("unhealthy",))) == ["b"]
