@@ -351,6 +351,11 @@ class _Deployment:
     def _playbook(self, name: str, /, **variables: t.Any) -> str:
         return self.commands.playbook(name, variables, self.name)
 
+    def _look_again(self) -> str:
+        """Returns the command that shows more; a note about variables that are not in it comes last."""
+        command, mark, note = self._playbook("provision").partition("   (")
+        return f"{command} --check{mark}{note}"
+
     def _find_causes(self, parts: Json, members: t.Sequence[Json]) -> None:
         for host, read in self.read.items():
             if read.get("problem"):
@@ -380,8 +385,7 @@ class _Deployment:
                 host,
             )
             return
-        command = self._playbook("provision") + " --check"
-        self._add("unknown", "unknown", "unhealthy", f"{host} not known", problem, command, host)
+        self._add("unknown", "unknown", "unhealthy", f"{host} not known", problem, self._look_again(), host)
 
     def _differing(self, host: str, concerns: provision_plan.Concerns) -> None:
         restart = str(self.known[host].get("restart", "now"))
@@ -416,7 +420,7 @@ class _Deployment:
         ]
         if unknown:
             text = "; ".join(dict.fromkeys(unknown))
-            self._add("unknown", "unknown", "unhealthy", "not known", text, f"{correct} --check", host)
+            self._add("unknown", "unknown", "unhealthy", "not known", text, self._look_again(), host)
 
     def _logs(self, host: str) -> str | None:
         there = self._part("containers", host).get("containers") or []
