@@ -4,7 +4,8 @@
 """Reads hosts through the module and writes the inventory that describes them, all of it on the controller.
 
 What was read contains secrets. Modules are run as in a task with `no_log`, but the task itself has none: its errors are
-displayed. Between the two operations it is in a file of Ansible's own folder for temporary files, which ends with the run.
+displayed. Between the operations it is in a file of Ansible's own folder for temporary files, encrypted as the inventory's secrets
+are: the file outlives a run that is killed.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, placing
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import report as adopt_report
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
-from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, File, Writer
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
 
@@ -57,23 +61,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """One of the two operations."""
+        """One of the operations."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         args = dict(self._task.args)
         operation = args.pop("operation", None)
+        operations = {"read": self._read, "write": self._write, "backup": self._back_up, "report": self._report}
         try:
-            if operation == "read":
-                return self._read(args, task_vars)
-            if operation == "write":
-                return self._write(args, task_vars)
-            raise WaError("option operation", repr(operation), "read or write")
+            if operation not in operations:
+                raise WaError("option operation", repr(operation), f"one of {', '.join(operations)}")
+            return operations[operation](args, task_vars)
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
 
     # On each host
 
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        secret = self._vault_secret(args.pop("vault_password", None))
+        if secret is None:
+            raise WaError(
+                "secrets of the clients",
+                "there is no vault password to encrypt them with",
+                cure="Nothing was read. Run adopt.yml again with --vault-password-file, or set wa_adopt_vault_password",
+            )
         keep_alive(self._connection, task_vars)
         with censored(self):
             result: dict[str, t.Any] = self._execute_module(
@@ -101,9 +111,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         survey["services"] = requirements["services"]
         survey["docker"] = requirements["docker"]
         with tempfile.NamedTemporaryFile(
-            "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False
+            "wb", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".vault", delete=False
         ) as file:
-            json.dump(survey, file)
+            file.write(VaultLib().encrypt(json.dumps(survey), secret))
         return {"changed": False, "actions": [], "survey": file.name}
 
     def _plans(
@@ -115,9 +125,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for project in dict.fromkeys(one["project"] for one in services if not one["compose_problem"]):
             ours = [one for one in services if one["project"] == project]
             beside = [one for one in survey["sidecars"] if one["project"] == project]
-            called, given = compose_files.variables(ours, beside, survey["files"])
+            called = compose_files.variables(ours, beside)
             files = called["wa_client_compose_files"]
-            env_files = {"/compose.env": desired.env_lines(given.values)} if given.values else {}
             with censored(self):
                 plan = self._execute_module(
                     module_name="waba.onprem.wa_client",
@@ -126,8 +135,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                         "project": project,
                         "project_dir": called["wa_client_compose_dir"] or os.path.dirname(files[0]),
                         "compose_files": files,
-                        "interpolation_files": [*called.get("wa_client_compose_env_files", []), *env_files],
-                        "env_files": env_files,
+                        "interpolation_files": called.get("wa_client_compose_env_files", []),
                         "profiles": called.get("wa_client_compose_profiles", []),
                         "services": sorted({one["service"] for one in ours}),
                     },
@@ -144,81 +152,147 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     # Once, for all hosts
 
-    def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _writer(self, args: dict[str, t.Any]) -> Writer:
         if not args.get("dest"):
             raise WaError("wa_adopt_dir", "not set", "a folder on this machine for the new inventory")
-        folder = unfrackpath(args["dest"], follow=False)
-        surveys, failed = self._surveys(str(args["readings"]), task_vars)
         secret = self._vault_secret(args.get("vault_password"))
-        redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
-        for survey in surveys.values():
-            # Before they are shortened for the report, which could leave half a secret.
-            survey["autostart"] = core_redact.mask(redact(survey["autostart"]))
-        hostvars = task_vars["hostvars"]
-        adoption = adopt_inventory.build(
-            surveys,
-            failed,
-            {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
-            {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
-            lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
-            options="".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS)),
-        )
-        _hide(adoption, redact)
-        if adoption.secrets and secret is None:
-            raise WaError(
-                "secrets of the clients",
-                "there is no vault password to encrypt them with",
-                cure="Nothing was written. Run adopt.yml again with --vault-password-file, or set wa_adopt_vault_password",
-            )
-        writer = Writer(
-            folder,
+        return Writer(
+            unfrackpath(args["dest"], follow=False),
             lambda path: self._text(path, secret),
             VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]),
             secret,
             boolean(args.get("overwrite", False), strict=False),
         )
-        for name, document in adoption.documents.items():
-            writer.plain(name, document)
-        for name, document in adoption.secrets.items():
-            writer.secret(name, document)
+
+    def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        writer = self._writer(args)
+        surveys, failed = self._surveys(
+            str(args["readings"]), task_vars, self._vault_secret(args.get("vault_password"))
+        )
+        redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
+        for survey in surveys.values():
+            # Before they are shortened for the report, which could leave half a secret.
+            survey["autostart"] = core_redact.mask(redact(survey["autostart"]))
+        hostvars = task_vars["hostvars"]
+        answers = {str(host): str(hostvars[host].get("wa_deployment") or "") for host in hostvars}
+        adoption = adopt_inventory.build(
+            surveys,
+            failed,
+            adopt_inventory.Source(
+                {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
+                {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
+                answers,
+            ),
+            lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
+            writer.recorded(),
+        )
+        _hide(adoption, redact)
+        adoption.report = redact(adoption.report)
+        if adoption.hosts:
+            writer.plan(adoption)
         writer.check()
-        report: list[str] = redact(adoption.report)
-        if adoption.documents:
-            lines = [*report, *redact(adoption.compose_files)]
-            writer.text("report.md", "".join(f"{line}\n" for line in lines))
         if not self._task.check_mode:
             writer.write()
         paths = [file.path for file in writer.files]
-        for line in (*report, "", *_summary(folder, paths, writer.kept, self._task.check_mode)):
-            display.display(line)
         result: dict[str, t.Any] = {
             "changed": bool(paths),
             "actions": [f"wrote {path}" for path in paths],
             "deployments": adoption.deployments,
+            "leaders": _leaders(adoption),
+            "state": adoption.report,
+            "kept": writer.kept,
+        }
+        if self._task.diff:
+            result["diff"] = [_difference(file, redact) for file in writer.files]
+        return result
+
+    def _report(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Writes and displays the report, with the settings backups that were made since the inventory was written."""
+        writer, written = self._writer(args), args["written"]
+        folder, state = unfrackpath(args["dest"], follow=False), written["state"]
+        for host in task_vars["ansible_play_hosts_all"]:
+            made = (task_vars["hostvars"][host].get(str(args["readings"])) or {}).get("settings") or {}
+            for name, found in made.items():
+                state["deployments"][name]["settings"] = found
+        options = "".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS))
+        report = adopt_report.lines(state, options)
+        if state["deployments"]:
+            compose = [line for one in state["deployments"].values() for line in one["compose"]]
+            writer.text("report.md", "".join(f"{line}\n" for line in (*report, *compose)))
+            if not self._task.check_mode:
+                earlier = writer.recorded()
+                earlier.report = state
+                writer.record(earlier)
+                writer.write()
+        paths = [line[len("wrote ") :] for line in written["actions"]] + [file.path for file in writer.files]
+        for line in (*report, "", *_summary(folder, paths, written["kept"], self._task.check_mode)):
+            display.display(line)
+        changed = [file.path for file in writer.files]
+        result: dict[str, t.Any] = {
+            "changed": bool(changed),
+            "actions": [f"wrote {path}" for path in changed],
             "report": report,
         }
         if self._task.diff:
-            result["diff"] = [
-                {
-                    "before_header": file.path,
-                    "after_header": file.path,
-                    "before": core_redact.mask(redact(file.before)),
-                    "after": core_redact.mask(redact(file.after)),
-                }
-                for file in writer.files
-            ]
+            result["diff"] = [_difference(file, Redactor([])) for file in writer.files]
         return result
 
+    # On the leader of each deployment
+
+    def _back_up(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Makes a settings backup of each deployment that this host leads and that has none, by the action `wa_backup`."""
+        adoption = self._writer(args).recorded()
+        hostvars = {
+            name: {**one["connection"], **one["variables"], **adoption.secrets.get(name, {})}
+            for name, one in adoption.hosts.items()
+        }
+        groups = {"all": [*hostvars], **placing.groups(adoption.hosts)}
+        found: dict[str, dict[str, str]] = {}
+        for name in args["names"]:
+            variables = {
+                **task_vars,
+                **hostvars[name],
+                "inventory_hostname": name,
+                "groups": groups,
+                "hostvars": hostvars,
+            }
+            ours = Inventory(variables, self._templar.template)
+            earlier = backup.earlier(str(ours.given("wa_backup_dir")), desired.deployment(ours)["slug"])
+            last = backup.newest(backup.of_database(earlier, desired.database(ours)), "settings")
+            label = adoption.hosts[name]["deployment"]
+            if last:
+                found[label] = {"file": str(last.folder / backup.SETTINGS)}
+                continue
+            task = self._task.copy()
+            task.args = {"part": "deployment"}
+            action = self._shared_loader_obj.action_loader.get(
+                "waba.onprem.wa_backup",
+                task=task,
+                connection=self._connection,
+                play_context=self._play_context,
+                loader=self._loader,
+                templar=self._templar,
+                shared_loader_obj=self._shared_loader_obj,
+            )
+            made = action.run(task_vars=variables)
+            found[label] = {"file": str(made.get("settings") or ""), "problem": str(made.get("msg") or "")}
+        return {"changed": any(one["file"] and "problem" in one for one in found.values()), "settings": found}
+
+    # Helpers
+
     @staticmethod
-    def _surveys(variable: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, dict[str, t.Any]], dict[str, str]]:
+    def _surveys(
+        variable: str, task_vars: dict[str, t.Any], secret: t.Any
+    ) -> tuple[dict[str, dict[str, t.Any]], dict[str, str]]:
         surveys, failed = {}, {}
+        vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)])
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
             if "survey" not in reading:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
                 continue
-            with open(reading["survey"], encoding="utf-8") as file:
-                surveys[str(host)] = json.load(file)
+            with open(reading["survey"], "rb") as file:
+                surveys[str(host)] = json.loads(vault.decrypt(file.read()))
         return surveys, failed
 
     def _vault_secret(self, password: str | None) -> t.Any:
@@ -248,9 +322,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_mode: bool) -> list[str]:
     """The lines after the report: what was kept, and what was written."""
     found = [f"Kept as edited: {text}" for text in kept]
-    if not paths:
-        return [*found, f"Nothing was written: {folder} is up to date."]
     shown = [path for path in paths if not path.startswith(RECORD)]
+    if not shown:
+        return [*found, f"Nothing was written: {folder} is up to date."]
     verb = "Check mode: would write" if check_mode else "Written"
     return [*found, *(f"{verb}: {os.path.join(folder, path)}" for path in shown)]
 
@@ -281,10 +355,30 @@ def _secret(key: str, value: str) -> bool:
 
 def _hide(adoption: adopt_inventory.Adoption, redact: Redactor) -> None:
     """Move variables that hold a secret, such as a user called as the password, to the secrets."""
-    for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
-        document = adoption.documents[name]
-        hidden = {key: value for key, value in document.items() if core_redact.mask(redact(value)) != value}
+    for name, one in adoption.hosts.items():
+        variables = one["variables"]
+        hidden = {key: value for key, value in variables.items() if core_redact.mask(redact(value)) != value}
         if hidden:
-            adoption.documents[name] = {key: value for key, value in document.items() if key not in hidden}
-            secret = name.replace("vars.yml", "vault.yml")
-            adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **hidden}
+            left = {key: value for key, value in variables.items() if key not in hidden}
+            adoption.hosts[name] = {**one, "variables": left}
+            adoption.secrets[name] = {**adoption.secrets.get(name, {}), **hidden}
+
+
+def _leaders(adoption: adopt_inventory.Adoption) -> dict[str, list[str]]:
+    """By machine the first member of each deployment that this run has described and that runs."""
+    names: dict[str, list[str]] = {}
+    for label in adoption.deployments:
+        section = adoption.report["deployments"][label]
+        if section["running"]:
+            first = section["hosts"][0]
+            names.setdefault(adoption.hosts[first]["machine"], []).append(first)
+    return names
+
+
+def _difference(file: File, redact: Redactor) -> dict[str, str]:
+    return {
+        "before_header": file.path,
+        "after_header": file.path,
+        "before": core_redact.mask(redact(file.before)),
+        "after": core_redact.mask(redact(file.after)),
+    }

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import typing as t
 from dataclasses import dataclass, field
 
 import yaml
 from ansible.parsing.vault import VaultLib, is_encrypted
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
@@ -62,17 +65,17 @@ def dump(document: t.Any) -> str:
 
 @dataclass
 class File:
-    """One file to write: its text (`bytes` when it is encrypted), and what may be shown of it."""
+    """One file to write: its text (`bytes` when it is encrypted; None removes it), and what may be shown of it."""
 
     path: str
-    content: bytes = field(repr=False)
+    content: bytes | None = field(repr=False)
     before: str
     after: str
     mode: int = 0o600
 
 
 class Writer:
-    """Compares what is to be written with a folder, then writes it."""
+    """Compares what is to be written with a folder, then writes it. Nothing is ever on disk in clear that is to be encrypted."""
 
     def __init__(
         self, folder: str, read: t.Callable[[str], str], vault: VaultLib, secret: t.Any, overwrite: bool
@@ -87,61 +90,79 @@ class Writer:
         self.kept: list[str] = []  # what the operator edited, and hosts have as before
         self._conflicts: list[str] = []
 
-    def plain(self, name: str, document: t.Any) -> None:
-        """Plan a file of variables."""
-        for path, merged in self._changed(name, document):
-            text = HEAD + dump(merged)
-            self.files.append(File(path, text.encode(), self._read(path), text))
+    def recorded(self) -> Adoption:
+        """Returns what earlier runs have written, without hosts that the operator has removed from the inventory since."""
+        record = self._load(f"{RECORD}/record.yml") or {}
+        there = ((self._load("inventory.yml") or {}).get("all") or {}).get("hosts") or {}
+        secrets = self._load(f"{RECORD}/secrets.yml") or {}
+        hosts = {name: one for name, one in record.get("hosts", {}).items() if name in there}
+        return Adoption(hosts, {name: one for name, one in secrets.items() if name in hosts}, record.get("report", {}))
+
+    def plan(self, adoption: Adoption) -> None:
+        """Plans the files of the inventory, and the record. What differs from the record was edited by the operator."""
+        before, after = self.recorded().placed, adoption.placed
+        for kind in ("documents", "secrets"):
+            old, new = getattr(before, kind), getattr(after, kind)
+            every = [(name, key) for name, document in new.items() for key in document]
+            for name in dict.fromkeys([*new, *old]):
+                moved = {key for where, key in every if where != name and name != "inventory.yml"}
+                merging = Merging(self._overwrite, moved)
+                there = self._load(name)
+                merged = merging.merge(there or {}, old.get(name, {}), new.get(name, {}))
+                self.kept += [f"{name}: {key}" for key in merging.kept]
+                if merging.conflicts:
+                    self._conflicts.append(f"{name}: {', '.join(sorted(merging.conflicts))}")
+                clear = kind == "secrets" and there is not None and not is_encrypted(self._bytes(name))
+                if merged != (there or {}) or clear:
+                    self._file(name, merged, kind == "secrets", after.comments.get(name, {}))
+        self.record(adoption)
+
+    def record(self, adoption: Adoption) -> None:
+        """Plans the record alone."""
+        record = {"hosts": adoption.hosts, "report": adoption.report}
+        for name, document in (("secrets.yml", adoption.secrets), ("record.yml", record)):
+            path = f"{RECORD}/{name}"
+            if (self._load(path) or {}) != document:
+                self._file(path, document, name == "secrets.yml", {})
+
+    def _file(self, name: str, document: t.Mapping[str, t.Any], encrypt: bool, comments: t.Mapping[str, str]) -> None:
+        before = self._text_of(name)
+        if not document:
+            self.files.append(File(name, None, "" if encrypt else before, ""))
+            return
+        text = edited(before, document, comments)
+        if not encrypt:
+            self.files.append(File(name, text.encode(), before, text))
+            return
+        shown = "".join(f"{key}: {HIDDEN}\n" for key in document)
+        self.files.append(File(name, self._vault.encrypt(text, self._secret), "", shown))
 
     def text(self, name: str, text: str) -> None:
         """Plan a file without secrets that each run writes as a whole; the owner's group may read it."""
-        before = self._read(name)
+        before = self._text_of(name)
         if before != text:
             self.files.append(File(name, text.encode(), before, text, 0o640))
-
-    def secret(self, name: str, document: t.Mapping[str, t.Any]) -> None:
-        """Plan an encrypted file of secrets."""
-        changed = dict(self._changed(name, document))
-        if name not in changed and not is_encrypted(self._bytes(os.path.join(self._folder, name))):
-            changed[name] = self._load(name)
-        for each, merged in changed.items():
-            content = self._vault.encrypt(HEAD + dump(merged), self._secret)
-            shown = "".join(f"{key}: {HIDDEN}\n" for key in merged)
-            self.files.append(File(each, content, "", shown))
 
     def check(self) -> None:
         """Raises WaError if an operator's changes in existing files would be lost."""
         if self._conflicts:
             raise WaError(
                 f"folder {self._folder}",
-                "what runs differs from what was edited there: " + "; ".join(self._conflicts),
+                "what runs differs from what was edited there, or is in another file now: "
+                + "; ".join(self._conflicts),
                 "the same values",
                 "Name another folder in wa_adopt_dir and compare, or set wa_adopt_overwrite: true to replace them",
             )
 
     def write(self) -> None:
-        """Writes the planned files, each atomically."""
-        for file in self.files:
+        """Writes the planned files, each atomically; the record last, so that a run that is cut off is made good by the next one."""
+        for file in sorted(self.files, key=lambda one: (one.path.startswith(RECORD), one.content is None)):
             path = os.path.join(self._folder, file.path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            files.replace(path, file.content, file.mode)
-
-    def _changed(self, name: str, document: t.Any) -> t.Iterator[tuple[str, t.Any]]:
-        """Yields the file and the record of this adoption, each with its document, unless they already contain it.
-
-        What differs from the record of the previous adoption was edited by the operator.
-        """
-        record = os.path.join(RECORD, name)
-        there, before = self._load(name), self._load(record)
-        # A host that is not read this time stays in the inventory, and a secret that is not readable this time in its file.
-        merging = Merging(self._overwrite, drop=name.endswith("vars.yml"))
-        merged = merging.merge(there, before, document)
-        self.kept += [f"{name}: {key}" for key in merging.kept]
-        if merging.conflicts:
-            self._conflicts.append(f"{name}: {', '.join(sorted(merging.conflicts))}")
-        for path, old, new in ((name, there, merged), (record, before, document)):
-            if old != new:
-                yield path, new
+            if file.content is None:
+                os.unlink(path)
+            else:
+                files.replace(path, file.content, file.mode)
 
     def _load(self, name: str) -> t.Any:
         """Returns the document of a file; None if there is no file."""
@@ -156,14 +177,58 @@ class Writer:
                 path, "no YAML that can be read", "an inventory's file", "Put it right, or name another folder"
             ) from None
 
-    @staticmethod
-    def _bytes(path: str) -> bytes:
-        with open(path, "rb") as file:
+    def _bytes(self, name: str) -> bytes:
+        with open(os.path.join(self._folder, name), "rb") as file:
             return file.read()
 
-    def _read(self, name: str) -> str:
+    def _text_of(self, name: str) -> str:
         path = os.path.join(self._folder, name)
-        return self._bytes(path).decode(errors="replace") if os.path.exists(path) else ""
+        return self._open(path) if os.path.exists(path) else ""
+
+
+_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):(?:\s|$)")
+
+
+def edited(text: str, document: t.Mapping[str, t.Any], comments: t.Mapping[str, str]) -> str:
+    """Returns a file with the values of `document`: the operator's lines and comments stay where a value stays."""
+    head, blocks = _blocks(text)
+    if head is None:
+        head, blocks = HEAD, {}
+    parts = [head]
+    for key in [*(key for key in blocks if key in document), *(key for key in document if key not in blocks)]:
+        old = blocks.get(key, "")
+        if old and yaml.load(old, Loader=Loader) == {key: document[key]}:
+            parts.append(old)
+            continue
+        above = "".join(itertools.takewhile(lambda line: not _KEY.match(line), old.splitlines(keepends=True)))
+        if not old and key in comments:
+            above = f"# {comments[key]}\n"
+        parts.append(above + dump({key: document[key]}))
+    return "".join(parts)
+
+
+def _blocks(text: str) -> tuple[str | None, dict[str, str]]:
+    """Returns what is above the first key of a mapping, and the lines of each key with the comments above it; None for another form."""
+    head, blocks, pending, key = "", dict[str, str](), "", ""
+    for line in text.splitlines(keepends=True):
+        found = _KEY.match(line)
+        if found and found[1] not in blocks:
+            key = found[1]
+            blocks[key], pending = pending + line, ""
+        elif line.startswith("#") or not line.strip():
+            # A comment at the beginning of the file is about the file.
+            if not key:
+                head += line
+            else:
+                pending += line
+        elif key and line[0] in " \t-":
+            blocks[key] += pending + line
+            pending = ""
+        else:
+            return None, {}
+    if key:
+        blocks[key] += pending
+    return (head, blocks) if key and text.endswith("\n") else (None, {})
 
 
 _MISSING: t.Any = object()
@@ -172,10 +237,10 @@ _MISSING: t.Any = object()
 class Merging:
     """Merges what runs into what is there, by what the previous adoption wrote."""
 
-    def __init__(self, overwrite: bool, drop: bool) -> None:
-        """`overwrite` replaces edited values; `drop` removes unedited keys that no longer run. Lists keys by their path."""
+    def __init__(self, overwrite: bool, moved: t.Container[str] = ()) -> None:
+        """`overwrite` replaces edited values; `moved` are keys that are in another file now. Lists keys by their path."""
         self._overwrite = overwrite
-        self._drop = drop
+        self._moved = moved
         self.kept: list[str] = []  # edited by the operator, and unchanged on the host
         self.conflicts: list[str] = []  # edited by the operator, and changed on the host
 
@@ -191,7 +256,7 @@ class Merging:
                     merged[key] = value
             return merged
         if wanted is _MISSING:
-            return _MISSING if there == before and self._drop else there
+            return self._gone(there, before, where)
         if there == wanted or self._overwrite:
             return wanted
         if before == wanted:
@@ -200,3 +265,11 @@ class Merging:
         if there not in (_MISSING, before):
             self.conflicts.append(where)
         return wanted
+
+    def _gone(self, there: t.Any, before: t.Any, where: str) -> t.Any:
+        """Returns what becomes of a value that is no longer in this file."""
+        if there == before or (before is not _MISSING and where in self._moved and self._overwrite):
+            return _MISSING
+        if before is not _MISSING and where in self._moved:
+            self.conflicts.append(where)
+        return there

@@ -9,11 +9,12 @@ import os
 import typing as t
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from commands import docker
 from engine import SERVICE
-from operator_layouts import RARE, USUAL
+from operator_layouts import LEFT_ALONE, RARE, USUAL
 from operator_project import NEW, OLD, REGISTRY, Adopted, Operator
 
 # What a migration does not have of its Coreapp, and what it has of its own.
@@ -71,7 +72,6 @@ def images(image: str) -> t.Iterator[str]:
 CI = {
     "version in .env",
     "extends from another file",
-    "version in the shell",
     "env_file and environment as lists, dollar signs in secrets",
     "default network with IPAM, static address and aliases",
     "limits, bound folders, secrets and configs",
@@ -114,6 +114,21 @@ def test_the_inventory_has_how_the_client_was_started(case: Case) -> None:
     assert case.adopted.plans == {operator.project: {"changes": [], "refusals": [], "problem": ""}}
     assert "Compose files use" not in case.adopted.report
     assert "would fail" not in case.adopted.report
+
+
+@pytest.mark.parametrize("name", LEFT_ALONE)
+def test_what_is_beyond_is_left_alone_with_what_to_change(
+    name: str, images: str, docker_engine: str, tmp_path: Path
+) -> None:
+    operator = Operator(LEFT_ALONE[name], tmp_path, images, docker_engine)
+    try:
+        operator.start()
+        adopted = Adopted(operator, compare=False)
+        assert adopted.variables == {}
+        assert f": {operator.text(operator.layout.left)}" in adopted.report
+        assert "Then run adopt.yml again" in adopted.report
+    finally:
+        operator.clean()
 
 
 def test_every_container_is_kept(case: Case) -> None:

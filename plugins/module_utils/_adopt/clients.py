@@ -39,6 +39,7 @@ class Client:
     survey: Survey = field(repr=False)
     containers: list[dict[str, t.Any]] = field(repr=False)
     sidecars: list[dict[str, t.Any]] = field(repr=False)
+    tries: list[dict[str, t.Any]] = field(repr=False)  # what is no service: migrations, `docker compose run`
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
@@ -100,6 +101,43 @@ class Client:
         return any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in self.containers)
 
     @property
+    def ids(self) -> set[str]:
+        """The ids of its Coreapps and masters as `/v1/health` names them."""
+        return {one["id"][:12] for one in self.containers if one["role"] != "web"}
+
+    @property
+    def evidence(self) -> t.Mapping[str, t.Any]:
+        """What was asked besides the engine, see `evidence.py`; empty where nothing was."""
+        return t.cast("t.Mapping[str, t.Any]", self.survey.get("evidence", {}).get(self.project, {}))
+
+    @property
+    def node_names(self) -> list[str]:
+        """The nodes that `/v1/health` names; none if these are not the nodes of this client."""
+        names = [str(name) for name in self.evidence.get("nodes", [])]
+        own = {one["id"][:12] for one in self.containers if one["role"] != "web" and one["state"] == "running"}
+        return names if own <= {name.rpartition(":")[2] for name in names} else []
+
+    @property
+    def nodes(self) -> set[str]:
+        """Their ids."""
+        return {name.rpartition(":")[2] for name in self.node_names}
+
+    @property
+    def server(self) -> t.Mapping[str, t.Any]:
+        """The running database server, see `_database.guard.server`; empty where it could not be asked."""
+        return t.cast("t.Mapping[str, t.Any]", self.evidence.get("server", {}))
+
+    @property
+    def unasked(self) -> str:
+        """Why its nodes, or its database server, are not known."""
+        return "; ".join(text for text in self.evidence.get("problems", []) if text)
+
+    @staticmethod
+    def key(container: t.Mapping[str, t.Any]) -> str:
+        """What a container keeps when it is recreated."""
+        return f"{container['service']}/{container['number']}" if container["project"] else str(container["name"])
+
+    @property
     def databases(self) -> dict[str, list[str]]:
         """Its Coreapps and masters that are not stopped, by the database that they use."""
         found: dict[str, list[str]] = {}
@@ -111,7 +149,7 @@ class Client:
 
     @property
     def database(self) -> tuple[str, ...]:
-        """What tells one client's database from another's; the host as well, where the server is the host's own."""
+        """What its database is called; the host as well, where the server is the host's own. Equal names prove nothing."""
         environment = self.environment
         server = environment.get("WA_DB_HOSTNAME", "").lower().rstrip(".")
         names = dict(
@@ -130,6 +168,7 @@ class Described:
 
     variables: dict[str, t.Any] = field(default_factory=dict)
     secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    guesses: dict[str, str] = field(default_factory=dict)  # why a variable may be wrong, as a comment on it
     autostart: list[str] = field(default_factory=list)  # lines of the host that start it or clean its logs
     registration: list[Action] = field(default_factory=list)  # comes first in the report
     actions: list[Action] = field(default_factory=list)
@@ -138,6 +177,7 @@ class Described:
     pending: list[str] = field(default_factory=list)  # what waits for an upgrade, or for the operator's word
     upgrade: list[str] = field(default_factory=list)  # what the next upgrade does
     notes: list[str] = field(default_factory=list)  # not understood, or not carried over
+    unmanaged: list[str] = field(default_factory=list)  # beside the client, and none of the collection's business
     advice: list[str] = field(default_factory=list)  # stays as it is and could be better
 
 
@@ -149,7 +189,12 @@ def clients(host: str, survey: Survey) -> list[Client]:
         ours = [one for one in survey["containers"] if one["project"] == project]
         services = [one for one in ours if not one["one_shot"]]
         client = Client(
-            host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
+            host,
+            project,
+            survey,
+            services,
+            [one for one in survey["sidecars"] if one["project"] == project],
+            [one for one in ours if one["one_shot"] and one["environment"].get("WA_DB_UPGRADE") != "1"],
         )
         client.notes += one_off_containers(ours)
         if services:
@@ -175,9 +220,6 @@ def _kind(container: t.Mapping[str, t.Any]) -> str:
     """What a container is that is no service."""
     if container["environment"].get("WA_DB_UPGRADE") == "1":
         return "a migration"
-    # Another Coreapp of the number would run beside it.
-    if container["role"] != "web" and container["state"] == "running":
-        return "run by `docker compose run`, stop it before you start its service"
     return "left over from a test"
 
 
@@ -192,101 +234,11 @@ def _guess_env_files(client: Client) -> None:
             one["env_files"] = [file["path"]]
 
 
-def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, list[Client]]:
-    """Name clients and group them to deployments: name -> members, sorted. `inventory` are names that are taken.
-
-    A machine's only client keeps the machine's name; each of several gets the project behind it.
-    """
-    counts: dict[str, int] = {}
-    for client in found:
-        counts[client.host] = counts.get(client.host, 0) + 1
-    for client in found:
-        part = deployment_topology.slug(client.project or "docker-run")
-        client.name = client.host if counts[client.host] == 1 else f"{client.host}-{part}"
-    groups: dict[tuple[str, ...], list[Client]] = {}
-    for client in found:
-        key = client.database if client.multiconnect else (*client.database, client.host, client.project)
-        groups.setdefault(key, []).append(client)
-    deployments: dict[str, list[Client]] = {}
-    for members in groups.values():
-        members.sort(key=lambda client: client.name)
-        label = (
-            members[0].name if len(members) == 1 else _free(_label(members), [*deployments, *_names(found, inventory)])
-        )
-        for client in members:
-            client.deployment = label
-        deployments[label] = members
-        _number(members)
-    _check_neighbours(found)
-    _check_version_files(found)
-    return dict(sorted(deployments.items()))
-
-
-def _names(found: t.Sequence[Client], inventory: t.Container[str]) -> list[str]:
-    return [client.name for client in found] + [client.host for client in found if client.host in inventory]
-
-
-def _label(members: t.Sequence[Client]) -> str:
-    projects = {client.project for client in members} - {""}
-    return re.sub(r"[^a-z0-9_]", "_", projects.pop().lower()) if len(projects) == 1 else "waba"
-
-
-def _free(label: str, taken: t.Container[str]) -> str:
-    number, found = 1, label
-    while found in taken or found in ("all", "ungrouped"):
-        number += 1
-        found = f"{label}{number}"
-    return found
-
-
-def _number(members: t.Sequence[Client]) -> None:
-    """Give every container its word: `web`, `core1`, `master1`; the numbers run through all members."""
-    counts = {"core": 0, "master": 0}
-    for client in members:
-        for one in sorted(client.containers, key=lambda each: (str(each["service"]), int(each["number"]))):
-            if one["role"] == "web":
-                client.words[one["name"]] = "web"
-            else:
-                counts[one["role"]] += 1
-                client.words[one["name"]] = f"{one['role']}{counts[one['role']]}"
-
-
-def _check_neighbours(found: t.Sequence[Client]) -> None:
-    """Clients of different deployments that share one database kick each other off."""
-    for client in found:
-        for other in found:
-            if other.deployment != client.deployment and other.database == client.database:
-                if not all(any(one["role"] != "web" for one in each.containers) for each in (client, other)):
-                    fact = f"has the database of {other.name}, and one of the two has no Coreapp: they are halves of one client"
-                    client.actions.append(
-                        Action(
-                            (fact,),
-                            (
-                                "Put both into one Compose project, and run adopt.yml again; do not run provision.yml before",
-                            ),
-                        )
-                    )
-                    continue
-                running = [
-                    each.name for each in (client, other) if any(one["state"] == "running" for one in each.containers)
-                ]
-                client.actions.append(
-                    Action(
-                        (
-                            f"shares its database with {other.name}, and neither is a multiconnect client",
-                            "two clients for one number disconnect each other",
-                            f"running: {', '.join(sorted(running)) or 'neither'}",
-                        ),
-                        ("Stop one of them, and remove it from inventory.yml",),
-                    )
-                )
-
-
 def _version_files(client: Client) -> set[str]:
     return {", ".join(files) for files in client.version_files.values() if files}
 
 
-def _check_version_files(found: t.Sequence[Client]) -> None:
+def check_version_files(found: t.Sequence[Client]) -> None:
     """An upgrade of one of two clients with their version in one file would set it for the other, too."""
     for client in found:
         for other in found:

@@ -8,83 +8,118 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients, db_env, left_out, report
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import (
+    clients,
+    db_env,
+    grouping,
+    left_out,
+    placing,
+    report,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Described
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import describe
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 
-# What each member has for itself.
-_OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
 Render = t.Callable[[Hostvars, str, Groups], tuple[dict[str, t.Any], str]]
+Values = dict[str, dict[str, t.Any]]
 
 
 @dataclass
 class Adoption:
-    """What is written: documents by path, secrets by path, and the report."""
+    """All hosts of the inventory with their values, those of earlier runs too, and what the report says of them.
 
-    documents: dict[str, t.Any] = field(default_factory=dict)
-    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
-    report: list[str] = field(default_factory=list)  # lines
-    compose_files: list[str] = field(default_factory=list)  # lines after those of the report
-    deployments: list[str] = field(default_factory=list)
+    `hosts` and `report` have no secret and are recorded, so that the next run adds to them.
+    """
+
+    hosts: Values = field(default_factory=dict)
+    secrets: Values = field(default_factory=dict, repr=False)
+    report: dict[str, t.Any] = field(default_factory=dict)
+    deployments: list[str] = field(default_factory=list)  # those that this run has described
+
+    @property
+    def placed(self) -> placing.Placed:
+        """The files of the inventory."""
+        return placing.place(self.hosts, self.secrets)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The inventory that is read: how each host is reached, and what it says of deployments."""
+
+    connections: t.Mapping[str, t.Mapping[str, t.Any]]
+    secrets: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict, repr=False)
+    answers: t.Mapping[str, str] = field(
+        default_factory=dict
+    )  # `wa_deployment` of each host, also of those that are not read
 
 
 def build(
     surveys: t.Mapping[str, clients.Survey],
     failed: t.Mapping[str, str],
-    connections: t.Mapping[str, t.Mapping[str, t.Any]],
-    connection_secrets: t.Mapping[str, t.Mapping[str, t.Any]],
+    source: Source,
     render: Render,
-    options: str = "",
+    earlier: Adoption | None = None,
 ) -> Adoption:
-    """All of it: from what was read of each host, why another one was not read, and how each is reached.
+    """All of it: from what was read of each host, why another one was not read, and what `earlier` runs have written.
 
     `render` returns the Compose file of the role, as a mapping and as text, from the variables of all hosts, a host, and the groups.
-    `options` are those of this run's command line that the new inventory needs, too; for the commands in the report.
     """
+    earlier = earlier or Adoption()
+    adoption = Adoption(dict(earlier.hosts), dict(earlier.secrets))
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
-    if not found:
-        return Adoption(report=report.lines([], surveys, failed, options))
-    deployments = clients.name(found, connections)
-    adoption = Adoption(deployments=list(deployments))
-    groups = {"all": [client.name for client in found]}
-    groups.update({label: [one.name for one in members] for label, members in deployments.items() if len(members) > 1})
-    hosts = {client.name: dict(connections.get(client.host, {})) for client in sorted(found, key=lambda one: one.name)}
-    for client in found:
-        if client.name != client.host:
-            hosts[client.name].setdefault("ansible_host", client.host)
-    inventory: dict[str, t.Any] = {"all": {"hosts": hosts}}
-    children: dict[str, t.Any] = {
-        label: {"hosts": {name: {} for name in names}} for label, names in groups.items() if label != "all"
-    }
-    if children:
-        inventory["all"]["children"] = children
-    adoption.documents["inventory.yml"] = inventory
+    grouped = grouping.group(found, earlier.hosts, source.answers, surveys, source.connections)
+    clients.check_version_files([one for members in grouped.deployments.values() for one in members])
+    adoption.deployments = list(grouped.deployments)
 
     reported: list[report.Deployment] = []
-    for label, members in deployments.items():
+    for label, members in grouped.deployments.items():
         topology, actions = clients.topology(members)
         version, more = clients.version(members)
         described = {client.name: describe(client, members, topology, version) for client in members}
         described[members[0].name].actions[:0] = actions + more
         reported.append(report.Deployment(label, members, topology, version, described))
-    everyone = {name: one for deployment in reported for name, one in deployment.described.items()}
-    hostvars = {name: {**hosts[name], **one.variables, **one.secrets} for name, one in everyone.items()}
-    for one in reported:
-        refused = _refusal(one, hostvars, groups)
-        one.described[one.members[0].name].actions += refused
-        for client in one.members if not refused else ():
+        for client in members:
+            _record(adoption, client, described[client.name], source)
+    hostvars = {
+        name: {**one["connection"], **one["variables"], **adoption.secrets.get(name, {})}
+        for name, one in adoption.hosts.items()
+    }
+    groups = {"all": [*adoption.hosts], **placing.groups(adoption.hosts)}
+    for each in reported:
+        refused = _refusal(each, hostvars, groups)
+        each.described[each.members[0].name].actions += refused
+        for client in each.members if not refused else ():
             if not client.operators:
-                _rendered(client, one, hostvars, groups, render)
-        secrets = {client.name: dict(connection_secrets.get(client.host, {})) for client in one.members}
-        _file(adoption, one.name, one.described, secrets)
-    adoption.report = report.lines(reported, surveys, failed, options)
-    adoption.compose_files = report.compose_files(reported)
+                _rendered(client, each, hostvars, groups, render)
+    adoption.report = report.state(earlier.report, reported, grouped, surveys, failed, adoption.hosts)
     return adoption
+
+
+def _record(adoption: Adoption, client: clients.Client, described: Described, source: Source) -> None:
+    connection = dict(source.connections.get(client.host, {}))
+    if client.name != client.host:
+        connection.setdefault("ansible_host", client.host)
+    adoption.hosts[client.name] = {
+        "machine": client.host,
+        "project": client.project,
+        "deployment": client.deployment,
+        "services": {client.key(one): client.words[one["name"]] for one in client.containers},
+        "connection": connection,
+        "variables": described.variables,
+        "guesses": described.guesses,
+    }
+    # A secret that cannot be read this time stays.
+    before = {
+        key: value for key, value in adoption.secrets.get(client.name, {}).items() if key not in described.variables
+    }
+    secrets = {**before, **described.secrets, **source.secrets.get(client.host, {})}
+    adoption.secrets.pop(client.name, None)
+    if secrets:
+        adoption.secrets[client.name] = secrets
 
 
 def _refusal(one: report.Deployment, hostvars: Hostvars, groups: Groups) -> list[Action]:
@@ -129,27 +164,3 @@ def _rendered(
                 ("Put what has to stay into a Compose file on the host, and name it in wa_client_compose_files",),
             )
         )
-
-
-def _file(
-    adoption: Adoption, label: str, described: t.Mapping[str, Described], connection: t.Mapping[str, dict[str, t.Any]]
-) -> None:
-    """Sort variables into those of the group and those of single hosts."""
-    every = list(described.values())
-    for kind, target, file in (
-        ("variables", adoption.documents, "vars.yml"),
-        ("secrets", adoption.secrets, "vault.yml"),
-    ):
-        values = [getattr(one, kind) for one in every]
-        shared = {
-            key: value
-            for key, value in values[0].items()
-            if len(every) > 1 and key not in _OF_A_HOST and all(key in one and one[key] == value for one in values)
-        }
-        if shared:
-            target[f"group_vars/{label}/{file}"] = shared
-        for name, one in described.items():
-            own = {key: value for key, value in getattr(one, kind).items() if key not in shared}
-            own.update(connection[name] if kind == "secrets" else {})
-            if own:
-                target[f"host_vars/{name}/{file}"] = own

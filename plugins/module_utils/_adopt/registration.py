@@ -9,7 +9,6 @@ import posixpath
 import shlex
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
@@ -66,11 +65,6 @@ def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]
             argv += ["--env-file", path]
         for file in files:
             argv += ["--file", file]
-        texts = {one["path"]: one["text"] for one in client.survey["files"] if one["text"] is not None}
-        given = compose_files.interpolation([container], texts)
-        names = ", ".join(sorted({*given.values, *given.unknown}))
-        if names:
-            yield f"On {client.host}, set in the shell what no file has, as when the client was started: {names}"
         config = shlex.join(
             [*argv, *(["config"] if program == "docker-compose" else ["config", "--images", container["service"]])]
         )

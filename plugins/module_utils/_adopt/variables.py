@@ -8,19 +8,17 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, db_env, registration
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, db_env, evidence, registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER, MOVE_GUIDE
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 
-_PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
-_LOCAL = ("", "0.0.0.0", "127.0.0.1")
 _SWARM = "com.docker.swarm.service.name"  # a label
 _LONGEST = 300  # of a line that is quoted
 _STARTS = {"up", "start", "restart", "run", "pull", "create"}
@@ -31,6 +29,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     """All that is said of one member of a deployment."""
     found = Described(notes=list(client.notes), actions=list(client.actions))
     found.notes += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
+    found.unmanaged += [f"{one['name']} ({one['state']}, {one['image']})" for one in client.sidecars]
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
     theirs = compose_files.newest(client.containers)
@@ -51,8 +50,10 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
     if topology != "single":
-        found.notes.append("the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards")
         found.variables["wa_topology"] = topology
+        found.guesses["wa_topology"] = (
+            "No container knows the number of shards: 1 is assumed. Otherwise multiconnect, with wa_shards."
+        )
         found.variables["wa_client_services"] = sorted(client.words.values(), key=layout.order)
     found.variables.update(_images(client, found.notes))
     if version:
@@ -204,57 +205,9 @@ def _client(client: Client, found: Described, topology: str, alone: bool) -> Non
 
 
 def _operators(client: Client, found: Described) -> None:
-    """The operator's own Compose files, and with which variables they were read."""
-    variables, given = compose_files.variables(client.containers, client.sidecars, client.survey["files"])
+    """The operator's own Compose files."""
+    variables = compose_files.variables(client.containers, client.sidecars)
     found.variables.update(variables)
-    if given.values:
-        hidden = any(is_secret(name) for name in given.values)
-        (found.secrets if hidden else found.variables)["wa_client_compose_environment"] = given.values
-    place = (variables.get("wa_client_compose_env_files") or [f"{variables['wa_client_compose_dir']}/.env"])[-1]
-    if given.unknown:
-        found.actions.append(
-            Action(
-                (f"its Compose files use {', '.join(given.unknown)}, which no env file sets",),
-                (
-                    f"Set {', '.join(given.unknown)} in {place} as when the client was started, leave empty what was not "
-                    "set, and run adopt.yml again",
-                ),
-            )
-        )
-    if given.of_user:
-        names = ", ".join(name if is_secret(name) else f"{name} ({value})" for name, value in given.of_user.items())
-        found.actions.append(
-            Action(
-                (
-                    f"its Compose files use the environment of whoever started it: {names}; the collection runs as another user",
-                ),
-                (
-                    "Write the values there in place of the variables or `~`, and run adopt.yml again: that recreates nothing",
-                ),
-            )
-        )
-    if given.differ:
-        found.actions.append(
-            Action(
-                (
-                    "`docker compose up` would take the default of a variable that the client was started with: "
-                    + ", ".join(
-                        name if is_secret(name) else f"{name} (runs with {given.values[name]})" for name in given.differ
-                    ),
-                ),
-                (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
-            )
-        )
-    for file in client.survey["files"]:
-        if file["text"] is None and file["path"] in variables.get("wa_client_compose_env_files", ()):
-            found.actions.append(
-                Action(
-                    (
-                        f"the variables of its Compose files are in {file['path']}, which cannot be read ({file['problem']})",
-                    ),
-                    ("Put it there as when the client was started, in UTF-8, and run adopt.yml again",),
-                )
-            )
     sets = {one["name"]: ", ".join([*one["operators_files"], *one["interpolation_files"]]) for one in client.containers}
     if len({*sets.values()}) > 1:
         last = compose_files.newest(client.containers)["name"]
@@ -293,16 +246,12 @@ def _web_port(client: Client, found: Described) -> None:
     web = next((one for one in client.containers if one["role"] == "web"), None)
     if web is None:
         return
-    if web["settings"].get("network_mode") == "host":
-        found.variables["wa_client_web_port"] = 443
-        return
-    matches = [match for match in map(_PORT.fullmatch, web["settings"].get("ports", [])) if match]
-    matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
-    if not matches:
+    place = evidence.web_port(web)
+    if place is None:
         cure = "Set wa_api_url to the address at which the host reaches it"
         found.actions.append(Action((f"{web['name']} publishes no port of its API",), (cure,)))
         return
-    address, port = matches[0][1] or "", int(matches[0][2])
+    address, port = place
     if port != deployment_topology.WEB_PORT:
         found.variables["wa_client_web_port"] = port
     if address not in ("", "0.0.0.0"):
@@ -361,12 +310,8 @@ def _divergence(client: Client, found: Described) -> None:
     """Say where the operator's Compose files describe something else than what runs."""
     plan = client.survey["plans"].get(client.project, {"changes": [], "refusals": [], "problem": ""})
     up = f"`docker compose up` in {client.containers[0]['folder']}"
-    problems = [plan["problem"]] if plan["problem"] else []
-    problems += [one["compose_problem"] for one in client.containers if client.operators and one["compose_problem"]]
     lines = [line for line in plan["changes"] if line.startswith(("create ", "recreate "))]
     if not client.operators:
-        found.notes += [f"{up} would fail: {text}" for text in problems]
-        found.notes += [f"{up} would {line}: the inventory describes what runs" for line in lines]
         return
     scaled = [line for line in plan["changes"] if line.startswith("remove ")]
     if scaled:
@@ -381,16 +326,6 @@ def _divergence(client: Client, found: Described) -> None:
     ]
     found.changes += [f"{verb}s {rest}" for verb, _space, rest in (line.partition(" ") for line in at_once)]
     correct = "Correct that, and run adopt.yml again"
-    gone = sorted({path for one in client.containers for path in one["files_gone"]})
-    if gone:
-        fact = f"it was started from {', '.join(gone)}, too, which is not on {client.host} any more"
-        if lines or scaled or problems or plan["refusals"]:
-            cure = "Put it back, or bring the client in line with the files that are there, and run adopt.yml again"
-            found.actions.append(
-                Action((fact, "the files that are left describe something else than what runs"), (cure,))
-            )
-        else:
-            found.notes.append(f"{fact}; the files that are left describe what runs")
     if plan["refusals"]:
         found.actions.append(
             Action(
@@ -398,7 +333,8 @@ def _divergence(client: Client, found: Described) -> None:
                 (correct,),
             )
         )
-    found.actions += [Action((f"{up} would fail", text), (correct,)) for text in dict.fromkeys(problems)]
+    if plan["problem"]:
+        found.actions.append(Action((f"{up} would fail", plan["problem"]), (correct,)))
     # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
     others = [line for line in lines if "(runs " in line]
     found.pending += [line for line in lines if line not in (*others, *at_once)]
@@ -431,24 +367,10 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         source = ", ".join(theirs) if client.operators else f"{folder}/compose.yml"
         end = "" if client.operators else ", which is at the end of report.md"
         found.upgrade.append(f"recreates the containers of the client from {source}{end}")
-        unset = sorted(name for name, files in client.version_files.items() if not files)
-        if unset:
-            found.upgrade.append(
-                f"is refused until an env file has the version of {', '.join(unset)}: it comes from the environment of whoever runs "
-                f"docker compose. Put the variable into the file .env beside the Compose files, take it out of that environment, and run "
-                "adopt.yml again"
-            )
-        elif client.operators:
+        if client.operators:
             found.upgrade.append(
                 "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
                 "permission an upgrade is refused that `docker compose up` would undo"
-            )
-        elif theirs or not client.containers[0]["files"]:
-            where = ", ".join(theirs) or "the Compose files of the project"
-            gone = {*theirs} <= {*client.containers[0]["files_gone"]}
-            found.upgrade.append(
-                f"leaves {where} as it is{', wherever that is now (it is not on this host)' if gone else ''}: set the new version there, "
-                "too, because `docker compose up` with it would start the old version on the migrated database"
             )
     else:
         found.upgrade += [
@@ -474,12 +396,6 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
     for one in client.containers:
-        note = (
-            f"the Compose files {', '.join(one['files'])} cannot be read ({one['compose_problem']}); "
-            "the containers were read instead"
-        )
-        if one["compose_problem"] and note not in found.notes and not client.operators:
-            found.notes.append(note)
         log = one["settings"].get("logging", {})
         if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
             cure = (

@@ -66,15 +66,6 @@ def refusal(*reasons: str) -> str:
     return f"version of the client in @D/{FILE}: {found}; expected {expected}. Nothing was changed"
 
 
-def unset(service: str, kind: str) -> str:
-    """The reason for a service whose version only the shell has."""
-    return (
-        f"service {service} has the image @R/{kind}:{TAG}, and no env file sets WA_API_VERSION: it comes from the environment of "
-        "whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that environment, which "
-        "comes first, and run adopt.yml again"
-    )
-
-
 def elsewhere(service: str, kind: str) -> str:
     """The reason for a service whose image is in a file that the named ones refer to."""
     return (
@@ -163,18 +154,6 @@ volumes: {{media: {{}}}}
             tag="v${WA_API_VERSION:?set WA_API_VERSION}",
         ),
         {ENV: f"WA_TZ=Europe/Berlin\n{VERSION}"},
-    ),
-    "version in the shell": layout(
-        client(),
-        version={},
-        shell={"WA_API_VERSION": OLD},
-        adopted={"environment": {"WA_API_VERSION": OLD}},
-        refused=refusal(unset("wacore", "coreapp"), unset("waweb", "web")),
-    ),
-    "images wholly in variables": layout(
-        client("image: ${CORE_IMAGE}", "image: $WEB_IMAGE"),
-        {ENV: f"CORE_IMAGE=@R/coreapp:v{OLD}\nexport WEB_IMAGE='@R/web:v{OLD}' # Web\n"},
-        version={ENV: [f"CORE_IMAGE=@R/coreapp:v{OLD}", f"WEB_IMAGE=@R/web:v{OLD}"]},
     ),
     "--env-file, registry and version in two variables": layout(
         client(registry="${WA_REGISTRY}"),
@@ -347,14 +326,6 @@ RARE: dict[str, Layout] = {
         shell={"COMPOSE_ENV_FILES": "prod.env"},
         adopted={"env_files": ["@D/prod.env"]},
     ),
-    "variables passed through, and variables that every shell has": layout(
-        client(
-            "environment: [WA_CONFIG_ON_DB=1, TZ, NEVER_SET]",
-            "labels: {by: '${HOME:?}'}\nvolumes: ['media:/usr/local/wamedia', '${PWD}/certs:/certs:ro']",
-        ),
-        shell={"TZ": "Asia/Kolkata"},
-        adopted={"environment": {"TZ": "Asia/Kolkata"}, "env_files": ["@D/.env"]},
-    ),
     "COMPOSE_FILE and COMPOSE_PROFILES in the shell": layout(
         client("profiles: [wa]", "profiles: [wa]"),
         {"b.yml": "services: {waweb: {restart: always}}\n"},
@@ -385,11 +356,6 @@ RARE: dict[str, Layout] = {
         links={FILE: "shared/wa.yml", "db.env": "shared/db.env", ENV: "shared/.env"},
         version=IN_ENV,
     ),
-    "a Compose file that has gone": layout(
-        client(),
-        {"docker-compose.override.yml": "services: {tools: {image: '@R/db:v1'}}\n"},
-        gone=("docker-compose.override.yml",),
-    ),
     "link to the folder": layout(client(), folder="releases/5", link="current", options=P),
     "top-level name and container names from a variable": layout(
         "name: ${STACK:?}\n" + client("container_name: ${STACK}-core", "container_name: ${STACK}-web"),
@@ -418,14 +384,6 @@ volumes: {{media: }}
     "comments, blanks and Windows line ends in .env": layout(
         client(), {ENV: f"# Version\r\n\r\n  A = ' x ' # y\r\n{VERSION.strip()}\r\nB=\"$A\"\r\n# WA_API_VERSION=2.50.0"}
     ),
-    "values of the shell with every special character": layout(
-        client('environment: {WA_CONFIG_ON_DB: "1", API_TOKEN: "${API_TOKEN:?}", TZ: "$WA_TZ", SAME: "${SAME:-same}"}'),
-        shell={"API_TOKEN": f"{CANARY} a$b'c\"d\\e #f{{{{g}}}}${{h}} ", "WA_TZ": "Europe/Berlin", "SAME": "same"},
-        adopted={
-            "env_files": ["@D/.env"],
-            "environment": {"API_TOKEN": f"{CANARY} a$b'c\"d\\e #f{{{{g}}}}${{h}} ", "WA_TZ": "Europe/Berlin"},
-        },
-    ),
     "db.env with variables, quotes and a value of several lines": layout(
         client(),
         {
@@ -449,47 +407,12 @@ volumes: {{media: }}
         options=("-f", FILE, "-f", "version.yml"),
         compose_files=(FILE, "version.yml"),
     ),
-    "a variable for each image": layout(
-        client("image: @R/coreapp:${CORE_TAG}", "image: @R/web:${WEB_TAG:-none}"),
-        {ENV: f"CORE_TAG=v{OLD}\nWEB_TAG=v{OLD}\n"},
-        version={ENV: [f"CORE_TAG=v{OLD}", f"WEB_TAG=v{OLD}"]},
-    ),
     "images of Docker Hub": layout(
         client(registry="@H", tag=f"v{OLD}"), version={FILE: [f"@H/coreapp:v{OLD}", f"@H/web:v{OLD}"]}
     ),
     "images of Docker Hub by its full name": layout(
         client(registry="docker.io/@H", tag=f"v{OLD}"),
         version={FILE: [f"docker.io/@H/coreapp:v{OLD}", f"docker.io/@H/web:v{OLD}"]},
-    ),
-    "COMPOSE_FILE in the folder above": layout(
-        "services: {}\n",
-        {
-            ENV: f"COMPOSE_FILE=conf/{FILE}\nCOMPOSE_PROJECT_NAME=@P\n{VERSION}",
-            f"conf/{FILE}": client("volumes: ['media:/usr/local/wamedia', '${CERTS:-./certs}:/certs:ro']"),
-            "conf/db.env": DATABASE,
-        },
-        project_dir="conf",
-        compose_files=(f"conf/{FILE}",),
-        adopted={"env_files": ["@D/.env"]},
-    ),
-    "names, folders and a port in the shell": layout(
-        client(
-            "container_name: ${PREFIX:?}-core\nvolumes: ['media:/usr/local/wamedia', '${DATA:?set it}/certs:/certs:ro', '~/x:/x']",
-            "ports: ['@W:443', '127.0.0.1:${PORT}:80']\nlabels: {by: $WHO}",
-            "networks: {default: {name: '@P_${NET}'}}\nvolumes: {media: {name: '${VOLUME:?}'}}\n",
-        ),
-        shell={"PREFIX": "@P", "DATA": "@D/data", "PORT": "18443", "WHO": "ops", "NET": "wa", "VOLUME": "@P_whatsapp"},
-        adopted={
-            "environment": {
-                "PREFIX": "@P",
-                "DATA": "@D/data",
-                "PORT": "18443",
-                "WHO": "ops",
-                "NET": "wa",
-                "VOLUME": "@P_whatsapp",
-            },
-            "env_files": ["@D/.env"],
-        },
     ),
     "ports in every form": layout(
         client(
@@ -570,5 +493,56 @@ volumes: {{media: }}
     scale: 2
 """,
         )
+    ),
+}
+
+UNSET = "which no env file sets: only the shell of whoever started it had the value"
+
+# What adoption leaves alone, each with what the report says.
+LEFT_ALONE: dict[str, Layout] = {
+    "version in the shell": layout(
+        client(),
+        version={},
+        shell={"WA_API_VERSION": OLD},
+        left=f"its Compose files use WA_API_VERSION, {UNSET}",
+    ),
+    "a variable that is passed through, and one that every shell has": layout(
+        client("environment: [WA_CONFIG_ON_DB=1, TZ, NEVER_SET]", "labels: {by: '${HOME:?}'}"),
+        shell={"TZ": "Asia/Kolkata"},
+        left=f"its Compose files use TZ, HOME, {UNSET}",
+    ),
+    "the name of a volume in the shell": layout(
+        client(rest="volumes: {media: {name: '${VOLUME:?}'}}\n"),
+        shell={"VOLUME": "@P_whatsapp"},
+        left=f"its Compose files use VOLUME, {UNSET}",
+    ),
+    "COMPOSE_FILE in the folder above": layout(
+        "services: {}\n",
+        {
+            ENV: f"COMPOSE_FILE=conf/{FILE}\nCOMPOSE_PROJECT_NAME=@P\n{VERSION}",
+            f"conf/{FILE}": client(),
+            "conf/db.env": DATABASE,
+        },
+        left=f"its Compose files use WA_API_VERSION, {UNSET}",
+    ),
+    "a variable for each image": layout(
+        client("image: ${CORE_IMAGE}", "image: @R/web:$WEB_TAG"),
+        {ENV: f"CORE_IMAGE=@R/coreapp:v{OLD}\nWEB_TAG=v{OLD}\n"},
+        version={},
+        left="its version is in more than one place: ",
+    ),
+    "a Compose file that has gone": layout(
+        client(),
+        {"docker-compose.override.yml": "services: {tools: {image: '@R/db:v1'}}\n"},
+        gone=("docker-compose.override.yml",),
+        left="it was started from @D/docker-compose.override.yml, which is not on h1 any more",
+    ),
+    "JSON": Layout(
+        {
+            "compose.json": '{"services": {"wacore": {"image": "@R/coreapp:v2.51.2", "env_file": "db.env"}}}',
+            "db.env": DATABASE,
+        },
+        options=("-f", "compose.json"),
+        left="@D/compose.json is JSON, in which no version can be set",
     ),
 }

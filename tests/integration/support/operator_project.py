@@ -23,7 +23,7 @@ from real_compose import Runner
 from simulated import run_module
 
 from ansible_collections.waba.onprem.plugins.action.wa_adopt import ActionModule
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory, report
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
@@ -61,6 +61,7 @@ class Layout:
     adopted: t.Mapping[str, t.Any] = field(default_factory=dict)
     version: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     refused: str = ""
+    left: str = ""  # why adoption leaves the client alone
 
 
 class Start:
@@ -199,15 +200,17 @@ class Adopted:
         adoption = inventory.build(
             {HOST: survey},
             {},
-            {HOST: {}},
-            {HOST: {}},
+            inventory.Source({HOST: {}}, answers={HOST: HOST}),
             lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, lambda text: text),
         )
-        self.report = "\n".join(adoption.report)
+        self.report = "\n".join(report.lines(adoption.report, ""))
+        placed = adoption.placed
         self.variables: Variables = {
-            **adoption.documents[f"host_vars/{HOST}/vars.yml"],
-            **adoption.secrets.get(f"host_vars/{HOST}/vault.yml", {}),
+            **placed.documents.get(f"host_vars/{HOST}/vars.yml", {}),
+            **placed.secrets.get(f"host_vars/{HOST}/vault.yml", {}),
         }
+        if not self.variables:  # it was left alone
+            return
         given = {
             **self.variables,
             "inventory_hostname": HOST,

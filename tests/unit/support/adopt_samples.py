@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
+from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory, report
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired
 
 ENV = {
@@ -56,8 +59,6 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "interpolation_files": [],
         "declared": {},
         "document": {},
-        "caller": {"HOME": "/root", "USER": "root"},
-        "homes": ["/home/ops", "/root"],
         "settings": {key: value for key, value in settings.items() if value is not None},
         "unsupported_settings": [],
         "environment": {key: value for key, value in environment.items() if value is not None},
@@ -96,9 +97,9 @@ def single(project: str = "biz", **changes: t.Any) -> dict[str, t.Any]:
 
 
 def without_files(found: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The host after its Compose files were removed."""
+    """The host where only the Compose file of the role is there."""
     for one in (*found["containers"], *found["sidecars"]):
-        one["files_gone"] = one["operators_files"]
+        one.update(operators_files=[], files=["/opt/waba/h1/compose.yml"] if one["project"] else [])
     return found
 
 
@@ -118,3 +119,52 @@ def render(
 ) -> tuple[dict[str, t.Any], str]:
     """The Compose file of the role for a host, as a mapping and as text."""
     return _desired.compose_file_of(hostvars, host, groups, lambda value: value)
+
+
+def _is_node(one: t.Mapping[str, t.Any]) -> bool:
+    return bool(one["environment"].get("WA_APP_MULTICONNECT") == "1" and one["role"] != "web")
+
+
+@dataclass
+class Made:
+    """An adoption, and what is written of it."""
+
+    adoption: inventory.Adoption
+    documents: dict[str, t.Any] = field(default_factory=dict)
+    secrets: dict[str, t.Any] = field(default_factory=dict)
+    report: list[str] = field(default_factory=list)
+    compose_files: list[str] = field(default_factory=list)
+    deployments: list[str] = field(default_factory=list)
+
+
+def adopt(
+    surveys: t.Mapping[str, t.Any],
+    failed: t.Mapping[str, str] | None = None,
+    earlier: Made | None = None,
+    answers: t.Mapping[str, str] | None = None,
+    rendered: inventory.Render = render,
+    options: str = "",
+) -> Made:
+    """Adopts what was read of hosts, with the real functions. Each client has a settings backup.
+
+    As on real hosts no two containers have one id; the health of multiconnect clients names the nodes of all of them, unless a survey
+    has `evidence`.
+    """
+    for host, one in surveys.items():
+        for each in (*one["containers"], *one["sidecars"]):
+            if each["id"].endswith("0" * 40):
+                each["id"] = hashlib.sha256(f"{host} {each['project']} {each['name']}".encode()).hexdigest()
+    nodes = [
+        f"{host}:{each['id'][:12]}" for host, one in surveys.items() for each in one["containers"] if _is_node(each)
+    ]
+    for one in surveys.values():
+        projects = {each["project"] for each in one["containers"] if _is_node(each)}
+        one.setdefault("evidence", {project: {"nodes": nodes} for project in projects})
+    source = inventory.Source({host: {} for host in surveys}, {}, answers or {})
+    made = inventory.build(surveys, failed or {}, source, rendered, earlier.adoption if earlier else None)
+    for one in made.report["deployments"].values():
+        one["settings"] = {"file": "/backups/settings.json"}
+    placed = made.placed
+    compose = [line for one in made.report["deployments"].values() for line in one["compose"]]
+    lines = report.lines(made.report, options)
+    return Made(made, placed.documents, placed.secrets, lines, compose, made.deployments)

@@ -6,21 +6,25 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
 from adopt_samples import ENV, container, render, single, survey, without_files
-from ansible import context
+from ansible import constants, context
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
 from ansible_collections.waba.onprem.plugins.action import wa_adopt
 
 CANARY = ENV["WA_DB_PASSWORD"]
+SECRET = VaultSecret(b"sesame")
+VAULT = VaultLib([("default", SECRET)])
 
 
 class Driver:
@@ -31,24 +35,38 @@ class Driver:
         self.dest = folder / "inventory"
         self.lines: list[str] = []
         self.readings: dict[str, dict[str, t.Any]] = {}
+        self.backups: dict[str, dict[str, t.Any]] = {}  # results of the operation `backup`
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         monkeypatch.setattr(wa_adopt.display, "display", self.lines.append)
         monkeypatch.setattr(context, "CLIARGS", ImmutableDict(vault_password_files=["/v w"]))
 
     def read(self, **surveys: dict[str, t.Any]) -> None:
         for host, found in surveys.items():
-            path = self.folder / f"{host}.json"
-            path.write_text(json.dumps(found))
+            path = self.folder / f"{host}.vault"
+            path.write_bytes(VAULT.encrypt(json.dumps(found), SECRET))
             self.readings[host] = {"survey": str(path)}
 
     def __call__(self, check_mode: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+        """Writes the inventory and the report, as the playbook does; returns both results in one."""
         self.lines.clear()
-        action = object.__new__(wa_adopt.ActionModule)
         given = {"operation": "write", "readings": "reading", "dest": str(self.dest), "vault_password": "sesame"}
-        action._task = type("Task", (), {"args": {**given, **arguments}, "check_mode": check_mode, "diff": True})
+        found = self.run({**given, **arguments}, check_mode)
+        if found.get("failed"):
+            return found
+        report = {**given, **arguments, "operation": "report", "readings": "backup", "written": found}
+        shown = self.run(report, check_mode)
+        lists = {key: [*found[key], *shown[key]] for key in ("actions", "diff")}
+        return {**found, **shown, **lists, "changed": found["changed"] or shown["changed"]}
+
+    def run(self, arguments: dict[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+        action = object.__new__(wa_adopt.ActionModule)
+        action._task = type("Task", (), {"args": arguments, "check_mode": check_mode, "diff": True})
         action._loader = DataLoader()
         action._templar = Templar(loader=action._loader, variables={})
-        hostvars = {host: {"reading": reading, "ansible_port": 22} for host, reading in self.readings.items()}
+        hostvars = {
+            host: {"reading": reading, "backup": self.backups.get(host, {}), "ansible_port": 22}
+            for host, reading in self.readings.items()
+        }
         found: dict[str, t.Any] = action.run(None, {"ansible_play_hosts_all": list(hostvars), "hostvars": hostvars})
         return found
 
@@ -111,9 +129,12 @@ def test_what_a_host_calls_its_things_is_no_template(driver: Driver) -> None:
 
 def test_commands_have_the_options_of_this_run(driver: Driver) -> None:
     driver()
-    assert driver.lines[driver.lines.index("## Next") + 4].endswith(
-        "`ansible-playbook -i inventory.yml --vault-password-file '/v w' waba.onprem.provision --check --diff`"
-    )
+    end = driver.lines[driver.lines.index("Next, in the folder of this report:") + 2]
+    assert end == "    ansible-playbook -i inventory.yml --vault-password-file '/v w' waba.onprem.backup"
+    driver.backups["h1"] = {"settings": {"h1": {"file": "/b/settings.json", "problem": ""}}}
+    driver()
+    end = driver.lines[driver.lines.index("Next, in the folder of this report:") + 2]
+    assert end.endswith("--vault-password-file '/v w' waba.onprem.provision --check --diff")
 
 
 def test_a_second_adoption_writes_nothing_and_says_so(driver: Driver) -> None:
@@ -149,13 +170,12 @@ def test_a_changed_host_is_refreshed_with_a_diff_and_edits_are_kept(driver: Driv
     )
 
 
-def test_without_a_vault_password_nothing_is_written(driver: Driver) -> None:
-    found = driver(vault_password=None)
-    assert (found["failed"], found["msg"], driver.dest.exists()) == (
+def test_without_a_vault_password_nothing_is_read(driver: Driver) -> None:
+    found = driver.run({"operation": "read"})
+    assert (found["failed"], found["msg"]) == (
         True,
-        "secrets of the clients: there is no vault password to encrypt them with. Nothing was written. Run adopt.yml again with "
+        "secrets of the clients: there is no vault password to encrypt them with. Nothing was read. Run adopt.yml again with "
         "--vault-password-file, or set wa_adopt_vault_password",
-        False,
     )
 
 
@@ -180,7 +200,7 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver) -> None:
     found["files"][0].update(path=files[0], target=files[0])
     driver.read(h1=found)
     result = driver()
-    assert driver.lines[6] == "1. h1: the registration of the number exists only inside the container biz-wacore-1"
+    assert driver.lines[8] == "2. h1: the registration of the number exists only inside the container biz-wacore-1"
     clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]
     assert "Canary" not in "".join([*driver.lines, json.dumps(result), *clear])
     for line in (
@@ -196,7 +216,7 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver) -> None:
 def test_a_host_that_was_not_read_is_an_action(driver: Driver) -> None:
     driver.readings["h2"] = {"failed": True, "msg": "no\n permission"}
     driver()
-    assert driver.lines[6:8] == ["1. h2: it was not read", "   - no permission"]
+    assert driver.lines[8:10] == ["2. h2: it was not read", "   - no permission"]
 
 
 def test_hosts_without_a_client_write_no_file(driver: Driver) -> None:
@@ -208,7 +228,10 @@ def test_hosts_without_a_client_write_no_file(driver: Driver) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"dest": ""}, "wa_adopt_dir: not set"), ({"operation": "x"}, "option operation: 'x'; expected read or write")],
+    [
+        ({"dest": ""}, "wa_adopt_dir: not set"),
+        ({"operation": "x"}, "option operation: 'x'; expected one of read, write, backup"),
+    ],
 )
 def test_wrong_options_are_refused(driver: Driver, arguments: dict[str, t.Any], message: str) -> None:
     found = driver(**arguments)
@@ -246,7 +269,8 @@ def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try
 def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
     reader, found = Reader(), single(files=[{"path": "/srv/biz/.env", "text": "A=1\n"}])
     for one in found["containers"]:
-        one["declared"] = {"environment": {"WA_DB_PORT": "${PORT}"}, "profiles": ["wa"]}
+        one["declared"] = {"profiles": ["wa"]}
+        one["interpolation_files"] = ["/srv/biz/prod.env"]
     reader._plans(found, {"docker_timeout": "5s"}, {})
     assert reader.asked == [
         {
@@ -254,9 +278,84 @@ def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
             "project": "biz",
             "project_dir": "/srv/biz",
             "compose_files": ["/srv/biz/docker-compose.yml"],
-            "interpolation_files": ["/srv/biz/.env", "/compose.env"],
-            "env_files": {"/compose.env": "PORT=3306\n"},
+            "interpolation_files": ["/srv/biz/prod.env"],
             "profiles": ["wa"],
             "services": ["wacore", "waweb"],
         }
     ]
+
+
+def test_what_was_read_is_on_disk_encrypted_from_the_first_byte(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder of temporary files outlives a controller that is killed."""
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(wa_adopt, "keep_alive", lambda *_arguments: None)
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    reader, found, written = Reader(), single(), list[bytes]()
+    requirements = {"missing": {}, "services": {}, "docker": ""}
+    results = [{"survey": found}, {"concerns": {}, "requirements": requirements}, {"changes": []}]
+    monkeypatch.setattr(reader, "_execute_module", lambda **_options: results.pop(0), raising=False)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", watched(written))
+    reader._task = type("Task", (), {"no_log": False, "args": {"operation": "read", "vault_password": "sesame"}})()
+    result = reader.run(None, {})
+    assert result == {"changed": False, "actions": [], "survey": str(tmp_path / Path(result["survey"]).name)}
+    [path] = tmp_path.iterdir()
+    assert (path.stat().st_mode & 0o777, path.read_bytes()[:14]) == (0o600, b"$ANSIBLE_VAULT")
+    assert [data[:14] for data in written] == [b"$ANSIBLE_VAULT"]
+    assert json.loads(VAULT.decrypt(path.read_bytes()))["containers"] == found["containers"]
+
+
+def watched(written: list[bytes]) -> t.Callable[..., t.Any]:
+    """Temporary files of which each write is listed."""
+    real = tempfile.NamedTemporaryFile
+
+    def make(*arguments: t.Any, **options: t.Any) -> t.Any:
+        file: t.Any = real(*arguments, **options)
+        write = file.write
+
+        def list_and_write(data: bytes) -> t.Any:
+            written.append(data)
+            return write(data)
+
+        file.write = list_and_write
+        return file
+
+    return make
+
+
+def test_batches_add_up(driver: Driver) -> None:
+    driver()
+    driver.readings.clear()
+    driver.read(h2=single(env={**ENV, "WA_DB_NAME_PREFIX": "x_"}))
+    for each in ("first", "again"):
+        found = driver()
+        assert (found["deployments"], found["changed"]) == (["h2"], each == "first")
+        assert "Read in this run: h2. Of earlier runs: h1." in driver.lines
+        assert [line for line in driver.lines if line.startswith("## h")] == [
+            "## h1: single, version 2.51.2",
+            "## h2: single, version 2.51.2",
+        ]
+    inventory = yaml.safe_load((driver.dest / "inventory.yml").read_text())
+    assert list(inventory["all"]["hosts"]) == ["h1", "h2"]
+    report = (driver.dest / "report.md").read_text()
+    assert report.splitlines()[: len(driver.lines) - 2] == driver.lines[:-2]
+
+
+def test_a_client_without_a_settings_backup_is_the_first_entry(driver: Driver) -> None:
+    driver.backups["h1"] = {
+        "settings": {"h1": {"file": "", "problem": "h1: no settings backup was made: it does not answer"}}
+    }
+    driver()
+    assert driver.lines[6:9] == [
+        "1. h1: no settings backup is known: if the registration is lost, the number must be registered again",
+        "   - h1: h1: no settings backup was made: it does not answer",
+        "   - To do: Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one "
+        "(so does backup.yml)",
+    ]
+    driver.backups["h1"] = {"settings": {"h1": {"file": "/backups/h1/settings.json"}}}
+    driver()
+    assert driver.lines[6] == "Nothing."
+    driver.backups.clear()
+    driver()  # it is known from now on
+    assert driver.lines[6] == "Nothing."

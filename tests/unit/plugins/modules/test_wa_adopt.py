@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
-import pytest
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.modules import wa_adopt
@@ -83,27 +81,3 @@ def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> N
         "docker compose config: pull_policy is wrong. Compose reads them with the values of variables, and not with --no-interpolate, "
         "which the collection needs: write values in place of variables there"
     )
-
-
-@pytest.mark.parametrize(
-    ("above", "own", "expected"),
-    [
-        ("COMPOSE_FILE=conf/compose.yml\n", False, ["b/.env"]),
-        ("COMPOSE_FILE=conf/compose.yml:more.yml\nA=1\n", True, ["b/conf/.env", "b/.env"]),
-        ("COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=./conf/compose.yml,more.yml\n", False, ["b/.env"]),
-        ("COMPOSE_FILE=conf/other.yml\n", True, []),
-        ("A=1\n", False, []),
-        (None, True, []),
-    ],
-)
-def test_variables_of_a_client_that_was_started_above_its_folder(
-    tmp_path: Path, above: str | None, own: bool, expected: list[str]
-) -> None:
-    folder = tmp_path / "b" / "conf"
-    folder.mkdir(parents=True)
-    if above is not None:
-        (folder.parent / ".env").write_text(above)
-    if own:
-        (folder / ".env").write_text("A=2\n")
-    found = wa_adopt.env_files_above(str(folder), str(folder / "compose.yml"))
-    assert [os.path.relpath(path, tmp_path) for path in found] == expected

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of an adoption: what is there and what is to be written, encrypted or not."""
+"""The files of an adoption, as trees before and after: what is there and what is to be written, encrypted or not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Loader, Merging, Writer
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import HEAD, Loader, Merging, Writer, edited
 
 SECRET = VaultSecret(b"sesame")
 VAULT = VaultLib([("default", SECRET)])
-RECORD = ".adopted/"  # the record of what was written
 VARS, SECRETS = "host_vars/h1/vars.yml", "host_vars/h1/vault.yml"
+Values = dict[str, t.Any]
 
 
 def opened(path: str | Path) -> str:
@@ -26,49 +27,132 @@ def opened(path: str | Path) -> str:
     return (VAULT.decrypt(raw) if raw.startswith(b"$ANSIBLE_VAULT") else raw).decode()
 
 
-def write(folder: Path, variables: t.Any, secrets: t.Any = None, overwrite: bool = False) -> list[str]:
-    writer = Writer(str(folder), opened, VAULT, SECRET, overwrite)
-    writer.plain(VARS, variables)
-    if secrets is not None:
-        writer.secret(SECRETS, secrets)
-    writer.check()
-    writer.write()
-    return [file.path for file in writer.files if not file.path.startswith(RECORD)]
+def host(deployment: str, variables: Values, **more: t.Any) -> Values:
+    own = {"machine": "m", "project": "biz", "services": {}, "connection": {}, "guesses": {}, **more}
+    return {**own, "deployment": deployment, "variables": variables}
+
+
+def writer(folder: Path, overwrite: bool = False) -> Writer:
+    return Writer(str(folder), opened, VAULT, SECRET, overwrite)
+
+
+def write(
+    folder: Path, hosts: dict[str, Values] | Values, secrets: dict[str, Values] | None = None, overwrite: bool = False
+) -> list[str]:
+    """Writes an inventory with the variables of `h1`, or with hosts; returns the paths besides the record."""
+    if all(not isinstance(one, dict) or "deployment" not in one for one in hosts.values()):
+        hosts = {"h1": host("h1", hosts)}
+    made = writer(folder, overwrite)
+    made.plan(Adoption(hosts, secrets or {}))
+    made.check()
+    made.write()
+    return sorted(file.path for file in made.files if not file.path.startswith(".adopted"))
+
+
+def tree(folder: Path) -> dict[str, t.Any]:
+    """The documents of the inventory by path; whether they are encrypted is checked."""
+    found = {}
+    for path in sorted(folder.rglob("*.yml")):
+        name = str(path.relative_to(folder))
+        if ".adopted" not in path.parts:
+            assert path.read_bytes().startswith(b"$ANSIBLE_VAULT") is (path.name == "vault.yml")
+            found[name] = yaml.load(opened(path), Loader=Loader)
+    return found
 
 
 def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
-    assert write(tmp_path, {"a": 1}, {"p": "Canary-1"}) == [VARS, SECRETS]
-    assert b"Canary" not in (tmp_path / SECRETS).read_bytes()
-    assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-1"}
-    assert (tmp_path / SECRETS).stat().st_mode & 0o777 == 0o600
-    assert write(tmp_path, {"a": 1}, {"p": "Canary-1"}) == []
+    assert write(tmp_path, {"a": 1}, {"h1": {"p": "Canary-1"}}) == [VARS, SECRETS, "inventory.yml"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and b"Canary" in path.read_bytes()] == []
+    assert tree(tmp_path) == {
+        VARS: {"a": 1},
+        SECRETS: {"p": "Canary-1"},
+        "inventory.yml": {"all": {"hosts": {"h1": {}}}},
+    }
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.yml")} == {0o600}
+    assert write(tmp_path, {"a": 1}, {"h1": {"p": "Canary-1"}}) == []
+
+
+def test_a_value_moves_with_its_secrets_and_leaves_its_old_place(tmp_path: Path) -> None:
+    """A second host joins; then the two differ; then they agree again."""
+    both = {name: host("biz", {"a": 1, "b": 2}) for name in ("h1", "h2")}
+    secrets = {name: {"p": "Canary-1"} for name in both}
+    group = {"group_vars/biz/vars.yml": {"a": 1, "b": 2}, "group_vars/biz/vault.yml": {"p": "Canary-1"}}
+    inventory = {"all": {"hosts": {"h1": {}, "h2": {}}, "children": {"biz": {"hosts": {"h1": {}, "h2": {}}}}}}
+    write(tmp_path, {"h1": both["h1"]}, {"h1": secrets["h1"]})
+    write(tmp_path, both, secrets)
+    assert tree(tmp_path) == {**group, "inventory.yml": inventory}
+    differing = {**both, "h2": host("biz", {"a": 1, "b": 3})}
+    write(tmp_path, differing, {**secrets, "h2": {"p": "Canary-2"}})
+    assert tree(tmp_path) == {
+        "group_vars/biz/vars.yml": {"a": 1},
+        "host_vars/h1/vars.yml": {"b": 2},
+        "host_vars/h1/vault.yml": {"p": "Canary-1"},
+        "host_vars/h2/vars.yml": {"b": 3},
+        "host_vars/h2/vault.yml": {"p": "Canary-2"},
+        "inventory.yml": inventory,
+    }
+    write(tmp_path, both, secrets)
+    assert tree(tmp_path) == {**group, "inventory.yml": inventory}
+
+
+def test_what_all_hosts_share_is_in_one_place_and_what_only_looks_alike_is_not(tmp_path: Path) -> None:
+    def one(name: str, user: str) -> Values:
+        variables = {"wa_registry": "r", "wa_db_env_hostname": "10.0.0.5"}
+        return host(name, variables, connection={"ansible_user": user, "ansible_host": "192.0.2.1"})
+
+    write(tmp_path, {name: one(name, "ops") for name in ("h1", "h2")})
+    found = tree(tmp_path)
+    assert found["group_vars/all/vars.yml"] == {"ansible_user": "ops", "wa_registry": "r"}
+    assert found["host_vars/h1/vars.yml"] == {"wa_db_env_hostname": "10.0.0.5"}
+    assert found["inventory.yml"]["all"]["hosts"]["h1"] == {"ansible_host": "192.0.2.1"}
+    # The next ten are reached by another user.
+    write(tmp_path, {"h1": one("h1", "ops"), "h2": one("h2", "ops"), "h3": one("h3", "admin")})
+    found = tree(tmp_path)
+    assert found["group_vars/all/vars.yml"] == {"wa_registry": "r"}
+    assert [one["ansible_user"] for one in found["inventory.yml"]["all"]["hosts"].values()] == ["ops", "ops", "admin"]
+
+
+def test_a_host_that_the_operator_has_removed_is_forgotten_and_its_files_stay(tmp_path: Path) -> None:
+    hosts = {name: host("biz", {"a": 1, "b": name}) for name in ("h1", "h2")}
+    write(tmp_path, hosts, {"h2": {"p": "Canary-1"}})
+    (tmp_path / "inventory.yml").write_text("all:\n  hosts:\n    h1: {}\n  children:\n    biz: {hosts: {h1: {}}}\n")
+    known = writer(tmp_path).recorded()
+    assert (list(known.hosts), known.secrets) == (["h1"], {})
+    before = tree(tmp_path)
+    assert write(tmp_path, {"h1": hosts["h1"]}) == []
+    assert tree(tmp_path) == before
 
 
 def test_what_was_added_stays_and_what_was_changed_on_both_sides_is_a_conflict(tmp_path: Path) -> None:
-    write(tmp_path, {"a": {"x": 1}}, {"p": "Canary-1"})
+    first = {"h1": {"p": "Canary-1"}}
+    write(tmp_path, {"a": {"x": 1}}, first)
     (tmp_path / VARS).write_text("a: {x: 1, y: 2}\nb: 3\n")
     (tmp_path / SECRETS).write_bytes(VAULT.encrypt("p: Canary-1\nwa_api_password: Canary-2\n", SECRET))
-    assert write(tmp_path, {"a": {"x": 1}}, {"p": "Canary-1"}) == []
+    assert write(tmp_path, {"a": {"x": 1}}, first) == []
     (tmp_path / VARS).write_text("a: {x: 3, y: 2}\nb: 3\n")
     with pytest.raises(WaError, match=r"host_vars/h1/vars.yml: a\.x") as error:
-        write(tmp_path, {"a": {"x": 5}}, {"p": "Canary-1"})
+        write(tmp_path, {"a": {"x": 5}}, first)
     assert "Canary" not in str(error.value)
-    assert write(tmp_path, {"a": {"x": 5}}, {"p": "Canary-3"}, overwrite=True) == [VARS, SECRETS]
+    assert write(tmp_path, {"a": {"x": 5}}, {"h1": {"p": "Canary-3"}}, overwrite=True) == [VARS, SECRETS]
     assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": {"x": 5, "y": 2}, "b": 3}
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-3", "wa_api_password": "Canary-2"}
 
 
-def test_a_secret_that_is_not_readable_this_time_stays(tmp_path: Path) -> None:
-    write(tmp_path, {"a": 1, "b": 2}, {"p": "Canary-1", "q": "Canary-2"})
-    assert write(tmp_path, {"a": 1}, {"p": "Canary-1"}) == [VARS]
-    assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": 1}
-    assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-1", "q": "Canary-2"}
+def test_a_value_that_was_edited_and_moves_is_a_conflict(tmp_path: Path) -> None:
+    both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
+    write(tmp_path, both)
+    (tmp_path / "group_vars/biz/vars.yml").write_text("a: 9\n")
+    apart = {**both, "h2": host("biz", {"a": 2})}
+    with pytest.raises(WaError, match=r"group_vars/biz/vars.yml: a"):
+        write(tmp_path, apart)
+    write(tmp_path, apart, overwrite=True)
+    assert tree(tmp_path).keys() == {"host_vars/h1/vars.yml", "host_vars/h2/vars.yml", "inventory.yml"}
 
 
 def test_a_clear_file_of_secrets_is_encrypted(tmp_path: Path) -> None:
     (tmp_path / SECRETS).parent.mkdir(parents=True)
     (tmp_path / SECRETS).write_text("p: Canary-1\n")
-    assert write(tmp_path, {}, {"p": "Canary-1"})[-1] == SECRETS
+    assert SECRETS in write(tmp_path, {"a": 1}, {"h1": {"p": "Canary-1"}})
     assert b"Canary" not in (tmp_path / SECRETS).read_bytes()
 
 
@@ -97,10 +181,10 @@ def test_a_file_that_cannot_be_parsed_is_told_without_its_text(tmp_path: Path) -
 
 def test_the_report_is_readable_by_the_group(tmp_path: Path) -> None:
     for text, written in (("one\n", ["report.md"]), ("one\n", []), ("two\n", ["report.md"])):
-        writer = Writer(str(tmp_path), opened, None, None, False)
-        writer.text("report.md", text)
-        writer.write()
-        assert [file.path for file in writer.files] == written
+        made = writer(tmp_path)
+        made.text("report.md", text)
+        made.write()
+        assert [file.path for file in made.files] == written
         assert (tmp_path / "report.md").read_text() == text
         assert (tmp_path / "report.md").stat().st_mode & 0o777 == 0o640
 
@@ -117,39 +201,62 @@ def test_the_report_is_readable_by_the_group(tmp_path: Path) -> None:
         ({}, {"a": 1}, {"a": 2}, {"a": 2}, [], []),
         ({"a": 1, "own": 5}, {"a": 1}, {}, {"own": 5}, [], []),  # gone from the host
         ({"a": 9}, {"a": 1}, {}, {"a": 9}, [], []),
+        ({"m": 9}, {"m": 1}, {}, {"m": 9}, [], ["m"]),  # edited, and in another file now
+        ({"m": 9}, {}, {}, {"m": 9}, [], []),  # the operator's own
         ({"a": {"x": 9, "y": 2}}, {"a": {"x": 1, "z": 3}}, {"a": {"x": 1, "z": 4}}, {"a": {"x": 9, "y": 2, "z": 4}}, ["a.x"], []),
     ],
 )  # fmt: skip
 def test_edited_values_are_kept_and_others_follow_the_host(
     there: t.Any, before: t.Any, wanted: t.Any, merged: t.Any, kept: list[str], conflicts: list[str]
 ) -> None:
-    merging = Merging(overwrite=False, drop=True)
+    merging = Merging(overwrite=False, moved={"m"})
     assert merging.merge(there, before, wanted) == merged
     assert (merging.kept, merging.conflicts) == (kept, conflicts)
 
 
 def test_overwriting_replaces_edited_values_and_keeps_added_ones() -> None:
-    merging = Merging(overwrite=True, drop=True)
+    merging = Merging(overwrite=True)
     assert merging.merge({"a": 9, "own": 5}, {"a": 1, "b": 2}, {"a": 1, "b": 2}) == {"a": 1, "own": 5, "b": 2}
     assert (merging.kept, merging.conflicts) == ([], [])
-
-
-def test_a_host_that_is_not_read_stays_in_the_inventory(tmp_path: Path) -> None:
-    for names in (["h1", "h2"], ["h1"]):
-        writer = Writer(str(tmp_path), opened, None, None, False)
-        writer.plain("inventory.yml", {"all": {"hosts": {name: {} for name in names}}})
-        writer.check()
-        writer.write()
-    assert yaml.safe_load((tmp_path / "inventory.yml").read_text()) == {"all": {"hosts": {"h1": {}, "h2": {}}}}
 
 
 def test_a_file_that_was_edited_is_kept_and_named(tmp_path: Path) -> None:
     write(tmp_path, {"a": 1, "b": 1})
     (tmp_path / VARS).write_text("a: 9\nb: 1\n")
-    writer = Writer(str(tmp_path), opened, None, None, False)
-    writer.plain(VARS, {"a": 1, "b": 2})
-    writer.check()
-    writer.write()
-    assert writer.kept == [f"{VARS}: a"]
+    made = writer(tmp_path)
+    made.plan(Adoption({"h1": host("h1", {"a": 1, "b": 2})}))
+    made.check()
+    made.write()
+    assert made.kept == [f"{VARS}: a"]
     assert yaml.safe_load((tmp_path / VARS).read_text()) == {"a": 9, "b": 2}
-    assert yaml.safe_load((tmp_path / RECORD / VARS).read_text()) == {"a": 1, "b": 2}
+    assert writer(tmp_path).recorded().hosts["h1"]["variables"] == {"a": 1, "b": 2}
+
+
+def test_a_guess_has_a_comment_and_the_operators_lines_stay(tmp_path: Path) -> None:
+    hosts = {"h1": host("h1", {"a": 1, "b": [1, 2]}, guesses={"b": "Two were seen."})}
+    write(tmp_path, hosts)
+    assert (tmp_path / VARS).read_text() == f"{HEAD}a: 1\n# Two were seen.\nb:\n- 1\n- 2\n"
+    own = "# ours\n\n# said Ann\na:   1 # not one\n\n# two\nb: [1, 2]\nc: |\n  x\n\n  # y\n"
+    (tmp_path / VARS).write_text(own)
+    write(tmp_path, {"h1": host("h1", {"a": 1, "b": [1], "d": 4})})
+    assert (tmp_path / VARS).read_text() == own.replace("b: [1, 2]\n", "b:\n- 1\n") + "d: 4\n"
+
+
+@pytest.mark.parametrize("text", ["", "{a: 1}\n", "a: 1", "- a\n", "a: 1\na: 2\n", "? a\n: 1\n"])
+def test_a_file_of_another_form_is_written_anew(text: str) -> None:
+    assert edited(text, {"a": 1}, {}) == f"{HEAD}a: 1\n"
+
+
+def test_a_run_that_was_cut_off_is_made_good_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value is in its new file and still in the old one, and the record is the old one."""
+    both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
+    write(tmp_path, {"h1": both["h1"], "h2": host("biz", {"a": 2})})
+    made = writer(tmp_path)
+    made.plan(Adoption(both))
+    monkeypatch.setattr("os.unlink", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        made.write()
+    monkeypatch.undo()
+    assert "host_vars/h1/vars.yml" in tree(tmp_path)
+    write(tmp_path, both)
+    assert tree(tmp_path).keys() == {"group_vars/biz/vars.yml", "inventory.yml"}

@@ -10,40 +10,37 @@ import typing as t
 
 import pytest
 import yaml
-from adopt_samples import ENV, MULTI, container, member, render, single, survey, without_files
+from adopt_samples import ENV, MULTI, Made, adopt, container, member, render, single, survey, without_files
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption, Groups, Hostvars, build
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Groups, Hostvars
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 
-def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> Adoption:
-    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render)
+def text(adoption: Made) -> str:
+    """The report without its end, which repeats the first of its entries."""
+    return "\n".join(adoption.report).partition("## What to do first")[0]
 
 
-def text(adoption: Adoption) -> str:
-    return "\n".join(adoption.report)
-
-
-def written(adoption: Adoption) -> str:
+def written(adoption: Made) -> str:
     """All that is not encrypted."""
     return "\n".join([str(adoption.documents), *adoption.report, *adoption.compose_files])
 
 
-def compose_file(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
+def compose_file(adoption: Made, name: str = "h1") -> dict[str, t.Any]:
     """The Compose file of the role for a host, from the end of `report.md`."""
     lines = adoption.compose_files[adoption.compose_files.index(f"## The role's Compose file for {name}") :]
     begin, end = lines.index("```yaml"), lines.index("```")
     return t.cast("dict[str, t.Any]", yaml.safe_load("\n".join(lines[begin + 1 : end])))
 
 
-def titles(adoption: Adoption) -> list[str]:
+def titles(adoption: Made) -> list[str]:
     return [line for line in adoption.compose_files if line.startswith("## ")]
 
 
 TITLE = "the role's Compose file, which is at the end of report.md, leaves out what the containers have"
 
 
-def left_out(adoption: Adoption) -> list[str]:
+def left_out(adoption: Made) -> list[str]:
     """What the Compose files leave out, as the report says it."""
     found: list[str] = []
     for number, line in enumerate(adoption.report):
@@ -56,8 +53,11 @@ def left_out(adoption: Adoption) -> list[str]:
     return found
 
 
-def variables(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
-    return t.cast("dict[str, t.Any]", adoption.documents[f"host_vars/{name}/vars.yml"])
+def variables(adoption: Made, name: str = "h1") -> dict[str, t.Any]:
+    """What a host has of its files."""
+    group = adoption.adoption.hosts[name]["deployment"]
+    folders = ["group_vars/all", *([f"group_vars/{group}"] if group != name else []), f"host_vars/{name}"]
+    return {key: value for one in folders for key, value in adoption.documents.get(f"{one}/vars.yml", {}).items()}
 
 
 PLAIN = {
@@ -82,7 +82,6 @@ def test_a_client_keeps_the_operators_compose_files() -> None:
         "wa_client_compose_dir": "/srv/biz",
         "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
         "wa_client_restart": "report",
-        "wa_upgrade_update_compose_files": False,
     }
     assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
 
@@ -149,31 +148,6 @@ def test_hosts_of_one_database_are_one_deployment() -> None:
     assert variables(adoption, "h2")["wa_client_address"] == "h2.example.com"
     assert "refuses this client" not in text(adoption)
     assert set(adoption.secrets) == {"group_vars/biz/vault.yml", "host_vars/h3/vault.yml"}
-
-
-@pytest.mark.parametrize("server", ["localhost", "127.0.0.1", "db"])
-def test_a_server_of_the_hosts_own_is_shared_with_nobody(server: str) -> None:
-    def one(number: int) -> dict[str, t.Any]:
-        found = member(number, sidecars=[{**container("db"), "image": "mysql:8"}])
-        for each in found["containers"]:
-            each["environment"]["WA_DB_HOSTNAME"] = server
-        return found
-
-    assert adopt({"h1": one(1), "h2": one(2)}).deployments == ["h1", "h2"]
-
-
-def test_two_single_clients_of_one_database_are_told() -> None:
-    adoption = adopt({"h1": single(), "h2": single()})
-    assert adoption.deployments == ["h1", "h2"]
-    assert "h1: shares its database with h2, and neither is a multiconnect client\n" in text(adoption)
-    assert "   - running: h1, h2\n   - To do: Stop one of them" in text(adoption)
-
-
-def test_two_halves_of_one_client_are_told_to_come_together() -> None:
-    report = text(adopt({"h1": survey(container("wacore")), "h2": survey(container("waweb"))}))
-    assert "h2: has the database of h1, and one of the two has no Coreapp: they are halves of one client\n" in report
-    assert "Put both into one Compose project" in report
-    assert "Stop one of them" not in report
 
 
 def test_two_projects_of_one_machine_are_two_names() -> None:
@@ -305,7 +279,7 @@ def test_a_client_whose_compose_file_is_refused_has_an_action() -> None:
         host: without_files(single(env={**ENV, "WA_DB_NAME_PREFIX": prefix}))
         for host, prefix in (("h1", ""), ("h2", "x_"))
     }
-    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, refuse)
+    adoption = adopt(surveys, rendered=refuse)
     assert " h1: provision.yml refuses this client\n   - wa_x: 1\n   - expected: 2\n   - To do: Set it to 2\n" in text(
         adoption
     )
@@ -337,7 +311,7 @@ def test_the_compose_file_of_a_client_of_unknown_version_is_not_rendered(project
         return without_files(survey(*ours, env={**ENV, "WA_DB_NAME_PREFIX": prefix}))
 
     surveys = {"h1": one("latest", ""), "h2": one("v2.51.2", "x_")}
-    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, watched)
+    adoption = adopt(surveys, rendered=watched)
     assert ("wa_version" in variables(adoption), asked) == (False, ["h2"])
     assert titles(adoption) == ["## The role's Compose file for h2"]
     assert "   - provision.yml refuses it\n" in text(adoption)
@@ -384,22 +358,10 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
         ({"h1": single("")}, "is refused as long as the containers are outside Compose"),
         ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "and the collection looks for v2.51.2"),
         (
-            {"h1": survey(container("wacore", declared={"environment": {"BY": "$USER", "AT": "$HOME"}, "ports": ["$PORT:1"]},
-                                    environment={"BY": "ops", "AT": "/root"}), container("waweb"))},
-            "1. h1: its Compose files use PORT, which no env file sets\n"
-            "   - To do: Set PORT in /srv/biz/.env as when the client was started, leave empty what was not set, and run adopt.yml again\n"
-            "2. h1: its Compose files use the environment of whoever started it: USER (ops); the collection runs as another user\n",
-        ),
-        (
-            {"h1": survey(container("wacore", declared={"volumes": [{"source": "/root/data", "target": "/data"}]},
-                                    mounts=[["bind", "/home/ops/data", "/data"]]), container("waweb"))},
-            "its Compose files use the environment of whoever started it: HOME (/home/ops); the collection runs as another user\n",
-        ),
-        (
             {"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)},
             "the other hosts do not find media that this host receives",
         ),
-        ({"h1": survey(container("wacore"), container("waweb", environment=MULTI))}, "no container is its master"),
+        ({"h1": survey(*(container(one, environment=MULTI) for one in ("wacore", "waweb")))}, "no container is its master"),
         ({"h1": single(autostart=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
         (
             {"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])},
@@ -507,7 +469,7 @@ def test_a_url_with_a_password_is_a_secret() -> None:
 def test_links_and_shared_networks_within_the_client_are_not_left_out() -> None:
     links = ["biz-wacore-1:engine", "biz-wacore-1:wacore", "biz-wacore-1:wacore-1", "biz-wacore-1:biz-wacore-1"]
     web = container("waweb", settings={"external_links": links})
-    settings = {"network_mode": f"container:{web['id']}", "networks": None, "ports": None}
+    settings = {"network_mode": "container:biz-waweb-1", "networks": None, "ports": None}
     proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
     adoption = adopt({"h1": without_files(survey(container("wacore"), web, sidecars=[proxy]))})
     shares = (
@@ -541,15 +503,8 @@ def test_what_the_compose_file_sets_over_db_env_is_left_out_unless_it_is_the_sam
 
 def test_files_that_cannot_be_read_are_named() -> None:
     file = {"path": "/srv/biz/db.env", "problem": "Permission denied", "text": None}
-    ours = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
-    report = text(adopt({"h1": survey(*ours, files=[file])}))
+    report = text(adopt({"h1": single(files=[file])}))
     assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
-    unread = "`docker compose up` in /srv/biz would fail\n   - open /srv/biz/base.yml: denied\n   - To do: Correct that, and run"
-    assert report.count(unread) == 1
-    lost = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
-    report = text(adopt({"h1": without_files(survey(*lost))}))
-    unread = "the Compose files /srv/biz/docker-compose.yml cannot be read (open /srv/biz/base.yml: denied)"
-    assert report.count(unread) == 1
     gone = text(adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}))
     assert "cannot be read" not in gone
 
@@ -585,21 +540,6 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
         "upgrade.yml is refused, and provision.yml where it has to call Compose\n   - network proxy: not on this host."
         in report
     )
-
-
-def test_a_default_that_is_not_what_runs_is_told_and_no_secret_is() -> None:
-    declared = {"environment": {"TZ": "${ZONE:-CET}", "WA_DB_PASSWORD": "${DB_PASSWORD:-Canary-old-1}"}}
-    core = container("wacore", declared=declared, environment={"TZ": "UTC"})
-    report = text(adopt({"h1": survey(core, container("waweb"))}))
-    fact = (
-        "`docker compose up` would take the default of a variable that the client was started with: ZONE (runs with UTC), "
-        "DB_PASSWORD"
-    )
-    assert (
-        f"{fact}\n   - To do: Set what runs in /srv/biz/.env, or correct the default, and run adopt.yml again\n"
-        in report
-    )
-    assert "Canary" not in report
 
 
 def test_the_compose_files_of_the_newest_container_count() -> None:
@@ -742,18 +682,6 @@ def test_the_inventory_has_the_target_of_a_link() -> None:
     assert variables(adopt({"h1": found}))["wa_env_file"] == "/srv/shared/db.env"
 
 
-def test_a_coreapp_of_compose_run_is_no_client() -> None:
-    run = container("wacore", name="biz-wacore-run-1", one_shot=True)
-    said = "biz-wacore-run-1 is run by `docker compose run`, stop it before you start its service (running); it is not in the inventory"
-    alone = adopt({"h1": survey(run)})
-    assert f"h1: {said}" in text(alone)
-    assert "no container of the client" not in text(alone)
-    assert said in text(adopt({"h1": survey(run, container("waweb"))}))
-    beside = text(adopt({"h1": survey(run, container("wacore"), container("waweb"))}))
-    assert said in beside
-    assert "Needs an action\n\nNothing." in beside
-
-
 def of_version(project: str, image: str, env: str) -> list[dict[str, t.Any]]:
     """A client of a project, with its image in the shared Compose file and an env file of its own."""
     return [
@@ -768,7 +696,6 @@ def of_version(project: str, image: str, env: str) -> list[dict[str, t.Any]]:
         ("r/coreapp:v${V:-2.51.2}", ("/srv/biz/a.env", "/srv/biz/b.env"), "/srv/biz/docker-compose.yml"),
         ("r/coreapp:v${WA}", ("/srv/biz/v.env", "/srv/biz/v.env"), "/srv/biz/v.env"),
         ("r/coreapp:v${WA:-2.51.2}", ("/srv/biz/v.env", "/srv/biz/w.env"), ""),
-        ("r/coreapp:v${WA}", ("/srv/biz/unread.env", "/srv/biz/unread.env"), "/srv/biz/unread.env"),
     ],
 )
 def test_two_clients_with_their_version_in_one_file(image: str, envs: tuple[str, str], shared: str) -> None:
@@ -777,7 +704,7 @@ def test_two_clients_with_their_version_in_one_file(image: str, envs: tuple[str,
         for path, text in {"/srv/biz/v.env": "WA=2.51.2\n", "/srv/biz/w.env": "WA=2.51.2\n"}.items()
     ]
     both = survey(*of_version("eu", image, envs[0]), *of_version("us", image, envs[1]))
-    both["files"] += [*files, {**env_of("/srv/biz/unread.env", "0600"), "text": None, "problem": "not UTF-8"}]
+    both["files"] += files
     report = text(adopt({"h1": both}))
     assert (f"h1-eu: has its version in the same file as h1-us: {shared}" in report) is bool(shared)
     assert (f"h1-us: has its version in the same file as h1-eu: {shared}" in report) is bool(shared)
@@ -796,28 +723,3 @@ def test_projects_of_one_deployment_share_the_version() -> None:
         found.update(project="biz2", name=f"{found['name']}-2", id=f"2{found['id'][1:]}")
     both = {**one, "containers": [*one["containers"], *two["containers"]]}
     assert "has its version in the same file" not in text(adopt({"h1": both}))
-
-
-def test_a_version_that_only_a_shell_has_is_reported() -> None:
-    found = survey(*of_version("biz", "r/coreapp:v${V:?}", "/srv/biz/.env"))
-    report = text(adopt({"h1": found}))
-    assert "is refused until an env file has the version of biz-wacore-1, biz-waweb-1" in report
-    assert "sets the new version where your Compose files have it" not in report
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ([], "is not on h1 any more; the files that are left describe what runs"),
-        (["recreate biz-wacore-1: ports"], "Put it back, or bring the client in line with the files that are there"),
-    ],
-)
-def test_a_compose_file_that_has_gone_is_reported(changes: list[str], expected: str) -> None:
-    plan = {"changes": changes, "refusals": [], "problem": ""}
-    found = single(plans={"biz": plan})
-    for one in found["containers"]:
-        one["files_gone"] = ["/srv/biz/docker-compose.override.yml"]
-    adoption = adopt({"h1": found})
-    assert variables(adoption)["wa_client_compose_files"] == ["/srv/biz/docker-compose.yml"]
-    assert "it was started from /srv/biz/docker-compose.override.yml, too, which" in text(adoption)
-    assert expected in text(adoption)

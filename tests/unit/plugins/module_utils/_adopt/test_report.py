@@ -9,15 +9,13 @@ import typing as t
 
 import pytest
 import yaml
-from adopt_samples import ENV, container, member, render, single, survey, without_files
-
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import build
+from adopt_samples import ENV, adopt, container, member, render, single, survey, without_files
 
 OPTIONS = " --vault-password-file /v"
 
 
 def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> list[str]:
-    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, render, OPTIONS).report
+    return adopt(surveys, failed, options=OPTIONS).report
 
 
 def part(lines: list[str], title: str) -> list[str]:
@@ -28,22 +26,12 @@ def part(lines: list[str], title: str) -> list[str]:
 
 def test_a_folder_that_the_role_would_use_is_left_to_the_operator() -> None:
     one = container("wacore", folder="/opt/waba/h1", files=["/opt/waba/h1/docker-compose.yml"])
-    found = build({"h1": survey(one)}, {}, {"h1": {}}, {}, render, OPTIONS)
+    found = adopt({"h1": survey(one)})
     assert (
         "- writes /opt/waba/h1.waba/compose.yml, which sets the version of the client after your Compose files"
         in found.report
     )
     assert "wa_project_dir: /opt/waba/h1.waba" in yaml.safe_dump(found.documents)
-
-
-def test_an_env_file_of_the_compose_files_that_cannot_be_read_is_an_action() -> None:
-    file = {"path": "/srv/biz/prod.env", "text": None, "problem": "not UTF-8"}
-    found = survey(*(container(name, interpolation_files=[file["path"]]) for name in ("wacore", "waweb")))
-    found["files"].append(file)
-    (line,) = [one for one in part(report({"h1": found}), "## Needs an action") if one[0].isdigit()]
-    assert (
-        line == "1. h1: the variables of its Compose files are in /srv/biz/prod.env, which cannot be read (not UTF-8)"
-    )
 
 
 def test_two_clients_in_one_project() -> None:
@@ -93,7 +81,7 @@ def test_only_a_raw_env_file_is_read_without_composes_rules(path: str, password:
         *(container(name, declared=declared, environment={"WA_DB_PASSWORD": password}) for name in ("wacore", "waweb")),
         env={**ENV, "WA_DB_PASSWORD": '"Canary-1"'},
     )
-    built = build({"h1": found}, {}, {"h1": {}}, {}, render, OPTIONS)
+    built = adopt({"h1": found})
     assert [one["wa_db_env_password"] for one in built.secrets.values()] == [password]
     assert not [line for line in built.report if "was edited after" in line]
 
@@ -102,17 +90,6 @@ def test_a_client_of_a_swarm() -> None:
     labels = {"labels": {"com.docker.swarm.service.name": "wa_core"}}
     found = report({"h1": survey(container("wacore", "", settings=labels), container("waweb", ""))})
     assert [line for line in found if "Docker Swarm runs wacore, and starts what is stopped again" in line]
-
-
-@pytest.mark.parametrize("files", [["/srv/biz/docker-compose.yml"], []])
-def test_compose_files_that_are_elsewhere_would_start_the_old_version(files: list[str]) -> None:
-    found = without_files(survey(*(container(name, files=files) for name in ("wacore", "waweb"))))
-    (line,) = [one for one in report({"h1": found}) if one.startswith("- leaves ")]
-    where = files[0] if files else "the Compose files of the project"
-    assert line == (
-        f"- leaves {where} as it is, wherever that is now (it is not on this host): set the new version there, too, because "
-        "`docker compose up` with it would start the old version on the migrated database"
-    )
 
 
 def test_a_client_without_problems() -> None:
@@ -149,12 +126,13 @@ def test_a_client_without_problems() -> None:
         "- sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your permission an "
         "upgrade is refused that `docker compose up` would undo",
         "",
-        "## Next",
+        "## What to do first",
         "",
-        "- Run these commands in the folder of this report.",
-        "- Add wa_api_password to a vault.yml (ansible-vault edit): no file of a host contains it.",
-        "- See what would change: `ansible-playbook -i inventory.yml --vault-password-file /v waba.onprem.provision --check --diff`",
-        "- Change it: `ansible-playbook -i inventory.yml --vault-password-file /v waba.onprem.provision`",
+        "1. See what provision.yml would change; without --check --diff it changes it",
+        "",
+        "Next, in the folder of this report:",
+        "",
+        "    ansible-playbook -i inventory.yml --vault-password-file /v waba.onprem.provision --check --diff",
     ]
 
 
@@ -172,15 +150,16 @@ def test_registrations_come_before_other_actions() -> None:
     actions = part(found, "## Needs an action")
     assert [line for line in actions if line[0].isdigit()] == [
         "1. h1: the registration of the number exists only inside the container biz-wacore-1",
-        "2. a: no container is its Webapp",
-        "3. h9: it was not read",
+        "2. h9: it was not read",
+        "3. a: no container is its Webapp",
     ]
-    assert actions[actions.index("2. a: no container is its Webapp") :][:4] == [
-        "2. a: no container is its Webapp",
+    assert actions[actions.index("2. h9: it was not read") :][:5] == [
+        "2. h9: it was not read",
+        "   - no permission",
+        "   - To do: Correct it, and run adopt.yml again; the other hosts are in the inventory",
+        "3. a: no container is its Webapp",
         "   - To do: If it is on a host that was not read, run adopt.yml again with that host; otherwise start it "
         "from your Compose files, and run adopt.yml again",
-        "3. h9: it was not read",
-        "   - no permission",
     ]
     steps = actions[actions.index("   - To do:") + 1 :]
     assert steps[0].startswith("     1. Add wa_api_password")
@@ -237,10 +216,9 @@ def test_what_starts_containers_on_some_of_the_hosts_is_named_with_them() -> Non
     assert line in part(report(surveys), "When upgrade.yml runs:")
 
 
-def test_of_several_hosts_the_shards_and_what_was_not_readable_are_listed() -> None:
+def test_what_was_not_readable_is_listed_with_its_host() -> None:
     found = report({"h1": member(1), "h2": member(2, unreadable_paths=["/etc/cron.d/x"])})
     assert part(found, "Not understood or not carried over:") == [
-        "- the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards",
         "- h2: not readable: /etc/cron.d/x",
     ]
 
@@ -266,11 +244,12 @@ def test_the_compose_files_of_clients_without_one_are_at_the_end_in_the_order_of
         "a": without_files(single(env=prefixed[0])),
         **{f"h{number}": without_files(member(number)) for number in (1, 2)},
     }
-    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, render)
+    adoption = adopt(surveys)
     assert [line for line in adoption.compose_files if line.startswith("## ")] == [
         f"## The role's Compose file for {name}" for name in ("a", "h1", "h2", "c")
     ]
-    hostvars = {"a": {**adoption.documents["host_vars/a/vars.yml"]}}
+    shared = adoption.documents["group_vars/all/vars.yml"]
+    hostvars = {"a": {**shared, **adoption.documents["host_vars/a/vars.yml"]}}
     text = render(hostvars, "a", {"all": ["a"]})[1]
     assert adoption.compose_files[: len(text.splitlines()) + 5] == [
         "",

@@ -1,0 +1,122 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is left alone, with the sentence that says what to change in the operator's files, by table."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from adopt_samples import adopt, container, survey
+
+FILE = "/srv/biz/docker-compose.yml"
+PLAIN = "registry.example.com/whatsapp/coreapp:v2.51.2"
+AGAIN = "Then run adopt.yml again"
+
+
+def client(
+    core: dict[str, t.Any] | None = None, web: dict[str, t.Any] | None = None, env: str = ""
+) -> dict[str, t.Any]:
+    """A host with a client whose services have these keys besides the usual ones, and a file `.env`."""
+    found = survey(container("wacore", **(core or {})), container("waweb", **(web or {})))
+    found["files"].append({"path": "/srv/biz/.env", "problem": "", "text": env})
+    return found
+
+
+def declared(has: dict[str, str] | None = None, **keys: t.Any) -> dict[str, t.Any]:
+    return {"declared": keys, "environment": has or {}}
+
+
+UNSET = "which no env file sets: only the shell of whoever started it had the value"
+SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
+
+
+@pytest.mark.parametrize(
+    ("found", "fact", "cure"),
+    [
+        (
+            client({"files_gone": [FILE]}),
+            f"it was started from {FILE}, which is not on h1 any more",
+            "Put the file back as it was",
+        ),
+        (
+            client({"compose_problem": "include needs a value"}),
+            f"`docker compose` cannot read {FILE}: include needs a value",
+            "Correct that",
+        ),
+        (
+            client({"operators_files": ["/srv/biz/compose.json"]}),
+            "/srv/biz/compose.json is JSON, in which no version can be set",
+            "Write it as YAML",
+        ),
+        (client(declared(image="r/coreapp:v${V}"), declared(image="r/web:v${V}")), f"its Compose files use V, {UNSET}", SET),
+        (client(declared(labels={"at": "${HOME}/x"})), f"its Compose files use HOME, {UNSET}", SET),
+        (
+            client(declared({"TZ": "UTC"}, environment=["TZ", "NEVER_SET"])),
+            f"its Compose files use TZ, {UNSET}",
+            SET,
+        ),
+        (
+            client({"document": {"volumes": {"media": {"name": "${MEDIA:?}"}}}}),
+            f"its Compose files use MEDIA, {UNSET}",
+            SET,
+        ),
+        (
+            client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v${B}"), "A=2.51.2\nB=2.51.2\n"),
+            "its version is in more than one place: biz-wacore-1: r/coreapp:v${A}, biz-waweb-1: r/web:v${B}",
+            "Use one variable of .env, or tags alone, for all images of the client",
+        ),
+        (
+            client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v2.51.2"), "A=2.51.2\n"),
+            "its version is in more than one place: biz-wacore-1: r/coreapp:v${A}, biz-waweb-1: r/web:v2.51.2",
+            "Use one variable of .env, or tags alone, for all images of the client",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any], fact: str, cure: str) -> None:
+    made = adopt({"h1": found})
+    left = [one for host in made.adoption.report["hosts"].values() for one in host["actions"]]
+    [action] = left
+    assert (action["facts"], action["steps"]) == ([fact, "it was left alone"], [f"{cure}. {AGAIN}"])
+    assert (made.documents, made.secrets, made.deployments) == ({}, {}, [])
+    assert made.report[-1] == "Nothing was adopted yet."
+
+
+def test_a_file_with_variables_that_cannot_be_read() -> None:
+    found = client({"interpolation_files": ["/srv/biz/prod.env"]})
+    found["files"].append({"path": "/srv/biz/prod.env", "text": None, "problem": "not UTF-8"})
+    line = "the variables of its Compose files are in /srv/biz/prod.env, which cannot be read (not UTF-8)"
+    assert f"2. h1: {line}" in adopt({"h1": found}).report
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        client(declared(image="r/coreapp:v${V}"), declared(image="r/web:v${V}"), "V=2.51.2\n"),
+        client(declared(image="r/coreapp:v${V:-2.51.2}"), declared(image="r/web:v${V:-2.51.2}")),
+        client(
+            declared(image=PLAIN, ports=["${PORT:-9090}:443"], labels={"x": "${SET:+1}", "y": "$${NOT}", "z": "${PWD}"})
+        ),
+        client(declared({"TZ": "UTC"}, environment=["TZ"]), env="TZ=UTC\n"),
+        client({"document": {"services": {"tool": {"image": "${TOOL}"}}}}),
+        client({"project": "", "files": [], "operators_files": [], "files_gone": ["/x"]}, {"project": ""}),
+    ],
+)
+def test_what_is_usual_is_adopted(found: dict[str, t.Any]) -> None:
+    assert len(adopt({"h1": found}).deployments) >= 1
+
+
+def test_a_second_coreapp_of_compose_run_is_stopped_before_anything_else() -> None:
+    run = container("wacore", name="biz-wacore-run-1", one_shot=True)
+    for ours in ([container("waweb")], [container("wacore"), container("waweb")]):
+        made = adopt({"h1": survey(run, *ours)})
+        assert "2. h1: biz-wacore-run-1 is a second Coreapp of the number, run by `docker compose run`" in made.report
+        assert made.deployments == []
+    ended = container("wacore", name="biz-wacore-run-1", one_shot=True, state="exited")
+    assert adopt({"h1": survey(ended, container("wacore"), container("waweb"))}).deployments == ["h1"]
+
+
+def test_one_host_that_is_left_alone_leaves_the_others() -> None:
+    made = adopt({"h1": client({"files_gone": [FILE]}), "h2": client()})
+    assert (made.deployments, list(made.adoption.hosts)) == (["h2"], ["h2"])
