@@ -106,7 +106,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         requirements = compared["requirements"]
         if requirements is None:
             raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
-        survey["plans"] = self._plans(survey, args, task_vars)
+        engine = {name: value for name, value in args.items() if not name.startswith("api_")}
+        survey["plans"] = self._plans(survey, engine, task_vars)
         survey["missing"] = requirements["missing"]
         survey["services"] = requirements["services"]
         survey["docker"] = requirements["docker"]
@@ -263,20 +264,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if last:
                 found[label] = {"file": str(last.folder / backup.SETTINGS)}
                 continue
-            task = self._task.copy()
-            task.args = {"part": "deployment"}
-            action = self._shared_loader_obj.action_loader.get(
-                "waba.onprem.wa_backup",
-                task=task,
-                connection=self._connection,
-                play_context=self._play_context,
-                loader=self._loader,
-                templar=self._templar,
-                shared_loader_obj=self._shared_loader_obj,
-            )
-            made = action.run(task_vars=variables)
+            # Without a settings backup nothing is to be kept: it logs in first, which is all that check mode does.
+            made = self._wa_backup(variables, check_mode=True)
+            if not made.get("failed"):
+                made = self._wa_backup(variables, check_mode=False)
             found[label] = {"file": str(made.get("settings") or ""), "problem": str(made.get("msg") or "")}
         return {"changed": any(one["file"] and "problem" in one for one in found.values()), "settings": found}
+
+    def _wa_backup(self, variables: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+        """Returns the result of the action of backup.yml with the variables of the new inventory."""
+        task = self._task.copy()
+        task.args, task.check_mode = {"part": "deployment"}, check_mode
+        action = self._shared_loader_obj.action_loader.get(
+            "waba.onprem.wa_backup",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return t.cast("dict[str, t.Any]", action.run(task_vars=variables))
 
     # Helpers
 

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -65,11 +66,15 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         else:
             number = option == "port" and value.isdecimal()
             variables[f"wa_db_env_{option}"] = int(value) if number else value
+    engine = variables.get("wa_db_env_engine", "")
+    if variables.get("wa_db_env_port") == DATABASE_PORTS.get(engine):
+        variables.pop("wa_db_env_port", None)  # the default
     extra = {key: value for key in env_rules.EXTRA if (value := values.get(key))}
     on_db = values.get(env_state.CONFIG_ON_DB)
     if on_db != "1":
         # The role's default would add it, to a file that every container reads.
         extra[env_state.CONFIG_ON_DB] = on_db or ""
+        found.guesses["wa_db_env_extra"] = f"The file does not set {env_state.CONFIG_ON_DB}, and stays so."
     if extra:
         variables["wa_db_env_extra"] = extra
     _predict(client, found, path, file)

@@ -52,7 +52,7 @@ def group(
     sets = _sets(found, known, answers)
     labels = [one["deployment"] for one in known.values()]
     for members in sets:
-        refusal = _refusal(members, known, answers)
+        refusal = _refusal(members, known, answers, read)
         if refusal:
             grouped.left.append((members, refusal))
             continue
@@ -151,7 +151,9 @@ def same_database(one: Client, other: Client) -> bool:
     return len(prefixes) == 1 and guard.same_server(one.server, other.server)
 
 
-def _refusal(members: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]) -> Action | None:
+def _refusal(
+    members: t.Sequence[Client], known: Record, answers: t.Mapping[str, str], read: t.Collection[str]
+) -> Action | None:
     """Why the deployment of these members is not written in this run."""
     for one in members:
         left = beyond.action(one)
@@ -188,9 +190,7 @@ def _refusal(members: t.Sequence[Client], known: Record, answers: t.Mapping[str,
     given = {_answer(one, answers) for one in members}
     answer = given.pop() if len(given) == 1 else ""
     if answer:
-        missing = sorted(
-            host for host, each in answers.items() if each == answer and host not in {one.host for one in members}
-        )
+        missing = sorted(host for host, each in answers.items() if each == answer and host not in read)
         lists = [one.nodes for one in members if one.nodes]
         if any(lists[0].isdisjoint(nodes) for nodes in lists[1:]):
             fact = f"wa_deployment says that they are one client ({answer}), and their health has no node in common"

@@ -121,7 +121,8 @@ def lines(found: State, options: str) -> list[str]:
     actions = _ordered(found, missing)
     written += ["", "## Needs an action", "", *_numbered(actions, options), ""]
     for one in found["deployments"].values():
-        written += one["lines"]
+        kept = one["settings"].get("file")
+        written += [*one["lines"], *([f"Settings backup: {kept}", ""] if kept else [])]
     without = [line for one in found["hosts"].values() for line in one["lines"]]
     written += _list("## Hosts without a client", without)
     if not found["deployments"]:

@@ -126,6 +126,8 @@ def test_a_client_without_problems() -> None:
         "- sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your permission an "
         "upgrade is refused that `docker compose up` would undo",
         "",
+        "Settings backup: /backups/settings.json",
+        "",
         "## What to do first",
         "",
         "1. See what provision.yml would change; without --check --diff it changes it",
