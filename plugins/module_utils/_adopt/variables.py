@@ -130,7 +130,9 @@ def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None
             found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
     if skipped:
         found.variables["wa_client_skip"] = sorted(skipped)
-        found.guesses["wa_client_skip"] = "It runs without what a new deployment of several hosts must have: see report.md."
+        found.guesses["wa_client_skip"] = (
+            "It runs without what a new deployment of several hosts must have: see report.md."
+        )
 
 
 def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:

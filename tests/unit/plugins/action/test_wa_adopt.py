@@ -357,3 +357,86 @@ def test_a_client_without_a_settings_backup_is_the_first_entry(driver: Driver) -
     driver.backups.clear()
     driver()  # it is known from now on
     assert driver.lines[6] == "Nothing."
+
+
+class Backups:
+    """The action `wa_backup`: how it was called, and what it returns."""
+
+    def __init__(self, *results: dict[str, t.Any]) -> None:
+        self.results = list(results)
+        self.calls: list[tuple[bool, dict[str, t.Any]]] = []
+        self.action_loader = self
+
+    def get(self, name: str, task: t.Any, **_others: t.Any) -> t.Any:
+        assert (name, task.args) == ("waba.onprem.wa_backup", {"part": "deployment"})
+
+        def run(task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+            self.calls.append((task.check_mode, task_vars))
+            return self.results.pop(0)
+
+        return type("Action", (), {"run": staticmethod(run)})
+
+
+class Copied:
+    """A task that can be copied."""
+
+    def __init__(self, args: dict[str, t.Any]) -> None:
+        self.args, self.check_mode = args, False
+
+    def copy(self) -> Copied:
+        return Copied(self.args)
+
+
+@pytest.mark.parametrize(
+    ("results", "checks", "changed", "expected"),
+    [
+        (({}, {"settings": "/b/settings.json"}), [True, False], True, {"file": "/b/settings.json", "problem": ""}),
+        (({"failed": True, "msg": "no login"},), [True], False, {"file": "", "problem": "no login"}),
+    ],
+)
+def test_a_settings_backup_is_made_as_backup_yml_makes_it_and_nothing_is_kept_without_a_login(
+    driver: Driver, results: t.Any, checks: list[bool], changed: bool, expected: dict[str, str]
+) -> None:
+    driver()
+    action, backups = object.__new__(wa_adopt.ActionModule), Backups(*results)
+    action._task = Copied(
+        {"operation": "backup", "dest": str(driver.dest), "vault_password": "sesame", "names": ["h1"]}
+    )
+    action._loader = DataLoader()
+    action._templar = Templar(loader=action._loader, variables={})
+    action._shared_loader_obj, action._connection, action._play_context = backups, None, None
+    given = {
+        "wa_backup_dir": str(driver.folder / "backups"),
+        "wa_backup_password": "Canary-backup",
+        "inventory_hostname": "x",
+    }
+    found = action.run(None, given)
+    assert found == {"changed": changed, "settings": {"h1": expected}}
+    assert [check for check, _variables in backups.calls] == checks
+    variables = backups.calls[-1][1]
+    assert variables["inventory_hostname"] == "h1"
+    assert (variables["wa_env_file"], variables["wa_db_env_password"]) == ("/srv/biz/db.env", CANARY)
+    assert (variables["groups"], list(variables["hostvars"])) == ({"all": ["h1"]}, ["h1"])
+
+
+def test_a_client_with_a_settings_backup_gets_no_other(driver: Driver) -> None:
+    driver()
+    folder = driver.folder / "backups" / "h1" / "20260301T021000Z"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text("{}")
+    manifest = {
+        "format": 1,
+        "made_at": 1.0,
+        "database_server": "db.example.com:3306/",
+        "settings": {"file": "settings.json"},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    action, backups = object.__new__(wa_adopt.ActionModule), Backups()
+    action._task = Copied(
+        {"operation": "backup", "dest": str(driver.dest), "vault_password": "sesame", "names": ["h1"]}
+    )
+    action._loader = DataLoader()
+    action._templar = Templar(loader=action._loader, variables={})
+    found = action.run(None, {"wa_backup_dir": str(driver.folder / "backups"), "wa_backup_password": "Canary-backup"})
+    assert found == {"changed": False, "settings": {"h1": {"file": str(folder / "settings.json")}}}
+    assert backups.calls == []
