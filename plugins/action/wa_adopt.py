@@ -54,6 +54,8 @@ _CONNECTION_SECRETS = (
     "ansible_become_pass",
 )
 
+_BACKUP_VARIABLES = ("wa_api_", "wa_backup_")
+
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     """See the module's documentation."""
@@ -248,10 +250,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             for name, one in adoption.hosts.items()
         }
         groups = {"all": [*hostvars], **placing.groups(adoption.hosts)}
+        # Of the inventory that is read only the passwords count, and where backups are.
+        given = {
+            key: value
+            for key, value in task_vars.items()
+            if not key.startswith("wa_") or key.startswith(_BACKUP_VARIABLES)
+        }
         found: dict[str, dict[str, str]] = {}
         for name in args["names"]:
             variables = {
-                **task_vars,
+                **given,
                 **hostvars[name],
                 "inventory_hostname": name,
                 "groups": groups,

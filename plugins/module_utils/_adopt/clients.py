@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from dataclasses import dataclass, field
@@ -95,12 +96,12 @@ class Client:
         found = self.containers if self.operators else []
         return {one["name"]: compose_files.version_files(one, self.survey["files"]) for one in found}
 
-    @property
+    @functools.cached_property
     def multiconnect(self) -> bool:
         """Whether it is a node of a client that may be on several hosts."""
         return any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in self.containers)
 
-    @property
+    @functools.cached_property
     def ids(self) -> set[str]:
         """The ids of its Coreapps and masters as `/v1/health` names them."""
         return {one["id"][:12] for one in self.containers if one["role"] != "web"}
@@ -110,14 +111,14 @@ class Client:
         """What was asked besides the engine, see `evidence.py`; empty where nothing was."""
         return t.cast("t.Mapping[str, t.Any]", self.survey.get("evidence", {}).get(self.project, {}))
 
-    @property
+    @functools.cached_property
     def node_names(self) -> list[str]:
         """The nodes that `/v1/health` names; none if these are not the nodes of this client."""
         names = [str(name) for name in self.evidence.get("nodes", [])]
         own = {one["id"][:12] for one in self.containers if one["role"] != "web" and one["state"] == "running"}
         return names if own <= {name.rpartition(":")[2] for name in names} else []
 
-    @property
+    @functools.cached_property
     def nodes(self) -> set[str]:
         """Their ids."""
         return {name.rpartition(":")[2] for name in self.node_names}
@@ -147,7 +148,7 @@ class Client:
                 found.setdefault(f"{host.lower().rstrip('.')} {prefix}".rstrip(), []).append(one["name"])
         return found
 
-    @property
+    @functools.cached_property
     def database(self) -> tuple[str, ...]:
         """What its database is called; the host as well, where the server is the host's own. Equal names prove nothing."""
         environment = self.environment

@@ -409,12 +409,13 @@ def test_a_settings_backup_is_made_as_backup_yml_makes_it_and_nothing_is_kept_wi
         "wa_backup_dir": str(driver.folder / "backups"),
         "wa_backup_password": "Canary-backup",
         "inventory_hostname": "x",
+        "wa_deployment": "of the inventory that is read",
     }
     found = action.run(None, given)
     assert found == {"changed": changed, "settings": {"h1": expected}}
     assert [check for check, _variables in backups.calls] == checks
     variables = backups.calls[-1][1]
-    assert variables["inventory_hostname"] == "h1"
+    assert (variables["inventory_hostname"], "wa_deployment" in variables) == ("h1", False)
     assert (variables["wa_env_file"], variables["wa_db_env_password"]) == ("/srv/biz/db.env", CANARY)
     assert (variables["groups"], list(variables["hostvars"])) == ({"all": ["h1"]}, ["h1"])
 

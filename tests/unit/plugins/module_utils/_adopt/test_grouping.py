@@ -109,6 +109,7 @@ def test_one_cluster_whose_hosts_name_the_server_differently_is_one_deployment()
     assert [made.documents[f"host_vars/{host}/vars.yml"]["wa_db_env_hostname"] for host in ("h1", "h2", "h3")] == [
         *names
     ]
+    assert "deployment biz: wa_db_env_hostname: 10.0.0.5 on h1; db.example.com on h2; mysql on h3" in said(made)
 
 
 def test_hosts_without_a_webapp_are_named_by_the_health_of_another() -> None:
