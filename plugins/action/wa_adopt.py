@@ -257,6 +257,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if not key.startswith("wa_") or key.startswith(_BACKUP_VARIABLES)
         }
         found: dict[str, dict[str, str]] = {}
+        changed = False
         for name in args["names"]:
             variables = {
                 **given,
@@ -270,14 +271,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             last = backup.newest(backup.of_database(earlier, desired.database(ours)), "settings")
             label = adoption.hosts[name]["deployment"]
             if last:
-                found[label] = {"file": str(last.folder / backup.SETTINGS)}
+                found[label] = {"file": str(last.folder / backup.SETTINGS), "problem": ""}
                 continue
             # Without a settings backup nothing is to be kept: it logs in first, which is all that check mode does.
             made = self._wa_backup(variables, check_mode=True)
             if not made.get("failed"):
                 made = self._wa_backup(variables, check_mode=False)
             found[label] = {"file": str(made.get("settings") or ""), "problem": str(made.get("msg") or "")}
-        return {"changed": any(one["file"] and "problem" in one for one in found.values()), "settings": found}
+            changed = changed or bool(made.get("settings"))
+        return {"changed": changed, "settings": found}
 
     def _wa_backup(self, variables: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         """Returns the result of the action of backup.yml with the variables of the new inventory."""

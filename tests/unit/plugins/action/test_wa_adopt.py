@@ -439,5 +439,5 @@ def test_a_client_with_a_settings_backup_gets_no_other(driver: Driver) -> None:
     action._loader = DataLoader()
     action._templar = Templar(loader=action._loader, variables={})
     found = action.run(None, {"wa_backup_dir": str(driver.folder / "backups"), "wa_backup_password": "Canary-backup"})
-    assert found == {"changed": False, "settings": {"h1": {"file": str(folder / "settings.json")}}}
+    assert found == {"changed": False, "settings": {"h1": {"file": str(folder / "settings.json"), "problem": ""}}}
     assert backups.calls == []
