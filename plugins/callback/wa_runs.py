@@ -4,19 +4,6 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-import time
-import typing as t
-from pathlib import Path
-
-from ansible import context
-from ansible.plugins.callback import CallbackBase
-
-from ansible_collections.waba.onprem.plugins.plugin_utils import _collection as collection
-from ansible_collections.waba.onprem.plugins.plugin_utils._run import controller
-
 DOCUMENTATION = r"""
 name: wa_runs
 type: notification
@@ -32,6 +19,19 @@ requirements:
 author:
   - waba.onprem contributors (@waba)
 """
+
+import getpass
+import json
+import os
+import time
+import typing as t
+from pathlib import Path
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+
+from ansible_collections.waba.onprem.plugins.plugin_utils import _collection as collection
+from ansible_collections.waba.onprem.plugins.plugin_utils._run import controller
 
 NAME = "runs.jsonl"
 _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"

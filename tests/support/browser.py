@@ -97,11 +97,11 @@ class Browser:
     def _receive(self) -> Message:
         deadline = time.monotonic() + _DEADLINE
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
+            ready, _writable, _failed = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
             more = os.read(self._read, 1 << 20) if ready else b""
             assert more, "the browser does not answer" if not ready else "the browser has ended"
             self._rest += more
-        first, _, self._rest = self._rest.partition(b"\0")
+        first, _end, self._rest = self._rest.partition(b"\0")
         return t.cast(Message, json.loads(first))
 
 

@@ -96,9 +96,13 @@ def take_sample(
             tool = packer.start([call[0], *arguments, *call[1:]], stdout=subprocess.PIPE, **options)
         timer = threading.Timer(seconds, tool.end)
         timer.start()
+        last = b""
         try:
             while chunk := tool.stdout.read1(CHUNK):
                 rows += sum(map(chunk.count, separators))
+                # What stands across two pieces.
+                rows += sum((last[len(last) + 1 - len(one) :] + chunk[: len(one) - 1]).count(one) for one in separators)
+                last = (last + chunk)[-max(map(len, separators)) :]
                 write(chunk)
         finally:
             timer.cancel()

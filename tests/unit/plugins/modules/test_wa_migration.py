@@ -146,7 +146,7 @@ def test_it_migrates_when_it_may_and_writes_that_the_schema_is_done(host: Host, 
     said: list[t.Any] = []
     host.events = [
         lambda: said.append(host.journal()["migration"]),
-        lambda: host.stop(),
+        host.stop,
         lambda: said.append((host.commands[:], host.started())),
         host.permit,
         lambda: said.append((host.journal()["migration"]["state"], files.is_locked(host.file.job))),

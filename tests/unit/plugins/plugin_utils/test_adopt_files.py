@@ -247,13 +247,17 @@ def test_a_file_of_another_form_is_written_anew(text: str) -> None:
     assert edited(text, {"a": 1}, {}) == f"{HEAD}a: 1\n"
 
 
+def interrupt(_path: t.Any) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_run_that_was_cut_off_is_made_good_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The value is in its new file and still in the old one, and the record is the old one."""
     both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
     write(tmp_path, {"h1": both["h1"], "h2": host("biz", {"a": 2})})
     made = writer(tmp_path)
     made.plan(Adoption(both))
-    monkeypatch.setattr("os.unlink", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("os.unlink", interrupt)
     with pytest.raises(KeyboardInterrupt):
         made.write()
     monkeypatch.undo()

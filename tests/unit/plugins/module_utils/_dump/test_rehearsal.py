@@ -120,3 +120,15 @@ def test_a_tool_that_waits_for_a_lock_is_ended(monkeypatch: pytest.MonkeyPatch) 
         WaError, match=r"not done after 0s; expected the end\. See what locks its tables, then run again"
     ):
         rehearsal.run_without_rows("dump of waba", [["sleep", "600"]], b"", nothing)
+
+
+@pytest.mark.parametrize("separators", [(b"\n",), (b"),(", b"),\n(")])
+def test_a_row_whose_separator_stands_across_two_pieces_counts_once(
+    separators: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"(1),(2),\n(3)\n(4)\n"
+    monkeypatch.setattr(rehearsal, "CHUNK", 1)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        call = ["printf", text.decode()]
+        found = rehearsal.take_sample("dump of waba", call, "gz", file, nothing, separators)
+    assert found.rows == sum(map(text.count, separators))

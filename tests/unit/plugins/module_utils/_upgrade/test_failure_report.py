@@ -241,7 +241,10 @@ def test_what_else_is_to_be_known(facts: dict[str, t.Any], words: str) -> None:
     assert words in told(**facts)
 
 
-NOTES = {"down_at": 1764136740.5, "migrating_at": 1764136800.0, "dump": "/b/eu.sql.gz"}
+SIX = 1764136800.0
+NOTES = {"down_at": 1764136740.5, "migrating_at": SIX, "dump": "/b/eu.sql.gz"}
+MIGRATED = {"schema": "done", "notes": {**NOTES, "migrated_at": SIX}}
+SERVES = {"schema": "done", "notes": {**NOTES, "up_at": SIX}}
 LEFT = {
     "schema": "started",
     "target": "2.53.4",
@@ -255,8 +258,8 @@ LEFT = {
     [
         ({}, "is at stage migrating since 2025-11-26 06:00:00 UTC. The schema may be changed, and the client is stopped since 2025-11-26 05:59:00 UTC."),
         ({"schema": "untouched"}, "is at stage stopping since 2025-11-26 05:59:00 UTC. The schema is untouched, and the client is stopped since"),
-        ({"schema": "done", "notes": {**NOTES, "migrated_at": 1764136800.0}}, "is at stage starting since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version may run on some hosts."),
-        ({"schema": "done", "notes": {**NOTES, "up_at": 1764136800.0}}, "is at stage verifying since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
+        (MIGRATED, "is at stage starting since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version may run on"),
+        (SERVES, "is at stage verifying since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
         ({"notes": {}}, "is at stage migrating. The schema may be changed, and the client is stopped."),  # by its container
     ],
 )  # fmt: skip
