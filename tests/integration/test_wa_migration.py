@@ -67,6 +67,12 @@ class Deployment:
     def expire(self) -> None:
         """The run was killed, and no other run resumes the upgrade: its lease is over."""
         with self.file.exclusively():
+            self.file.save({**self.journal(), "lease_until": time.time() - 1})
+
+    def see_end(self) -> None:
+        """The run has seen the migration end, and ends itself."""
+        until(lambda: self.journal()["schema"] == "done", 60)
+        with self.file.exclusively():
             self.file.save({**self.journal(), "lease_until": 0})
 
     def end(self) -> None:
@@ -144,19 +150,25 @@ def test_it_migrates_when_the_journal_allows_it(deployment: Deployment, jobs: Th
     deployment.permit()
     until(deployment.migrates, 60)
     docker("exec", "--detach", deployment.container, "touch", "/end")
+    deployment.see_end()
     result = job.result(60)
     assert (result.get("failed"), result["actions"]) == (None, ["start the migration to 2.53.4"])
     assert (deployment.journal()["schema"], result["migration"]["exit_code"]) == ("done", 0)
     assert CANARY not in str(result) + str(deployment.journal())
 
 
-def test_the_migration_of_a_killed_run_is_followed_to_its_end(deployment: Deployment, jobs: ThreadPoolExecutor) -> None:
-    job = start(jobs, deployment)
+def test_the_migration_of_a_killed_run_is_followed_to_its_end_which_is_reported(
+    deployment: Deployment, jobs: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    job = start(jobs, deployment, failure_command=f"tee {tmp_path}/told")
     deployment.permit()
     until(deployment.migrates, 60)
     deployment.expire()
     docker("kill", deployment.container)
     assert (job.result(60)["migration"]["exit_code"], deployment.journal()["schema"]) == (137, "started")
+    told = json.loads((tmp_path / "told").read_text())
+    assert (told["event"], told["deployment"], told["succeeded"]) == ("migration_ended", "one", False)
+    assert told["message"].startswith("The migration to 2.53.4 ended with code 137")
 
 
 def test_the_process_of_an_earlier_run_ends_and_the_next_one_is_ready(
@@ -181,5 +193,6 @@ def test_the_migration_of_an_earlier_run_is_left_to_its_process(
     again = deployment.migrate()
     assert (again["changed"], again["migration"]) == (False, {})
     docker("exec", "--detach", deployment.container, "touch", "/end")
+    deployment.see_end()
     assert before.result(60)["migration"]["exit_code"] == 0
     assert (deployment.journal()["run_id"], deployment.journal()["schema"]) == ("m/2/2", "done")
