@@ -131,7 +131,7 @@ class Migration:
         problem = found["migration_problem"]
         text = problem or f"The migration to {self.target} has ended well, and the new version is not started."
         cure = upgrade_journal.describe_block(journal, held=False)
-        told = {
+        ended = {
             "event": "migration_ended",
             "deployment": journal["deployment"],
             "target": self.target,
@@ -143,7 +143,7 @@ class Migration:
         syslog.syslog(syslog.LOG_ERR, f"{journal['deployment']}: {text.splitlines()[0]} It was {cure}")
         if self.params["failure_command"]:
             argv = ["timeout", "-k", "5", FAILURE_COMMAND_LIMIT, *shlex.split(self.params["failure_command"])]
-            code, _out, said = self.result.module.run_command(argv, data=json.dumps(told), handle_exceptions=False)
+            code, _out, said = self.result.module.run_command(argv, data=json.dumps(ended), handle_exceptions=False)
             if code:
                 why = compose_messages.one_line(said) or f"code {code}"
                 syslog.syslog(syslog.LOG_ERR, f"{journal['deployment']}: wa_failure_command has failed: {why}")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of reports on the controller, and the command that is told of changes. It is for reports only: nothing is decided by it."""
+"""The folder of reports on the controller, and the command that is run when its state changes. It is for reports only: nothing is decided by it."""
 
 from __future__ import annotations
 

@@ -116,9 +116,11 @@ def park(path: str) -> None:
 
 
 def unpark(path: str) -> None:
-    """Brings back what `park` has kept."""
+    """Brings back what `park` has kept, if the file is still parked: another content, written since, stays."""
+    kept = parked(path)
     with contextlib.suppress(FileNotFoundError):
-        os.replace(parked(path), path)
+        if core_files.read_text(path) == _PARKED.format(kept=kept):
+            os.replace(kept, path)
 
 
 def drop_parked(path: str) -> None:

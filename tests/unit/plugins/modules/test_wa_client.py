@@ -1045,6 +1045,16 @@ def test_a_new_file_takes_the_place_of_a_parked_one(write: Run, tmp_path: Path) 
     assert not kept.exists()
 
 
+def test_a_file_that_was_written_since_it_was_parked_stays(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
+    path, kept = tmp_path / "compose.yml", tmp_path / "compose-parked.yml"
+    path.write_text(f"{HEADER}\nnew: {{}}\n")
+    kept.write_text(f"{HEADER}\nold: {{}}\n")
+    engine.container("wa-a-core-1", CORE, "wa-a", "core", "exited", environment=DATABASE)
+    options = {"state": "started", "project": "wa-a", "project_dir": str(tmp_path), "docker_host": engine.host}
+    assert run_module(MODULE, {**options, "compose_file": str(path)})["changed"]
+    assert path.read_text() == f"{HEADER}\nnew: {{}}\n"
+
+
 def test_no_containers_to_start_again_are_an_error(run_module: Run, engine: FakeDocker) -> None:
     options = {"state": "started", "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
     assert run_module(MODULE, options)["msg"].startswith("project wa-a: no container of the client; expected those")
