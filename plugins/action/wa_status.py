@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet as fleets
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_text as fleet_text
 from ansible_collections.waba.onprem.plugins.plugin_utils import _reports as reports
+from ansible_collections.waba.onprem.plugins.plugin_utils import _support_bundle as support_bundle
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 display = Display()
@@ -52,7 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         ours = Inventory(variables, self._templar.template)
         try:
             if args["part"] == "notify":
-                self._notify(ours, self._fleet(ours, _DRIFT), drift_only=True)
+                self._notify(ours, self._fleet(self._found(ours, _DRIFT)), drift_only=True)
                 return {"changed": False}
             return self._report(ours)
         except WaError as error:
@@ -76,11 +77,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         wrong = [one for one in fail_on if one not in fleets.CATEGORIES]
         if wrong:
             raise WaError("wa_status_fail_on", f"{wrong[0]!r}", f"some of {', '.join(fleets.CATEGORIES)}")
-        fleet = self._fleet(ours, _READ)
+        found = self._found(ours, _READ)
+        fleet = self._fleet(found)
         for line in fleet_text.lines(fleet, boolean(ours.given("wa_status_all") or False, strict=False)):
             display.display(line)
         written = "" if self._task.check_mode else self._write(ours, fleet)
         if not self._task.check_mode:
+            self._bundle(ours, fleet, found)
             self._notify(ours, fleet)
         return {
             "changed": False,
@@ -102,6 +105,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return str(reports.Folder(root).write(fleet, count))
 
     @staticmethod
+    def _bundle(ours: Inventory, fleet: t.Mapping[str, t.Any], found: t.Mapping[str, Result]) -> None:
+        """Writes a support bundle of each deployment where they are asked for."""
+        folder = str(ours.given("wa_status_bundle") or "")
+        for one in fleet["deployments"] if folder else ():
+            hosts = {member["host"]: found[member["host"]] for member in one["members"]}
+            path = support_bundle.write(folder, one, hosts, reports.stamp(fleet))
+            display.display(f"Support bundle: {path}")
+        if folder and boolean(ours.given("wa_status_bundle_logs") or False, strict=False):
+            display.warning("The client's logs may hold phone numbers and texts of messages, which are not hidden.")
+
+    @staticmethod
     def _notify(ours: Inventory, fleet: t.Mapping[str, t.Any], drift_only: bool = False) -> None:
         """Calls the command if a state has changed. Raises WaError if it is not known what was the last one."""
         command, root = (str(ours.given(name) or "") for name in ("wa_notify_command", "wa_report_dir"))
@@ -121,8 +135,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return
         folder.note({**before, **{one["name"]: one["state"] for one in changed}})
 
-    def _fleet(self, ours: Inventory, name: str) -> Result:
-        """Returns the state of all hosts of the play, from the results that it has registered as `name`."""
+    def _found(self, ours: Inventory, name: str) -> dict[str, Result]:
+        """Returns the results of all hosts of the play that it has registered as `name`."""
         hostvars, groups = ours.variables["hostvars"], ours.variables["groups"]
         found = {}
         for host in ours.variables["ansible_play_hosts_all"]:
@@ -133,6 +147,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if "about" not in read:
                 read["about"] = about(host, hostvars, groups, self._templar.template)
             found[host] = read
+        return found
+
+    @staticmethod
+    def _fleet(found: t.Mapping[str, Result]) -> Result:
         return fleets.report(found, time.time(), commands(context.CLIARGS), collection.version())
 
 
@@ -142,7 +160,7 @@ def about(host: str, hostvars: t.Any, groups: t.Any, template: t.Any) -> Result:
         return desired.about(Inventory.of_host(host, hostvars, groups, template))
     except WaError:
         unknown = {"version": None, "services": 0, "messages_limit": 0, "automatic_gc": None, "gc_policy": None}
-        return {"name": host, "leader": host, "members": [host], "topology": "single", **unknown}
+        return {"name": host, "slug": host, "leader": host, "members": [host], "topology": "single", **unknown}
 
 
 def commands(cli: t.Mapping[str, t.Any]) -> fleets.Commands:

@@ -607,6 +607,8 @@ def figures(inventory: Inventory) -> State:
             "dump_dir": paths.folder("wa_upgrade_dump_dir", inventory["wa_upgrade_dump_dir"]) if leads else None,
             "api_url": asked.get("api_url"),
             "api_ca_path": asked.get("api_ca_path"),
+            "bundle": bool(inventory.given("wa_status_bundle")),
+            "bundle_logs": boolean(inventory.given("wa_status_bundle_logs") or False, strict=False),
         }
     )
 

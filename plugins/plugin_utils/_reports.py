@@ -23,6 +23,11 @@ _SHOWN = 300  # characters of its words
 Fleet = t.Mapping[str, t.Any]
 
 
+def stamp(fleet: Fleet) -> str:
+    """Returns the time of a report as it is in names of files: 20261201T074000Z."""
+    return str(fleet["time"]).replace("-", "").replace(":", "")
+
+
 class Folder:
     """`wa_report_dir`, readable by its owner only."""
 
@@ -41,9 +46,8 @@ class Folder:
     def write(self, fleet: Fleet, keep: int) -> Path:
         """Writes a report under its time and as the newest one, and removes all but the newest `keep`. Raises WaError."""
         text = json.dumps(fleet, indent=1) + "\n"
-        stamp = str(fleet["time"]).replace("-", "").replace(":", "")
         try:
-            self._replace(f"fleet-{stamp}.json", text)
+            self._replace(f"fleet-{stamp(fleet)}.json", text)
             newest = self._replace(NAME, text)
             for old in sorted(self.path.glob("fleet-*Z.json"))[:-keep]:
                 old.unlink()

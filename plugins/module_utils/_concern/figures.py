@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import certificate, files, image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import mask
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files, images
@@ -34,11 +35,14 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "lock_file": {"type": "path", "required": True},
     "api_url": {"type": "str"},  # of this host's own Webapp
     "api_ca_path": {"type": "path"},
+    "bundle": {"type": "bool", "default": False},  # what a support bundle holds beside the other parts
+    "bundle_logs": {"type": "bool", "default": False},
 }
 _LIMIT = 10.0  # seconds for a part
 _REGISTRY_LIMIT = 20.0  # seconds for the registry's answers about two images
 _REGISTRY_TIMEOUT = "8s"  # of each of its answers
 _TLS_TIMEOUT = 8.0
+_LOG_LINES = "2000"  # of each container, in a support bundle
 _LOG_FOLDERS = ("/usr/local/waent/logs", "/var/log/whatsapp")  # domain 6
 _DATABASE_FILES = ("WA_DB_SSL_CA", "WA_DB_SSL_CERT")
 Part = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it
@@ -69,6 +73,8 @@ class Figures:
             parts["gc"] = lambda: gc(options["gc_state_file"])
         if options["dump_dir"]:
             parts["copies"] = lambda: copies(options["dump_dir"], options["deployment"])
+        if options["bundle"]:
+            parts["bundle"] = self._bundle
         self._began = time.monotonic()
         self._threads = {
             name: threading.Thread(target=self._read, args=(name, read), daemon=True) for name, read in parts.items()
@@ -126,6 +132,19 @@ class Figures:
                 for one, record in self._services()
             ]
         }
+
+    def _bundle(self) -> Part:
+        """Returns the engine's versions, inspections without environments, and on request the newest lines that the client wrote."""
+        engine, found = self._docker(), self._services()
+        shown = {
+            one.name: {**record, "Config": {key: value for key, value in record["Config"].items() if key != "Env"}}
+            for one, record in found
+        }
+        part: Part = {"docker": engine.about, "inspections": mask(shown)}
+        if self._options["bundle_logs"]:
+            argv = ["docker", "--host", engine.transport.host, "logs", "--timestamps", "--tail", _LOG_LINES]
+            part["logs"] = {one.name: mask("".join(self._run([*argv, one.id])[1:])) for one, _record in found}
+        return part
 
     def _docker_folder(self) -> str:
         folder = str(self._docker().info().get("DockerRootDir", ""))

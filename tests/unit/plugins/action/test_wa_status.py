@@ -108,6 +108,19 @@ def test_a_report_is_written_but_not_in_check_mode_nor_of_a_part(driver: Driver,
     assert json.loads(Path(path).read_text())["counts"]["unhealthy"] == 1
 
 
+def test_a_support_bundle_is_written_on_request_but_not_in_check_mode(driver: Driver, tmp_path: Path) -> None:
+    given = {"wa_status_bundle": str(tmp_path / "bundles"), "wa_status_bundle_logs": "true"}
+    driver.check_mode = True
+    driver(**given)
+    assert list(tmp_path.iterdir()) == []
+    driver.check_mode = False
+    driver.cli["subset"] = "support"
+    driver(**given)
+    (path,) = (tmp_path / "bundles").iterdir()
+    assert driver.lines[-1] == f"Support bundle: {path}"
+    assert driver.warnings[-1].startswith("The client's logs may hold phone numbers")
+
+
 def test_a_change_is_notified_once_for_the_worse_and_the_better(driver: Driver, tmp_path: Path) -> None:
     log = tmp_path / "log"
     given = {"wa_report_dir": str(tmp_path / "r"), "wa_notify_command": f"cat >>{log}; echo >>{log} # {WEBHOOK}"}

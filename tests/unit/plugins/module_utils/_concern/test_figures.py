@@ -74,6 +74,25 @@ def test_a_host_is_read_without_a_change(host: ObservedHost) -> None:
     assert {line.split()[0] for line in host.engine.requests} == {"GET"}
 
 
+def test_a_support_bundle_has_inspections_without_environments_and_logs_on_request(host: ObservedHost) -> None:
+    def logs(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        return 0, f"{argv[3]} {argv[-2]}\n", "password=Canary-7\n"
+
+    docker = {"docker_host": host.engine.host, "docker_timeout": "5s"}
+    found = figures.Figures(
+        options(host, bundle=True, bundle_logs=True), Docker(docker), Docker(docker), logs
+    ).collect()
+    bundle = found["bundle"]
+    assert bundle["error"] == ""
+    assert len(bundle["inspections"]) == 2
+    for record in bundle["inspections"].values():
+        assert "Env" not in record["Config"]
+        assert "Image" in record["Config"]
+    assert set(bundle["logs"].values()) == {"logs 2000\npassword=<hidden>\n"}
+    assert "bundle" not in read(host)
+    assert "logs" not in read(host, bundle=True)["bundle"]
+
+
 @pytest.mark.parametrize(("answer", "pullable"), [((200, ""), True), ((404, "manifest unknown"), False)])
 def test_the_registry_says_whether_images_can_be_pulled(
     host: ObservedHost, answer: tuple[int, str], pullable: bool
