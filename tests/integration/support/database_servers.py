@@ -72,10 +72,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None) -> t.Iterator[Server]:
+def server(
+    machine: str, folder: Path, files: t.Mapping[str, str] | None = None, options: t.Sequence[str] = ()
+) -> t.Iterator[Server]:
     """Start a server of the lab (`mariadb`, `mysql-9.7`, ...) with TLS, and remove it at the end.
 
-    `files` maps paths in the container to texts, which are written before its first start.
+    `files` maps paths in the container to texts, which are written before its first start; `options` are those of `docker create`.
     """
     kind = machine.partition("-")[0]
     tls = folder / "tls"
@@ -87,7 +89,8 @@ def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None)
     (tls / "ca.pem").write_bytes((tls / "server.pem").read_bytes())
     (tls / "server-key.pem").chmod(0o600)
     name = f"waba-test-{kind}-{uuid.uuid4().hex[:8]}"
-    docker("create", "--name", name, "--publish", f"127.0.0.1::{PORTS[kind]}", lab_images.machine(machine))
+    publish = ["--publish", f"127.0.0.1::{PORTS[kind]}"]
+    docker("create", "--name", name, *publish, *options, lab_images.machine(machine))
     try:
         docker("cp", f"{tls}/.", f"{name}:/lab/tls")
         for number, (path, text) in enumerate((files or {}).items()):
