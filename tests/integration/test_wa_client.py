@@ -70,9 +70,9 @@ class Project:
             for service, one in self.clients.engine.services(self.name).items()
         }
 
-    def call(self, *checks: bool, **options: t.Any) -> list[dict[str, t.Any]]:
-        """The module's results, one for each of `checks`, which say whether it runs in check mode."""
-        given = {
+    def options(self, **more: t.Any) -> dict[str, t.Any]:
+        """The module's options."""
+        return {
             "project": self.name,
             "project_dir": str(self.folder),
             "content": json.dumps(self.document),
@@ -87,17 +87,19 @@ class Project:
                 "starts": [],
             },
             "services": [],
-            **options,
+            **more,
         }
-        tasks = [{"waba.onprem.wa_client": given, "check_mode": check} for check in checks]
-        play = self.ansible.play(tasks, arguments=["-vvv"])
-        assert "Canary" not in play.stdout
-        return t.cast("list[dict[str, t.Any]]", play.results)
+
+    def call(self, **options: t.Any) -> dict[str, t.Any]:
+        """The module's result."""
+        found: dict[str, t.Any] = self.ansible.module("wa_client", self.options(**options))
+        assert "Canary" not in json.dumps(found)
+        return found
 
     def plan(self, **options: t.Any) -> dict[str, t.Any]:
         """The module's plan, which touches nothing."""
         before = self.state()
-        (found,) = self.call(False, **options)
+        found = self.call(**options)
         assert (found.get("failed"), found["changed"], self.state()) == (None, False, before)
         return found
 
@@ -107,7 +109,11 @@ class Project:
     def start(self, **options: t.Any) -> list[str]:
         """Brings the containers to the plan, after check mode has predicted the same; then nothing is left to do."""
         before = self.state()
-        predicted, done, again = self.call(True, False, False, start=True, **options)
+        given = self.options(start=True, **options)
+        tasks = [{"waba.onprem.wa_client": given, "check_mode": check} for check in (True, False, False)]
+        play = self.ansible.play(tasks, arguments=["-vvv"])
+        assert "Canary" not in play.stdout
+        predicted, done, again = play.results
         assert (done.get("msg"), done["actions"], again["actions"]) == (None, predicted["actions"], [])
         now = self.state()
         return sorted(name for name in now if now[name][0] != before.get(name, ("",))[0])
@@ -226,7 +232,7 @@ def test_an_operators_files_are_compared_with_those_that_were_healthy(project: P
     record(inputs=definitions.inputs(path.read_text() for path in (project.file, second, dot_env, project.env)))
     assert project.changes(**given) == [f"recreate waweb-1 ({environment})"]
     dot_env.unlink()
-    (found,) = project.call(False, **given)
+    found = project.call(**given)
     assert "Compose refuses it: " in found["msg"]
     assert "TAG" in found["msg"]
 
@@ -261,7 +267,7 @@ def test_what_compose_does_not_take_is_not_written_and_shows_no_secret(project: 
     project.env.write_text("WA_DB_PASSWORD='Canary-unterminated\n")
     before = project.file.read_text()
     files = [{"path": str(project.file), "content": "services: {}\n", "mode": "0640"}]
-    (found,) = project.call(False, files=files)
+    found = project.call(files=files)
     assert found["msg"].startswith(f"Compose file of project {project.name}: Compose refuses it: ")
     assert project.file.read_text() == before
     project.env.write_text("")

@@ -106,9 +106,10 @@ def contents(where: Server | None) -> str:
         return ""
     if where.kind == "mariadb":
         return where.sql("SELECT table_schema, table_name FROM information_schema.tables; SHOW DATABASES;")
-    tables = "SELECT schemaname, tablename FROM pg_tables;"
     names = where.sql("SELECT datname FROM pg_database WHERE datallowconn;")
-    return names + "".join(where.sql(tables, name) for name in names.split())
+    return names + where.sql(
+        "".join(f"\\connect {name}\nSELECT schemaname, tablename FROM pg_tables;\n" for name in names.split())
+    )
 
 
 def test_check_run_run_check(ansible: t.Any, tmp_path: Path) -> None:

@@ -114,9 +114,7 @@ def test_no_option_removes_data(ansible: t.Any, clients: t.Any, plant: str) -> N
         {"state": state, "on_drift": on_drift, "driver": driver}
         for state, on_drift, driver in itertools.product(("present", "absent"), ("fail", "report"), ("local", "other"))
     ]
-    tasks = [{f"waba.onprem.{MODULE}": options(clients, name, **mix), "ignore_errors": True} for mix in mixes]
-    results = ansible.play(tasks).results
-    assert len(results) == len(tasks)
+    results = [ansible.module(MODULE, options(clients, name, **mix)) for mix in mixes]
     assert not any(result["changed"] for result in results)
     assert all("holds files" in result["msg"] for result in results[-4:])
     assert clients.files(name) == before
@@ -180,24 +178,25 @@ def test_passwords_in_driver_options_are_hidden(ansible: t.Any, clients: t.Any) 
     share = {"type": "cifs", "device": "//files.example.com/media"}
     first = options(clients, name, driver_options=dict(share, o=f"username=wa,password={CANARY},vers=3.0"))
     second = options(clients, name, driver_options=dict(share, o=f"username=wa,password={CANARY}-2,vers=3.0"))
-    seen = []
-    for values, check in ((first, True), (first, False), (first, False), (second, True), (second, False)):
-        play = ansible.play([{f"waba.onprem.{MODULE}": values}], check, arguments=["-vvv"])
-        seen.append(play)
-        assert CANARY not in play.stdout + play.stderr
-    assert [bool(play.results[0].get("failed")) for play in seen] == [False, False, False, True, True]
-    assert not seen[2].results[0]["changed"]
-    assert seen[1].results[0]["diff"]["after"]["driver_options"]["o"] == "username=wa,password=<hidden>,vers=3.0"
-    assert seen[4].results[0]["drift"] == [
+    runs = ((first, True), (first, False), (first, False), (second, True), (second, False))
+    tasks = [
+        *({f"waba.onprem.{MODULE}": values, "check_mode": check, "ignore_errors": True} for values, check in runs),
+        {f"waba.onprem.{MODULE}": dict(second, state="absent")},
+    ]
+    play = ansible.play(tasks, arguments=["-vvv"])
+    assert CANARY not in play.stdout + play.stderr
+    *seen, removed = play.results
+    assert [bool(one.get("failed")) for one in seen] == [False, False, False, True, True]
+    assert not seen[2]["changed"]
+    assert seen[1]["diff"]["after"]["driver_options"]["o"] == "username=wa,password=<hidden>,vers=3.0"
+    assert seen[4]["drift"] == [
         {
             "what": "option o",
             "found": "username=wa,password=<hidden>,vers=3.0",
             "wanted": "username=wa,password=<changed>,vers=3.0",
         }
     ]
-    removed = ansible.play([{f"waba.onprem.{MODULE}": dict(second, state="absent")}])
-    assert "share is not mounted" in removed.results[0]["msg"]
-    assert CANARY not in removed.stdout + removed.stderr
+    assert "share is not mounted" in removed["msg"]
 
 
 def test_the_order_of_nfs_options_is_no_drift(ansible: t.Any, clients: t.Any) -> None:
