@@ -71,9 +71,7 @@ def images(image: str) -> t.Iterator[str]:
 # The layouts of CI; the others are run in the deep layer.
 CI = {
     "version in .env",
-    "extends from another file",
     "env_file and environment as lists, dollar signs in secrets",
-    "default network with IPAM, static address and aliases",
     "limits, bound folders, secrets and configs",
     "database, cache and a preparation in the project",
 }

@@ -17,7 +17,7 @@ SECRET = "Canary-12-Password"
 PLAYBOOKS = {
     "adopt": {"wa_adopt_dir": "adopted", "wa_adopt_vault_password": SECRET},
     "backup": {},
-    "gc": {},
+    "gc": {"__wa_message_gc_poll_interval": "1s"},  # it tries five times
     "provision": {},
     "restore": {},
     "retire": {"wa_retire": "away"},
@@ -44,8 +44,14 @@ def test_every_playbook_is_here() -> None:
     assert sorted(path.stem for path in (root / "playbooks").glob("*.yml")) == sorted(PLAYBOOKS)
 
 
-@pytest.mark.parametrize(("host", "code", "word"), [(AWAY, 4, "unreachable=1"), (BROKEN, 2, "failed=1")])
-@pytest.mark.parametrize("name", PLAYBOOKS)
+@pytest.mark.parametrize(
+    ("name", "host", "code", "word"),
+    [
+        *((name, AWAY, 4, "unreachable=1") for name in PLAYBOOKS),
+        ("upgrade", BROKEN, 2, "failed=1"),
+        *(pytest.param(name, BROKEN, 2, "failed=1", marks=pytest.mark.deep) for name in PLAYBOOKS if name != "upgrade"),
+    ],
+)
 def test_a_playbook_ends_as_ansible_does(
     tmp_path: Path, name: str, host: dict[str, object], code: int, word: str
 ) -> None:

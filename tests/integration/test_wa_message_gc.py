@@ -122,6 +122,7 @@ def test_a_read_only_server(ansible: Ansible, client: Simulated, task: t.Any) ->
     assert client.calls() == 0
 
 
+@controller
 def test_the_server_restarts_in_the_middle(
     ansible: Ansible, client: Simulated, task: t.Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_one_coreapp_of_three_does_not_start(run: Run, client: Simulated, warned
 # The two clients are slow to begin, and pause between their batches.
 SLOW: dict[str, t.Any] = {"gc_batch": 1_500, "gc_pause": 2.0, "gc_delay": 4.0}
 OPTIONS = {"max_messages": 5_000, "quiet_period": "6s", "wait_timeout": "200s"}
-A, B = 9_000, 30_000  # their messages; of 20 rows GC takes 17
+A, B = 6_000, 18_000  # their messages; of 20 rows GC takes 17
 
 
 # In CI over one database, in the deep layer over the other.
