@@ -20,17 +20,21 @@ from playbook import Ansible
 from simulated import ROWS, Run, Simulated, gc_runner, opened
 
 SCRATCH_IMAGE = "lab-base:test"
-# The files that take longest, which the processes of pytest-xdist begin with: one of them last would leave the others idle.
+# The files that take longest, which the processes of pytest-xdist begin with: one of them last would leave the others idle. Each of the
+# four processes takes one of the first four, and one of the second four with it.
 LONGEST = (
-    "test_wa_message_gc",
-    "test_wa_media_volume",
-    "test_wa_message_gc_clients",
-    "test_database_messages",
     "test_wa_db_dump",
-    "test_wa_message_gc_faults",
     "test_wa_db_env",
+    "test_wa_message_gc",
     "test_wa_client",
+    "test_wa_message_gc_clients",
+    "test_wa_message_gc_role",
+    "test_database_messages",
+    "test_wa_message_gc_faults",
+    "test_wa_media_volume",
     "test_wa_log_cleanup_job",
+    "test_wa_log_cleanup",
+    "test_wa_info_database",
 )
 
 
