@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,23 @@ def test_a_stopped_container_that_differs_is_recreated_in_its_turn(cluster: Flee
     done = cluster.provision(GOOD)
     assert done.code == 0, done.output
     cluster.in_sync(GOOD)
+
+
+def test_a_change_stops_at_the_first_member_that_does_not_become_healthy(cluster: Fleet) -> None:
+    """All members are locked meanwhile: another controller changes none of them."""
+    before, change = cluster.running(), {"wa_client_log_max_size": "30m"}
+    cluster.first.lab("fault", "unregistered", "on")
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(cluster.provision, {**change, "wa_client_health_timeout": 60})
+        cluster.hosts[2].host("timeout 180 sh -c 'until [ -e /var/lib/waba/waba.lock ]; do sleep 0.2; done'")
+        second = cluster.provision(change, "--limit=h3")
+        first = running.result()
+    cluster.first.lab("fault", "unregistered", "off")
+    assert (first.code, second.code) == (2, 2), first.output + second.output
+    assert "locked by a run that changes its containers, by " in second.output
+    assert "Not begun because of that: h3, h1" in first.output
+    after = cluster.running()
+    assert (after[0], after[2]) == (before[0], before[2])
+    done = cluster.provision(change)
+    assert done.code == 0, done.output
+    cluster.in_sync(change)

@@ -82,10 +82,8 @@ EVENTS = {
     "disk": "the disk of lock and journal is full",
     "reboot": "the host reboots",
 }
-EVENTS_IN_CI = ("migrating-database", "starting-disk", "verifying-docker")
 # Where each case runs: over which database, and in `ci`, `deep` or `events`, which is deep, too. They run in this order. Those in `ci`
-# (scenario `upgrade`) make 6 runs with the failing migration of the scenario `cluster`: each stage, and each kind of fault that does not
-# need the right moment.
+# (scenario `upgrade`) are a failure before the migration and a killed controller after it; a migration fails in the scenario `cluster`.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
     "bad-compose-file": ("mysql", "deep"),
@@ -99,15 +97,15 @@ PLACES = {
     "bad-no-copy": ("mysql", "deep"),
     "bad-no-copy-prepared": ("mysql", "deep"),
     "bad-topology": ("mysql", "deep"),
-    "locked-fail": ("mysql", "ci"),
+    "locked-fail": ("mysql", "deep"),
     "locked-kill": ("pgsql", "deep"),
-    "stopping-fail": ("mysql", "deep"),
+    "stopping-fail": ("mysql", "ci"),
     "hung-snapshot": ("mysql", "deep"),
-    "stopping-kill": ("mysql", "ci"),
+    "stopping-kill": ("mysql", "deep"),
     "migrating-fail": ("mysql", "deep"),
     "migrating-kill": ("pgsql", "deep"),
     "starting-fail": ("mysql", "deep"),
-    "starting-kill": ("mysql", "deep"),
+    "starting-kill": ("mysql", "ci"),
     "verifying-fail": ("mysql", "deep"),
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),
@@ -121,7 +119,6 @@ PLACES = {
     "way-back": ("pgsql", "deep"),
     "expired": ("pgsql", "deep"),
     **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
-    **dict.fromkeys(EVENTS_IN_CI, ("mysql", "ci")),
 }
 
 
