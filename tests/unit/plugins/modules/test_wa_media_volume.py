@@ -250,11 +250,7 @@ PLANTS = ["incoming/picture.jpg", ".hidden", f".wa-probe-1-{'0a' * 12}", "lost+f
     there=st.sampled_from([{}, {"type": "tmpfs", "o": "bind", "device": "HOME"}, share("HOME")]),
     plant=st.sampled_from(PLANTS),
 )
-@settings(
-    max_examples=250,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example creates its own engine
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example creates its own engine
 def test_no_mix_of_options_removes_data(
     run_module: Run, tmp_path_factory: pytest.TempPathFactory, mix: dict[str, t.Any], there: dict[str, str], plant: str
 ) -> None:
