@@ -12,7 +12,6 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout
 from ansible_collections.waba.onprem.plugins.plugin_utils import _watch as watch
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
 
@@ -60,22 +59,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         leader = self._args["leader"]
         try:
             found = self._ask(query="health", wait_timeout=_PATIENCE, **self._args["health"])
-            if found.get("failed"):
-                return f"{leader}: {found.get('msg')}"
-            before = self._ask(query="drain", wait=False).get("queue")
-            if before == 0:
-                return ""
-            # What an upgrade would wait for before its outage.
-            found = self._ask(query="drain", wait_timeout=f"{self._args['drain_timeout']}s")
+            if not found.get("failed"):  # what an upgrade waits for before its outage
+                found = self._ask(query="drain", wait_timeout=f"{self._args['drain_timeout']}s")
         except AnsibleConnectionFailure as error:
             return f"{leader} cannot be reached any more: {error}"
-        if not found.get("failed"):
-            return ""
-        after = found.get("queue")
-        if before is None or after is None:
-            return f"{leader}: {found.get('msg')}"
-        grows = rollout.queue_grows(before, after)
-        return grows and f"{leader}: {grows}"
+        return f"{leader}: {found.get('msg')}" if found.get("failed") else ""
 
     def _ask(self, **options: t.Any) -> Result:
         with censored(self):

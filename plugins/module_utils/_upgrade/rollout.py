@@ -102,8 +102,3 @@ def looks(leaders: t.Sequence[str], soak: float) -> list[dict[str, t.Any]]:
         {"leader": leader, "until": round(soak * number / len(rounds), 1), "number": number}
         for number, leader in enumerate(rounds, 1)
     ]
-
-
-def queue_grows(before: int, after: int) -> str:
-    """Returns that a callback queue that was not empty once, as a drain before an upgrade wants it, has grown; empty if it has not."""
-    return f"its callback queue grows: {before} callbacks, then {after}, and never none" if after > before else ""

@@ -174,11 +174,6 @@ def test_turns_of_looks_share_the_time() -> None:
     assert rollout.looks(["a"], 60) == [{"leader": "a", "until": 60.0, "number": 1}]
 
 
-@pytest.mark.parametrize(("before", "after", "grows"), [(3, 3, False), (4, 3, False), (3, 4, True)])
-def test_a_queue_that_grows(before: int, after: int, grows: bool) -> None:
-    assert bool(rollout.queue_grows(before, after)) == grows
-
-
 def test_a_wait_that_is_no_duration() -> None:
     with pytest.raises(WaError, match="wa_upgrade_soak"):
         turn(soak="long")
