@@ -72,7 +72,15 @@ class JournalFile:
 
     def load(self) -> dict[str, t.Any] | None:
         """Returns the lock, None if there is none. Raises WaError for an invalid file."""
-        return self._load(self.path)
+        try:
+            return self._load(self.path)
+        except upgrade_journal.OtherFormat as error:
+            raise WaError(
+                f"lock file {self.path}",
+                f"written by another version of this collection ({error})",
+                "a lock that this version can read",
+                "Use that version of the collection for this deployment: the file says where its upgrade stands. Leave the file there",
+            ) from None
 
     def load_upgrade(self) -> dict[str, t.Any] | None:
         """Returns the journal, None if there is no upgrade. Raises WaError for an invalid file."""
@@ -81,7 +89,7 @@ class JournalFile:
 
     def load_last(self) -> dict[str, t.Any] | None:
         """Returns the journal of the last finished upgrade, None if there is none that this version reads. Raises WaError for an invalid file."""
-        with contextlib.suppress(upgrade_journal.OlderFormat):  # its upgrade is over
+        with contextlib.suppress(upgrade_journal.OtherFormat):  # its upgrade is over
             return self._load(self.last())
         return None
 
@@ -90,22 +98,6 @@ class JournalFile:
             with _usable(path), contextlib.suppress(FileNotFoundError):
                 return upgrade_journal.check(json.loads(files.read_text(path)))
             return None
-        except upgrade_journal.OlderFormat:
-            if path == self.last():
-                raise
-            raise WaError(
-                f"lock file {path}",
-                "written by an earlier version of this collection",
-                "a lock that this version can read",
-                "Finish with that version what it has begun, or remove the file if no upgrade is unfinished",
-            ) from None
-        except upgrade_journal.NewerFormat as error:
-            raise WaError(
-                f"lock file {path}",
-                f"written by a newer version of this collection ({error})",
-                "a lock that this version can read",
-                "Use that version of the collection for this deployment: the file says where its upgrade stands. Leave the file there",
-            ) from None
         except ValueError as error:
             raise WaError(
                 f"lock file {path}",

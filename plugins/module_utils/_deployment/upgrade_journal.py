@@ -31,12 +31,8 @@ ONE_SHOTS = (
 DEFINITIONS = "definitions"  # the note of the digests of the tables' definitions, `before` and `after` the migration
 
 
-class NewerFormat(Exception):
-    """A lock that a later version of the collection has written."""
-
-
-class OlderFormat(ValueError):
-    """A lock that an earlier version of the collection has written."""
+class OtherFormat(Exception):
+    """A lock that another version of the collection has written."""
 
 
 @dataclass(frozen=True)
@@ -409,13 +405,11 @@ def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: fl
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
-    """Returns `data` as a lock. Raises NewerFormat for that of a later collection, ValueError if something of it is missing."""
+    """Returns `data` as a lock. Raises OtherFormat for that of another version of the collection, ValueError if something of it is missing."""
     if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         raise ValueError(f"no lock of format {FORMAT}")
-    if data["format"] < FORMAT:
-        raise OlderFormat(f"format {data['format']}, and this version knows format {FORMAT}")
-    if data["format"] > FORMAT:
-        raise NewerFormat(f"format {data['format']}, and this version knows format {FORMAT}")
+    if data["format"] != FORMAT:
+        raise OtherFormat(f"format {data['format']}, and this version knows format {FORMAT}")
     for key in (*_FIELDS, *(_UPGRADE_FIELDS if is_upgrade(data) else _CHANGE_FIELDS)):
         if key not in data:
             raise ValueError(f"{key} is missing")
