@@ -6,15 +6,21 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import split
 
 display = Display()
+
+_READS = ("others", "record")
+_UPGRADE = ("idle", "back")
+_NOT_KNOWN = "who uses the client's database is not known"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -28,8 +34,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         super().run(tmp, variables)
         _valid, args = self.validate_argument_spec(
             {
-                "purpose": {"type": "str", "choices": ["start", "others", "record"], "default": "start"},
-                "content": {"type": "bool", "default": True},
+                "purpose": {"type": "str", "choices": ["start", *_READS, *_UPGRADE], "default": "start"},
+                "databases": {"type": "list", "elements": "str", "default": []},
             }
         )
         ours = inventory.Inventory(variables, self._templar.template)
@@ -42,9 +48,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": f"{ours.host}: {error}"}
 
     def _guard(self, run: start_guard.Run, args: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
-        options = run.options()
-        if args["purpose"] != "start":
+        purpose = args["purpose"]
+        try:
+            options = run.options()
+        except AnsibleError as error:  # a password may come from where it is not to be had hours later
+            if purpose != "back":
+                raise
+            self._note(run.ours, f"{_NOT_KNOWN}: {error}")
+            return {"changed": False, "database": {}}
+        if purpose in _READS:
             options["wait"] = "0s"
+        if purpose in _UPGRADE:
+            # A way back waits for somebody else's short job.
+            options.update(running=purpose == "back", wait="60s" if purpose == "back" else "10s")
+            options.update({"databases": args["databases"]} if args["databases"] else {})
         shown, secrets = split({"database": options})
         asked = {"desired": shown, "secrets": secrets, "concerns": ["database"]}
         result: dict[str, t.Any] = self._execute_module(
@@ -52,13 +69,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         finding = (result.get("concerns") or {}).get("database")
         if finding is None:
-            return result
+            return {**result, "away": True}
         kept = {"changed": False, "database": result["database"]}
-        if args["purpose"] != "start":
+        if purpose in _READS:
             return kept
-        if finding.get("error"):
-            return {"failed": True, "msg": f"{run.host}: {finding['error']}"}
-        refused, notes = run.decide(result["database"], args["content"])
+        error, found = finding.get("error") or "", result["database"]
+        if purpose == "idle" and not error and not found["running"]:
+            error = found["unreadable"]
+        if error and purpose == "back":
+            self._note(run.ours, f"{_NOT_KNOWN}: {error}")
+            return kept
+        if error:
+            return {"failed": True, "away": True, "msg": f"{run.host}: {error}"}
+        if purpose in _UPGRADE:
+            used = requirements.sessions(found["unknown"])
+            return {"failed": True, "msg": used} if used else kept
+        refused, notes = run.decide(found)
         for text in notes:
             self._note(run.ours, text)
         # What follows from the first reason is mostly its consequence.

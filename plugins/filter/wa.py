@@ -16,16 +16,19 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
 from ansible_collections.waba.onprem.plugins.module_utils._client import recreation
-from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import (
+    deployment_state,
+    failure_report,
+    next_step,
+    preflight,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout as upgrade_rollout
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
@@ -111,25 +114,19 @@ def automatic_gc_skip_reason(*arguments: t.Any) -> str:
     return automatic_gc.skip_reason(*arguments)
 
 
-def start_problem(
-    read: t.Mapping[str, t.Any],
-    project: str,
-    topology: str,
-    idle: bool,
-    known: t.Iterable[t.Mapping[str, t.Any]] = (),
-    shared: t.Sequence[str] = (),
+def old_version_problem(
+    started: t.Mapping[str, t.Any], not_started: str, healthy: t.Mapping[str, t.Any], secrets: t.Any = ()
 ) -> str:
-    """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
+    """Returns why the old version does not serve again after a failed upgrade; empty if it does.
 
-    Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run. If the database need not be
-    idle, its sessions count where they were read, but for those from where the `known` ones are. Those of `shared` origins never do.
+    `started` is the result of its start on all members, `not_started` why that has failed on some, and `healthy` the result of its health,
+    which is good though a member is lost; a skipped one says nothing.
     """
-    from ansible_collections.waba.onprem.plugins.module_utils._database import guard
-
-    found = read["database"]["sessions"] if idle else read.get("database", {}).get("sessions", [])
-    ours = [] if idle else [str(one["from"]) for one in known]
-    used = upgrade_requirements.sessions(guard.unknown(found, bool(ours), ours, shared))
-    return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
+    if all(one.get("failed") for one in started.get("results") or ()):
+        return f"{not_started}; no host has started it" if not_started else "no host has started it"
+    if healthy.get("skipped"):
+        return not_started
+    return "; ".join(filter(None, (not_started, failure(healthy, secrets)))) if healthy.get("msg") else ""
 
 
 def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> list[str]:
@@ -146,19 +143,13 @@ def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> lis
     return lines
 
 
-def unfinished(result: t.Mapping[str, t.Any], host: str) -> list[str]:
-    """Returns each host on which a task has failed, with the reason: of a loop over members, or `host`."""
-    results = result.get("results", [result])
+def unfinished(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns each member on which a step in a loop has failed, with the reason."""
     return [
-        f"{_member(one.get('item')) or host}: {redact.mask(_message(one)) if _reached(one) else 'cannot be reached'}"
-        for one in results
-        if one.get("unreachable") or one.get("msg")
+        f"{_member(one['item'])}: {redact.mask(_message(one)) if one.get('reached', True) else 'cannot be reached'}"
+        for one in result.get("results") or ()
+        if one.get("msg")
     ]
-
-
-def _reached(result: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether a task has reached its host; a step of an upgrade says so itself."""
-    return bool(result.get("reached", True)) and not result.get("unreachable")
 
 
 def _member(item: t.Any) -> str:
@@ -183,9 +174,12 @@ def upgrade_report(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return upgrade_reports.closing(facts, playbook_command("provision", {"wa_version": facts["target"]}))
 
 
-def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the result of a failed upgrade."""
-    leader = facts["leader"]
+def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Returns the result of a failed upgrade, see `_upgrade.failure_report.screen`.
+
+    `facts` are those of the role: `looked` and `started` are results, `leaders` those of all deployments, `last_of_wave` one of them.
+    """
+    leader, looked, results = facts["leader"], facts["looked"], facts["started"].get("results") or ()
     locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
     resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
     notes = facts["journal"].get("notes") or {}
@@ -194,11 +188,20 @@ def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         **({} if notes.get("manifest") else {"wa_restore_snapshot_command": "COMMAND"}),
     }
     limit = ",".join(str(member["host"]) for member in facts["members"])
-    commands = {
+    found = {
         "upgrade_command": playbook_command("upgrade", resumes),
         "restore_command": playbook_command("restore", restores, limit),
+        "containers": [one for one in looked["containers"] if one["project"] == facts["project"]]
+        if "containers" in looked
+        else None,
+        "not_reached": [_member(one["item"]) for one in results if "reached" in one and _member(one["item"]) != leader],
+        "left_alone": upgrade_rollout.left_alone(
+            facts["leaders"],
+            facts["last_of_wave"],
+            [one for one in facts["leaders"] if "__wa_upgrade_failed_at" in hostvars[one]],
+        ),
     }
-    return failure_report.failed({**facts, **commands})
+    return failure_report.failed({**facts, **found})
 
 
 def provision_plan_of(
@@ -283,20 +286,24 @@ def upgrade_verdict(
 ) -> dict[str, t.Any]:
     """Returns the verdict of the preflight on a host of the play's `hosts`, see `_upgrade.preflight.verdict`.
 
-    `facts` are those of the role, without what the rules of other features say; `hooks` are the paths of the hooks.
+    `facts` are those of the role, without what the rules of other features say; `hooks` are the paths of the hooks. The result also has what
+    the upgrade needs of `deployment_state.of_host`, the rows of `messages` (`counted`), and the `missing_images`.
     """
+    everyone = (*facts["deployment"]["members"], facts["deployment"]["leader"])
+    reads = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in everyone}
+    found = reads[facts["host"]]
+    state = deployment_state.of_host(reads, facts["deployment"], facts["host"])
+    facts = {**facts, **state, "found": found}
     members = [one for one in facts["deployment"]["members"] if one in hosts]
     drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
     compose = facts["compose"]["compose"]
     # What Compose files of the operator's mount is known after they are read.
     lost = recreation.lost_with_layers if compose.get("migration") else recreation.lost_by_rendered_file
-    identity = {**facts["identity"], "file": (facts["found"].get("identity") or {}).get("db_env") or {}}
-    inspections = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in members}
-    leader = hostvars[facts["deployment"]["leader"]].get("__wa_upgrade_host") or {}
-    return preflight.verdict(
+    identity = {**facts["identity"], "file": (found.get("identity") or {}).get("db_env") or {}}
+    verdict = preflight.verdict(
         {
             **facts,
-            "leader": leader,
+            "leader": reads[facts["deployment"]["leader"]],
             "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
@@ -309,7 +316,7 @@ def upgrade_verdict(
                 if "__wa_upgrade_begun" in hostvars[one] and (one == facts["deployment"]["leader"] or one not in hosts)
             ),
             "identity": _refusal(client_identity.refusal)(
-                {**identity, "attributes": client_identity.ATTRIBUTES, "looks": inspections}
+                {**identity, "attributes": client_identity.ATTRIBUTES, "looks": {one: reads[one] for one in members}}
             ),
             "loss": lost(facts["clients"]),
             "together": upgrade_plan.on_server(
@@ -322,6 +329,15 @@ def upgrade_verdict(
         },
         inspected,
     )
+    there = {image["name"] for image in found.get("images") or ()}
+    return {
+        **verdict,
+        **{name: state[name] for name in ("running", "left", "journal_lost", "unfinished", "before", "databases")},
+        "counted": (found.get("database") or {}).get("messages") or {},
+        "missing_images": [one for one in facts["target_images"] if one not in there],
+        "serves": any(one["state"] == "running" for one in state["everywhere"]),
+        "made_elsewhere": any(not one.get("own") for one in state["clients"]),
+    }
 
 
 def _restored(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -512,7 +528,7 @@ class FilterModule:
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "rollout_turn": _with_ansible_errors(rollout_turn),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
-            "start_problem": start_problem,
+            "old_version_problem": old_version_problem,
             "not_upgraded": not_upgraded,
             "restored_line": restored_line,
             "failure": failure,

@@ -89,7 +89,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, prediction, starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import application, guard, listing, prediction, starts
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
@@ -191,6 +191,11 @@ def start_again(module: AnsibleModule, result: Result) -> None:
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
     with application.alone(params["project_dir"]):
         application.refuse_other_run(params)
+        second = (
+            guard.check(listing.read(engine, None, []), params["guard"])["second_coreapp"] if params["guard"] else ""
+        )
+        if second:
+            raise WaError.of(second)
         if params["compose_file"] and not module.check_mode:
             client_files.unpark(params["compose_file"])
         found = service_containers(listing.read(engine, params["project"], []))

@@ -10,8 +10,15 @@ module: wa_guard
 short_description: Asks the client's database whether a Coreapp may be started
 description: [Internal to the roles and playbooks of the collection.]
 options:
-  purpose: {description: 'V(others) and V(record) only read.', type: str, choices: [start, others, record], default: start}
-  content: {description: Whether to compare what the database holds with the version that is to be started., type: bool, default: true}
+  purpose:
+    description:
+      - V(others) and V(record) only read.
+      - V(idle) and V(back) are of an upgrade, and compare no content. V(back) knows sessions from where the client's are from, and a database
+        that does not answer refuses nothing.
+    type: str
+    choices: [start, others, record, idle, back]
+    default: start
+  databases: {description: 'The databases of the client, where they are known, for V(idle) and V(back).', type: list, elements: str, default: []}
 author: [waba.onprem contributors (@waba)]
 """
 

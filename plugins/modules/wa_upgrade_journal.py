@@ -29,8 +29,11 @@ options:
     type: list
     elements: str
     default: []
-  until: {description: What V(wait) waits for., type: str, choices: [ready, ended], default: ended}
-  wait_timeout: {description: 'How long V(wait) and V(migrate) wait, in seconds or as text.', type: str, default: 20s}
+  wait_timeout:
+    description:
+      - How long V(wait) waits until the process can start the migration, and V(migrate) until that has ended, in seconds or as text.
+    type: str
+    default: 20s
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back, restored, abandoned]}
   restores: {description: 'The manifest of the copy that the run puts back in place of an upgrade, or V(a snapshot).', type: str}
   run_id: {description: Which run this is., type: str}
@@ -59,12 +62,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import upg
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
-_ENDED = ("ended", "failed")
-_STARTED = ("running", *_ENDED)
-UNTIL = {
-    "ready": ("ready", *_STARTED),
-    "ended": _ENDED,
-}
 IDENTITY = ("run_id", "user", "controller")
 
 
@@ -114,22 +111,26 @@ def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
 
 
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
-    """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
+    """Returns the journal, and whether the process that migrates is alive, once that is ready, or its migration has ended, or it has died.
 
-    Raises WaError if this run loses the journal meanwhile, or if a migration that may start cannot, while going back is possible.
+    Raises WaError if this run loses the journal meanwhile, if the process does not get ready, or if a migration that may start cannot, while
+    going back is possible.
     """
-    starts = params["operation"] == "migrate"
     lease = Lease(None if check_mode else params["path"], params["run_id"])
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
         lease.renew()
         alive = file.is_migrating()  # before the journal, in which it says how it has ended
         found = upgrade_journal.own(file.load(), params["run_id"])
-        if starts:
-            upgrade_journal.check_migration(found, alive)
-        state = found.get("migration", {}).get("state", "")
-        there = upgrade_journal.is_migrated(found) or state in (_STARTED if starts else UNTIL[params["until"]])
-        if there or ((state or starts) and not alive) or time.monotonic() >= end:
+        late = time.monotonic() >= end
+        if params["operation"] == "migrate":
+            upgrade_journal.check_start(found, alive)
+            over = not alive or upgrade_journal.migration(found)["migration_ended"]
+        else:
+            over = bool(found.get("migration", {}).get("state"))
+            if over or late:
+                upgrade_journal.check_process(found, alive and over)
+        if over or late:
             return found, alive
         time.sleep(POLL_INTERVAL)
 
@@ -160,13 +161,13 @@ def run(module: AnsibleModule, result: Result) -> None:
             with file.exclusively() if writes else contextlib.nullcontext():
                 before = found = file.load()
                 if operation == "migrate":
-                    upgrade_journal.check_migration(file.load_upgrade(), file.is_migrating())
+                    upgrade_journal.check_start(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
                 if writes and after != found:
                     apply(file, params, after)
                     found = after
             if operation == "migrate" and writes:
-                found, _alive = wait(file, params, module.check_mode)
+                found, result.values["migrating"] = wait(file, params, module.check_mode)
             if operation == "go_back":
                 result.values["ended"] = file.load_last() or {}
             if operation == "begin" and after is not None:
@@ -200,7 +201,6 @@ def main() -> None:
             "schema": {"type": "str", "choices": list(upgrade_journal.SCHEMA)},
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
-            "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
             "wait_timeout": {"type": "str", "default": "20s"},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back", "restored", "abandoned"]},
             "restores": {"type": "str"},

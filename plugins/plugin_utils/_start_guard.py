@@ -60,8 +60,8 @@ class Run:
         names = {one: self.hostvars[one].get("wa_deployment") or one for one in self.hosts}
         return len({str(name) for name in names.values()})
 
-    def decide(self, found: Found, compare: bool) -> tuple[list[str], list[str]]:
-        """Returns why no Coreapp may be started here, and notes; `compare` includes what the database holds."""
+    def decide(self, found: Found) -> tuple[list[str], list[str]]:
+        """Returns why no Coreapp may be started here, and notes."""
         sharing = {one: self.look(one) for one in self.sharing}
         places = {
             one: {"machine": seen.get("machine", ""), **self._names(one)} for one, seen in sharing.items() if seen
@@ -70,21 +70,16 @@ class Run:
             start_guard.one_machine(self.host, {"machine": found.get("machine"), **self._names(self.host)}, places),
             start_guard.one_database(self.host, found, sharing),
         ]
-        notes = []
-        refusal, note = start_guard.unknown_sessions(found, self.unseen())
-        refused.append(refusal)
-        notes.append(note)
-        if compare:
-            looks = [found, *map(self.look, self.members)]
-            records = [one.get("recorded") or {} for one in looks]
-            versions = sorted({version for one in looks for version in one.get("versions", ())})
-            confirmed = desired.confirmed(self.ours)
-            refusal, note = start_guard.content(
-                found, records, versions, desired.version(self.ours), confirmed, self.deployments()
-            )
-            refused.append(refusal)
-            notes.append(note)
-        return [text for text in refused if text], [text for text in notes if text]
+        looks = [found, *map(self.look, self.members)]
+        records = [one.get("recorded") or {} for one in looks]
+        versions = sorted({version for one in looks for version in one.get("versions", ())})
+        confirmed = desired.confirmed(self.ours)
+        decided = [
+            start_guard.unknown_sessions(found, self.unseen()),
+            start_guard.content(found, records, versions, desired.version(self.ours), confirmed, self.deployments()),
+        ]
+        refused += [refusal for refusal, _note in decided]
+        return [text for text in refused if text], [note for _refusal, note in decided if note]
 
     def _names(self, host: str) -> dict[str, str]:
         _name, project, database = topology.database_of(self.hostvars, host)

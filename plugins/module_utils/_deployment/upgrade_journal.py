@@ -260,6 +260,8 @@ def note(
     journal = own(found, run_id)
     if journal.get("goes_back"):
         raise WaError("upgrade journal", "this run goes back", "none of its steps any more")
+    if migrate and journal.get("migrate"):  # written already; a full disk must not end the wait
+        return journal
     if migrate:
         journal["migrate"] = True
     kept = {**journal["notes"], **notes}
@@ -273,15 +275,24 @@ def go_back(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any
     return dict(found, goes_back=True)
 
 
-def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
-    """Raises WaError if the migration could not be started at once, while going back is still possible. `alive`: see `note_migration`."""
-    if found is None or not may_go_back(found) or found.get("goes_back"):
-        return
+def check_start(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
+    """Raises WaError if the migration could not be started at once, while going back is still possible. `alive`: see `check_process`."""
+    if found is not None and may_go_back(found) and not found.get("goes_back"):
+        check_process(found, alive)
+
+
+def check_process(found: t.Mapping[str, t.Any], alive: bool) -> None:
+    """Raises WaError if the process that migrates cannot start the migration; `alive` is whether it is there, and has said so."""
     state = found.get("migration", {})
     if state.get("state") == "failed":
         raise WaError.of(state["message"])
     if not alive:
-        raise WaError("process that migrates", "ended", "one that can start the migration", "Run upgrade.yml again")
+        raise WaError(
+            "process that migrates",
+            "ended, or not ready in time",
+            "one that can start the migration",
+            "See ~/.ansible_async on the leader, where its last words are, and run upgrade.yml again",
+        )
 
 
 def launch(
@@ -337,7 +348,7 @@ def note_migration(
 def migration(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Returns what a run does about the migration of its `journal`, None for no upgrade.
 
-    `migration_started` for sure, so that nothing leads back; `migration_ended`, so that nothing is to be waited for; and
+    `migration_ended` for sure, so that nothing is to be waited for; `migration_idle`, whether nobody used the database at its end; and
     `migration_problem`, why the new version must not be started then.
     """
     noted = (journal or {}).get("migration") or {}
@@ -348,8 +359,8 @@ def migration(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
         log = f". Its last lines:\n{noted['log']}" if noted.get("log") else ", and has written nothing."
         problem = f"The migration to {journal['target']} ended with code {code}{log}"
     return {
-        "migration_started": over or state in ("running", "ended"),
         "migration_ended": over or state in ("ended", "failed"),
+        "migration_idle": bool(noted.get("idle", True)),
         "migration_problem": problem,
     }
 

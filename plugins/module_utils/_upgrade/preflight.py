@@ -990,7 +990,8 @@ def of_deployment(
     """Returns the verdict on a deployment from those of its members. One that is not among the `reached` is a failed check.
 
     The result has `deployment`, `leader`, `reporter` (the leader, or else the first host that was reached), `passed`, `checks`,
-    `failed`, `unready` (hosts with a failed check), `database_copy` and `outage` of the leader, `notes`, and `lines`.
+    `failed`, `unready` (hosts with a failed check), `refusal` (for a member that has passed), `database_copy` and `outage` of the leader,
+    `notes`, and `lines`.
     """
     checks: list[Facts] = []
     failed: list[str] = []
@@ -1013,6 +1014,8 @@ def of_deployment(
             checks.append(check)
     count = sum(check["state"] == FAILED for check in checks)
     head = f"{deployment['name']}: {count} of {len(checks)} checks failed"
+    standing = next((one["standing"] for one in verdicts.values() if one.get("standing")), "")
+    lost = "A member that is lost is named in wa_upgrade_without; it must not start the old version again."
     return {
         "deployment": deployment["name"],
         "leader": deployment["leader"],
@@ -1021,6 +1024,8 @@ def of_deployment(
         "checks": checks,
         "failed": failed,
         "unready": sorted(unready),
+        "refusal": f"{', '.join(sorted(unready))} of deployment {deployment['name']} did not pass the checks above or could not be reached. "
+        + " ".join(["Nothing of the deployment was touched by this run.", *([standing, lost] if standing else [])]),
         **{name: (verdicts.get(deployment["leader"]) or {}).get(name) or {} for name in ("database_copy", "outage")},
         "notes": notes,
         "lines": [head, *notes, *lines],

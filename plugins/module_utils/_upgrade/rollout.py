@@ -102,3 +102,9 @@ def looks(leaders: t.Sequence[str], soak: float) -> list[dict[str, t.Any]]:
         {"leader": leader, "until": round(soak * number / len(rounds), 1), "number": number}
         for number, leader in enumerate(rounds, 1)
     ]
+
+
+def left_alone(leaders: t.Sequence[str], last: str, failed: t.Collection[str]) -> list[str]:
+    """Returns the leaders of the waves after the one that ends with `last`; one that has `failed` is of that wave, and in no batch any more."""
+    later = leaders[leaders.index(last) + 1 :] if last in leaders else []
+    return [one for one in later if one not in failed]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
@@ -96,6 +97,44 @@ def test_a_start_is_refused(driver: Driver, answer: dict[str, t.Any], said: str)
     found = driver()
     assert found["failed"]
     assert said in found["msg"]
+
+
+USED = [{"from": "10.0.0.9", "database": "waba1", "id": 7, "seconds": 1}]
+AWAY = {"concerns": {"database": {"state": "unknown", "error": "login: refused."}}, "database": {}}
+
+
+@pytest.mark.parametrize(
+    ("purpose", "answer", "said"),
+    [
+        ("idle", {"database": {**SEEN, "holds": True}}, ""),  # what it holds is the upgrade's
+        ("idle", {"database": {**SEEN, "unknown": USED}}, "1 on database waba1 from 10.0.0.9"),
+        ("idle", AWAY, "login: refused."),
+        ("idle", {"database": {**SEEN, "unreadable": "login: refused."}}, "login: refused."),
+        ("idle", {"database": {**SEEN, "unreadable": "it goes another way", "running": True}}, ""),
+        ("back", {"database": {**SEEN, "unknown": USED}}, "1 on database waba1 from 10.0.0.9"),
+        ("back", AWAY, ""),
+    ],
+)
+def test_who_uses_the_database_of_an_upgrade(driver: Driver, purpose: str, answer: dict[str, t.Any], said: str) -> None:
+    driver.answer = {**driver.answer, **answer}
+    found = driver({"purpose": purpose, "databases": ["waba1"]})
+    assert (bool(found.get("failed")), found.get("away", False)) == (bool(said), said == "login: refused.")
+    assert said in found.get("msg", "")
+    asked = driver.calls[0]["desired"]["database"]
+    assert (asked["databases"], asked["running"]) == (["waba1"], purpose == "back")
+
+
+def test_a_password_that_is_not_to_be_had_keeps_no_upgrade_from_going_back(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_run: t.Any) -> t.NoReturn:
+        raise AnsibleError("the vault does not answer")
+
+    monkeypatch.setattr(wa_guard.start_guard.Run, "options", lost)
+    assert driver({"purpose": "back"}) == {"changed": False, "database": {}}
+    assert driver.lines == ["support | note: who uses the client's database is not known: the vault does not answer"]
+    with pytest.raises(AnsibleError):
+        driver({"purpose": "idle"})
 
 
 def test_a_confirmation_in_the_inventory_is_refused(driver: Driver) -> None:

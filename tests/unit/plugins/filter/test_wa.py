@@ -54,16 +54,16 @@ def test_failure_names_host_and_reason(result: dict[str, t.Any], expected: str) 
 
 
 OWN = {"service": "wacore", "project": "wa-h1", "image": "reg/coreapp:v2.53.4", "name": "wa-h1-wacore-1"}
-RUNS = {**OWN, "version": "2.53.4", "state": "running", "one_shot": False}
+NEW_CORE = {**OWN, "version": "2.53.4", "state": "running", "one_shot": False}
 
 
 @pytest.mark.parametrize(
     ("containers", "expected"),
     [
-        ([RUNS], []),
-        ([RUNS, {**RUNS, "service": "dbupgrade", "state": "exited"}], []),
-        ([{**RUNS, "state": "exited"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, exited)"]),
-        ([{**RUNS, "version": "2.51.2"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, running)"]),
+        ([NEW_CORE], []),
+        ([NEW_CORE, {**NEW_CORE, "service": "dbupgrade", "state": "exited"}], []),
+        ([{**NEW_CORE, "state": "exited"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, exited)"]),
+        ([{**NEW_CORE, "version": "2.51.2"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, running)"]),
         ([], ["h1: no container of the client"]),
     ],
 )
@@ -73,48 +73,64 @@ def test_a_member_is_upgraded_when_all_its_containers_run_in_the_version(
     assert wa.not_upgraded([{"item": {"host": "h1"}, "containers": containers}], "2.53.4") == expected
 
 
-SESSION = {"id": 12, "database": "waba1", "from": "192.0.2.7"}
-CORE = {"state": "running", "role": "core", "one_shot": False, "restart": "no", "database": "db:3306/", "env_keys": []}
-CORES = [
-    {**CORE, "id": "1", "name": "wa-h1-wacore-1", "project": "wa-h1"},
-    {**CORE, "id": "2", "name": "other", "project": "other"},
-]
+FAILED = {"failed": True, "item": {"host": "h2"}}
+STARTED = {"item": {"host": "h1"}}
 
 
 @pytest.mark.parametrize(
-    ("read", "topology", "expected"),
+    ("results", "not_started", "healthy", "expected"),
     [
-        ({"containers": [], "database": {"sessions": []}}, "single", ""),
-        ({"containers": [], "database": {"sessions": []}}, "high_availability", ""),
-        ({"containers": CORES, "database": {"sessions": [SESSION]}}, "single", "1 on database waba1 from 192.0.2.7"),
-        ({"containers": CORES}, "single", "other"),
-        ({"containers": CORES}, "high_availability", ""),
+        ([STARTED], "", {}, ""),
+        ([STARTED, FAILED], "h2: no room", {}, ""),  # the others serve without it
+        ([STARTED], "", {"msg": "health: disconnected"}, "health: disconnected"),
+        ([STARTED, FAILED], "h2: no room", {"msg": "health: Canary-1"}, "h2: no room; health: <hidden>"),
+        ([STARTED], "", {"skipped": True}, ""),
+        ([STARTED, FAILED], "h2: no room", {"skipped": True}, "h2: no room"),
+        ([FAILED], "h2: no room", {}, "h2: no room; no host has started it"),
+        ([FAILED], "", {}, "no host has started it"),  # none could be reached
+        (None, "database: used", {}, "database: used; no host has started it"),
     ],
 )
-def test_what_keeps_a_client_from_being_started(read: dict[str, t.Any], topology: str, expected: str) -> None:
-    found = wa.start_problem(read, "wa-h1", topology, "database" in read)
-    assert expected in found if expected else not found
-
-
-@pytest.mark.parametrize(
-    ("read", "known", "expected"),
-    [
-        ({"database": {"sessions": [SESSION]}}, [], "1 on database waba1 from 192.0.2.7"),
-        ({"database": {"sessions": [SESSION]}}, [{**SESSION, "database": "waba2"}], ""),
-        ({"database": {"sessions": [SESSION]}}, [{**SESSION, "from": "192.0.2.8"}], "from 192.0.2.7"),
-        ({}, [], ""),
-    ],
-)
-def test_the_old_version_is_not_started_beside_a_session_from_elsewhere(
-    read: dict[str, t.Any], known: list[dict[str, t.Any]], expected: str
+def test_why_the_old_version_does_not_serve_again(
+    results: list[t.Any] | None, not_started: str, healthy: dict[str, t.Any], expected: str
 ) -> None:
-    found = wa.start_problem({"containers": [], **read}, "wa-h1", "single", False, known)
-    assert expected in found if expected else not found
+    started = {} if results is None else {"results": results}
+    found = wa.FilterModule().filters()["old_version_problem"](started, not_started, healthy, ["Canary-1"])
+    assert found == expected
 
 
-def test_a_database_that_must_be_idle_was_looked_at() -> None:
-    with pytest.raises(KeyError):
-        wa.start_problem({"containers": []}, "wa-h1", "single", idle=True)
+def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None:
+    members = [{"host": "h1", "project": "wa-h1"}, {"host": "h2", "project": "wa-h1"}]
+    away = {"failed": True, "reached": False, "msg": "h2 cannot be reached"}
+    facts = {
+        **dict.fromkeys(("task", "why", "not_back", "not_started", "traffic_failed", "settings_backup"), ""),
+        **dict.fromkeys(("runs", "leader_lost", "keeps_traffic_away", "lets_traffic_come"), False),
+        **dict.fromkeys(("locked", "stopped", "asks_health"), True),
+        "deployment": "eu",
+        "leader": "h1",
+        "before": "2.51.2",
+        "target": "2.53.4",
+        "at": "stopping",
+        "journal": {},
+        "asked": {"msg": "no answer"},
+        "left": {},
+        "still_locked": [],
+        "skipped": [],
+        "members": members,
+        "project": "wa-h1",
+        "looked": {"containers": [{**NEW_CORE, "service": "wacore"}]},
+        "started": {"results": [{"item": members[0]}, {"item": members[1], **away}]},
+        "leaders": ["h1", "h8", "h9"],
+        "last_of_wave": "h1",
+    }
+    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h8": {"__wa_upgrade_failed_at": "a"}, "h9": {}}
+    found = wa.FilterModule().filters()["upgrade_failure"](facts, hostvars)
+    assert found["outcome"] == "rolled_back"
+    assert found["lines"][-2:] == [
+        "Not started, since they could not be reached: h2.",
+        "Left alone, since this wave failed: h9.",
+    ]
+    assert found["next"] == ["ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.53.4"]
 
 
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
@@ -126,16 +142,14 @@ def test_refusal_filters_return_the_message_of_the_rule() -> None:
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
-        ({"changed": True}, []),
-        ({"msg": "no room"}, ["leader: no room"]),
-        ({"unreachable": True, "msg": "no route to host"}, ["leader: cannot be reached"]),
-        ({"reached": False, "msg": "h1 cannot be reached any more: no route"}, ["leader: cannot be reached"]),
+        ({}, []),
+        ({"results": [{"item": {"host": "h2"}, "reached": False, "msg": "no route"}]}, ["h2: cannot be reached"]),
         ({"results": [{"item": {"host": "h2"}, "msg": "no room"}, {"item": {"host": "h3"}}]}, ["h2: no room"]),
         ({"results": [], "msg": "no items"}, []),
     ],
 )
 def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], expected: list[str]) -> None:
-    assert wa.unfinished(result, "leader") == expected
+    assert wa.unfinished(result) == expected
 
 
 def test_failure_messages_contain_no_secret() -> None:
@@ -151,7 +165,8 @@ def test_failure_messages_contain_no_secret() -> None:
     ]
     for result in results:
         assert "Canary" not in wa.failure(result, {"password": "Canary-3"})
-        assert "Canary" not in str(wa.unfinished(result, "h1")).replace("Canary-3", "")
+        lines = wa.unfinished({"results": [{"item": {"host": "h1"}, **result}]})
+        assert "Canary" not in str(lines).replace("Canary-3", "")
 
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
@@ -440,20 +455,19 @@ def test_another_client_is_named_before_a_container_outside_the_project() -> Non
     assert "would become h1" in refusal
 
 
+KEPT = {"identity": {}, "keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
+
+
 def upgrade_verdict(
-    hostvars: dict[str, dict[str, t.Any]], inspected: bool = True, **changes: t.Any
+    hostvars: dict[str, dict[str, t.Any]], inspected: bool = True, read: t.Any = None, **changes: t.Any
 ) -> dict[str, t.Any]:
-    kept = {"keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
-    clients = [{**one, **kept} for one in CLIENTS]
-    facts = {
-        **GOOD,
-        "hooks": [],
-        "deployment": IDENTITY["deployment"],
-        "identity": IDENTITY,
-        "clients": clients,
-        **changes,
-    }
-    found = wa.FilterModule().filters()["upgrade_verdict"](facts, hostvars, GROUPS, HOSTS, inspected)
+    """The verdict on h1, whose look has found what is good, with the changes in `read`."""
+    deployment = IDENTITY["deployment"]
+    clients = [{**one, **KEPT, "project": deployment["project"], "own": True} for one in CLIENTS]
+    look = {**GOOD["found"], "containers": clients, **(read or {})}
+    known = {**hostvars, "h1": {"__wa_upgrade_host": look, **hostvars["h1"]}}
+    facts = {**GOOD, "hooks": [], "deployment": deployment, "identity": IDENTITY, **changes}
+    found = wa.FilterModule().filters()["upgrade_verdict"](facts, known, GROUPS, HOSTS, inspected)
     return t.cast("dict[str, t.Any]", found)
 
 
@@ -465,8 +479,9 @@ def test_the_verdict_of_a_host_has_what_other_features_refuse(tmp_path: Path) ->
     hook.write_text("- meta: end_play\n")
     recorded = {"host": "h2", "leader": "h2", "project": "wa-a"}
     hostvars["h2"]["__wa_upgrade_host"] = {"identity": {"recorded": recorded}}
-    loss = [{**CLIENTS[0], "keeps_configuration": False, "configuration_mount": "", "layer_media": ""}]
-    failed = upgrade_verdict(hostvars, hooks=[str(hook)], clients=loss)["failed"]
+    ours = {**CLIENTS[0], **KEPT, "project": IDENTITY["deployment"]["project"], "own": True}
+    loss = {"containers": [{**ours, "keeps_configuration": False}]}
+    failed = upgrade_verdict(hostvars, hooks=[str(hook)], read=loss)["failed"]
     assert [text.partition(" ")[0] for text in failed] == ["h1:"] * 3
     assert f"{hook}: ansible.builtin.meta would end the upgrade" in failed[0]
     assert "leader h2 (as recorded on h2) would become h1" in failed[1]
@@ -500,31 +515,37 @@ def test_a_run_that_has_upgraded_before_is_refused(
 
 def test_the_command_that_takes_a_deployment_over_is_named() -> None:
     read = {"upgrade": {"held": True, "message": "locked by a run"}}
-    hostvars: dict[str, dict[str, t.Any]] = {"h1": {"__wa_upgrade_host": read}, "h2": {}}
-    (failed,) = upgrade_verdict(hostvars, found={**GOOD["found"], **read}, version="2.53.4")["failed"]
+    (failed,) = upgrade_verdict({"h1": {}, "h2": {}}, read=read, version="2.53.4")["failed"]
     options = """-e '{"wa_upgrade_take_over": true}' -e wa_upgrade_version=2.53.4"""
     command = f"ansible-playbook waba.onprem.upgrade {options}"
     assert failed == f"a is locked by a run (on h1). To take it over: {command}"
 
 
 def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators_own_files() -> None:
-    mounted = [
-        {**one, "keeps_configuration": True, "configuration_mount": "wadata", "layer_media": ""} for one in CLIENTS
-    ]
+    ours = {**KEPT, "project": IDENTITY["deployment"]["project"], "own": True, "configuration_mount": "wadata"}
+    mounted = {"containers": [{**one, **ours} for one in CLIENTS]}
     compose = {"compose": {**GOOD["compose"]["compose"], "migration": False}, "services": [], "refusal": ""}
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    assert upgrade_verdict(hostvars, clients=mounted)["failed"] == []
-    (failed,) = upgrade_verdict(hostvars, clients=mounted, compose=compose)["failed"]
+    assert upgrade_verdict(hostvars, read=mounted)["failed"] == []
+    (failed,) = upgrade_verdict(hostvars, read=mounted, compose=compose)["failed"]
     assert "has its configuration, registration included, on wadata" in failed
 
 
 def test_an_upgrade_that_is_to_be_completed_is_named_with_its_command() -> None:
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
     left = {**at("stopping"), "target": "2.55.1"}
-    failed = upgrade_verdict(hostvars, left=left)["failed"]
+    failed = upgrade_verdict(hostvars, read={"journal": left})["failed"]
     assert failed == [
         f"a: {failure_report.standing(left, True)} Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"
     ]
+
+
+def test_the_verdict_has_what_the_upgrade_needs() -> None:
+    images = [{"name": GOOD["target_images"][0], "expires_on": ""}]
+    found = upgrade_verdict({"h1": {}, "h2": {}}, read={"images": images})
+    assert (found["before"], found["unfinished"], found["left"], found["serves"]) == ("2.51.2", False, {}, True)
+    assert (found["missing_images"], found["made_elsewhere"]) == (GOOD["target_images"][1:], False)
+    assert found["counted"] == {}
 
 
 @pytest.mark.parametrize(

@@ -1055,6 +1055,16 @@ def test_a_file_that_was_written_since_it_was_parked_stays(run_module: Run, engi
     assert path.read_text() == f"{HEADER}\nnew: {{}}\n"
 
 
+def test_nothing_is_started_again_beside_a_second_coreapp(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
+    engine.container("wa-a-core-1", CORE, "wa-a", "core", "exited", environment=DATABASE)
+    other = engine.container("other", CORE, "b", environment=DATABASE)
+    options = {"state": "started", **place(engine, tmp_path)}
+    assert "two of one number get it banned" in run_module(MODULE, options)["msg"]
+    assert changing(engine) == []
+    engine.containers.pop(other["Id"])
+    assert run_module(MODULE, options)["actions"] == ["start wa-a-core-1"]
+
+
 def test_no_containers_to_start_again_are_an_error(run_module: Run, engine: FakeDocker) -> None:
     options = {"state": "started", "project": "wa-a", "project_dir": "/srv/wa", "docker_host": engine.host}
     assert run_module(MODULE, options)["msg"].startswith("project wa-a: no container of the client; expected those")

@@ -352,22 +352,20 @@ def write_migration(tmp_path: Path, state: str, **more: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "alive", "until", "ends"),
+    ("operation", "state", "alive", "ends"),
     [
-        ("", False, "ready", False),  # the process may be about to start
-        ("", True, "ended", False),  # one that an earlier run has begun
-        ("ready", True, "ready", True),
-        ("ready", True, "ended", False),
-        ("ready", False, "ended", True),  # it has died
-        ("running", True, "ready", True),
-        ("running", True, "ended", False),
-        ("running", False, "ended", True),
-        ("ended", True, "ended", True),
-        ("failed", False, "ready", True),
+        ("migrate", "", True, False),  # one that an earlier run has begun
+        ("wait", "ready", True, True),
+        ("migrate", "ready", True, False),
+        ("migrate", "ready", False, True),  # it has died
+        ("wait", "running", True, True),
+        ("migrate", "running", True, False),
+        ("migrate", "running", False, True),
+        ("migrate", "ended", True, True),
     ],
 )
 def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_died(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, alive: bool, until: str, ends: bool
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, state: str, alive: bool, ends: bool
 ) -> None:
     begin_migration(run)
     if state:
@@ -377,16 +375,37 @@ def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_di
     monkeypatch.setattr(wa_upgrade_journal, "POLL_INTERVAL", 0.0)
     with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
         before = next(clock)
-        result = run("wait", until=until, wait_timeout="20s")
+        result = run(operation, wait_timeout="20s")
     looked = next(clock) - before
-    assert (result["migrating"], result["changed"], looked < 20) == (alive, False, ends)
+    assert (result["migrating"], looked < 20) == (alive, ends)
     assert result["journal"].get("migration", {}).get("state", "") == state
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "said"),
+    [
+        ({}, False, "process that migrates: ended, or not ready in time"),  # it may be about to start
+        ({}, True, "process that migrates: ended, or not ready in time"),
+        ({"state": "ready"}, False, "process that migrates: ended, or not ready in time"),
+        ({"state": "failed", "message": "compose: no such file."}, False, "compose: no such file."),
+    ],
+)
+def test_a_process_that_does_not_get_ready(
+    run: Run, tmp_path: Path, state: dict[str, str], alive: bool, said: str
+) -> None:
+    begin_migration(run)
+    if state:
+        write_migration(tmp_path, **state)
+    with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
+        result = run("wait", wait_timeout="0s")
+    assert result["failed"]
+    assert result["msg"].startswith(said)
 
 
 def test_wait_ends_when_the_journal_is_past_the_migration(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
     write_migration(tmp_path, "ended", exit_code=0)
-    assert stage(run("wait", wait_timeout="1h")) == "starting"
+    assert stage(run("migrate", wait_timeout="1h")) == "starting"
 
 
 @pytest.mark.parametrize("found", ["gone", "taken over by the upgrade to 2.53.4 by ann"])
@@ -445,7 +464,7 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
     ],
     ids=["it runs", "it has ended", "refused", "died before", "died", "refused once more"],
 )
-def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
+def test_migrate_returns_when_the_migration_has_ended_or_why_it_was_not_started(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], alive: bool, schema: str, said: str
 ) -> None:
     run("begin")
@@ -465,10 +484,17 @@ def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
 
     monkeypatch.setattr(time, "sleep", look)
     with works:
-        result = run("migrate", notes={"copied": True})
+        result = run("migrate", notes={"copied": True}, wait_timeout="1s")
     assert result.get("msg", "").startswith(said)
     assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"]) == (True, True)
     assert result["journal"]["schema"] == (schema if not said else "untouched")
+
+
+def test_a_permission_that_was_given_is_not_written_again(run: Run, tmp_path: Path) -> None:
+    begin_migration(run)
+    before = (tmp_path / "support.lock").read_bytes()
+    assert not run("migrate", notes={"a": 1}, wait_timeout="0s").get("failed")
+    assert (tmp_path / "support.lock").read_bytes() == before
 
 
 def test_a_migration_that_an_earlier_run_has_seen_end_stays_ended(run: Run, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_an_equal_name_is_a_suspicion_that_the_server_confirms(
 ) -> None:
     found = two_deployments(look, **other)
     assert found.needs_look is not bool(other)
-    refusals, _notes = found.decide(OURS, True)
+    refusals, _notes = found.decide(OURS)
     assert (refused in " ".join(refusals)) if refused else refusals == []
 
 
@@ -99,14 +99,13 @@ def test_port_and_prefix_make_the_suspicion(given: dict[str, t.Any], shared: boo
 def test_what_the_first_comparison_has_read_counts_too() -> None:
     found = two_deployments({})
     found.hostvars["copy"]["wa_drift"] = {"database": {**SEEN, "machine": ""}}
-    refusals, _notes = found.decide(OURS, True)
+    refusals, _notes = found.decide(OURS)
     assert "support and copy are different deployments" in refusals[0]
 
 
 def test_unknown_content_is_confirmed_for_the_wanted_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variables, "extra_vars", lambda: {"wa_confirm_identity": {}})
     holding = {**OURS, "holds": True, "definitions": "d"}
-    refusals, _notes = run().decide(holding, True)
+    refusals, _notes = run().decide(holding)
     assert "neither a container nor a record" in refusals[0]
-    assert run(wa_confirm_identity={"version": "2.53.4"}).decide(holding, True) == ([], [])
-    assert run().decide(holding, False) == ([], [])
+    assert run(wa_confirm_identity={"version": "2.53.4"}).decide(holding) == ([], [])

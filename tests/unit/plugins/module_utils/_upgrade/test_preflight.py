@@ -799,6 +799,10 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
     found = preflight.of_deployment(DEPLOYMENT, {"h1": member("h1"), "h2": member("h2")}, run_hosts, ["h2"])
     assert (found["reporter"], found["unready"], found["passed"]) == ("h2", ["h1"], False)
     assert found["failed"] == [f"h1: {words}"]
+    touched = "Nothing of the deployment was touched by this run."
+    assert found["refusal"] == f"h1 of deployment waba did not pass the checks above or could not be reached. {touched}"
+    left = preflight.of_deployment(DEPLOYMENT, {"h2": member("h2", **LEFT)}, run_hosts, ["h2"])["refusal"]
+    assert left.partition(touched)[2].startswith(f" {STANDING} A member that is lost is named in wa_upgrade_without")
     assert found["lines"][1:3] == [
         "h1",
         f"  failed   the host is checked: expected a host of this run that answers; found: {words}",

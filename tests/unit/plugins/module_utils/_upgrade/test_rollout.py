@@ -177,3 +177,11 @@ def test_turns_of_looks_share_the_time() -> None:
 def test_a_wait_that_is_no_duration() -> None:
     with pytest.raises(WaError, match="wa_upgrade_soak"):
         turn(soak="long")
+
+
+@pytest.mark.parametrize(
+    ("last", "failed", "left"),
+    [("b", [], ["c", "d"]), ("b", ["a", "c"], ["d"]), ("d", [], []), ("another", [], [])],
+)
+def test_who_is_left_alone_since_a_wave_has_failed(last: str, failed: list[str], left: list[str]) -> None:
+    assert rollout.left_alone(["a", "b", "c", "d"], last, failed) == left
