@@ -40,7 +40,7 @@ def decide(
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
       Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
     - `env_changes`: the changed keys of db.env by container
-    - for containers outside Compose `starts`, the names to start or unpause, `refusal`, why none is started, and a `note`
+    - for containers outside Compose `starts`, the names to start or unpause, and `refusal`, why none is started
     - `nodes`: the ids of Coreapps and masters; `api_urls`: where the host reaches its Webapps
     """
     project = desired["project"]
@@ -54,7 +54,6 @@ def decide(
     waits = held or (_WAITS if foreign else "") or hold
     acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
-    refusal, note = ("", "") if project else _outside(found, recorded)
     return {
         "services": found,
         "unhealthy": starts.not_healthy(found),
@@ -71,35 +70,33 @@ def decide(
             for one in found
             if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
         ],
-        "refusal": refusal,
-        "note": note,
+        "refusal": "" if project else _outside(found, recorded),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
         "api_urls": [one["api_url"] for one in containers if one["project"] == project and one["api_url"]],
     }
 
 
-def _outside(found: Containers, recorded: t.Sequence[str]) -> tuple[str, str]:
-    """Returns why no container outside Compose is started, and a note; `recorded` are the names that the inventory has."""
+def _outside(found: Containers, recorded: t.Sequence[str]) -> str:
+    """Returns why no container outside Compose is started, empty if they may; `recorded` are the names that the inventory has."""
     if not found:
         return (
             "wa_project is empty, which stands for client containers outside Compose, and there is none. Remove wa_project from the "
             "inventory, and the client is brought up as a Compose project."
-        ), ""
+        )
     missing = sorted({*recorded} - {str(one["name"]) for one in found})
     if missing:
         return (
             f"no container {', '.join(missing)}; expected because wa_client_container_names records it. Nothing was started. "
             "Create it again (docker run), or correct wa_client_container_names."
-        ), ""
+        )
     # A container that somebody has set aside has the same image; only the name shows that it must not be started.
-    stopped = ", ".join(starts.unrecorded(found, recorded))
+    stopped = [str(one["name"]) for one in found if one["state"] not in starts.ACTIVE]
     if stopped and not recorded:
         return (
-            f"{stopped}: stopped, and wa_client_container_names records no name of the client's containers. Nothing was started. Set "
-            "wa_client_container_names to the names of those that are to run, and remove the others (docker rm NAME)."
-        ), ""
-    kept = f"left stopped, because wa_client_container_names does not record {stopped}. Remove what is not needed (docker rm NAME)."
-    return "", kept if stopped else ""
+            f"{', '.join(stopped)}: stopped, and wa_client_container_names records no name of the client's containers. Nothing was started. "
+            "Set wa_client_container_names to the names of those that are to run, and remove the others (docker rm NAME)."
+        )
+    return ""
 
 
 def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:

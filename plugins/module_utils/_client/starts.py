@@ -74,11 +74,6 @@ def second_coreapp(
     )
 
 
-def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
-    """Returns the stopped containers outside Compose that are not in the recorded `names`."""
-    return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
-
-
 def active(containers: Containers) -> list[str]:
     """Returns the names of the client's services that run, or that Docker is about to start."""
     return [str(one["name"]) for one in containers if not one["one_shot"] and one["state"] in ACTIVE]

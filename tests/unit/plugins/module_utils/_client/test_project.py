@@ -62,7 +62,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "env_changes": {},
         "starts": [],
         "refusal": "",
-        "note": "",
         "nodes": ["id-wacore"],
         "api_urls": ["https://192.0.2.7:9090"],
     }
@@ -196,47 +195,37 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize(
-    ("containers", "names", "starts", "refusal", "note"),
+    ("containers", "names", "starts", "refusal"),
     [
-        (
-            OUTSIDE,
-            ["a", "b", "d", "f"],
-            ["a", "b", "f"],
-            "",
-            "left stopped, because wa_client_container_names does not record c. ",
-        ),
+        (OUTSIDE, ["a", "b", "d", "f"], ["a", "b", "f"], ""),
         (
             OUTSIDE,
             ["a", "e"],
             ["a"],
             "no container e; expected because wa_client_container_names records it. Nothing was",
-            "",
         ),
         (
             OUTSIDE,
             [],
             [],
             "a, b, c: stopped, and wa_client_container_names records no name of the client's containers. ",
-            "",
         ),
-        (OUTSIDE[3:4], [], [], "", ""),
+        (OUTSIDE[3:4], [], [], ""),
         (
             [],
             [],
             [],
             "wa_project is empty, which stands for client containers outside Compose, and there is none. ",
-            "",
         ),
     ],
 )
 def test_outside_compose_only_recorded_containers_are_started(
-    containers: list[dict[str, t.Any]], names: list[str], starts: list[str], refusal: str, note: str
+    containers: list[dict[str, t.Any]], names: list[str], starts: list[str], refusal: str
 ) -> None:
     found = decide(containers, project="", container_names=names)
     assert found["starts"] == starts
-    for key, said in (("refusal", refusal), ("note", note)):
-        assert found[key].startswith(said)
-        assert bool(found[key]) is bool(said)
+    assert found["refusal"].startswith(refusal)
+    assert bool(found["refusal"]) is bool(refusal)
 
 
 ALONE = {"project": "wa-a", "leader": "h1", "members": ["h1"]}

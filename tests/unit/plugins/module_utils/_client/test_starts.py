@@ -15,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client.starts import 
     orphan_migrations,
     restart_allowed,
     second_coreapp,
-    unrecorded,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document
 
@@ -125,11 +124,6 @@ def test_the_refusal_names_the_containers_and_the_fix() -> None:
         "which one serves, and stop and remove the others (docker stop NAME, docker rm NAME, or docker update "
         "--restart no NAME for one that is stopped)."
     )
-
-
-def test_unrecorded_stopped_containers_are_named() -> None:
-    containers = [core("a", "exited"), core("b", "created"), core("c"), core("d", "exited")]
-    assert unrecorded(containers, ["a"]) == ["b", "d"]
 
 
 @pytest.mark.parametrize(
