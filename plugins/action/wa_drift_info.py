@@ -55,11 +55,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
         if not strict:
             args["look"] = desired.host_look(ours)
-        else:
-            first = (variables.get("wa_drift") or {}).get("concerns") or {}
-            args["restarted"] = [
-                reason for name in ("client", "db_env") for reason in first.get(name, {}).get("restarts", ())
-            ]
         keep_alive(self._connection, variables)
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables

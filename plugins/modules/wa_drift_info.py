@@ -13,8 +13,8 @@ description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and describes the differences.
   - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
-    host's own database. At the leader it asks the client's API whether the client serves. It writes nothing but what O(probe) and
-    O(restarted) ask for, and that a login was refused, which is not tried again for a day; in check mode not that either.
+    host's own database. At the leader it asks the client's API whether the client serves. It writes nothing but what O(probe) asks
+    for, and that a login was refused, which is not tried again for a day; in check mode not that either.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
 author:
@@ -39,13 +39,6 @@ options:
         run would not correct.
     type: bool
     default: false
-  restarted:
-    description:
-      - The reasons for which the run has restarted containers, to be recorded. An action plugin gives them.
-      - A restart that is due for the same reason on a third day in three is an alarm, and no drift.
-    type: list
-    elements: str
-    default: []
   probe:
     description:
       - Whether each container shows that it can write the media volume - it writes a file there, reads another container's, and
@@ -263,7 +256,6 @@ def main() -> None:
             "secrets": {"type": "dict", "no_log": True},
             "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
-            "restarted": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
             "look": {"type": "dict"},
@@ -289,7 +281,6 @@ def main() -> None:
         module.params["probe"],
         write,
         not module.params["fail_on_drift"],
-        module.params["restarted"],
         asked,
     )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})

@@ -574,7 +574,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "env_format": inventory.given("wa_env_format"),
             "identity": identity(inventory),
             "identity_file": place["identity_file"],
-            "restarts_file": place["restarts_file"],
         }
     )
     if place["is_leader"]:

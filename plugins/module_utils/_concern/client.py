@@ -54,7 +54,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "env_format": {"type": "str", "default": "portable"},
     "identity": {"type": "dict", "required": True},
     "identity_file": {"type": "path", "required": True},
-    "restarts_file": {"type": "path"},  # see `recurrence`
 }
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import traceback
 import typing as t
-from datetime import datetime, timezone
 
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -27,7 +26,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     host,
     log_cleanup,
     media_volume,
-    recurrence,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.figures import Figures
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
@@ -109,8 +107,7 @@ class ConcernModule:
 class HostComparison:
     """One comparison of a host. With `probe` containers check the media volume, with `write` by writing probe files.
 
-    With `compare_record` the record of the last complete run is compared, too. `restarted` are the reasons for which the run has
-    restarted containers, to be recorded where they are gone. With `asked` also the figures of `status.yml` are read.
+    With `compare_record` the record of the last complete run is compared, too, with `asked` also the figures of `status.yml` are read.
     """
 
     def __init__(
@@ -119,10 +116,8 @@ class HostComparison:
         probe: bool,
         write: bool,
         compare_record: bool = True,
-        restarted: t.Sequence[str] = (),
         asked: t.Mapping[str, t.Any] | None = None,
     ) -> None:
-        self.restarted = restarted
         self.asked = asked  # options of `figures`, None if they are not asked for
         self.figures: dict[str, dict[str, t.Any]] = {}
         self.module, self.probe, self.write, self.compare_record = module, probe, write, compare_record
@@ -190,9 +185,6 @@ class HostComparison:
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
-        client_module = concerns.get("client")
-        if isinstance(client_module, ConcernModule) and client_module.params["restarts_file"]:
-            self._compare_restarts(found, client_module.params["restarts_file"])
         return found
 
     def _read_figures(self, options: t.Mapping[str, t.Any]) -> Figures:
@@ -224,19 +216,6 @@ class HostComparison:
             return Finding(
                 error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}."
             )
-
-    def _compare_restarts(self, found: t.Mapping[str, Finding], path: str) -> None:
-        """Names restarts that keep coming back, and records those of this run."""
-        due = [one for name, one in found.items() if name in ("client", "db_env")]
-        today = datetime.now(timezone.utc).date()
-        left = {reason for one in due for reason in one.restarts}
-        gone = [reason for reason in self.restarted if reason not in left]
-        for one in due:
-            # The day of the alarm counts, or it would be restarted again on the next.
-            gone += recurrence.name_recurring(one, path, today)
-        if gone and self.write:
-            with contextlib.suppress(OSError):  # a host without the folder has no client
-                recurrence.note(path, gone, today)
 
     def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
         """Returns the module with one concern's options, or a finding with the reason why they are invalid."""

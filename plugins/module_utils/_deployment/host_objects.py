@@ -56,7 +56,6 @@ OBJECTS = (
     HostObject("file", "{state_dir}/{slug}.lock", "lock, and journal of an upgrade", "wa_client, wa_upgrade"),
     HostObject("file", "{state_dir}/.{slug}.lock.*", "locks of this file", "wa_client, wa_upgrade"),
     HostObject("file", "{state_dir}/{slug}.last-upgrade.json", "journal of the last upgrade", "wa_upgrade"),
-    HostObject("file", "{restarts_file}", "restarts of the last days, and why", "wa_client"),
     HostObject("file", "{dump_dir}/{slug}.backup-*", "what a killed run did not bring to the controller", "backup.yml"),
     HostObject("file", "{identity_file}", "record of which client is here", "wa_host"),
     HostObject("folder", "{project_dir}", "folder of the deployment", "wa_host", GOES, _EMPTY),

@@ -88,7 +88,6 @@ def places(
         "gc_state_file": f"{state}/gc-{part}.json",
         "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
-        "restarts_file": f"{state}/restarts-{part}.json",
         "lock_file": f"{state}/{part}.lock",
         "hold_file": hold_file(f"{state}/{part}.lock"),
     }

@@ -256,17 +256,6 @@ def test_fail_on_drift_fails_with_all_remaining_drifts(driver: Driver) -> None:
     }
 
 
-def test_the_reasons_of_the_restarts_that_were_due_are_given_to_be_recorded(driver: Driver) -> None:
-    first = {
-        **SYNCED,
-        "db_env": {"state": "drifted", "restarts": ["a"]},
-        "client": {"state": "drifted", "restarts": ["b"]},
-    }
-    driver({"fail_on_drift": True}, wa_drift={"concerns": first})
-    driver(wa_drift={"concerns": first})
-    assert [one.get("restarted") for one in driver.calls] == [["b", "a"], None]
-
-
 # Alarms: what no role corrects
 
 DEAD = {"state": "in_sync", "alarms": ["the client does not serve: not registered: coreapp."]}

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import typing as t
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from fake_docker import FakeDocker
@@ -275,19 +272,3 @@ def test_an_engine_that_does_not_answer_is_asked_once(engine: FakeDocker, monkey
         with pytest.raises(Unreachable, match="no answer within 15 s"):
             snapshot.request("engine", "GET", path)
     assert asked == ["/containers/json"]
-
-
-def test_a_restart_that_keeps_coming_back_is_an_alarm(
-    module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "restarts-a.json"
-    due = Finding(restarts=["core differs"])
-    compared = comparison.HostComparison(module, True, True, False, ["core differs", "web differs"])
-    compared._compare_restarts({"client": due, "db_env": Finding()}, str(path))
-    assert list(json.loads(path.read_text())) == ["web differs"], "the other one was not made"
-    assert (due.restarts, due.alarms) == (["core differs"], [])
-    today = datetime.now(timezone.utc).date()
-    days = [(today - timedelta(days=back)).isoformat() for back in (2, 1)]
-    path.write_text(json.dumps({"core differs": days}))
-    comparison.HostComparison(module, True, False)._compare_restarts({"client": due}, str(path))
-    assert (due.restarts, len(due.alarms)) == ([], 1)

@@ -87,7 +87,6 @@ def test_a_deployment_has_normalised_paths() -> None:
         "gc_state_file": "/data/st/gc-a1.json",
         "refused_login_file": "/data/st/api-login-a1.json",
         "log_cleanup_status_file": "/data/st/log-cleanup-a1.json",
-        "restarts_file": "/data/st/restarts-a1.json",
         "lock_file": "/data/st/a1.lock",
         "hold_file": "/data/st/a1.hold",
     }
