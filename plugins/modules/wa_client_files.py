@@ -26,11 +26,13 @@ EXAMPLES = r"""
 
 import contextlib
 import os
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
@@ -64,7 +66,9 @@ def settle(module: AnsibleModule, result: Result) -> None:
     wanted = client_inspection.compared(recorded)
     if module.params["version"]:
         wanted[client_inspection.VERSION] = module.params["version"]
-    project = {client_inspection.HASHES: client_inspection.hashes_text({name: [one] for name, one in given.items()})}
+    before = definitions.recorded(recorded)
+    services = {name: {**before.services.get(name, {}), "hash": one} for name, one in given.items()}
+    project = replace(before, services=services).text()
     found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
     if found != recorded:
         result.actions.append(f"recorded the containers and their version in {path}")

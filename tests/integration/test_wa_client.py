@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from commands import docker
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, HEADER, OWN_LABEL
 
@@ -168,7 +167,8 @@ def test_a_container_from_a_file_that_somebody_has_changed_is_recreated(project:
         service: one["Config"]["Labels"]["com.docker.compose.config-hash"]
         for service, one in project.clients.engine.services(project.name).items()
     }
-    project.record.write_text(json.dumps({"hashes": inspection.hashes_text({k: [v] for k, v in hashes.items()})}))
+    recorded = definitions.Recorded({service: {"hash": one} for service, one in hashes.items()}, "salt")
+    project.record.write_text(json.dumps(recorded.text()))
     assert project.changes() == []
     kept = copy.deepcopy(project.document)
     project.document["services"]["waweb"]["logging"]["options"]["max-size"] = "1g"
@@ -216,11 +216,11 @@ def test_an_operators_files_are_compared_with_those_that_were_healthy(project: P
     options = *(f"--file={path}" for path in files), "config", "--format=json"
     resolved = json.loads(docker("compose", "-p", project.name, *options))
     label = project.clients.engine.services(project.name)["waweb"]["Config"]["Labels"]["com.docker.compose.config-hash"]
-    digests = {**definitions.digests(resolved["services"]["waweb"], "salt"), "hash": label}
+    digests = {**definitions.digests(resolved["services"]["waweb"], "salt"), "hash": label, "inputs": ""}
 
     def record(**values: str) -> None:
         recorded = definitions.Recorded({"waweb": {**digests, "compose": "1.0", **values}}, "salt")
-        project.record.write_text(json.dumps({"hashes": f"waweb={label}", **recorded.text()}))
+        project.record.write_text(json.dumps(recorded.text()))
 
     record()
     assert project.changes(**given) == []

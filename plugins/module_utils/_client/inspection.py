@@ -56,12 +56,11 @@ def record(path: str) -> dict[str, str]:
     )
 
 
-# Keys of the record that tell of the last healthy end of a run, beside the identity: Compose's hash of each service.
-HASHES = "hashes"
-# The client's version at that moment, when it was written, and a digest of the tables' definitions by version.
+# Keys of the record that tell of the last healthy end of a run, beside the identity and the services (`definitions.KEYS`): the client's
+# version at that moment, when it was written, and a digest of the tables' definitions by version.
 VERSION, RECORDED, SCHEMAS = "version", "recorded", "schemas"
 _SCHEMAS_KEPT = 4
-NOT_COMPARED = (HASHES, RECORDED, SCHEMAS, *definitions.KEYS)
+NOT_COMPARED = (RECORDED, SCHEMAS, *definitions.KEYS)
 
 
 def next_record(
@@ -78,7 +77,7 @@ def next_record(
         known = {**{name: one for name, one in known.items() if name != version}, version: digest}
     kept = list(known.items())[-_SCHEMAS_KEPT:]  # those that ran last
     more = {
-        **{name: project.get(name) or recorded.get(name, "") for name in (HASHES, *definitions.KEYS)},
+        **{name: project.get(name) or recorded.get(name, "") for name in definitions.KEYS},
         SCHEMAS: " ".join(f"{version}={digest}" for version, digest in kept),
     }
     found = {**wanted, **{name: text for name, text in more.items() if text}}
@@ -116,20 +115,9 @@ def schemas(*records: t.Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, list[str]]:
-    """Returns the recorded hashes of each service whose containers were created from the applied file."""
-    pairs = (pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
-    return {service: digests.split(",") for service, digests in pairs}
-
-
 def record_text(recorded: t.Mapping[str, str]) -> str:
     """Returns the record as the role `wa_host` writes it."""
     return json.dumps(recorded, indent=4, sort_keys=True) + "\n"
-
-
-def hashes_text(hashes: t.Mapping[str, t.Iterable[str]]) -> str:
-    """Returns hashes by service in the format of the record."""
-    return " ".join(f"{service}={','.join(sorted(digests))}" for service, digests in sorted(hashes.items()))
 
 
 def others(path: str) -> list[dict[str, str]]:

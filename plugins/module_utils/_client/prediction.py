@@ -71,7 +71,6 @@ def open_project(run: Run, params: t.Mapping[str, t.Any], **more: t.Any) -> Rend
     more = {
         **more,
         "selected": params["services"],
-        "hashes": inspection.proven_hashes(recorded),
         "recorded": definitions.recorded(recorded),
         "env_file": params["env_file"] or "",
     }

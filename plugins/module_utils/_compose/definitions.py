@@ -1,10 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares what an operator's Compose files define with what they defined when the client was last healthy.
+"""What is recorded of each service when the client was last healthy, and how its definition has changed since.
 
-Of each key of a resolved service a digest is recorded, keyed, so that a difference has a name and the record no secret. Compose's hash,
-in a container's label, changes with Compose's version as well, and says nothing but that something is different.
+Of each service it has the hashes that Compose gave its containers, in a label. They change with Compose's version as well, and say nothing
+but that something is different: of an operator's files each key of a resolved service has a digest, too, keyed, so that a difference has
+a name and the record no secret.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _LEFT_OUT = ("image", "environment", "build", "depends_on", "develop", "profiles
 class Recorded:
     """What was recorded when the client was last healthy; empty for nothing.
 
-    Beside its digests a service has the hashes of the containers that they belong to (`hash`), and by which version of Compose they were
-    read (`compose`) from which files (`inputs`).
+    A service has the hashes of its containers (`hash`); with digests also by which version of Compose they were read (`compose`) from which
+    files (`inputs`).
     """
 
     services: t.Mapping[str, Digests] = field(default_factory=dict)

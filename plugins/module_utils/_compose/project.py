@@ -55,11 +55,9 @@ class Project:
     compose: Compose
     recreate: str = compose_plan.AUTO
     moving: t.Sequence[str] = ()  # services that still run on another host
-    hashes: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # recorded when last healthy, by service
     env_changes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # by container, of an unwritten db.env
     full: bool = False  # whether what waits is a reason, too
-    # Of an operator's files, when last healthy.
-    recorded: definitions.Recorded = field(default_factory=definitions.Recorded)
+    recorded: definitions.Recorded = field(default_factory=definitions.Recorded)  # when last healthy
     selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
     env_file: str = ""
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
@@ -87,8 +85,8 @@ class Project:
         return next(service for service in self.services if service.name == one.service)
 
     def is_recorded(self, one: compose_plan.Found) -> bool:
-        """Returns whether the definition with which a container was last healthy is recorded."""
-        return bool(self.hashes.get(one.service))
+        """Returns whether something is recorded of a container's service."""
+        return one.service in self.recorded.services
 
     def _environment(self, one: compose_plan.Found) -> tuple[dict[str, str], dict[str, str]]:
         """Returns the environment of a container, and that of its image."""
@@ -124,25 +122,22 @@ class Project:
         """Returns the hashes that Compose gives each service now."""
         return self.compose.hashes(self.compose.resolved(self.selected))
 
-    def next_hashes(self, recorded: t.Mapping[str, t.Collection[str]]) -> dict[str, set[str]]:
-        """Returns the hashes to record when the client is healthy: what was recorded and is there, and Compose's of the present files.
-
-        Those of a container that waits for its recreation are neither. What nothing was recorded of yet is recorded as it runs.
-        """
-        there: dict[str, set[str]] = {}
+    def next_record(self) -> definitions.Recorded:
+        """Returns what is recorded when the client is healthy. Of a service that waits for its recreation the earlier record stays."""
+        names, waits = {one.name for one in self.services}, set[str]()
+        hashes: dict[str, set[str]] = {}
         for one in self.found:
-            if one.hash and one.service in {service.name for service in self.services}:
-                there.setdefault(one.service, set()).add(one.hash)
-        before = {name: {*recorded.get(name, ())} for name in there}
-        if all(there[name] <= before[name] for name in there):
-            return before
-        try:
-            now = self.current_hashes
-        except WaError:  # files that are not written yet, or that Compose cannot read
-            return {name: before[name] or there[name] for name in there}
-        return {
-            name: (before[name] & there[name] if before[name] else there[name]) | now.get(name, set()) for name in there
-        }
+            if one.service in names and one.hash:
+                hashes.setdefault(one.service, set()).add(one.hash)
+                if one.name in self.stale or self._difference(one).reasons:
+                    waits.add(one.service)
+        before = self.recorded.services
+        made = {name: self._entry(name, ",".join(sorted(hashes[name]))) for name in hashes if name not in waits}
+        return replace(self.recorded, services={**{name: before[name] for name in waits if name in before}, **made})
+
+    def _entry(self, service: str, hashes: str) -> definitions.Digests:
+        """Returns what is recorded of a service."""
+        return {"hash": hashes}
 
     def plan(self) -> list[compose_plan.Step]:
         """Returns the step for each container, with its reasons."""
@@ -277,9 +272,9 @@ class Rendered(Project):
 
     def _is_of_another_file(self, one: compose_plan.Found) -> bool:
         """Returns whether a container was made from something else than the collection's file, which has its definition."""
-        recorded = self.hashes.get(one.service, ())
-        with_others = definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
-        if one.name in self.stale or not recorded or (one.hash in recorded and not with_others):
+        recorded = self.recorded.services.get(one.service, {})
+        known = definitions.is_of(recorded, one.hash) and "inputs" not in recorded  # else with an operator's files beside it
+        if one.name in self.stale or not recorded or known:
             return False
         try:  # somebody may have recreated it from the file
             return not self.in_force or one.hash not in self.current_hashes.get(one.service, ())
@@ -350,7 +345,8 @@ class Operators(Project):
 
     def is_recorded(self, one: compose_plan.Found) -> bool:
         """Returns whether the definition with which a container was last healthy is recorded."""
-        return definitions.is_of(self.recorded.services.get(one.service, {}), one.hash)
+        recorded = self.recorded.services.get(one.service, {})
+        return "inputs" in recorded and definitions.is_of(recorded, one.hash)
 
     @cached_property
     def digests(self) -> dict[str, definitions.Digests]:
@@ -412,24 +408,11 @@ class Operators(Project):
             return []  # it has just gone
         return sorted(keys + [key for key in more if key.lower() not in _PROXIES])
 
-    def next_record(self) -> definitions.Recorded:
-        """Returns what is recorded when the client is healthy.
-
-        Of a service that waits for its recreation the earlier digests stay.
-        """
-        hashes: dict[str, set[str]] = {}
-        now = dict(self.digests)
-        for one in self.found:
-            hashes.setdefault(one.service, set()).add(one.hash)
-            if one.name in self.stale or (one.service in now and self._difference(one) != Difference()):
-                now.pop(one.service, None)
-        services = {name: one for name, one in self.recorded.services.items() if name in hashes}
-        for name in now:
-            made = {**now[name], "hash": ",".join(sorted(hashes.get(name, ()))), "inputs": self.inputs}
-            before = {key: value for key, value in services.get(name, {}).items() if key != "compose"}
-            if name in hashes and made != before:
-                services[name] = {**made, "compose": self.compose.version}
-        return replace(self.recorded, services=services)
+    def _entry(self, service: str, hashes: str) -> definitions.Digests:
+        before = self.recorded.services.get(service, {})
+        made = {**self.digests[service], "hash": hashes, "inputs": self.inputs}
+        same = made == {key: value for key, value in before.items() if key != "compose"}
+        return before if same else {**made, "compose": self.compose.version}
 
     @property
     def _completed(self) -> set[str]:

@@ -162,7 +162,6 @@ def open_project(
     )
     more: dict[str, t.Any] = {
         "recreate": compose_plan.LATER if kept else compose_plan.AUTO,
-        "hashes": client_inspection.proven_hashes(recorded),
         "recorded": definitions.recorded(recorded),
         "env_file": params["env_file"],
         "stale": stale,
@@ -172,15 +171,6 @@ def open_project(
         return Operators(engine, compose, selected=called["services"], compose_file=compose_file, **more)
     in_force = all(concern_files.diff(one) is None for one in params["files"][:1])
     return Rendered(engine, compose, wanted=params["services"], in_force=in_force, **more)
-
-
-def record(project: Rendered | Operators | None, recorded: t.Mapping[str, str]) -> dict[str, str]:
-    """Returns what is recorded of a project when the client is healthy."""
-    if project is None:
-        return {}
-    hashes = project.next_hashes(client_inspection.proven_hashes(recorded))
-    found = {client_inspection.HASHES: client_inspection.hashes_text(hashes)}
-    return {**found, **project.next_record().text()} if isinstance(project, Operators) else found
 
 
 def _own(params: t.Mapping[str, t.Any]) -> list[str]:

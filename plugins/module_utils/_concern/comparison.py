@@ -304,7 +304,7 @@ class HostComparison:
                 "loses": any(step.action == "remove" for step in acting),
             }
         self.recorded = client_inspection.record(concern.params["identity_file"])
-        self.project = client.record(project, self.recorded)
+        self.project = project.next_record().text() if project else {}
         self.record = client.identity(concern.params)
         return finding
 

@@ -21,6 +21,7 @@ from fake_docker import FakeDocker
 from fake_probes import FakeProbes
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
@@ -69,8 +70,8 @@ class ObservedHost:
         for one in self.desired["client"]["files"] + self.desired["log_cleanup"]["files"]:
             self.write(Path(one["path"]), one.get("content", "#!/bin/sh\n"), int(one["mode"], 8))
         facts = {**self.desired["client"]["identity"], "file": {}}
-        hashes = {name: [f"hash-of-{name}"] for name in ("wacore", "waweb")}
-        recorded = {**identity.wanted_identity(facts), inspection.HASHES: inspection.hashes_text(hashes)}
+        services = definitions.Recorded({name: {"hash": f"hash-of-{name}"} for name in ("wacore", "waweb")}, "salt")
+        recorded = {**identity.wanted_identity(facts), **services.text()}
         recorded[inspection.VERSION] = self.desired["client"]["version"]
         self.write(self.record, json.dumps(recorded), 0o640)
         engine.images.update({CORE: {}, WEB: {}})

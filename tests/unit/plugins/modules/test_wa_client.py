@@ -203,7 +203,7 @@ def test_a_container_is_compared_with_db_env(
 def test_what_an_operators_file_defines_is_compared_with_what_is_recorded(
     engine: FakeDocker, info: Run, tmp_path: Path
 ) -> None:
-    digests = {**definitions.digests(BODY, "salt"), "hash": "h1"}
+    digests = {**definitions.digests(BODY, "salt"), "hash": "h1", "inputs": "", "compose": "2.26.1"}
     record = tmp_path / "client-a.json"
     record.write_text(json.dumps(definitions.Recorded({"core": digests}, "salt").text()))
     # Another version of Compose has given it another hash than this one would.
@@ -223,12 +223,12 @@ OTHER_FILE = "was created from another Compose file than the one that was applie
 @pytest.mark.parametrize(
     ("made", "recorded", "differs"),
     [
-        ("h0", {"hashes": "core=h0"}, False),
-        ("h9", {"hashes": "core=h0"}, True),
-        (digest(BODY), {"hashes": "core=h0"}, False),  # by hand, from the file
+        ("h0", {"digests": "core/hash=h0"}, False),
+        ("h9", {"digests": "core/hash=h0"}, True),
+        (digest(BODY), {"digests": "core/hash=h0"}, False),  # by hand, from the file
         # With an operator's file beside the collection's, which is no more.
-        ("h0", {"hashes": "core=h0", "digests": "core/init=1 core/hash=h0"}, True),
-        (digest(BODY), {"hashes": f"core={digest(BODY)}", "digests": f"core/hash={digest(BODY)}"}, False),
+        ("h0", {"digests": "core/init=1 core/hash=h0 core/inputs=i"}, True),
+        (digest(BODY), {"digests": f"core/hash={digest(BODY)} core/inputs=i"}, False),
         ("h9", {}, False),
     ],
 )
@@ -871,7 +871,7 @@ def test_containers_go_back_to_the_earlier_file_that_was_put_back(
 ) -> None:
     path, record = tmp_path / "compose.yml", tmp_path / "client-a.json"
     path.write_text(json.dumps({"services": {"core": BODY}}))
-    record.write_text(json.dumps({"hashes": f"core={digest(recorded)}"} if recorded else {}))
+    record.write_text(json.dumps({"digests": f"core/hash={digest(recorded)}"} if recorded else {}))
     made_with = {name: text.replace("{folder}", str(tmp_path)) for name, text in labels.items()}
     add_container(engine, body=WITH_INIT, labels=made_with)
     given = {"content": None, "compose_files": [str(path)], "identity_file": str(record)}

@@ -15,6 +15,7 @@ import pytest
 from ansible.plugins.filter.core import to_nice_json
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 
 MODULE = "wa_client_files"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -67,7 +68,9 @@ def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_
 
 # The record of the containers
 
-RECORDED = {"deployment": "biz", "name_prefix": 'ü"\\', "hashes": "wacore=h0", "media_volume": "m", "WA": "1"}
+RECORDED = {"deployment": "biz", "name_prefix": 'ü"\\', "digests": "wacore/hash=h0", "salt": "s", "media_volume": "m", "WA": "1"}
+
+SERVICES = {"digests": "", "salt": ""}
 
 
 @pytest.fixture
@@ -106,10 +109,18 @@ def test_the_hashes_of_the_containers_are_recorded_as_provision_does(
     assert (done["changed"], done["actions"]) == (False, [f"recorded the containers and their version in {record}"])
     found = inspection.record(str(record))
     assert record.read_text() == f"{to_nice_json(found, sort_keys=True)}\n"
-    assert inspection.proven_hashes(found) == {service: [one] for service, one in hashes.items()}
-    assert stamped({**found, "hashes": ""}) == {**before, "hashes": ""}
+    assert definitions.recorded(found).services == {service: {"hash": one} for service, one in hashes.items()}
+    assert stamped({**found, **SERVICES}) == {**before, **SERVICES}
     assert stat.S_IMODE(record.stat().st_mode) == 0o640
     assert os.listdir(record.parent) == [record.name]
+
+
+def test_the_digests_of_an_operators_files_stay_recorded(run_module: Run, record: Path) -> None:
+    """An upgrade changes the image, which has none."""
+    before = {"digests": "core/hash=h0 core/init=d1 core/inputs=i web/hash=h1", "salt": "s"}
+    record.write_text(inspection.record_text(before))
+    run_module(MODULE, settle(record, {"core": "h2"}))
+    assert inspection.record(str(record))["digests"] == "core/hash=h2 core/init=d1 core/inputs=i"
 
 
 def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -> None:
@@ -126,8 +137,8 @@ def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -
 @pytest.mark.parametrize(
     "text",
     [
-        '{"hashes": "wacore=h1", "a": "1", "recorded": "then"}',
-        '{\n  "a": "1",\n  "hashes": "wacore=h1"\n}\n\n',
+        '{"digests": "wacore/hash=h1", "salt": "s", "a": "1", "recorded": "then"}',
+        '{\n  "a": "1",\n  "digests": "wacore/hash=h1",\n  "salt": "s"\n}\n\n',
     ],
 )
 def test_a_record_that_has_the_hashes_is_left_as_it_is(run_module: Run, record: Path, text: str) -> None:
@@ -149,7 +160,7 @@ def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run
     assert (as_it_is(record), previous(env).exists()) == (before, True)
     done = run_module(MODULE, given)
     assert (done["actions"], previous(env).exists()) == (predicted["actions"], False)
-    assert stamped(inspection.record(str(record))) == {**RECORDED, "hashes": "wacore=h1"}
+    assert stamped(inspection.record(str(record))) == {**RECORDED, "digests": "wacore/hash=h1"}
 
 
 def test_the_version_is_recorded_with_the_definitions_of_its_tables(run_module: Run, record: Path) -> None:
@@ -213,13 +224,13 @@ def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path) ->
 
 def test_the_version_alone_is_recorded_after_a_restore(run_module: Run, tmp_path: Path) -> None:
     path = tmp_path / "client.json"
-    recorded = {"engine": "MYSQL", "version": "2.53.4", "hashes": "core=x", "schemas": "2.51.2=a 2.53.4=b"}
+    recorded = {"engine": "MYSQL", "version": "2.53.4", "digests": "core/hash=x", "salt": "s", "schemas": "2.51.2=a 2.53.4=b"}
     path.write_text(inspection.record_text(recorded))
     options = {"operation": "settle", "identity_file": str(path), "version": "2.51.2"}
     for check in (True, False):
         done = run_module(MODULE, options, check=check)
         assert done["actions"] == [f"recorded the containers and their version in {path}"]
     found = inspection.record(str(path))
-    assert (found["version"], found["hashes"], found["schemas"]) == ("2.51.2", "core=x", "2.53.4=b 2.51.2=a")
+    assert (found["version"], found["digests"], found["schemas"]) == ("2.51.2", "core/hash=x", "2.53.4=b 2.51.2=a")
     assert "msg" not in run_module(MODULE, {**options, "identity_file": str(tmp_path / "none.json")})
     assert not (tmp_path / "none.json").exists()

@@ -35,7 +35,7 @@ def test_keys_set_in_the_compose_file_are_left_out() -> None:
     "recorded",
     [
         {},
-        {"media_volume": "wa-a_whatsappMedia", "hashes": "wacore=h1 waweb=h2"},
+        {"media_volume": "wa-a_whatsappMedia", "digests": "wacore/hash=h1 waweb/hash=h2"},
         {"waweb": "2", "wacore": "1", "name_prefix": 'ü"\\'},
     ],
 )
@@ -47,30 +47,17 @@ def test_the_text_of_a_record_is_that_of_the_role(tmp_path: Path, recorded: dict
     assert client_inspection.record(str(file)) == recorded
 
 
-@pytest.mark.parametrize(
-    ("text", "hashes"),
-    [
-        ("", {}),
-        ("wacore=h1 waweb=h2", {"wacore": ["h1"], "waweb": ["h2"]}),
-        ("wacore=h1,h3", {"wacore": ["h1", "h3"]}),  # of one service several may be right
-    ],
-)
-def test_hashes_are_recorded_as_text(text: str, hashes: dict[str, list[str]]) -> None:
-    assert client_inspection.proven_hashes({"hashes": text}) == hashes
-    assert client_inspection.hashes_text({name: hashes[name][::-1] for name in reversed(hashes)}) == text
-
-
-RECORDED = {"version": "2.51.2", "hashes": "core=h1", "digests": "core/init=d1", "salt": "s", "schemas": "2.51.2=t51"}
+RECORDED = {"version": "2.51.2", "digests": "core/init=d1", "salt": "s", "schemas": "2.51.2=t51"}
 
 
 @pytest.mark.parametrize(
     ("wanted", "project", "schema", "changed"),
     [
         ({}, {}, "", {}),
-        ({}, {"hashes": "core=h1", "digests": "core/init=d1", "salt": "s"}, "t51", {}),
+        ({}, {"digests": "core/init=d1", "salt": "s"}, "t51", {}),
         ({"version": "2.53.4"}, {}, "", {"version": "2.53.4"}),
         ({"version": "2.53.4"}, {}, "t53", {"version": "2.53.4", "schemas": "2.51.2=t51 2.53.4=t53"}),
-        ({"shards": "2"}, {"hashes": "core=h1,h2"}, "", {"shards": "2", "hashes": "core=h1,h2"}),
+        ({"shards": "2"}, {}, "", {"shards": "2"}),
         ({}, {"digests": "core/init=d2"}, "", {"digests": "core/init=d2"}),
     ],
 )
@@ -91,6 +78,6 @@ def test_the_tables_of_the_versions_that_ran_last_are_kept() -> None:
 
 
 def test_only_the_identity_is_compared_with_the_inventory() -> None:
-    more = {"hashes": "a=h", "recorded": "then", "schemas": "1=t", "digests": "a/b=d", "salt": "s"}
+    more = {"recorded": "then", "schemas": "1=t", "digests": "a/b=d", "salt": "s"}
     recorded = {"shards": "1", "version": "2.51.2", **more}
     assert client_inspection.compared(recorded) == {"shards": "1", "version": "2.51.2"}

@@ -23,7 +23,7 @@ Given = dict[str, t.Any]
 CORE, WEB = "wa-a-wacore-1", "wa-a-waweb-1"
 NET = "wa-a_default"
 IMAGES = {"wacore": "r/coreapp:v2.53.4", "waweb": "r/web:v2.53.4"}
-HASHES = {"wacore": ["h0", "h1"], "waweb": ["h2"]}
+RECORDED = Recorded({"wacore": {"hash": "h0,h1"}, "waweb": {"hash": "h2"}})
 FOUND = Found(CORE, "wacore", "running", "h1", IMAGES["wacore"], "sha256:1", 1, ("n1",), "d1", id=CORE)
 FOUND_WEB = replace(FOUND, name=WEB, id=WEB, service="waweb", image=IMAGES["waweb"], hash="h2")
 OTHER = replace(FOUND, definition="d0")
@@ -66,7 +66,7 @@ def compare(
         for name, count in services.items()
     ]
     engine = Mock(image=lambda _name: {"Id": image_id})
-    given: Given = {"recreate": LATER if kept else AUTO, "hashes": HASHES, **fields}
+    given: Given = {"recreate": LATER if kept else AUTO, "recorded": RECORDED, **fields}
     project = Rendered(engine, Compose(FakeCompose(version), "", "wa-a", ""), wanted=wanted, **given)
     project.found, project.networks = [*found], [Network(NET, NET, network, diverged=diverged)]
     project.current_hashes = {"wacore": {*current}}
@@ -77,7 +77,7 @@ def compare(
     return service_drift.compare(project, kept, compare_record)
 
 
-BESIDE = Recorded({"wacore": {"init": "1", "hash": "h1"}, "waweb": {"hash": "h0"}})
+BESIDE = Recorded({"wacore": {"init": "1", "hash": "h1", "inputs": "i"}, "waweb": {"hash": "h0"}})
 # With a container, what else is given, the reasons to recreate it, and what is changed without that.
 ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     ({}, {}, [], []),
@@ -101,10 +101,9 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     # It was made with an operator's file beside the collection's, which is no more.
     ({}, {"recorded": BESIDE}, [OTHER_FILE], []),
     ({}, {"recorded": BESIDE, "current": ["h1"]}, [], []),
-    ({"hash": "h0"}, {"recorded": BESIDE}, [], []),
     ({"hash": "h9"}, {"stale": [CORE]}, [], []),  # another db.env explains it and is reported there
-    ({}, {"hashes": {}}, [], [f"{CORE} is not recorded as created from its Compose files"]),
-    ({}, {"hashes": {}, "compare_record": False}, [], []),
+    ({}, {"recorded": Recorded()}, [], [f"{CORE} is not recorded as created from its Compose files"]),
+    ({}, {"recorded": Recorded(), "compare_record": False}, [], []),
     ({"networks": ("n0",)}, {}, [NO_NETWORK], []),
     ({}, {"network": ""}, [NO_NETWORK], []),
     ({}, {"policy": "no"}, [], [POLICY]),
@@ -122,7 +121,7 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     ),
     ({}, {"health": "unhealthy"}, [], [f"{CORE} is unhealthy. Look into its log (docker logs {CORE})"]),
     (FOREIGN, {"policy": "always"}, [OTHERS], []),  # its policy is that of the operator's file
-    ({**FOREIGN, "hash": "h9"}, {"stale": [CORE], "hashes": {}}, [OTHERS], []),
+    ({**FOREIGN, "hash": "h9"}, {"stale": [CORE], "recorded": Recorded()}, [OTHERS], []),
     ({**FOREIGN, "state": "exited"}, {}, [OTHERS], [EXITED]),
     ({**FOREIGN, "state": "paused"}, {}, [OTHERS], [f"{CORE} is paused"]),
     ({**FOREIGN, "state": "removing"}, {}, [OTHERS], [f"{CORE} is being removed"]),
@@ -151,12 +150,12 @@ def test_the_differing_attribute_is_named(
 
 
 @pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("hashes", [HASHES, {}])
+@pytest.mark.parametrize("recorded", [RECORDED, Recorded()])
 def test_what_only_a_newer_version_of_the_collection_changes_waits(
-    kept: bool, hashes: t.Mapping[str, list[str]]
+    kept: bool, recorded: Recorded
 ) -> None:
     older = [f"{CORE} was created by an older version of the collection"]
-    found = compare({"wacore": 1}, [replace(FOUND, definition="")], kept, hashes=hashes)
+    found = compare({"wacore": 1}, [replace(FOUND, definition="")], kept, recorded=recorded)
     assert found == Differences(pending=older, kept=kept)
 
 

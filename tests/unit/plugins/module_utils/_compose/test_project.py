@@ -336,14 +336,20 @@ AB = {"environment": {"A": "1", "B": "1"}}
 LOST = "is not on the network wa-a_default"
 
 
+
+
+def of_core(hashes: str, **more: str) -> Recorded:
+    return Recorded({"core": {"hash": hashes, **more}})
+
+
 @pytest.mark.parametrize(
     ("container", "given", "expected"),
     [
         ({}, {}, SAME),
-        ({}, {"hashes": {"core": ["h1", "h0"]}}, SAME),
-        ({}, {"hashes": {"web": ["h1"]}}, SAME),
-        ({}, {"hashes": {"core": ["h1"]}, "stale": [NAME]}, SAME),
-        ({"definition": "d2"}, {"hashes": {"core": ["h1"]}}, recreated(SETTINGS)),
+        ({}, {"recorded": of_core("h1,h0")}, SAME),
+        ({}, {"recorded": Recorded({"web": {"hash": "h1"}})}, SAME),
+        ({}, {"recorded": of_core("h1"), "stale": [NAME]}, SAME),
+        ({"definition": "d2"}, {"recorded": of_core("h1")}, recreated(SETTINGS)),
         ({"definition": "d2", "own": False}, {}, recreated(SETTINGS)),
         ({"definition": "d2"}, {"recreate": LATER}, kept(SETTINGS)),
         ({"definition": "d2", "state": "exited"}, {"recreate": LATER}, ("start", ["has exited"], [SETTINGS])),
@@ -354,9 +360,9 @@ LOST = "is not on the network wa-a_default"
         ({"definition": ""}, {"full": True, "recreate": LATER}, kept(OLDER)),
         ({"definition": "", "own": False}, {}, recreated(OTHERS)),
         # With another environment its hash is another one, too.
-        (AB, {**HELD, "hashes": {"core": ["h1"]}}, recreated(ANOTHER.format("A, B"))),
+        (AB, {**HELD, "recorded": of_core("h1")}, recreated(ANOTHER.format("A, B"))),
         ({**AB, "definition": "d2"}, HELD, recreated(SETTINGS, ANOTHER.format("A, B"))),
-        (AB, {**HELD, "undeclared": ["A", "B"], "hashes": {"core": ["h1"]}}, kept(ANOTHER.format("A, B"))),
+        (AB, {**HELD, "undeclared": ["A", "B"], "recorded": of_core("h1")}, kept(ANOTHER.format("A, B"))),
         (AB, {**HELD, "undeclared": ["B"]}, recreated(ANOTHER.format("A"))),
         (AB, {**HELD, "undeclared": ["B"], "recreate": LATER}, kept(ANOTHER.format("A"), ANOTHER.format("B"))),
         (AB, {**HELD, "undeclared": ["A", "B"], "full": True}, recreated(ANOTHER.format("A, B"))),
@@ -392,23 +398,22 @@ def test_a_container_is_compared_with_the_collections_file_without_compose(
 
 
 @pytest.mark.parametrize(
-    ("made", "hashes", "digests_of", "given", "complaint", "expected"),
+    ("made", "hashes", "more", "given", "complaint", "expected"),
     [
-        ("h0", "h1,h2", "", {}, "", OTHER_FILE),
-        ("h0", "h1", "", {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
-        ("h0", "h1", "", {"recreate": LATER}, "", OTHER_FILE),
-        ("h0", "h1", "", {}, "no such file", OTHER_FILE),
+        ("h0", "h1,h2", {}, {}, "", OTHER_FILE),
+        ("h0", "h1", {}, {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
+        ("h0", "h1", {}, {"recreate": LATER}, "", OTHER_FILE),
+        ("h0", "h1", {}, {}, "no such file", OTHER_FILE),
         # By hand from the same file, unless another one lies there.
-        ("now", "h1", "", {}, "", ""),
-        ("now", "h1", "", {"in_force": False}, "", OTHER_FILE),
-        ("now", "h1", "", {}, "no such file", OTHER_FILE),
+        ("now", "h1", {}, {}, "", ""),
+        ("now", "h1", {}, {"in_force": False}, "", OTHER_FILE),
+        ("now", "h1", {}, {}, "no such file", OTHER_FILE),
         # With an operator's files beside it, which are there no more.
-        ("h0", "h0,h1", "h0", {}, "", OTHER_FILE),
-        ("h0", "h0,h1", "h2,h0", {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
-        ("h0", "h0,h1", "h0", {"stale": [NAME]}, "", ""),
-        ("h0", "h0,h1", "h1", {}, "", ""),
-        ("now", "h0,now", "now", {}, "", ""),
-        ("now", "h0,now", "now", {"in_force": False}, "", OTHER_FILE),
+        ("h0", "h0", {"inputs": "i"}, {}, "", OTHER_FILE),
+        ("h0", "h2,h0", {"inputs": "i"}, {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
+        ("h0", "h0", {"inputs": "i"}, {"stale": [NAME]}, "", ""),
+        ("now", "now", {"inputs": "i"}, {}, "", ""),
+        ("now", "now", {"inputs": "i"}, {"in_force": False}, "", OTHER_FILE),
     ],
 )
 def test_a_container_of_another_hash_was_made_from_another_file(
@@ -417,17 +422,16 @@ def test_a_container_of_another_hash_was_made_from_another_file(
     compose: FakeCompose,
     made: str,
     hashes: str,
-    digests_of: str,
+    more: dict[str, str],
     given: dict[str, t.Any],
     complaint: str,
     expected: str,
 ) -> None:
     (current,) = rendered().current_hashes["core"]
-    made, hashes, digests_of = (text.replace("now", current) for text in (made, hashes, digests_of))
+    made, hashes = (text.replace("now", current) for text in (made, hashes))
     compose.complaint = complaint
     add(engine, hash=made)
-    recorded = Recorded({"core": {"init": "0123456789ab", "hash": digests_of}} if digests_of else {})
-    project = rendered({"hashes": {"core": hashes.split(",")}, "recorded": recorded, **given})
+    project = rendered({"recorded": of_core(hashes, **more), **given})
     different = kept if "recreate" in given else recreated
     assert actions(project) == {NAME: different(expected) if expected else SAME}
 
@@ -529,7 +533,7 @@ def test_a_container_that_was_made_from_these_files_by_hand_is_alike(operators: 
         ("d2", {}, {}, recreated(SETTINGS)),  # theirs alone, without the collection's file
         ("d2", {**D1, **A2}, {}, recreated(SETTINGS, ENVIRONMENT.format("A"))),
         ("d2", {**D1, **A2}, {"stale": [NAME]}, recreated(SETTINGS)),
-        ("d2", D1, {"recorded": Recorded(), "hashes": {"core": ["h0"]}}, recreated(SETTINGS)),
+        ("d2", D1, {"recorded": of_core("h0")}, recreated(SETTINGS)),
     ],
 )
 def test_a_container_with_other_settings_of_the_inventory(
@@ -567,7 +571,7 @@ def test_an_edited_name_of_a_volume_is_named(
 
 
 GIVEN = {"image": CORE, "environment": {**BODY["environment"], "GIVEN": None}}
-RECORDED = {"hashes": {"core": ["h9"]}}
+RECORDED = {"recorded": of_core("h9")}
 
 
 @pytest.mark.parametrize(
@@ -674,12 +678,12 @@ def test_an_operators_file_beside_the_collections_comes_and_goes(
 ) -> None:
     made = add(engine, labels={f"{LABEL}version": "2.40.3"})
     both = {"image": CORE, **D1, **INIT}
-    hashes: dict[str, set[str]] = {"core": {"h0"}}
-    assert actions(operators({"hashes": hashes}, core=both)) == {NAME: recreated(OTHER)}
+    first = {"recorded": of_core("h0")}
+    assert actions(operators(first, core=both)) == {NAME: recreated(OTHER)}
     made["Labels"][f"{LABEL}config-hash"] = digest(both)
-    project = operators({"hashes": hashes}, core=both)
+    project = operators(first, core=both)
     assert actions(project) == {NAME: SAME}
-    given = {"hashes": project.next_hashes(hashes), "recorded": project.next_record()}
+    given = {"recorded": project.next_record()}
     assert given["recorded"].services["core"]["hash"] == digest(both)
     assert actions(operators(given, core=both)) == {NAME: SAME}
     compose.environment = compose_call.ENVIRONMENT
@@ -860,47 +864,22 @@ def test_the_restart_policy_of_an_operators_files(
 
 # What is recorded
 
-SCALED = {**BODY, "scale": 2}
-
 
 @pytest.mark.parametrize(
-    ("recorded", "complaint", "expected"),
+    ("recorded", "expected"),
     [
-        ({"core": ["h0", "h1", "h7"]}, "not asked", {"core": {"h0", "h1", "h7"}}),
-        ({"core": ["h0", "h7"]}, "", {"core": {"h0", digest(SCALED)}}),  # h1 is not of the present files
-        ({}, "", {"core": {"h0", "h1", digest(SCALED)}}),
-        ({}, "no such file", {"core": {"h0", "h1"}}),
+        (of_core("h0,h1,h7"), of_core("h0,h1")),
+        (of_core("h0,h7"), of_core("h0,h7")),  # h1 waits for its recreation
+        (Recorded(), of_core("h0,h1")),
     ],
 )
-def test_the_hashes_to_record(
-    operators: Make,
-    engine: FakeDocker,
-    compose: FakeCompose,
-    recorded: dict[str, list[str]],
-    complaint: str,
-    expected: dict[str, set[str]],
+def test_of_the_collections_file_the_hashes_of_what_runs_are_recorded(
+    rendered: Make, engine: FakeDocker, recorded: Recorded, expected: Recorded
 ) -> None:
-    """Those of a plain `up` are among them."""
     for number, one in enumerate(("h0", "h1", "")):
         add(engine, hash=one, number=number + 1)
     add(engine, "old", hash="h2")
-    project = operators({"hashes": {"core": ["h5"]}}, core=SCALED, web={"image": CORE})
-    assert len(project.services) == 2
-    compose.complaint = complaint
-    assert project.next_hashes(recorded) == expected
-
-
-def test_hashes_of_the_collections_file_are_those_of_the_file_in_force(
-    rendered: Make, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
-) -> None:
-    add(engine)
-    project = rendered()
-    project.compose.files = [str(tmp_path / "compose.yml")]
-    Path(project.compose.files[0]).write_text(json.dumps({"services": {"core": BODY}}))
-    assert project.next_hashes({"core": ["h0"]}) == {"core": {"h0"}}
-    assert compose.commands == []
-    compose.environment = {}
-    assert project.next_hashes({}) == {"core": {"h0", digest(BODY)}}
+    assert rendered({"recorded": recorded}, core={"scale": 2}, web={}).next_record() == expected
 
 
 @pytest.mark.parametrize(
@@ -943,7 +922,7 @@ def test_the_next_record_has_the_digests_of_what_runs(operators: Make, engine: F
         ({}, record(BODY, inputs="i0", compose="2.26.1"), A2, {}),
         ({"definition": "d2", "own": True}, record({**BODY, **D1}, inputs="i0", compose="2.26.1"), D1, {}),
         ({}, Recorded(salt="salt"), INIT, {}),  # what an operator had before the client was adopted
-        ({"own": True}, Recorded(salt="salt"), INIT, {"hashes": {"core": ["h0"]}}),
+        ({"own": True}, of_core("h0"), INIT, {}),
         ({}, Recorded(salt="salt"), A2, {}),
     ],
 )
@@ -958,12 +937,12 @@ def test_what_waits_for_a_recreation_waits_after_the_next_record_too(
 ) -> None:
     """A run that may not restart containers ends well, and records."""
     add_theirs(engine, environment=MADE_WITH, **container)
-    given = {"recorded": recorded, "hashes": {}, **given, "recreate": recreate}
+    given = {"recorded": recorded, **given, "recreate": recreate}
     project = operators(given, core={**BODY, **body})
     before, following = actions(project), project.next_record()
     assert before != {NAME: SAME}
     assert following == recorded
-    given = {**given, "recorded": following, "hashes": project.next_hashes(given["hashes"])}
+    given = {**given, "recorded": following}
     assert actions(operators(given, core={**BODY, **body})) == before
 
 

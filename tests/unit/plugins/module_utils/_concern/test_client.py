@@ -190,9 +190,9 @@ def test_the_environment_of_a_container_is_not_shown(host: ObservedHost, docker:
         ("present", "", "", 0o640, "edited", True),
         ("present", "", "", 0o644, "", False),  # the file is the one that is wanted
         # It was made with an operator's file beside the collection's, which is no more.
-        ("hash-of-waweb", "waweb/init=1 waweb/hash=hash-of-waweb", "", 0o640, "", True),
+        ("hash-of-waweb", "waweb/hash=hash-of-waweb waweb/inputs=i", "", 0o640, "", True),
         ("hash-of-waweb", "waweb/init=1 waweb/hash=h0", "", 0o640, "", False),
-        ("present", "waweb/init=1 waweb/hash=hash-of-waweb", "", 0o640, "", False),
+        ("present", "waweb/hash=hash-of-waweb waweb/inputs=i", "", 0o640, "", False),
     ],
 )
 def test_what_was_made_from_another_file_than_the_one_in_force_is_a_restart(
@@ -235,36 +235,25 @@ def test_at_the_end_of_a_run_nothing_has_to_be_recorded_yet(
     assert look(docker, params, compare_record=False) == IN_SYNC
 
 
-BODY = {"image": CORE}
-
-
 @pytest.mark.parametrize(
-    ("recorded", "written", "expected", "asked"),
+    ("hash", "recorded", "expected"),
     [
-        ("wacore=h1,made waweb=h2", True, "wacore=h1,made", False),
-        # A container with another hash than the recorded ones and that of the file waits for its recreation.
-        ("wacore=h1", True, f"wacore={digest(BODY)}", True),
-        ("wacore=h1", False, "wacore=h1", True),
-        ("", True, f"wacore={digest(BODY)},made", True),
-        ("", False, "wacore=made", True),
+        ("made", "wacore/hash=made", "wacore/hash=made"),
+        # A container of another file than the recorded one waits for its recreation.
+        ("made", "wacore/hash=h1", "wacore/hash=h1"),
+        ("made", "", "wacore/hash=made"),
+        ("", "", ""),
     ],
 )
 def test_what_is_recorded_of_the_collections_project(
-    host: ObservedHost, docker: Docker, params: Options, recorded: str, written: bool, expected: str, asked: bool
+    host: ObservedHost, docker: Docker, params: Options, hash: str, recorded: str, expected: str
 ) -> None:
-    host.compose.write_text(json.dumps({"services": {"wacore": BODY}}))
-    host.core["Labels"][HASH] = "made"
+    host.record.write_text(json.dumps({"digests": recorded, "salt": "s"}))
+    host.core["Labels"][HASH] = hash
     host.web["Labels"].pop(HASH)
     host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy", labels={HASH: "h0"})
-    compose = FakeCompose()
-    compose.complaint = "" if written else "no configuration file provided: not found"
-    project = client.open_project(docker, params, compose)
-    assert client.record(project, {"hashes": recorded}) == {"hashes": expected}
-    assert bool(compose.commands) == asked
-
-
-def test_of_no_project_nothing_is_recorded() -> None:
-    assert client.record(None, {"hashes": "wacore=h1"}) == {}
+    found = client.open_project(docker, params, FakeCompose()).next_record().text()
+    assert found == ({"digests": expected, "salt": "s"} if expected else {})
 
 
 # Containers outside Compose
@@ -426,7 +415,7 @@ class Operators:
     def remember(self, stale: t.Container[str] = ()) -> None:
         """Write the record of a run that has ended well."""
         recorded = self.recorded()
-        text = client.record(client.open_project(self.docker, self.params, self.compose, stale), recorded)
+        text = client.open_project(self.docker, self.params, self.compose, stale).next_record().text()
         self.host.write(self.host.record, json.dumps({**recorded, **text}), 0o640)
         self.compose.commands.clear()
 
@@ -536,11 +525,6 @@ DEFINED, TZ = (
             [*definitions.KEYS],
             {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {UNKNOWN}"]},
         ),
-        # The same of what was never healthy under the collection.
-        (
-            [*definitions.KEYS, client_inspection.HASHES],
-            {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {UNKNOWN}"]},
-        ),
     ],
 )
 def test_a_changed_file_of_the_operator_is_a_restart(
@@ -552,23 +536,22 @@ def test_a_changed_file_of_the_operator_is_a_restart(
 
 
 UNRECORDED = {HASH: "other"}
-HASHES = client_inspection.HASHES
 
 
 @pytest.mark.parametrize(
     ("labels", "forgotten", "version", "expected"),
     [
         (UNRECORDED, [], "2.40.3-3", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
-        (UNRECORDED, [HASHES], "2.40.3-3", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
+        (UNRECORDED, [*definitions.KEYS], "2.40.3-3", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
         (
             {**UNRECORDED, compose_document.OWN_LABEL: "a"},
-            [HASHES],
+            [*definitions.KEYS],
             "2.40.3",
             {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]},
         ),
         # Another version of Compose gives it another hash.
         ({**UNRECORDED, MADE_BY: "2.26.1"}, [], "2.40.3-3", {}),
-        ({**UNRECORDED, MADE_BY: "2.26.1"}, [HASHES], "2.40.3-3", {}),
+        ({**UNRECORDED, MADE_BY: "2.26.1"}, ["digests"], "2.40.3-3", {}),
         ({**UNRECORDED, MADE_BY: "2.26.1"}, [], "2.26.1-4", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
         ({**UNRECORDED, MADE_BY: "2.24.6"}, [], "2.24.6+ds1-0ubuntu2", {"restarts": [f"wa-a-wacore-1 {UNKNOWN}"]}),
         # What has a definition of the collection's is compared with that first.
@@ -638,7 +621,7 @@ def test_of_the_collections_calls_another_list_of_files_is_a_difference_in_any_v
         ({"B": "1"}, ["PATH=/sbin", "B=2", "A=1"], "A, B, PATH"),
     ],
 )
-@pytest.mark.parametrize("forgotten", [[], [*definitions.KEYS], [*definitions.KEYS, HASHES]])
+@pytest.mark.parametrize("forgotten", [[], [*definitions.KEYS]])
 def test_the_environment_that_a_container_has_is_compared_with_that_of_the_files(
     operators: Operators, forgotten: list[str], body: Options, environment: list[str], keys: str
 ) -> None:
@@ -707,7 +690,6 @@ def test_another_version_of_compose_may_read_the_same_files_otherwise(operators:
 
 
 CONTAINER = "wa-a-wacore-1"
-NEXT = ("digests", HASHES)  # what the next record may change
 
 
 def test_a_db_env_that_waits_is_not_forgotten_by_the_next_record(operators: Operators) -> None:
@@ -715,7 +697,7 @@ def test_a_db_env_that_waits_is_not_forgotten_by_the_next_record(operators: Oper
     operators.make_anew("wacore")
     operators.remember()
     assert operators.look() == IN_SYNC
-    before, hashes = operators.entries(), operators.recorded()[HASHES]
+    before = operators.entries()
     operators.host.db_env.write_text(operators.host.lines({**operators.host.environment, "WA_DB_PORT": "3307"}))
     operators.host.db_env.chmod(0o600)
     anew = {"inputs": operators.project().inputs}
@@ -725,7 +707,6 @@ def test_a_db_env_that_waits_is_not_forgotten_by_the_next_record(operators: Oper
         assert operators.entries() == {
             name: one if name == "wacore" else {**one, **anew} for name, one in before.items()
         }
-        assert operators.recorded()[HASHES] == hashes
     line = f"{CONTAINER} has another environment than its Compose files give it: WA_DB_PORT"
     assert operators.look() == drifted(restarts=[line])
     operators.make_anew("wacore")
@@ -757,7 +738,7 @@ def test_a_difference_that_waits_is_not_forgotten_by_the_next_record(
     operators: Operators, service: str, more: Options, expected: dict[str, list[str]]
 ) -> None:
     """With it the inputs and the version of Compose stay, by which its digests were read; other services are recorded anew."""
-    before, hashes = operators.entries(), operators.recorded()[HASHES]
+    before = operators.entries()
     operators.compose.version = "2.41.0"
     operators.write(**{service: more})
     anew = {"inputs": operators.project().inputs, "compose": "2.41.0"}
@@ -768,7 +749,6 @@ def test_a_difference_that_waits_is_not_forgotten_by_the_next_record(
         assert operators.entries() == {
             name: one if name == service else {**one, **anew} for name, one in before.items()
         }
-        assert operators.recorded()[HASHES] == hashes
     operators.write(wacore={"init": True})
     operators.make_anew("wacore")
     operators.remember()
@@ -778,7 +758,7 @@ def test_a_difference_that_waits_is_not_forgotten_by_the_next_record(
 
 
 def test_what_differs_where_nothing_was_recorded_differs_after_the_next_record(operators: Operators) -> None:
-    operators.forget(*definitions.KEYS, HASHES)
+    operators.forget(*definitions.KEYS)
     operators.host.web["Labels"][HASH] = "before the adoption"
     for _each in range(2):
         assert operators.look(compare_record=False) == drifted(restarts=[f"wa-a-waweb-1 {UNKNOWN}"])
@@ -933,7 +913,7 @@ def test_an_operators_file_is_added_beside_the_collections_and_removed(beside: O
         for name, one in (("wacore", CORE), ("waweb", WEB))
     }
     host.compose.write_text(json.dumps({"services": services}))
-    host.record.write_text(json.dumps({key: text for key, text in beside.recorded().items() if key not in NEXT}))
+    host.record.write_text(json.dumps({key: text for key, text in beside.recorded().items() if key != "digests"}))
     for one in (host.core, host.web):
         service = one["Labels"]["com.docker.compose.service"]
         one["Labels"].update({HASH: digest(services[service])}, **services[service]["labels"])
