@@ -13,13 +13,14 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
+from ansible_collections.waba.onprem.plugins.module_utils._concern import service_drift
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, health
@@ -70,7 +71,11 @@ def observe(
     `stale` are containers that were created with another db.env. The concern `db_env` reports them, so their changed
     Compose hash is not reported again. `run` runs Compose.
     """
-    found = Finding()
+    project = open_project(engine, params, run, stale) if params["project"] else None
+    if project:
+        found = service_drift.compare(project, project.recreate == compose_plan.LATER, compare_record)
+    else:
+        found = compare_recorded(engine, params)
     for one in params["files"]:
         found.changes += concern_files.differences(one)
         secret = one["mode"] == "0600"
@@ -79,24 +84,14 @@ def observe(
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
     if recorded is not None and identity(params) != client_inspection.compared(recorded):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    project = None
-    if not params["project"]:
-        differences = compare_recorded(engine, params)
-        found.warnings += differences.warnings
-    else:
-        project = open_project(engine, params, run, stale)
-        differences = service_drift.compare(project, project.recreate == compose_plan.LATER, compare_record)
-    found.warnings += _log_warnings(engine, params) if _is_operators(params) or not params["project"] else []
+    found.warnings += _log_warnings(engine, params) if _is_operators(params) or not project else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
-    unproven = [
+    waiting = found.pending if found.kept else found.restarts
+    waiting += [
         f"{path} was changed and not proven since"
         for path in params["kept_files"]
         if os.path.lexists(Store(path).previous)
     ]
-    found.kept = differences.kept
-    found.containers += differences.changes
-    found.restarts += differences.restarts + ([] if differences.kept else unproven)
-    found.pending += differences.pending + (unproven if differences.kept else [])
     return found, project
 
 
@@ -114,18 +109,18 @@ def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     return any(not one.own and one.service in ours for one in there)
 
 
-def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
+def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
     """Checks that each recorded container outside Compose exists, runs, and has the expected version."""
-    found = service_drift.Differences(kept=True)
+    found = Finding(kept=True)
     there = {one.name: one for one in engine.client_containers("")}
     for name in params["container_names"]:
         one = there.get(name)
         record = engine.inspect(one) if one else None
         if one is None or record is None:
-            found.changes.append(f"{name} is missing")
+            found.containers.append(f"{name} is missing")
             continue
         failures = service_drift.failures(name, one.state, health(record))
-        found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
+        found.containers += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
         policy = alteration.actual_policy(record)
@@ -134,7 +129,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
                 f"{name} has the restart policy {policy}, expected unless-stopped: docker update --restart unless-stopped {name}"
             )
     if not params["container_names"] and not there:
-        found.changes.append("there is no container of the client outside Compose")
+        found.containers.append("there is no container of the client outside Compose")
     return found
 
 

@@ -6,33 +6,22 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 
 
-@dataclass
-class Differences:
-    """Lines for the operator: changes without a restart, restarts, changes that wait for an upgrade, and what is not corrected."""
-
-    changes: list[str] = field(default_factory=list)
-    restarts: list[str] = field(default_factory=list)
-    pending: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    kept: bool = False  # whether only an upgrade recreates containers
-
-
-def compare(project: Project, kept: bool = False, compare_record: bool = True) -> Differences:
+def compare(project: Project, kept: bool, compare_record: bool) -> Finding:
     """Returns how the containers differ; `kept` ones are not recreated. With `compare_record` they have to be recorded, too."""
-    found, steps = Differences(kept=kept), project.plan()
+    found, steps = Finding(kept=kept), project.plan()
     for step in steps:
-        lines = found.restarts if step.running else found.changes  # only a container that runs is interrupted
+        lines = found.restarts if step.running else found.containers  # only a container that runs is interrupted
         lines += [f"{step.container} {reason}" for reason in step.reasons]
         found.pending += [f"{step.container} {reason}" for reason in step.pending]
-    found.changes += [
+    found.containers += [
         f"{one['name']} has the restart policy {one['found']}, expected {one['policy']}"
         for one in project.restart_policies()
     ]
@@ -41,9 +30,9 @@ def compare(project: Project, kept: bool = False, compare_record: bool = True) -
     alike = {step.container for step in steps if not step.reasons and not step.pending}
     for one in project.found:
         if one.service in names:
-            found.changes += failures(one.name, one.state, health(project.record(one)))
+            found.containers += failures(one.name, one.state, health(project.record(one)))
             if compare_record and one.name in alike and not project.is_recorded(one):
-                found.changes.append(f"{one.name} is not recorded as created from its Compose files")
+                found.containers.append(f"{one.name} is not recorded as created from its Compose files")
     return found
 
 

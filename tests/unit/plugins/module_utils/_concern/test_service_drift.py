@@ -12,12 +12,12 @@ from unittest.mock import Mock
 import pytest
 from fake_compose import FakeCompose
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import service_drift
-from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
 from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions import Recorded
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER, Found, Network
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._concern import service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 
 Given = dict[str, t.Any]
 CORE, WEB = "wa-a-wacore-1", "wa-a-waweb-1"
@@ -49,7 +49,7 @@ def compare(
     diverged: bool = False,
     version: str = "2.40.3-3",
     **fields: t.Any,
-) -> Differences:
+) -> Finding:
     """Compares with `services`, a number of containers each.
 
     `policy` and `health` are those of all that are found, `current` Compose's hashes of the Coreapp.
@@ -142,11 +142,11 @@ def test_the_differing_attribute_is_named(
 ) -> None:
     found = replace(FOUND, **container)
     running = found.state == "running"
-    assert compare({"wacore": 1}, [found], **given) == Differences(
-        changes=changes if running else [*reasons, *changes], restarts=reasons if running else []
+    assert compare({"wacore": 1}, [found], **given) == Finding(
+        containers=changes if running else [*reasons, *changes], restarts=reasons if running else []
     )
     kept = compare({"wacore": 1}, [found], kept=True, **given)
-    assert kept == Differences(changes=changes, pending=reasons, kept=True)
+    assert kept == Finding(containers=changes, pending=reasons, kept=True)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -156,7 +156,7 @@ def test_what_only_a_newer_version_of_the_collection_changes_waits(
 ) -> None:
     older = [f"{CORE} was created by an older version of the collection"]
     found = compare({"wacore": 1}, [replace(FOUND, definition="")], kept, recorded=recorded)
-    assert found == Differences(pending=older, kept=kept)
+    assert found == Finding(pending=older, kept=kept)
 
 
 MISSING = "wa-a-wacore-2 is missing"
@@ -187,21 +187,21 @@ PROXY = replace(FOUND, name="wa-a-proxy-1", id="3", service="proxy")
 def test_containers_of_several_services(
     services: dict[str, int], found: list[Found], changes: list[str], due: list[str], kept: bool
 ) -> None:
-    expected = Differences(changes=changes, **{"pending" if kept else "restarts": due}, kept=kept)
+    expected = Finding(containers=changes, **{"pending" if kept else "restarts": due}, kept=kept)
     assert compare(services, found, kept) == expected
 
 
 def test_containers_of_one_service_are_recreated_together() -> None:
-    assert compare({"wacore": 2}, [OTHER, SECOND]) == Differences(
+    assert compare({"wacore": 2}, [OTHER, SECOND]) == Finding(
         restarts=[SETTINGS, f"wa-a-wacore-2 goes with {CORE}"]
     )
-    assert compare({"wacore": 2}, [OTHER, SECOND], kept=True) == Differences(pending=[SETTINGS], kept=True)
+    assert compare({"wacore": 2}, [OTHER, SECOND], kept=True) == Finding(pending=[SETTINGS], kept=True)
 
 
 def test_to_remove_what_stands_still_interrupts_nothing() -> None:
     gone = replace(PROXY, own=False, state="exited")
-    assert compare({"wacore": 1}, [FOUND, gone]) == Differences(changes=[GONE])
-    assert compare({"wacore": 1}, [FOUND, gone], kept=True) == Differences(pending=[GONE], kept=True)
+    assert compare({"wacore": 1}, [FOUND, gone]) == Finding(containers=[GONE])
+    assert compare({"wacore": 1}, [FOUND, gone], kept=True) == Finding(pending=[GONE], kept=True)
 
 
 RENEWED = (
@@ -226,5 +226,5 @@ def test_a_network_of_other_options_waits(
     found: list[Found], diverged: bool, version: str, pending: list[str], kept: bool
 ) -> None:
     changes = [f"{CORE} was never started" for one in found if one.state == "created"]
-    expected = Differences(changes=changes, pending=pending, kept=kept)
+    expected = Finding(containers=changes, pending=pending, kept=kept)
     assert compare({"wacore": 1}, found, kept, diverged=diverged, version=version) == expected
