@@ -67,7 +67,7 @@ options:
   content: {description: 'The content of the Compose file at the place of V(-) in O(compose_files), as JSON.', type: str}
   compose_files: {description: 'The Compose files in their order, O(content) alone when not given.', type: list, elements: path}
   interpolation_files: {description: The files with the variables of the Compose files., type: list, elements: path, default: []}
-  profiles: {description: 'The profiles to enable, those of the environment or of C(.env) when not given.', type: list, elements: str}
+  profiles: {description: The profiles to enable., type: list, elements: str, default: []}
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
   env_files: {description: 'Contents of env files that are not written yet, by path.', type: dict, default: {}}

@@ -202,6 +202,7 @@ def test_an_operators_files_are_compared_with_those_that_were_healthy(project: P
         "content": None,
         "compose_files": files,
         "services": ["waweb"],
+        "profiles": ["site"],
         "compose_file": "/none.yml",
     }
     assert project.changes(**given) == []

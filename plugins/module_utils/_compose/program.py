@@ -37,7 +37,7 @@ class Compose:
     # Files with the variables of the Compose files, and the contents of those that are not written yet, by path.
     interpolation: t.Sequence[str] = ()
     planned: t.Mapping[str, str] = field(default_factory=dict)
-    profiles: t.Sequence[str] | None = None
+    profiles: t.Sequence[str] = ()
     known: t.Sequence[str] = field(default=(), repr=False)  # secrets of files that only Compose reads
     _secrets: list[str] = field(default_factory=list, repr=False)
 
@@ -48,9 +48,7 @@ class Compose:
 
     def _call(self, *arguments: str, data: str | None = None, timeout: str = _TIMEOUT, failure: str = "") -> str:
         command = ["timeout", timeout, "docker", "--host", self.host, "compose", *arguments]
-        # An operator's .env may select profiles.
-        own = {} if self.profiles is None and not self.rendered else call.ENVIRONMENT
-        environment = {**own, **call.directory(self.folder)}
+        environment = {**call.ENVIRONMENT, **call.directory(self.folder)}
         code, output, complaint = self.run(command, data=data, environ_update=environment, handle_exceptions=False)
         if code == 0:
             return output
@@ -75,7 +73,7 @@ class Compose:
         kept = [path for path, text in self.planned.items() if not text and os.path.exists(path)]
         with core_files.private_copies(self.planned) as copies:
             interpolation = [path if path in kept else copies.get(path, path) for path in self.interpolation]
-            where = call.options(self.project, self.folder, self.files, interpolation, self.profiles or ())
+            where = call.options(self.project, self.folder, self.files, interpolation, self.profiles)
             data = json.dumps(self.document) if "-" in self.files else None
             return self._call(*where, "config", *arguments, data=data)
 
@@ -111,7 +109,7 @@ class Compose:
 
     def up(self, files: t.Sequence[str], services: t.Sequence[str], *options: str) -> None:
         """Calls `up` for services with these files, which are written; a missing image is pulled."""
-        where = call.options(self.project, self.folder, files, self.interpolation, self.profiles or ())
+        where = call.options(self.project, self.folder, files, self.interpolation, self.profiles)
         given = ("--detach", "--quiet-pull", "--pull=missing", *options)
         failure = f"the client in {self.folder} did not come up"
         self._call("--progress=quiet", *where, "up", *given, "--", *services, timeout=_UP_TIMEOUT, failure=failure)

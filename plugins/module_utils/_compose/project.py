@@ -44,7 +44,6 @@ _OTHER_FILE = "was created from another Compose file than the one that was appli
 _OTHER_FILES = "was made from other Compose files than there are now"
 # Compose gives them to every container where the Docker client's own configuration has them, and `config` does not print them.
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-_RENEWS_NETWORKS = (2, 31)  # the first version of Compose that recreates a network whose definition differs
 
 
 @dataclass
@@ -182,11 +181,8 @@ class Project:
         return lost + (self.diverged_networks() if calls else [])
 
     def diverged_networks(self) -> list[WaError]:
-        """Returns the networks with containers that were made with other options than the Compose files have, and that Compose renews."""
+        """Returns the networks with containers that were made with other options than the Compose files have: Compose renews them."""
         used = {number for one in self.found for number in one.networks}
-        diverged = [network for network in self.networks if network.diverged and network.id in used]
-        if not diverged or tuple(map(int, _core(self.compose.version).split(".")[:2])) < _RENEWS_NETWORKS:
-            return []
         return [
             WaError(
                 f"network {network.name}",
@@ -194,7 +190,8 @@ class Project:
                 "the options that it has",
                 "Declare it as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself",
             )
-            for network in diverged
+            for network in self.networks
+            if network.diverged and network.id in used
         ]
 
     def _image_id(self, image: str) -> str:

@@ -254,20 +254,17 @@ RENEWED = (
 
 
 @pytest.mark.parametrize(
-    ("made_with", "version", "missing", "refused"),
+    ("made_with", "missing", "refused"),
     [
-        ("other", "2.40.3", True, True),
-        ("other", "2.31.0", True, True),
-        ("other", "2.30.3", True, False),
-        ("other", "2.40.3", False, False),  # Compose is not called
-        (network_hash({"name": NETWORK, "ipam": {}}), "2.40.3", True, False),
-        ("", "2.40.3", True, False),
+        ("other", True, True),
+        ("other", False, False),  # Compose is not called
+        (network_hash({"name": NETWORK, "ipam": {}}), True, False),
+        ("", True, False),
     ],
 )
 def test_compose_is_not_called_where_it_would_renew_a_network(
-    engine: FakeDocker, info: Run, compose: FakeCompose, made_with: str, version: str, missing: bool, refused: bool
+    engine: FakeDocker, info: Run, made_with: str, missing: bool, refused: bool
 ) -> None:
-    compose.version = version
     body = {**BODY, "networks": ["default"]}
     for service, state in [("web", "running")] + ([] if missing else [("core", "exited")]):
         add_container(engine, service, body, state=state)["Networks"] = ["n1"]

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from fake_compose import FakeCompose, digest
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -38,7 +37,6 @@ Make = t.Callable[..., Compose]
 @pytest.fixture
 def make(compose: FakeCompose, tmp_path: Path) -> Make:
     """Create the Compose of a project with a file `own.yml` of an operator, and two files with variables."""
-    compose.environment = {}
     for name, text in (("own.yml", json.dumps({"services": SERVICES})), ("one.env", "TAG=1\n"), ("two.env", "TAG=2\n")):
         (tmp_path / name).write_text(text)
 
@@ -99,9 +97,6 @@ def test_the_command_line(
     act: t.Callable[[Compose], t.Any],
     expected: str,
 ) -> None:
-    own = "files" not in fields or "profiles" in fields
-    # An operator's .env may select profiles, the environment of root may do so only where none are given.
-    compose.environment = compose_call.ENVIRONMENT if own else {}
     act(make(**fields))
     words = {"where": WHERE, "files": FILES, "variables": VARIABLES, "up": UP}
     seconds, *rest = expected.format(tmp_path, **words).format(tmp_path).split()
@@ -109,7 +104,6 @@ def test_the_command_line(
 
 
 def test_the_version_is_asked_once(make: Make, compose: FakeCompose) -> None:
-    compose.environment = compose_call.ENVIRONMENT
     one = make()
     assert [one.version, one.version] == ["2.40.3-3", "2.40.3-3"]
     assert len(compose.commands) == 1

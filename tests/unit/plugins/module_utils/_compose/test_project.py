@@ -17,7 +17,6 @@ import pytest
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker, image_id
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
@@ -116,7 +115,6 @@ def rendered(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Call
 @pytest.fixture
 def operators(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Callable[..., Operators]:
     """Create a project of an operator's file `own.yml`; fields of the project and of its Compose are in `given`."""
-    compose.environment = {}
 
     def call(given: dict[str, t.Any] | None = None, more: t.Any = None, **services: t.Any) -> Operators:
         fields = {**(given or {})}
@@ -249,29 +247,24 @@ RENEWED = (
 
 
 @pytest.mark.parametrize(
-    ("labels", "networks", "version", "calls", "diverged", "refused"),
+    ("labels", "networks", "calls", "diverged", "refused"),
     [
-        (DIVERGED, ["n2", "n1"], "2.31.0", [{}], [RENEWED], [RENEWED]),
-        (DIVERGED, ["n1"], "2.40.3-3", [{}], [RENEWED], [RENEWED]),
-        (DIVERGED, ["n1"], "2.30.3", [{}], [], []),  # older ones do not compare networks
-        (DIVERGED, ["n1"], "2.40.3-3", [], [RENEWED], []),
-        (DIVERGED, ["n2"], "2.40.3-3", [{}], [], []),
-        (ALIKE, ["n1"], "2.40.3-3", [{}], [], []),
-        ({}, ["n1"], "2.40.3-3", [{}], [], []),
+        (DIVERGED, ["n2", "n1"], [{}], [RENEWED], [RENEWED]),
+        (DIVERGED, ["n1"], [], [RENEWED], []),
+        (DIVERGED, ["n2"], [{}], [], []),
+        (ALIKE, ["n1"], [{}], [], []),
+        ({}, ["n1"], [{}], [], []),
     ],
 )
 def test_a_network_with_containers_is_not_made_anew(
     rendered: Make,
     engine: FakeDocker,
-    compose: FakeCompose,
     labels: dict[str, str],
     networks: list[str],
-    version: str,
     calls: list[t.Any],
     diverged: list[str],
     refused: list[str],
 ) -> None:
-    compose.version = version
     add(engine, networks=networks)
     engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
     project = rendered()
@@ -674,7 +667,7 @@ def test_a_container_that_has_gone_has_no_other_environment(operators: Make, eng
 
 
 def test_an_operators_file_beside_the_collections_comes_and_goes(
-    operators: Make, rendered: Make, engine: FakeDocker, compose: FakeCompose
+    operators: Make, rendered: Make, engine: FakeDocker
 ) -> None:
     made = add(engine, labels={f"{LABEL}version": "2.40.3"})
     both = {"image": CORE, **D1, **INIT}
@@ -686,7 +679,6 @@ def test_an_operators_file_beside_the_collections_comes_and_goes(
     given = {"recorded": project.next_record()}
     assert given["recorded"].services["core"]["hash"] == digest(both)
     assert actions(operators(given, core=both)) == {NAME: SAME}
-    compose.environment = compose_call.ENVIRONMENT
     assert actions(rendered(given)) == {NAME: recreated(OTHER_FILE)}
     (made["Labels"][f"{LABEL}config-hash"],) = rendered().current_hashes["core"]
     assert actions(rendered(given)) == {NAME: SAME}
@@ -887,9 +879,8 @@ def test_of_the_collections_file_the_hashes_of_what_runs_are_recorded(
     [([], ["core"], ["core", "db"]), (["site"], [], ["core", "db", "queue"]), ([], [], ["db", "queue"])],
 )
 def test_a_service_that_is_selected_or_has_an_enabled_profile_has_a_hash(
-    operators: Make, compose: FakeCompose, profiles: list[str], selected: list[str], expected: list[str]
+    operators: Make, profiles: list[str], selected: list[str], expected: list[str]
 ) -> None:
-    compose.environment = compose_call.ENVIRONMENT
     bodies: dict[str, t.Any] = {**BESIDE, "core": {**CLIENT, "profiles": ["site"]}}
     project = operators({"profiles": profiles, "selected": selected}, **bodies)
     assert {name: digest(bodies[name]) in hashes for name, hashes in project.current_hashes.items()} == dict.fromkeys(
