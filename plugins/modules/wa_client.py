@@ -41,7 +41,6 @@ options:
       owner: {description: 'The user who owns it, by name.', type: str}
   keep: {description: 'Whether containers run on the O(files), so that each is kept before it changes.', type: bool, default: false}
   kept_files: {description: All files that the client is started from., type: list, elements: path, default: []}
-  former_files: {description: 'Files that the client was started from before; those that are there are returned.', type: list, elements: path, default: []}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
   recreate:
@@ -70,7 +69,6 @@ options:
   profiles: {description: The profiles to enable., type: list, elements: str, default: []}
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
-  env_files: {description: 'Contents of env files that are not written yet, by path.', type: dict, default: {}}
   confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
   skip_mounts: {description: Whether containers that another Compose file made may lose mounts., type: bool, default: false}
   media_folder: {description: The directory that the media volume binds., type: path}
@@ -224,7 +222,6 @@ def main() -> None:
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
             keep={"type": "bool", "default": False},
             kept_files={"type": "list", "elements": "path", "default": []},
-            former_files={"type": "list", "elements": "path", "default": []},
             lock_file={"type": "path"},
             guard={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
@@ -260,7 +257,6 @@ def main() -> None:
                 apply(module, result, project)
         finally:
             result.redact.add(project.compose.secrets())
-            result.values["former"] = [path for path in params["former_files"] if os.path.lexists(path)]
             result.values["unproven"] = [path for path in params["kept_files"] if os.path.lexists(Store(path).previous)]
 
 

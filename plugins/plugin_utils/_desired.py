@@ -34,8 +34,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold as holds
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
@@ -308,8 +306,6 @@ def compose(inventory: Inventory) -> State:
             "In theirs docker compose up would take the role's compose.yml for the whole project. Set wa_project_dir, and wa_env_file "
             "to where db.env is; remove a compose.yml of the role's from there",
         )
-    if inventory["wa_client_compose_environment"]:
-        env_files.append(interpolation_file(inventory))
     folder = place["project_dir"] if given is None else paths.normalise("wa_client_compose_dir", given)
     files = [ours, *theirs] if given is None else [*theirs, ours]
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
@@ -344,16 +340,6 @@ def _paths(name: str, value: t.Any) -> list[str]:
     return [paths.normalise(name, one) for one in units.text_list(value, name)]
 
 
-def interpolation_file(inventory: Inventory) -> str:
-    """Returns the path of the file with the variables of the operator's Compose files that the inventory has."""
-    return f"{deployment(inventory)['project_dir']}/compose.env"
-
-
-def env_lines(variables: t.Mapping[str, t.Any]) -> str:
-    """Returns variables as the text of an env file for Compose."""
-    return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
-
-
 def project(inventory: Inventory) -> State:
     """Returns the options of `wa_client` that come from the inventory."""
     found, place = client(inventory), deployment(inventory)
@@ -366,7 +352,6 @@ def project(inventory: Inventory) -> State:
             "content": json.dumps(found["document"]),
             "compose_files": found["planned_files"],
             "interpolation_files": called["env_files"],
-            "env_files": {one["path"]: one["content"] for one in found["files"][1:]},
             "profiles": called["profiles"],
             "services": called["services"],
             "version": found["version"],
@@ -387,9 +372,6 @@ def client(inventory: Inventory) -> State:
     operators = inventory.given("wa_client_compose_dir") is not None
     document = compose_document.version_override(made) if operators else compose_document.document(made)
     preface = compose_file.AFTER_OTHERS if operators else compose_file.PREFACE
-    variables = inventory["wa_client_compose_environment"]
-    for key, value in variables.items():
-        env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
     files = [
         {
             "path": place["compose_file"],
@@ -398,15 +380,6 @@ def client(inventory: Inventory) -> State:
             "owner": OWNER,
         }
     ]
-    if variables:
-        files.append(
-            {
-                "path": interpolation_file(inventory),
-                "content": f"{compose_document.HEADER}\n{env_lines(variables)}",
-                "mode": "0600",
-                "owner": OWNER,
-            }
-        )
     return {
         **docker(inventory),
         "project": place["project"],
@@ -418,7 +391,7 @@ def client(inventory: Inventory) -> State:
         "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
         "files": files if place["project"] else [],
-        "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
+        "kept_files": [place["env_file"], place["compose_file"]] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
         "registries": client_containers.registries(made["images"]),

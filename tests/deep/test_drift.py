@@ -9,7 +9,6 @@ SDK and from the host's files.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -29,7 +28,6 @@ NAME = "deep-drift"
 FOLDER, PROJECT, WEB, CORE = "/opt/waba/h1", "wa-h1", "wa-h1-waweb-1", "wa-h1-wacore-1"
 RECORD = "api-login-h1.json"  # which password was refused
 MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
-VARIABLES = {"wa_client_compose_environment": {"WA_WEB_KEY": "Canary-31-Key"}}
 # A status of the nightly job, as its script writes it.
 FAILED = '{"result": "failed", "started": \'$(date +%s)\', "last_success": 0, "failures": ["wacore: planted"]}'
 
@@ -93,11 +91,6 @@ DRIFTS = {
     "a removed Compose file": Drift(
         f"rm {FOLDER}/compose.yml", (f"client: {FOLDER}/compose.yml is missing",), ("compose.yml", FOLDER)
     ),
-    "variables of Compose files": Drift(
-        f"echo WA_WEB_KEY=other >{FOLDER}/compose.env",
-        (f"client: {FOLDER}/compose.env has another content",),
-        ("compose.env", FOLDER),
-    ),
     "a removed db.env": Drift(f"rm {FOLDER}/db.env", ("db_env: set WA_DB_ENGINE, ...",), ("db.env", FOLDER)),
     "a changed line of db.env": Drift(
         f"sed -i 's/^WA_DB_USERNAME=.*/WA_DB_USERNAME=other/' {FOLDER}/db.env",
@@ -135,7 +128,7 @@ def lab() -> t.Iterator[Lab]:
     found = Lab(NAME, "h1")
     try:
         found.lab("up", "--hosts", "h1:ready", "--db", "mariadb")
-        first = found.play("provision", VARIABLES)
+        first = found.play("provision", {})
         assert first.code == 0, first.output
         yield found
     finally:
@@ -145,7 +138,6 @@ def lab() -> t.Iterator[Lab]:
 def check(lab: Lab) -> list[str]:
     """The lines that provision.yml displays for the host in check mode, without values that differ from run to run."""
     argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision", "--check"]
-    argv += ["-e", json.dumps(VARIABLES)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return re.findall(r"(?m)^h1 \| (?!note)(.*)$", done.stdout)
@@ -168,7 +160,7 @@ def test_one_drift_is_named_and_only_it_is_repaired(lab: Lab, kind: str) -> None
         assert len(displayed) == len(drift.lines), displayed
         for line, expected in zip(sorted(displayed), sorted(drift.lines)):
             assert line.startswith(expected[:-3]) if expected.endswith("...") else line == expected
-        done = lab.play("provision", VARIABLES)
+        done = lab.play("provision", {})
         changed = changes(planted, lab.snapshot())
         if drift.cure:
             assert (done.code, changed) == (2, []), done.output
@@ -180,7 +172,7 @@ def test_one_drift_is_named_and_only_it_is_repaired(lab: Lab, kind: str) -> None
         if drift.cure:
             lab.host(drift.cure)
     assert changes(kept(synced), kept(lab.snapshot())) == []
-    again = lab.play("provision", VARIABLES)
+    again = lab.play("provision", {})
     assert (again.code, again.changed) == (0, 0), again.output
 
 
@@ -193,15 +185,15 @@ docker rm --force {WEB} >/dev/null
 
 def start(lab: Lab) -> subprocess.Popen[str]:
     """A run of provision.yml that goes on beside the test."""
-    argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision", "-e", json.dumps(VARIABLES)]
+    argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision"]
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def assert_in_sync(lab: Lab, synced: list[str]) -> None:
     """The next run repairs what is left, and the one after it changes nothing."""
-    repaired = lab.play("provision", VARIABLES)
+    repaired = lab.play("provision", {})
     assert repaired.code == 0, repaired.output
-    again = lab.play("provision", VARIABLES)
+    again = lab.play("provision", {})
     assert (again.code, again.changed) == (0, 0), again.output
     assert changes(kept(synced), kept(lab.snapshot())) == []
 
@@ -239,7 +231,7 @@ def test_a_host_that_is_lost_during_a_correction_ends_the_run(lab: Lab) -> None:
 def test_a_wrong_api_password_fails_the_run_after_all_else(lab: Lab) -> None:
     synced = lab.snapshot()
     lab.host(f"rm /etc/cron.d/{PROJECT}-log-cleanup")
-    wrong = {**VARIABLES, "wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw"}
+    wrong = {"wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw"}
     for text in ("HTTP 401", "this password was refused at"):
         done = lab.play("provision", wrong)
         assert done.code == 2, done.output
@@ -263,7 +255,7 @@ def test_a_host_that_froze_with_an_open_connection_costs_half_a_minute(lab: Lab)
 
 def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
     """The client locks it after repeated wrong logins (domain: login)."""
-    automatic = {**VARIABLES, "wa_message_gc_automatic": True}
+    automatic = {"wa_message_gc_automatic": True}
     wrong = {**automatic, "wa_api_password": "Canary-66-Pw", "wa_client_api_new_password": "Canary-66-Pw"}
     for _attempt in range(6):
         done = lab.play("provision", wrong)
@@ -280,7 +272,7 @@ HELD = f"by {HOLD} on h1: stopped by Ann, the number moves. No container of the 
 def test_a_held_client_is_left_as_it_is(lab: Lab) -> None:
     """Files and cron are corrected; no container is started, restarted or stopped, until the hold ends."""
     synced = lab.snapshot()
-    other = {**VARIABLES, "wa_client_log_max_size": "30m"}
+    other = {"wa_client_log_max_size": "30m"}
     lab.host(
         f"docker stop {CORE}; echo 'stopped by Ann, the number moves' >{HOLD}; rm /etc/cron.d/{PROJECT}-log-cleanup"
     )

@@ -118,8 +118,6 @@ ODD: list[tuple[dict[str, t.Any], str]] = [
     ({"wa_db_env_extra_secrets": [SECRET]}, "wa_db_env_extra_secrets"),
     ({"wa_db_env_password": {"a": SECRET}}, "password"),
     ({"wa_db_env_port": "odd"}, "wa_db_env_port"),
-    ({"wa_client_compose_environment": [SECRET]}, "wa_client_compose_environment"),
-    ({"wa_client_compose_environment": {"TOKEN": {"a": SECRET}}}, "wa_client_compose_environment"),
     ({"wa_media_volume_driver_options": {"o": {"password": SECRET}}}, "media"),
     ({"wa_media_volume_driver_options": {"o": f"username=a,password={SECRET}"}}, ""),
     ({"wa_client_log_max_size": "odd"}, "wa_client_log_max_size"),

@@ -34,7 +34,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     profiles={"type": "list", "elements": "str", "default": []},
     services={"type": "list", "elements": "str", "default": []},
     version={"type": "str"},
-    env_files={"type": "dict", "default": {}, "no_log": True},
     confirm_identity={"type": "dict", "default": {}},
     skip_mounts={"type": "bool", "default": False},
     media_folder={"type": "path"},
@@ -62,7 +61,6 @@ def open_project(run: Run, params: t.Mapping[str, t.Any], **more: t.Any) -> Rend
         files=params["compose_files"] or ["-"],
         document=document,
         interpolation=params["interpolation_files"],
-        planned=params["env_files"],
         profiles=params["profiles"],
     )
     text = (Store(params["env_file"]).read() if params["env_file"] else "") or ""

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
-from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -34,9 +32,7 @@ class Compose:
     # In their order; `-` is the place of the collection's file, which is not written yet, and has the content `document`.
     files: t.Sequence[str] = ("-",)
     document: Document = field(default_factory=dict)
-    # Files with the variables of the Compose files, and the contents of those that are not written yet, by path.
-    interpolation: t.Sequence[str] = ()
-    planned: t.Mapping[str, str] = field(default_factory=dict)
+    interpolation: t.Sequence[str] = ()  # files with the variables of the Compose files
     profiles: t.Sequence[str] = ()
     known: t.Sequence[str] = field(default=(), repr=False)  # secrets of files that only Compose reads
     _secrets: list[str] = field(default_factory=list, repr=False)
@@ -69,13 +65,9 @@ class Compose:
 
     def config(self, *arguments: str) -> str:
         """Returns what `config` prints of the files."""
-        # An empty text is a file whose new values are not known: the old ones are the best guess.
-        kept = [path for path, text in self.planned.items() if not text and os.path.exists(path)]
-        with core_files.private_copies(self.planned) as copies:
-            interpolation = [path if path in kept else copies.get(path, path) for path in self.interpolation]
-            where = call.options(self.project, self.folder, self.files, interpolation, self.profiles)
-            data = json.dumps(self.document) if "-" in self.files else None
-            return self._call(*where, "config", *arguments, data=data)
+        where = call.options(self.project, self.folder, self.files, self.interpolation, self.profiles)
+        data = json.dumps(self.document) if "-" in self.files else None
+        return self._call(*where, "config", *arguments, data=data)
 
     def resolved(self, services: t.Sequence[str]) -> Document:
         """Returns the services, with those that they depend on: interpolated, with profiles applied and env files read."""
@@ -116,6 +108,4 @@ class Compose:
 
     def secrets(self) -> list[str]:
         """Returns the secrets read so far, to be redacted in messages."""
-        lines = [line.partition("=")[::2] for text in self.planned.values() for line in text.splitlines()]
-        own = [value for key, value in lines if value and redact.is_secret(key)]
-        return [*self.known, *self._secrets, *own]
+        return [*self.known, *self._secrets]

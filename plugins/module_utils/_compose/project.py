@@ -270,7 +270,9 @@ class Rendered(Project):
     def _is_of_another_file(self, one: compose_plan.Found) -> bool:
         """Returns whether a container was made from something else than the collection's file, which has its definition."""
         recorded = self.recorded.services.get(one.service, {})
-        known = definitions.is_of(recorded, one.hash) and "inputs" not in recorded  # else with an operator's files beside it
+        known = (
+            definitions.is_of(recorded, one.hash) and "inputs" not in recorded
+        )  # else with an operator's files beside it
         if one.name in self.stale or not recorded or known:
             return False
         try:  # somebody may have recreated it from the file
@@ -355,7 +357,7 @@ class Operators(Project):
         """Returns a digest of the files that Compose reads, without the collection's own, as far as they are known."""
         theirs = [path for path in self.compose.files if path not in ("-", self.compose_file)]
         paths = [*theirs, *self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
-        return definitions.inputs(self.compose.planned.get(path) or _text(path) for path in paths)
+        return definitions.inputs(map(_text, paths))
 
     def _difference(self, one: compose_plan.Found) -> Difference:
         # That its environment differs is reported elsewhere.
@@ -385,12 +387,11 @@ class Operators(Project):
 
         Compose before 2.40 gives one that has `links` a hash that cannot be computed if it is made without those that it depends on.
         """
-        planned = self.compose.planned.items()
         paths = [self.compose_file if path == "-" else path for path in self.compose.files]
         paths += [*self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
         changed = max((os.path.getmtime(path) for path in paths if os.path.exists(path)), default=0.0)
         made, _point, fraction = str(self.record(one).get("Created") or "").rstrip("Z").partition(".")
-        if not made or any(text and text != _text(path) for path, text in planned):
+        if not made:
             return False
         return datetime.fromisoformat(f"{made}+00:00").timestamp() + float(f"0.{fraction or 0}") > changed
 

@@ -78,8 +78,7 @@ def observe(
         found = compare_recorded(engine, params)
     for one in params["files"]:
         found.changes += concern_files.differences(one)
-        secret = one["mode"] == "0600"
-        shown = concern_files.diff(one) if diff and not secret else None
+        shown = concern_files.diff(one) if diff else None
         found.diff += [shown] if shown else []
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
     if recorded is not None and identity(params) != client_inspection.compared(recorded):
@@ -141,18 +140,15 @@ def open_project(
     recorded = client_inspection.record(params["identity_file"])
     operators = called is not None and (_is_operators(params) or os.path.exists(called["files"][0]))
     kept = not (operators and _is_operators(params)) and waits(engine, params)
-    # The collection's own file, and what the inventory sets for Compose, may not be written yet; `files` reports that.
-    files, interpolation = (
-        [path for path in paths if os.path.exists(path) or path not in own]
-        for paths in ((called["files"], called["env_files"]) if operators else (own[:1], []))
-    )
+    # The collection's own file may not be written yet; `files` reports that.
+    files = [path for path in (called["files"] if operators else own) if os.path.exists(path) or path not in own]
     compose = Compose(
         run=run,
         host=engine.transport.host,
         project=params["project"],
         folder=called["folder"] if operators else os.path.dirname(own[0]) if own else "",
         files=files,
-        interpolation=interpolation,
+        interpolation=called["env_files"] if operators else [],
         profiles=called["profiles"] if operators else [],
     )
     more: dict[str, t.Any] = {
@@ -164,7 +160,7 @@ def open_project(
     if operators:
         compose_file = own[0] if own else ""
         return Operators(engine, compose, selected=called["services"], compose_file=compose_file, **more)
-    in_force = all(concern_files.diff(one) is None for one in params["files"][:1])
+    in_force = all(concern_files.diff(one) is None for one in params["files"])
     return Rendered(engine, compose, wanted=params["services"], in_force=in_force, **more)
 
 

@@ -38,7 +38,6 @@ WRITTEN_SPEC: dict[str, dict[str, t.Any]] = {
     "mode": {"type": "str", "required": True},
     "owner": {"type": "str"},
 }
-_PRIVATE = "0600"
 _KINDS: dict[str, t.Callable[[int], bool]] = {"file": stat.S_ISREG, "directory": stat.S_ISDIR}
 
 
@@ -70,7 +69,7 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
 def write_all(result: Result, wanted: t.Iterable[t.Mapping[str, t.Any]], keep: bool = False) -> list[str]:
     """Gives files of the client (`WRITTEN_SPEC`) their contents, modes and owners. Returns those whose earlier contents were kept.
 
-    With `keep`, what a file held becomes `FILE.previous`. A file that only its owner may read has no diff. Raises WaError.
+    With `keep`, what a file held becomes `FILE.previous`. Raises WaError.
     """
     # Hidden in logs and with -vvv.
     result.module.no_log_values.difference_update({one["content"] for one in wanted})
@@ -94,8 +93,7 @@ def _write(result: Result, *, path: str, content: str, mode: str, owner: str | N
             client_files.refuse_unmanaged(path, before)
         if before != content:
             result.record_change(f"wrote {path}")
-            if mode != _PRIVATE:
-                result.diff(before or "", content, path)
+            result.diff(before or "", content, path)
             if not check_mode:
                 kept = before is not None and keep and store.keep(before)
                 store.write(content, own)

@@ -48,7 +48,6 @@ OBJECTS = (
     HostObject("file", "{refused_login_file}", "record of a refused login", "wa_client, wa_message_gc"),
     HostObject("compose", "{project_dir}/compose*.yml", "Compose file, also staged", "wa_client", GOES, _HEADER),
     HostObject("compose", "{project_dir}/migration-*.yml", "staged migration", "wa_upgrade", GOES, _HEADER),
-    HostObject("compose", "{project_dir}/compose.env", "variables of Compose files", "wa_client", GOES, _HEADER),
     HostObject("compose", "{project_dir}/compose.*.previous", "their earlier content", "wa_client", GOES, _HEADER),
     HostObject("env", "{env_file}", "database settings, with the password", "wa_db_env", GOES, _OURS),
     HostObject("env", "{env_file}.previous", "their earlier content", "wa_db_env", GOES, _OURS),

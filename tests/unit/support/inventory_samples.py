@@ -12,7 +12,7 @@ from ansible.template import Templar
 
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
-PASSWORD, JWT_KEY, SERVICE_KEY = "Canary-18-Pw", "Canary-18-Key", "Canary-18-Web"
+PASSWORD, JWT_KEY = "Canary-18-Pw", "Canary-18-Key"
 GIVEN = {
     "wa_registry": "r.example.com/wa",
     "wa_version": "v2.53.4",

@@ -48,7 +48,7 @@ class ObservedHost:
             path.mkdir(parents=True)
             path.chmod(0o750)
         self.db_env, self.compose = self.project / "db.env", self.project / "compose.yml"
-        self.variables, self.record = self.project / "compose.env", self.state / "client-a.json"
+        self.record = self.state / "client-a.json"
         self.cron, self.script = self.system / "wa-a-log-cleanup", self.system / "wa-log-cleanup"
         self.environment = {
             "WA_DB_ENGINE": "MYSQL",
@@ -171,14 +171,13 @@ class ObservedHost:
         deployment = topology.deployment("a", {"all": ["a"]})
         named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None}
         content = f"{compose_document.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {SERVICE_KEY}\n"
-        variables = f"{compose_document.HEADER}\n{self.lines({'API_TOKEN': SERVICE_KEY})}"
         return {
             "docker_host": self.engine.host,
             "project": "wa-a",
             "version": VERSION,
             "services": [self._service("wacore", CORE), self._service("waweb", WEB)],
-            "files": [file(self.compose, "0640", content=content), file(self.variables, "0600", content=variables)],
-            "kept_files": [str(self.db_env), str(self.compose), str(self.variables)],
+            "files": [file(self.compose, "0640", content=content)],
+            "kept_files": [str(self.db_env), str(self.compose)],
             "env_file": str(self.db_env),
             "identity": {
                 "host": "a",

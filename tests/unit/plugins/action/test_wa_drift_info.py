@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from fake_connection import Connection
-from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
+from inventory_samples import JWT_KEY, PASSWORD, inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_drift_info
 from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import merged
@@ -24,10 +24,9 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as back
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
-SECRETS = (PASSWORD, JWT_KEY, SERVICE_KEY)
+SECRETS = (PASSWORD, JWT_KEY)
 GIVEN: dict[str, t.Any] = {
     "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
-    "wa_client_compose_environment": {"API_TOKEN": SERVICE_KEY},
 }
 SYNCED = {name: {"state": "in_sync"} for name in (*desired.CONCERNS, "database")}
 

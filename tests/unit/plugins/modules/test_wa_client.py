@@ -109,7 +109,7 @@ def add_container(
 def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: Run, compose: FakeCompose) -> None:
     add_container(engine)
     step = {"container": NAME, "service": "core", "action": "none", "reasons": [], "pending": [], "running": True}
-    names = ("actions", "changes", "pending", "calls", "restart_policies", "surplus", "paused", "stopped", "former")
+    names = ("actions", "changes", "pending", "calls", "restart_policies", "surplus", "paused", "stopped")
     assert info() == {
         "changed": False,
         "containers": [step],
@@ -539,14 +539,13 @@ def test_what_an_operators_own_files_leave_out_is_meant(
 # Failures and secrets
 
 
-def test_the_log_hides_the_compose_file_and_its_env_files(
+def test_the_log_hides_the_compose_file(
     engine: FakeDocker, run_module: Run, compose: FakeCompose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
-    env_files = {"db.env": f"WA_DB_PASSWORD={SECRET}\n"}
-    content = json.dumps({"services": {"core": BODY}})
-    given = {"project": "wa-a", "project_dir": str(tmp_path), "content": content, "env_files": env_files}
+    content = json.dumps({"services": {"core": {**BODY, "environment": {"WA_DB_PASSWORD": SECRET}}}})
+    given = {"project": "wa-a", "project_dir": str(tmp_path), "content": content}
     assert not run_module(MODULE, {**given, "docker_host": engine.host}).get("failed")
     assert logged
     assert SECRET not in str(logged)
@@ -567,12 +566,8 @@ def test_invalid_options_are_refused(run_module: Run, options: dict[str, str | N
     assert run_module(MODULE, {key: value for key, value in given.items() if value is not None})["msg"] == message
 
 
-@pytest.mark.parametrize("read_from", ["db.env", "the variables"])
-def test_an_error_of_compose_is_reported_without_secrets(
-    info: Run, compose: FakeCompose, tmp_path: Path, read_from: str
-) -> None:
-    path, planned = write_env(tmp_path, DATABASE), {"/srv/wa.env": f"WA_DB_PASSWORD={SECRET}\n"}
-    options = {"env_file": path} if read_from == "db.env" else {"env_files": planned}
+def test_an_error_of_compose_is_reported_without_secrets(info: Run, compose: FakeCompose, tmp_path: Path) -> None:
+    options = {"env_file": write_env(tmp_path, DATABASE)}
     compose.complaint = f"services.core.ports: {SECRET} is no port"
     assert info(**operators(tmp_path, {"core": BODY}), **options)["msg"] == (
         "Compose file of project wa-a: Compose refuses it: services.core.ports: <hidden> is no port; expected a file that docker "
@@ -708,9 +703,7 @@ def test_what_compose_refuses_is_not_written(write: Run, compose: FakeCompose, t
 def test_a_first_run_is_predicted_before_db_env_is_written(write: Run, tmp_path: Path) -> None:
     path, env = tmp_path / "compose.yml", str(tmp_path / "db.env")
     content = json.dumps({"services": {"core": {**BODY, "environment": {}, "env_file": [env]}}})
-    found = write(
-        path, "services: {}\n", content=content, env_file=env, env_files={env: ""}, env_changes={}, check=True
-    )
+    found = write(path, "services: {}\n", content=content, env_file=env, env_changes={}, check=True)
     assert (found["actions"], found["calls"]) == ([f"wrote {path}"], [MISSING])
 
 
@@ -751,14 +744,10 @@ def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path:
     path.write_text("a: b\n")
     assert "is not this collection's" in write(path, f"{HEADER}\n")["msg"]
     assert path.read_text() == "a: b\n"
-    variables = tmp_path / "compose.env"  # which is the collection's by its name
-    variables.write_text("TOKEN=by-hand\n")
-    assert write(variables, f"{HEADER}\n", mode="0600")["changed"]
 
 
 def test_a_diff_shows_no_secret(write: Run, tmp_path: Path) -> None:
-    path, env_file = tmp_path / "compose.env", write_env(tmp_path, DATABASE)
-    assert "diff" not in write(path, f"{HEADER}\nTOKEN=any\n", mode="0600", check=True)
+    path, env_file = tmp_path / "compose.yml", write_env(tmp_path, DATABASE)
     assert write(path, f"a: x{SECRET}\n", check=True, env_file=env_file)["diff"]["after"] == "a: x<hidden>\n"
 
 

@@ -68,7 +68,14 @@ def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_
 
 # The record of the containers
 
-RECORDED = {"deployment": "biz", "name_prefix": 'ü"\\', "digests": "wacore/hash=h0", "salt": "s", "media_volume": "m", "WA": "1"}
+RECORDED = {
+    "deployment": "biz",
+    "name_prefix": 'ü"\\',
+    "digests": "wacore/hash=h0",
+    "salt": "s",
+    "media_volume": "m",
+    "WA": "1",
+}
 
 SERVICES = {"digests": "", "salt": ""}
 
@@ -224,7 +231,13 @@ def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path) ->
 
 def test_the_version_alone_is_recorded_after_a_restore(run_module: Run, tmp_path: Path) -> None:
     path = tmp_path / "client.json"
-    recorded = {"engine": "MYSQL", "version": "2.53.4", "digests": "core/hash=x", "salt": "s", "schemas": "2.51.2=a 2.53.4=b"}
+    recorded = {
+        "engine": "MYSQL",
+        "version": "2.53.4",
+        "digests": "core/hash=x",
+        "salt": "s",
+        "schemas": "2.51.2=a 2.53.4=b",
+    }
     path.write_text(inspection.record_text(recorded))
     options = {"operation": "settle", "identity_file": str(path), "version": "2.51.2"}
     for check in (True, False):

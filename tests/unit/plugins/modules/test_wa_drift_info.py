@@ -19,7 +19,8 @@ from fake_probes import FakeProbes
 from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._concern import client, log_cleanup
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
+from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
@@ -260,18 +261,8 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.variables.write_text(f"API_TOKEN={API_KEY}\n"),
-        changes("{}/project/compose.env has another content"),
-    ),
-    (
-        "client",
-        lambda host: host.variables.chmod(0o640),
-        changes("{}/project/compose.env has the mode 0640, expected 0600"),
-    ),
-    (
-        "client",
-        lambda host: host.project.joinpath("compose.env.previous").touch(),
-        restarts("{}/project/compose.env was changed and not proven since"),
+        lambda host: host.project.joinpath("compose.yml.previous").touch(),
+        restarts("{}/project/compose.yml was changed and not proven since"),
     ),
     (
         "client",
@@ -493,7 +484,7 @@ def test_a_record_that_cannot_be_made_affects_the_client_only(
     def record(*_arguments: object) -> t.NoReturn:
         raise WaError("docker compose version", "exit status 124")
 
-    monkeypatch.setattr(client, "record", record)
+    monkeypatch.setattr(Project, "next_record", record)
     unknown = {"state": "unknown", "error": "docker compose version: exit status 124."}
     assert look()["concerns"] == {**dict.fromkeys(CONCERNS, SYNCED), "client": unknown}
 
@@ -571,7 +562,6 @@ def test_the_diff_hides_secrets(host: ObservedHost, look: Look) -> None:
     host.compose.write_text(
         f"{compose_document.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {API_KEY}\n"
     )
-    host.variables.write_text("API_TOKEN=a\n")
     write_env(host, WA_DB_PORT="3307", WA_DB_PASSWORD="Older-Pw")
     found = look(diff=True)["concerns"]
     (compose,) = found["client"]["diff"]

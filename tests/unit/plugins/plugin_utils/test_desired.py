@@ -15,7 +15,7 @@ from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
+from inventory_samples import JWT_KEY, PASSWORD, inventory
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
@@ -45,7 +45,6 @@ RICH: dict[str, t.Any] = {
     "wa_db_env_name_prefix": "x_",
     "wa_db_env_owner": "wa",
     "wa_db_login_host": "127.0.0.1",
-    "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
     "wa_api_password": PASSWORD,
@@ -56,7 +55,6 @@ BESIDE: dict[str, t.Any] = {
     "wa_client_compose_files": ["/srv/biz/docker-compose.yml", "/srv//biz/./site.yml"],
     "wa_client_compose_env_files": "/srv/biz/.env",
     "wa_client_compose_profiles": "site,blue",
-    "wa_client_compose_environment": {"WA_API_VERSION": "2.51.2", "API_TOKEN": SERVICE_KEY, "SIGN": "a $b '#"},
     "wa_client_service_names": {"wacore": "core"},
 }
 OPERATORS: dict[str, t.Any] = {**BESIDE, "wa_client_compose_dir": "/srv//biz/"}
@@ -377,11 +375,9 @@ def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name:
 
 
 @pytest.mark.parametrize("given", [RICH, BESIDE, OPERATORS])
-def test_only_files_with_mode_0600_contain_secrets(given: dict[str, t.Any]) -> None:
-    shown = desired.client(inventory("b.example.com", HOSTS, **{**SHARED, **given}))
-    assert SERVICE_KEY in str(shown)
-    text = str({**shown, "files": [one for one in shown["files"] if one["mode"] != "0600"]})
-    assert [secret for secret in (PASSWORD, JWT_KEY, SERVICE_KEY) if secret in text] == []
+def test_the_clients_files_contain_no_secret(given: dict[str, t.Any]) -> None:
+    text = str(desired.client(inventory("b.example.com", HOSTS, **{**SHARED, **given})))
+    assert [secret for secret in (PASSWORD, JWT_KEY) if secret in text] == []
 
 
 # An operator's own Compose files
@@ -410,14 +406,13 @@ def test_compose_is_called_with_the_rendered_file_alone() -> None:
 def test_an_operators_files_come_after_the_rendered_one() -> None:
     options = [
         "--env-file=/srv/biz/.env",
-        "--env-file=/opt/waba/support/compose.env",
         "--profile=site",
         "--profile=blue",
     ]
     assert desired.compose(inventory(**BESIDE)) == {
         "folder": "/opt/waba/support",
         "files": [OURS, *THEIRS],
-        "env_files": ["/srv/biz/.env", "/opt/waba/support/compose.env"],
+        "env_files": ["/srv/biz/.env"],
         "profiles": ["site", "blue"],
         "command": [
             *(*COMMAND, "--project-directory=/opt/waba/support", *options),
@@ -453,14 +448,13 @@ def test_the_migration_is_in_the_rendered_file_unless_the_operator_has_files(
 def test_in_an_operators_folder_the_own_file_comes_last() -> None:
     options = [
         "--env-file=/srv/biz/.env",
-        "--env-file=/opt/waba/support/compose.env",
         "--profile=site",
         "--profile=blue",
     ]
     assert desired.compose(inventory(**OPERATORS)) == {
         "folder": "/srv/biz",
         "files": [*THEIRS, OURS],
-        "env_files": ["/srv/biz/.env", "/opt/waba/support/compose.env"],
+        "env_files": ["/srv/biz/.env"],
         "profiles": ["site", "blue"],
         "command": [
             *(*COMMAND, "--project-directory=/srv/biz", *options),
@@ -479,14 +473,13 @@ def test_in_an_operators_folder_the_own_file_comes_last() -> None:
     [
         ({"wa_client_compose_files": "/a.yml, /b.yml"}, {"files": [OURS, "/a.yml", "/b.yml"]}),
         ({"wa_client_compose_env_files": ["/b.env", "/a.env"]}, {"env_files": ["/b.env", "/a.env"], "services": []}),
-        ({"wa_client_compose_environment": {"A": "1"}}, {"env_files": ["/opt/waba/support/compose.env"]}),
         (
-            {"wa_client_compose_environment": {"A": "1"}, "wa_project_dir": "/srv/wa/", "wa_project": "biz"},
+            {"wa_client_compose_env_files": "/srv/wa/a.env", "wa_project_dir": "/srv/wa/", "wa_project": "biz"},
             {
-                "env_files": ["/srv/wa/compose.env"],
+                "env_files": ["/srv/wa/a.env"],
                 "command": [
                     *("docker", "compose", "--project-name=biz", "--project-directory=/srv/wa"),
-                    *("--env-file=/srv/wa/compose.env", "--file=/srv/wa/compose.yml"),
+                    *("--env-file=/srv/wa/a.env", "--file=/srv/wa/compose.yml"),
                 ],
             },
         ),
@@ -595,24 +588,6 @@ def test_wrong_compose_files_are_refused(given: dict[str, t.Any], message: str) 
         assert str(error.value) == message
 
 
-def test_variables_of_compose_files_are_written_for_root_alone() -> None:
-    for given in (BESIDE, OPERATORS):
-        found = desired.client(inventory(**given))
-        compose, variables = found["files"]
-        assert (compose["path"], compose["mode"]) == (OURS, "0640")
-        assert variables == {
-            "path": "/opt/waba/support/compose.env",
-            "content": "# Written by Ansible (waba.onprem.wa_client)\n"
-            f'WA_API_VERSION=2.51.2\nAPI_TOKEN={SERVICE_KEY}\nSIGN="a \\$b \'#"\n',
-            "mode": "0600",
-            "owner": "root",
-        }
-        assert found["kept_files"] == ["/opt/waba/support/db.env", OURS, variables["path"]]
-    assert [
-        one["path"] for one in desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {}}))["files"]
-    ] == [OURS]
-
-
 def test_a_client_in_an_operators_folder_has_a_file_with_the_version_only() -> None:
     found = desired.client(inventory(**OPERATORS))
     assert found["document"] == {
@@ -629,36 +604,13 @@ def test_a_client_in_an_operators_folder_has_a_file_with_the_version_only() -> N
 
 
 def test_a_client_with_files_beside_the_rendered_one_has_the_rendered_one() -> None:
-    given = {**BESIDE, "wa_client_compose_environment": {}}
     names = {"wa_client_service_names": BESIDE["wa_client_service_names"]}
-    found, rendered = desired.client(inventory(**given)), desired.client(inventory(**names))
+    found, rendered = desired.client(inventory(**BESIDE)), desired.client(inventory(**names))
     del rendered["document"]["services"]["dbupgrade"]  # is made from the operator's files
     assert found["document"] == rendered["document"]
     (file,) = found["files"]
     assert file == {**rendered["files"][0], "content": compose_file.write(rendered["document"])}
     assert (found["planned_files"], rendered["planned_files"]) == (["-", *THEIRS], ["-"])
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (
-            2.51,
-            "wa_client_compose_environment: V: a number to YAML, where yes, 1e3 and 0777 are not what they look like; expected "
-            'a text. Put it in quotes (V: "...")',
-        ),
-        (
-            None,
-            "wa_client_compose_environment: V: nothing (null) to YAML, where yes, 1e3 and 0777 are not what they look like; "
-            'expected a text. Put it in quotes (V: "...")',
-        ),
-        ("a\nb", "V: contains a line feed; expected a value of one line. No reader of db.env can be given it"),
-    ],
-)
-def test_a_variable_of_compose_files_is_one_line_of_text(value: t.Any, message: str) -> None:
-    with pytest.raises(WaError) as error:
-        desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {"V": value}}))
-    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("given", [BESIDE, OPERATORS])
@@ -667,9 +619,7 @@ def test_the_comparison_gets_the_call_of_compose(given: dict[str, t.Any]) -> Non
     assert found["compose"] == {name: called[name] for name in ("folder", "files", "env_files", "profiles", "services")}
 
 
-@pytest.mark.parametrize(
-    "given", [{}, {name: BESIDE[name] for name in ("wa_client_compose_env_files", "wa_client_compose_environment")}]
-)
+@pytest.mark.parametrize("given", [{}, {"wa_client_compose_env_files": BESIDE["wa_client_compose_env_files"]}])
 def test_without_an_operators_files_the_comparison_runs_no_compose(given: dict[str, t.Any]) -> None:
     assert "compose" not in for_comparison(**given)["client"]
 
@@ -681,23 +631,12 @@ def test_the_comparison_gets_the_services_of_the_rendered_file(given: dict[str, 
     assert found == (compose_document.wanted(desired.client(inventory(**given))["document"]) if names else [])
 
 
-def test_the_file_of_variables_is_in_the_project_folder() -> None:
-    assert desired.interpolation_file(inventory()) == "/opt/waba/support/compose.env"
-    assert desired.interpolation_file(inventory(**OPERATORS, wa_project_dir="/srv/wa/")) == "/srv/wa/compose.env"
-
-
-def test_nothing_is_no_value_of_a_compose_variable() -> None:
-    with pytest.raises(WaError, match="wa_client_compose_environment: MYDB: nothing"):
-        desired.client(inventory(**{**OPERATORS, "wa_client_compose_environment": {"MYDB": None}}))
-
-
 def test_the_options_to_read_a_project_are_those_of_the_modules() -> None:
-    given = {**OPERATORS, "wa_client_compose_environment": {"TZ": "UTC"}, "wa_client_skip": ["mounts"]}
+    given = {**OPERATORS, "wa_client_skip": ["mounts"]}
     found = desired.project(inventory(**given, wa_confirm_identity={"media_volume": "m"}))
     assert {*found} <= {*prediction.ARGUMENT_SPEC}
     assert json.loads(found["content"]) == desired.client(inventory(**given))["document"]
     assert (found["skip_mounts"], found["confirm_identity"]) == (True, {"media_volume": "m"})
-    assert [*found["env_files"]] == ["/opt/waba/support/compose.env"]
     own = desired.project(inventory())
     assert (own["compose_files"], own["services"], own["skip_mounts"]) == (["-"], [], False)
     assert {*found} - {*own} == {"confirm_identity"}

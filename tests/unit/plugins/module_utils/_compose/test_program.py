@@ -137,33 +137,6 @@ def test_the_resolved_document_has_the_limits_that_compose_leaves_out(make: Make
 
 
 @pytest.mark.parametrize(
-    ("written", "planned", "tag"),
-    [
-        (None, "TAG=8\n", "8"),
-        ("TAG=7\n", "TAG=8\n", "8"),
-        ("TAG=7\n", "", "7"),  # its new values are not known: the old ones are the best guess
-        (None, "", "2"),
-    ],
-)
-def test_a_file_of_variables_that_is_not_written_yet_is_given_as_a_private_copy(
-    make: Make, compose: FakeCompose, temporary: Path, tmp_path: Path, written: str | None, planned: str, tag: str
-) -> None:
-    place = tmp_path / "planned.env"
-    if written is not None:
-        place.write_text(written)
-    before = sorted(path.name for path in tmp_path.iterdir())
-    one = make(files=["own.yml"], interpolation=["two.env", "planned.env"], planned={str(place): planned})
-    assert one.resolved([])["services"]["web"]["image"] == f"r/web:v{tag}"
-    other, (read, text) = compose.interpolation
-    assert other == (tmp_path / "two.env", "TAG=2\n")
-    kept = written is not None and not planned
-    assert (read == place, read.parent.parent == temporary, text) == (kept, not kept, planned or written or "")
-    assert [*temporary.iterdir()] == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
-    assert written is None or place.read_text() == written
-
-
-@pytest.mark.parametrize(
     ("output", "complaint", "said"),
     [
         ("", f"level=warning msg=x\nservices.core: {SECRET} is no port\n", "services.core: <hidden> is no port"),
@@ -197,14 +170,13 @@ def test_an_error_has_the_words_of_compose_without_a_secret(make: Make, output: 
     assert str(error.value) == f"the client in {one.folder} did not come up: {said}."
 
 
-def test_secrets_of_all_files_are_known(make: Make, tmp_path: Path) -> None:
+def test_secrets_of_all_files_are_known(make: Make) -> None:
     environment = {"WA_DB_PASSWORD": "read", "TZ": "UTC", "MY_TOKEN": "", "MY_KEY": None}
     one = make(
         files=["own.yml", "-"],
         document={"services": {"web": {"image": CORE}, "core": {"environment": environment}}},
-        planned={str(tmp_path / "p.env"): "API_KEY=planned\nTZ=UTC\nOTHER_KEY=\n"},
         known=["known"],
     )
-    assert one.secrets() == ["known", "planned"]
+    assert one.secrets() == ["known"]
     one.resolved([])
-    assert one.secrets() == ["known", "read", "planned"]
+    assert one.secrets() == ["known", "read"]

@@ -119,7 +119,7 @@ def operators(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Cal
     def call(given: dict[str, t.Any] | None = None, more: t.Any = None, **services: t.Any) -> Operators:
         fields = {**(given or {})}
         (tmp_path / "own.yml").write_text(json.dumps({"services": services, **(more or {})}))
-        of_compose = {key: fields.pop(key) for key in ("interpolation", "planned", "profiles") if key in fields}
+        of_compose = {key: fields.pop(key) for key in ("interpolation", "profiles") if key in fields}
         files = fields.pop("files", [str(tmp_path / "own.yml")])
         one = Compose(compose, engine.host, "wa-a", str(tmp_path), files, **of_compose)
         return Operators(docker(engine), one, **fields)
@@ -327,8 +327,6 @@ ANOTHER = "was created with another {} than /srv/db.env holds"
 HELD: dict[str, t.Any] = {"held": {"A": {"2"}, "B": {"3"}}}
 AB = {"environment": {"A": "1", "B": "1"}}
 LOST = "is not on the network wa-a_default"
-
-
 
 
 def of_core(hashes: str, **more: str) -> Recorded:
@@ -685,23 +683,21 @@ def test_an_operators_file_beside_the_collections_comes_and_goes(
 
 
 @pytest.mark.parametrize(
-    ("created", "planned", "alike"),
+    ("created", "alike"),
     [
-        ("2026-11-30T19:32:29.5Z", {}, True),
-        ("2026-11-30T19:32:29Z", {}, False),  # the file was changed within that second
-        ("2026-11-30T19:32:30Z", {}, True),
-        ("2026-11-30T19:32:30Z", {"compose.env": "A=1\n"}, False),  # which is not written yet
-        ("2026-11-29T19:32:30Z", {}, False),
-        ("", {}, False),
+        ("2026-11-30T19:32:29.5Z", True),
+        ("2026-11-30T19:32:29Z", False),  # the file was changed within that second
+        ("2026-11-30T19:32:30Z", True),
+        ("2026-11-29T19:32:30Z", False),
+        ("", False),
     ],
 )
 def test_what_was_made_since_the_files_were_changed_is_made_from_them(
-    operators: Make, engine: FakeDocker, tmp_path: Path, created: str, planned: dict[str, str], alike: bool
+    operators: Make, engine: FakeDocker, created: str, alike: bool
 ) -> None:
     """Compose before 2.40 gives a container with `links` a hash that cannot be computed."""
     add(engine, own=False, definition="", labels={f"{LABEL}version": "2.40.3"}, environment={"A": "1", "B": "a$b"})
     project = operators(core=BODY)
-    project.compose.planned = {str(tmp_path / name): text for name, text in planned.items()}
     changed = datetime(2026, 11, 30, 19, 32, 29, 250000, tzinfo=timezone.utc).timestamp()
     for path in project.compose.files:
         os.utime(path, (changed, changed))
@@ -978,23 +974,13 @@ def test_each_file_that_compose_reads_is_an_input_except_the_collections(operato
     own, ours, *others = (str(tmp_path / name) for name in ("own.yml", "compose.yml", "site.env", "db.env"))
     given = {"interpolation": others[:1], "env_file": others[1], "compose_file": ours}
 
-    def inputs(place: str, name: str = "", text: str = "", **planned: str) -> str:
-        project = operators(
-            {
-                **given,
-                "files": [own, place],
-                "planned": {str(tmp_path / f"{key}.env"): one for key, one in planned.items()},
-            }
-        )
+    def inputs(place: str, name: str = "", text: str = "") -> str:
+        project = operators({**given, "files": [own, place]})
         if name:
             (tmp_path / name).write_text(text)
         return t.cast("str", project.inputs)
 
     before = inputs("-")
     assert {inputs(ours), inputs(ours, "compose.yml", "A=1"), inputs("-", "other.env", "A=1")} == {before}
-    written = inputs("-", site="A=1")
-    assert written not in (before, inputs("-", site="A=2"))
-    assert written == inputs("-", "site.env", "A=1")
-    assert inputs("-", site="") == written  # whose new values are not known
     changed = [before, *(inputs(ours, name, "A=2") for name in ("own.yml", "site.env", ".env", "db.env"))]
     assert len({*changed}) == len(changed)
