@@ -70,7 +70,6 @@ options:
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
   confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
-  skip_mounts: {description: Whether containers that another Compose file made may lose mounts., type: bool, default: false}
   media_folder: {description: The directory that the media volume binds., type: path}
 extends_documentation_fragment: [waba.onprem.docker]
 author: [waba.onprem contributors (@waba)]

@@ -356,7 +356,6 @@ def project(inventory: Inventory) -> State:
             "services": called["services"],
             "version": found["version"],
             "confirm_identity": confirmed(inventory),
-            "skip_mounts": "mounts" in skipped(inventory),
             "media_folder": found["media_folder"] or None,
             "env_file": place["env_file"],
             "env_format": inventory.given("wa_env_format"),

@@ -35,7 +35,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     services={"type": "list", "elements": "str", "default": []},
     version={"type": "str"},
     confirm_identity={"type": "dict", "default": {}},
-    skip_mounts={"type": "bool", "default": False},
     media_folder={"type": "path"},
     env_file={"type": "path"},
     env_format={"type": "str", "choices": list(env_file.FORMATS), "default": "portable"},
@@ -102,7 +101,7 @@ def refusals(
         "builds": compose_plan.other_builds(client, project.found, steps),
         "identity": _another_client(project, params, containers),
         "losses": _losses(project, steps, containers),
-        "mounts": [] if params["skip_mounts"] else _left_out(project, steps, containers),
+        "mounts": _left_out(project, steps, containers),
         "services": [*_undefined(project), *(compose_plan.refuse_scaled(steps) if project.selected else ())],
         "versions": _other_versions(project, params["version"]),
     }

@@ -74,7 +74,7 @@ def left_out_mounts(document: t.Mapping[str, t.Any], containers: t.Sequence[t.Ma
         if left and not one["one_shot"]:
             found.append(
                 f"{one['name']} mounts {', '.join(left)}, and its service in the Compose file does not. Mount it there in a Compose "
-                "file of yours (wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
+                "file of yours (wa_client_compose_files)"
             )
     return found
 

@@ -499,7 +499,7 @@ def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
 
 LEFT_OUT = (
     f"{NAME} mounts certs at /opt/certs, and its service in the Compose file does not. Mount it there in a Compose file of "
-    "yours (wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
+    "yours (wa_client_compose_files)"
 )
 
 
@@ -507,7 +507,6 @@ LEFT_OUT = (
     ("labels", "options", "mounts", "refused"),
     [
         (FOREIGN, {}, [], True),
-        (FOREIGN, {"skip_mounts": True}, [], False),
         (FOREIGN, {}, ["certs:/opt/certs"], False),
         (FOREIGN, LATER, [], False),
         ({f"{LABEL}oneoff": "True"}, {}, [], False),

@@ -632,13 +632,12 @@ def test_the_comparison_gets_the_services_of_the_rendered_file(given: dict[str, 
 
 
 def test_the_options_to_read_a_project_are_those_of_the_modules() -> None:
-    given = {**OPERATORS, "wa_client_skip": ["mounts"]}
-    found = desired.project(inventory(**given, wa_confirm_identity={"media_volume": "m"}))
+    found = desired.project(inventory(**OPERATORS, wa_confirm_identity={"media_volume": "m"}))
     assert {*found} <= {*prediction.ARGUMENT_SPEC}
-    assert json.loads(found["content"]) == desired.client(inventory(**given))["document"]
-    assert (found["skip_mounts"], found["confirm_identity"]) == (True, {"media_volume": "m"})
+    assert json.loads(found["content"]) == desired.client(inventory(**OPERATORS))["document"]
+    assert found["confirm_identity"] == {"media_volume": "m"}
     own = desired.project(inventory())
-    assert (own["compose_files"], own["services"], own["skip_mounts"]) == (["-"], [], False)
+    assert (own["compose_files"], own["services"]) == (["-"], [])
     assert {*found} - {*own} == {"confirm_identity"}
 
 

@@ -166,7 +166,7 @@ def test_mounts_that_the_new_service_lacks_are_left_out(
     assert left_out_mounts(document, [one]) == (
         [
             f"biz-wacore-1 mounts {left}, and its service in the Compose file does not. Mount it there in a Compose file of yours "
-            "(wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
+            "(wa_client_compose_files)"
         ]
         if left
         else []
