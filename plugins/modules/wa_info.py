@@ -170,11 +170,10 @@ orphan_migrations:
 guard:
   description:
     - Why the client must not be started, each empty if it may - C(refusal), containers outside its project; C(second_coreapp),
-      a second Coreapp of a single client; C(second_at_restart), the same for a restart of C(coreapps), those that run.
-    - C(kept) is a message about another number's containers, which are kept.
+      a second Coreapp of a single client.
   type: dict
   returned: when O(guard) is given
-  sample: {refusal: "", kept: "", second_coreapp: "", second_at_restart: "", coreapps: [wa-support-wacore-1]}
+  sample: {refusal: "", second_coreapp: ""}
 images:
   description: The client's images that the host has, sorted by name; C(in_use) if a container, running or not, was created from it.
   type: list

@@ -17,7 +17,7 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     runs adopt.yml; `single`, whether the client has one Coreapp; `starts`, the recorded containers outside Compose; `services`, those of
     the client in an operator's Compose files. The keys:
 
-    - `refusal`: containers outside the project; `kept`: a message about those of another number, which are kept
+    - `refusal`: containers outside the project
     - `second_coreapp`: a second Coreapp beside the one that is started
     """
     name, database = facts["unmanaged"]["project"], facts["unmanaged"]["database"]
@@ -26,7 +26,6 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     single = facts["single"]
     return {
         "refusal": unmanaged.refusal(found, name, facts["adopt"]),
-        "kept": unmanaged.kept(found, database),
         "second_coreapp": starts.second_coreapp(containers, name, started, database, facts.get("services", ()))
         if single
         else "",

@@ -59,17 +59,16 @@ def sort(
 ) -> dict[str, t.Any]:
     """Returns the containers of `wa_info` that are not in `project`, sorted into groups.
 
-    `own` belong to this deployment's number. `others` belong to another number and are kept. `unknown` belong to a
-    client that the inventory does not describe, while `project` has no container: the running client was not adopted, or
-    the inventory is wrong; with `accepted` they count as `others`. `refused` are messages about containers whose owner is
-    unknown, or that have a name or port that the deployment needs. `neighbours` are the projects of the
-    machine's other deployments, `known` pairs of project and database of all other deployments of the inventory, `database`
-    is the deployment's own, `ports` are its published ports, `names` its containers' names.
+    `own` belong to this deployment's number. `unknown` belong to a client that the inventory does not describe, while `project` has
+    no container: the running client was not adopted, or the inventory is wrong; with `accepted` they are left alone, as those of another
+    number are. `refused` are messages about containers whose owner is unknown, or that have a name or port that the deployment needs.
+
+    `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database of all other deployments of
+    the inventory, `database` is the deployment's own, `ports` are its published ports, `names` its containers' names.
     """
     containers = list(containers)
     new = not any(one["project"] == project and not one["one_shot"] for one in containers)
     own: list[Container] = []
-    others: list[Container] = []
     unknown: list[Container] = []
     refused: list[str] = []
     for one in containers:
@@ -99,9 +98,7 @@ def sort(
                 f"{_line(one)}, another number's, publishes port {', '.join(map(str, taken))}; expected it free for this "
                 "deployment. Set another wa_client_web_port or wa_client_core_port"
             )
-        elif not listed:
-            others.append(one)
-    return {"own": own, "others": others, "unknown": unknown, "refused": refused}
+    return {"own": own, "unknown": unknown, "refused": refused}
 
 
 def refusal(found: t.Mapping[str, t.Any], project: str, adopt: str) -> str:
@@ -122,14 +119,6 @@ def refusal(found: t.Mapping[str, t.Any], project: str, adopt: str) -> str:
             "wa_client_skip: [unknown_clients]"
         )
     return ". ".join(texts)
-
-
-def kept(found: t.Mapping[str, t.Any], database: str) -> str:
-    """Returns a message about the containers of another number, which are kept; empty for none. `database` is the deployment's."""
-    if not found["others"]:
-        return ""
-    databases = dict.fromkeys(str(one["database"]) for one in found["others"])
-    return f"left as they are, another number's, connected to {', '.join(databases)} and not to {database}: {_lines(found['others'])}"
 
 
 def _named(project: str) -> str:

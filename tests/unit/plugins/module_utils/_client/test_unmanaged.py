@@ -29,13 +29,12 @@ def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
     return {**one, "database": database, **more}
 
 
-def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], str]:
-    """How `sort` classifies a container beside one of the deployment: own, others, refused."""
+def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], str]:
+    """How `sort` classifies a container beside one of the deployment: own, refused."""
     own = container(name="wa-a-wacore-1", project="wa-a")
     found = unmanaged.sort([own, one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
     assert found["unknown"] == []
-    classified = [[each["name"] for each in found[key]] for key in ("own", "others")]
-    return classified[0], classified[1], ". ".join(found["refused"])
+    return [each["name"] for each in found["own"]], ". ".join(found["refused"])
 
 
 @pytest.mark.parametrize(
@@ -60,14 +59,14 @@ def test_the_same_database_identifies_the_same_client(found: str, own: str, same
 
 
 def test_a_container_with_the_same_database_is_of_this_client() -> None:
-    assert names(container()) == (["biz-wacore-1"], [], "")
-    assert names(container(project="")) == (["biz-wacore-1"], [], "")
+    assert names(container()) == (["biz-wacore-1"], "")
+    assert names(container(project="")) == (["biz-wacore-1"], "")
 
 
 def test_a_container_with_a_name_that_compose_would_give_is_of_this_client() -> None:
     one = container("db.lab:3307/", name="wa-a-waweb-1", project="")
-    assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], [], "")
-    assert names(one, names=["wa-a-wacore-1"]) == ([], ["wa-a-waweb-1"], "")
+    assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], "")
+    assert names(one, names=["wa-a-wacore-1"]) == ([], "")
 
 
 @pytest.mark.parametrize("database", ["db.lab:3306/x_", "10.0.0.1:3306/", ""])
@@ -75,12 +74,12 @@ def test_an_unadopted_client_is_unknown_to_a_deployment_without_containers(datab
     one = container(database, ports=[9090])
     for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
         found = unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
-        assert found == {"own": [], "others": [], "unknown": [one], "refused": []}
+        assert found == {"own": [], "unknown": [one], "refused": []}
 
 
 def test_another_client_can_be_accepted() -> None:
     one = container("db.lab:3306/x_")
-    assert unmanaged.sort([one], "wa-a", [], OWN, accepted=True)["others"] == [one]
+    assert unmanaged.sort([one], "wa-a", [], OWN, accepted=True) == {"own": [], "unknown": [], "refused": []}
     unclear = container("10.0.0.1:3306/")
     assert unmanaged.sort([unclear], "wa-a", [], OWN, accepted=True)["unknown"] == [unclear]
     known = unmanaged.sort([one], "wa-a", [], OWN, known=[("biz", "db.lab:3306/x_")])
@@ -88,7 +87,7 @@ def test_another_client_can_be_accepted() -> None:
 
 
 def test_a_client_with_another_database_is_kept() -> None:
-    assert names(container("db.lab:3306/x_")) == ([], ["biz-wacore-1"], "")
+    assert names(container("db.lab:3306/x_")) == ([], "")
 
 
 @pytest.mark.parametrize(
@@ -101,17 +100,17 @@ def test_a_client_with_another_database_is_kept() -> None:
     ],
 )
 def test_a_conflicting_container_is_refused(more: dict[str, t.Any], message: str) -> None:
-    own_ones, others, refusal = names(container(**more), ports=[9090])
-    assert (own_ones, others) == ([], [])
+    own_ones, refusal = names(container(**more), ports=[9090])
+    assert own_ones == []
     assert message in refusal
 
 
 def test_containers_of_the_deployment_and_its_neighbours_are_ignored() -> None:
-    assert names(container(project="wa-a")) == ([], [], "")
-    assert names(container("", neighbours=[]), neighbours=["biz"]) == ([], [], "")
-    assert names(container("db:3306/"), known=[("biz", "db:3306/")]) == ([], [], "")
-    assert names(container("db:3306/"), known=[("biz", "other:3306/")])[2] != ""
-    assert names(container("", one_shot=True, state="exited")) == ([], [], "")
+    assert names(container(project="wa-a")) == ([], "")
+    assert names(container("", neighbours=[]), neighbours=["biz"]) == ([], "")
+    assert names(container("db:3306/"), known=[("biz", "db:3306/")]) == ([], "")
+    assert names(container("db:3306/"), known=[("biz", "other:3306/")])[1] != ""
+    assert names(container("", one_shot=True, state="exited")) == ([], "")
 
 
 @given(
@@ -123,8 +122,8 @@ def test_containers_of_the_deployment_and_its_neighbours_are_ignored() -> None:
 def test_nothing_is_of_this_client_without_the_same_database(
     database: str, role: str, own: str, ports: list[int]
 ) -> None:
-    own_ones, others, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
-    assert bool(own_ones) + bool(others) + bool(refusal) == 1
+    own_ones, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
+    assert not (own_ones and refusal)
     assert not own_ones or (database == own == OWN and role != "other")
 
 
@@ -136,7 +135,6 @@ OTHER = "biz-wacore-1 (r.lab/coreapp:v2.53.4, project biz, running)"
     ("groups", "project", "message"),
     [
         ({}, "wa-a", ""),
-        ({"others": [container()]}, "wa-a", ""),
         (
             {"own": [container(name="wacore", project=""), container()]},
             "wa-a",
@@ -154,12 +152,5 @@ OTHER = "biz-wacore-1 (r.lab/coreapp:v2.53.4, project biz, running)"
     ],
 )
 def test_the_refusal_names_the_containers_and_what_to_do(groups: dict[str, t.Any], project: str, message: str) -> None:
-    found = {"own": [], "others": [], "unknown": [], "refused": [], **groups}
+    found = {"own": [], "unknown": [], "refused": [], **groups}
     assert unmanaged.refusal(found, project, "ADOPT") == message
-
-
-def test_the_containers_of_another_number_are_named() -> None:
-    assert unmanaged.kept({"others": []}, OWN) == ""
-    assert unmanaged.kept({"others": [container("x:3306/")]}, OWN) == (
-        f"left as they are, another number's, connected to x:3306/ and not to {OWN}: {OTHER}"
-    )
