@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR, check_volume_name
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import check_volume_name
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import OPTIONS, check_database, settings
 
 CONFIRM = "wa_confirm_identity"
@@ -329,7 +329,6 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     current["shards"] = kept(records, "shards", inspections, "as recorded on")
     for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
         current[attribute] = kept(records, attribute, [host], "as recorded on")
-    current["project_dir"] = current["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
     if _inside(records.get(host, {})) and _inside(wanted):
         current["env_file"] = []  # it moves with its folder
     current["leader"] = leaders(wanted["leader"], facts["deployment"]["members"], records)
@@ -345,13 +344,6 @@ def _record(identity: t.Mapping[str, t.Any], project: str) -> Values:
     """Returns the host's record; without one, the record of the same project under an earlier deployment name."""
     others = identity.get("others") or []
     return identity.get("recorded") or next((one for one in others if one.get("project") == project), {})
-
-
-def _folders(containers: t.Iterable[Container], slug: str) -> list[Found]:
-    """Returns the deployment's default folder if a container was created from a Compose file in it."""
-    default = f"{PROJECTS_DIR}/{slug}"
-    made = [one["name"] for one in containers if default in map(posixpath.dirname, one["files"])]
-    return [Found(default, name) for name in made[:1]]
 
 
 def _inside(values: Values) -> bool:

@@ -108,7 +108,6 @@ def record(**changed: str) -> dict[str, str]:
         ),
         ({"media_volume": "other"}, {"media_volume": ("wa-h1_whatsappMedia", "other")}),
         ({"topology": "high_availability"}, {"topology": ("single", "high_availability")}),
-        ({"project_dir": "/opt/other"}, {"project_dir": ("/opt/waba/h1", "/opt/other")}),
     ],
 )
 def test_changes_of_a_running_client_by_the_inventory(
