@@ -40,7 +40,6 @@ options:
       mode: {description: 'Its mode, as an octal number in quotes.', type: str, required: true}
       owner: {description: 'The user who owns it, by name.', type: str}
   keep: {description: 'Whether containers run on the O(files), so that each is kept before it changes.', type: bool, default: false}
-  kept_files: {description: All files that the client is started from., type: list, elements: path, default: []}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
   recreate:
@@ -220,7 +219,6 @@ def main() -> None:
             start={"type": "bool", "default": False},
             files={"type": "list", "elements": "dict", "options": concern_files.WRITTEN_SPEC},
             keep={"type": "bool", "default": False},
-            kept_files={"type": "list", "elements": "path", "default": []},
             lock_file={"type": "path"},
             guard={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
@@ -256,7 +254,8 @@ def main() -> None:
                 apply(module, result, project)
         finally:
             result.redact.add(project.compose.secrets())
-            result.values["unproven"] = [path for path in params["kept_files"] if os.path.lexists(Store(path).previous)]
+            started_from = filter(None, (params["env_file"], params["compose_file"]))
+            result.values["unproven"] = [path for path in started_from if os.path.lexists(Store(path).previous)]
 
 
 if __name__ == "__main__":

@@ -390,7 +390,6 @@ def client(inventory: Inventory) -> State:
         "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
         "files": files if place["project"] else [],
-        "kept_files": [place["env_file"], place["compose_file"]] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
         "registries": client_containers.registries(made["images"]),
@@ -527,7 +526,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         "project",
         "version",
         "files",
-        "kept_files",
         "container_names",
     )
     place = deployment(inventory)

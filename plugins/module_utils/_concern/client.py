@@ -47,7 +47,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "version": {"type": "str", "required": True},
     "services": {"type": "list", "elements": "dict", "options": _SERVICE, "default": []},
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
-    "kept_files": {"type": "list", "elements": "path", "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
     "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
@@ -88,8 +87,8 @@ def observe(
     waiting = found.pending if found.kept else found.restarts
     waiting += [
         f"{path} was changed and not proven since"
-        for path in params["kept_files"]
-        if os.path.lexists(Store(path).previous)
+        for path in (params["env_file"], *_own(params))
+        if project and os.path.lexists(Store(path).previous)
     ]
     return found, project
 

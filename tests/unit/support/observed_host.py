@@ -177,7 +177,6 @@ class ObservedHost:
             "version": VERSION,
             "services": [self._service("wacore", CORE), self._service("waweb", WEB)],
             "files": [file(self.compose, "0640", content=content)],
-            "kept_files": [str(self.db_env), str(self.compose)],
             "env_file": str(self.db_env),
             "identity": {
                 "host": "a",

@@ -664,7 +664,7 @@ def previous(path: Path) -> Path:
 
 def test_a_file_in_force_is_kept_before_it_changes(write: Run, env: Path) -> None:
     before = env.read_text()
-    done = write(env, "A=1\n", keep=True, kept_files=[str(env)])
+    done = write(env, "A=1\n", keep=True, env_file=str(env))
     assert (done["changed"], done["kept"], done["unproven"]) == (True, [str(env)], [str(env)])
     assert (env.read_text(), previous(env).read_text()) == ("A=1\n", before)
     assert stat.S_IMODE(previous(env).stat().st_mode) == 0o600

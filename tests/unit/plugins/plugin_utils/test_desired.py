@@ -117,7 +117,6 @@ def test_the_client_of_a_single_host() -> None:
     }
     assert yaml.safe_load(compose["content"]) == json.loads(json.dumps(found["document"]))
     assert [*found["document"]["services"]] == ["wacore", "waweb", "dbupgrade"]
-    assert found["kept_files"] == ["/opt/waba/support/db.env", compose["path"]]
     expected = {
         "project": "wa-support",
         "version": "2.53.4",
@@ -192,7 +191,7 @@ def test_the_folder_that_the_media_volume_binds(options: dict[str, str], folder:
 
 def test_a_client_outside_compose_has_no_files() -> None:
     found = desired.client(inventory(wa_project="", wa_client_container_names=["biz_core"]))
-    assert (found["project"], found["files"], found["kept_files"]) == ("", [], [])
+    assert (found["project"], found["files"]) == ("", [])
     assert found["container_names"] == ["biz_core"]
 
 

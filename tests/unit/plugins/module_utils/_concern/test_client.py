@@ -262,7 +262,7 @@ def biz_core(host: ObservedHost, image: str = CORE) -> Options:
 
 @pytest.fixture
 def outside(params: Options) -> Options:
-    return {**params, "project": "", "container_names": ["biz_core"], "files": [], "kept_files": []}
+    return {**params, "project": "", "container_names": ["biz_core"], "files": []}
 
 
 POLICY = "biz_core has the restart policy no, expected unless-stopped: docker update --restart unless-stopped biz_core"
