@@ -73,14 +73,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         kept = {"changed": False, "database": result["database"]}
         if purpose in _READS:
             return kept
-        error, found = finding.get("error") or "", result["database"]
-        if purpose == "idle" and not error and not found["running"]:
-            error = found["unreadable"]
-        if error and purpose == "back":
-            self._note(run.ours, f"{_NOT_KNOWN}: {error}")
+        problem, found = finding.get("error") or "", result["database"]
+        if purpose == "idle" and not problem and not found["running"]:
+            problem = found["unreadable"]
+        if problem and purpose == "back":
+            self._note(run.ours, f"{_NOT_KNOWN}: {problem}")
             return kept
-        if error:
-            return {"failed": True, "away": True, "msg": f"{run.host}: {error}"}
+        if problem:
+            return {"failed": True, "away": True, "msg": f"{run.host}: {problem}"}
         if purpose in _UPGRADE:
             used = requirements.sessions(found["unknown"])
             return {"failed": True, "msg": used} if used else kept
