@@ -42,7 +42,6 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import (
@@ -70,10 +69,7 @@ class Project:
         params = module.params
         self.wanted = {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
         default = os.path.join(params["project_dir"], ".env")
-        given = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
-        # What the inventory sets is not there for who runs Compose in the folder, so it is first, and the other files win.
-        self.ours = [path for path in given if client_files.is_own(path)]
-        self.env_files = [path for path in given if path not in self.ours]
+        self.env_files = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
 
     def declared(self) -> dict[str, t.Any]:
         """Returns the project's document with its variables as they are written. Raises WaError with Compose's words."""
@@ -86,7 +82,7 @@ class Project:
         """Returns the project's document, with `copies` in the place of files, and `more` after them. Raises WaError with Compose's words."""
         params, there = self._module.params, copies or {}
         files = [there.get(one, one) for one in (*params["compose_files"], *more)]
-        env_files = [there.get(one, one) for one in (*self.ours, *self.env_files)]
+        env_files = [there.get(one, one) for one in self.env_files]
         where = call.options(params["project"], params["project_dir"], files, env_files, ["*"])
         code, output, complaint = self._module.run_command(
             ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options],
@@ -162,8 +158,6 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
         wanted = ", ".join(project.wanted[name] for name in different)
         cure = "Nothing was changed. Set the version there yourself, and run again"
-        if project.ours:
-            cure += ". A variable in wa_client_compose_environment comes before the default in the file"
         raise WaError(subject, f"Compose would still read {images}", wanted, cure)
     for path in found.texts:
         stores[path].assert_writable()

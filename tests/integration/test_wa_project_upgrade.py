@@ -185,24 +185,6 @@ def test_what_runs_from_an_operators_files_has_nothing_to_do(project: Project) -
     assert project.info()["calls"] == [{"services": ["wacore", "waweb"], "dependencies": False, "recreate": "always"}]
 
 
-@pytest.mark.parametrize(
-    ("planned", "changes"),
-    [
-        ("TZ=UTC\n", []),
-        ("TZ=CET\n", ["recreate {}-the-core (has another environment than its Compose files give it: TZ)"]),
-        (f"API_TOKEN='{CANARY}'\n", []),
-        (
-            "API_TOKEN=Canary-new\n",
-            ["recreate {}-the-core (has another environment than its Compose files give it: API_TOKEN, TOKEN)"],
-        ),
-    ],
-)
-def test_an_unwritten_file_of_variables_is_compared(project: Project, planned: str, changes: list[str]) -> None:
-    path = str(project.folder / "compose.env")
-    found = project.info(interpolation_files=[str(project.dot_env), path], env_files={path: planned})
-    assert found["changes"] == [line.format(project.name) for line in changes]
-
-
 def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(project: Project) -> None:
     """It is started where it stands still, and not touched when the client is recreated."""
     text = project.compose_text()

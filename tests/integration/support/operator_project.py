@@ -257,7 +257,6 @@ class Adopted:
                 "profiles": self.called["profiles"],
                 "services": self.called["services"],
                 "version": OLD,
-                "env_files": {one["path"]: one["content"] for one in self.client["files"][1:]},
                 "recreate": "later",
             },
         )

@@ -272,49 +272,6 @@ def test_the_last_of_the_given_files_of_variables_is_edited(folder: Folder) -> N
     assert (folder.env.read_text(), Path(given[1]).read_text()) == (env_text("2.50.0"), "WA_API_VERSION=2.53.4\n")
 
 
-def test_a_file_of_the_collection_is_not_edited(folder: Folder) -> None:
-    """What the inventory sets is not there for who runs Compose in the folder."""
-    ours = f"{HEADER}\nWA_API_VERSION=2.51.2\n"
-    folder.write(**{"docker-compose_yml": VARIABLE, "_env": "TZ=UTC\n", "compose_env": ours})
-    before = content(folder.path)
-    for check in (True, False):
-        failed = folder.run(check, interpolation_files=folder.paths(".env", "compose.env"))
-        assert failed["msg"] == (
-            f"version of the client in {folder.file}: "
-            "service wacore has the image r/coreapp:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that "
-            "environment, which comes first, and run adopt.yml again; "
-            "service waweb has the image r/web:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
-            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files, take it out of that "
-            "environment, which comes first, and run adopt.yml again; "
-            "expected a place where the new version can be set. Nothing was changed"
-        )
-        assert content(folder.path) == before
-
-
-def test_a_file_of_the_collection_beside_the_operators_one_is_not_edited(folder: Folder) -> None:
-    ours = f"{HEADER}\nAPI_TOKEN={SECRET}\n"
-    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2"), "compose_env": ours})
-    given = folder.paths(".env", "compose.env")
-    assert folder.converge(interpolation_files=given)["actions"] == [
-        f"{folder.env}: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"
-    ]
-    assert (folder.path / "compose.env").read_text() == ours
-
-
-def test_the_operators_files_of_variables_win(folder: Folder, compose: FakeCompose) -> None:
-    """Who runs Compose in the folder does not give it the file of the collection."""
-    ours = f"{HEADER}\nWA_API_VERSION=2.50.0\n"
-    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2"), "compose_env": ours, "b_env": "A=1\n"})
-    given = folder.paths(".env", "compose.env", "b.env")
-    assert folder.converge(interpolation_files=given)["actions"] == [
-        f"{folder.env}: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"
-    ]
-    assert (folder.path / "compose.env").read_text() == ours
-    options = [f"--env-file={path}" for path in folder.paths("compose.env", ".env", "b.env")]
-    assert [word for word in compose.commands[-1] if word.startswith("--env-file=")] == options
-
-
 @pytest.mark.parametrize(
     ("tag", "web_tag", "over", "env", "found", "wanted"),
     [
