@@ -10,6 +10,8 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
+
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     """See the module's documentation."""
@@ -29,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             }
         )
         try:
-            action = self._action(arguments["module"], arguments["options"])
+            action = other_action(self, arguments["module"], arguments["options"])
             try:
                 result: dict[str, t.Any] = action.run(task_vars=task_vars)
             finally:
@@ -42,20 +44,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 "reached": False,
                 "msg": f"{host} cannot be reached any more: {error}",
             }
-
-    def _action(self, module: str, options: dict[str, t.Any]) -> ActionBase:
-        """Returns the action of the module as Ansible chooses it: its own, or the one that runs a module without one."""
-        task = self._task.copy()
-        task.action, task.args = module, options
-        actions = self._shared_loader_obj.action_loader
-        own = actions.has_plugin(module)
-        action: ActionBase = actions.get(
-            module if own else "ansible.legacy.normal",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        return action
