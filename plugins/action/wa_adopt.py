@@ -24,13 +24,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, placing
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import placing
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import report as adopt_report
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
@@ -40,6 +39,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RE
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
+from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
 
 display = Display()
 
@@ -94,64 +94,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         survey = result.pop("survey", None)
         if survey is None:
             return result
-        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*DATABASE_PORTS}
-        host = {name: value for name, value in args.items() if name.startswith("docker_")}
-        if engines:
-            host["database_engine"] = min(engines)
-        compared: dict[str, t.Any] = self._execute_module(
-            module_name="waba.onprem.wa_drift_info",
-            module_args={"desired": {"host": host}},
-            task_vars=task_vars,
-        )
-        if compared.get("failed") or "concerns" not in compared:
-            return compared
-        requirements = compared["requirements"]
-        if requirements is None:
-            raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
-        engine = {name: value for name, value in args.items() if not name.startswith("api_")}
-        survey["plans"] = self._plans(survey, engine, task_vars)
-        survey["missing"] = requirements["missing"]
-        survey["services"] = requirements["services"]
-        survey["docker"] = requirements["docker"]
         with tempfile.NamedTemporaryFile(
             "wb", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".vault", delete=False
         ) as file:
             file.write(VaultLib().encrypt(json.dumps(survey), secret))
         return {"changed": False, "actions": [], "survey": file.name}
-
-    def _plans(
-        self, survey: t.Mapping[str, t.Any], args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]
-    ) -> dict[str, dict[str, t.Any]]:
-        """Returns by project what `docker compose up` would do and must not do, or the `problem` with its Compose files."""
-        found: dict[str, dict[str, t.Any]] = {}
-        services = [one for one in survey["containers"] if one["operators_files"] and not one["one_shot"]]
-        for project in dict.fromkeys(one["project"] for one in services if not one["compose_problem"]):
-            ours = [one for one in services if one["project"] == project]
-            beside = [one for one in survey["sidecars"] if one["project"] == project]
-            called = compose_files.variables(ours, beside)
-            files = called["wa_client_compose_files"]
-            with censored(self):
-                plan = self._execute_module(
-                    module_name="waba.onprem.wa_client",
-                    module_args={
-                        **args,
-                        "project": project,
-                        "project_dir": called["wa_client_compose_dir"] or os.path.dirname(files[0]),
-                        "compose_files": files,
-                        "interpolation_files": called.get("wa_client_compose_env_files", []),
-                        "profiles": called.get("wa_client_compose_profiles", []),
-                        "services": sorted({one["service"] for one in ours}),
-                    },
-                    task_vars=task_vars,
-                )
-            problem = "" if "changes" in plan else str(plan["msg"])
-            refusals = plan.get("refusals", {})
-            found[project] = {
-                "changes": plan.get("changes", []),
-                "refusals": [line for about in ("networks", "identity") for line in refusals.get(about, [])],
-                "problem": problem,
-            }
-        return found
 
     # Once, for all hosts
 
@@ -283,17 +230,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _wa_backup(self, variables: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         """Returns the result of the action of backup.yml with the variables of the new inventory."""
-        task = self._task.copy()
-        task.args, task.check_mode = {"part": "deployment"}, check_mode
-        action = self._shared_loader_obj.action_loader.get(
-            "waba.onprem.wa_backup",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
+        action = other_action(self, "waba.onprem.wa_backup", {"part": "deployment"})
+        action._task.check_mode = check_mode
         return t.cast("dict[str, t.Any]", action.run(task_vars=variables))
 
     # Helpers

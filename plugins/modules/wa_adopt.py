@@ -73,7 +73,7 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         paths = tuple(one["operators_files"] or one["files"])
         variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
-        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={})
+        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, next_image="")
         if not files.paths:
             continue
         try:
@@ -90,6 +90,9 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)
         one["declared"] = (one["document"].get("services") or {}).get(one["service"], {})
+        with contextlib.suppress(WaError):  # a variable that no env file sets, which the report names
+            services = reader.document(files).get("services") or {}
+            one["next_image"] = str((services.get(one["service"]) or {}).get("image") or "")
 
 
 def main() -> None:

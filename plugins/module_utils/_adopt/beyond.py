@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import typing as t
 
@@ -15,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import versio
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 Mapping = t.Mapping[str, t.Any]
+_SWARM = "com.docker.swarm.service.name"  # a label
 _ALWAYS = ("COMPOSE_PROJECT_NAME", "PWD")  # set by Compose, or by `_compose.call`
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 
@@ -23,6 +26,14 @@ def action(client: Client) -> Action | None:
     """Returns why the collection cannot go on with the Compose files of a client, and what to change in them; None if it can."""
     ours = client.containers if client.operators else []
     found: dict[str, str] = {}
+    swarm = [one["name"] for one in client.containers if _SWARM in one["settings"].get("labels", {})]
+    if swarm:
+        fact = f"Docker Swarm runs {', '.join(swarm)}, and starts what is stopped again, on any of its hosts"
+        found[fact] = "Start the client by docker compose in place of docker stack"
+    for path in (line["path"] for line in client.survey["autostart"] if line["kind"] == "template"):
+        found[f"{path} is a unit of a template, and which containers it starts is not read"] = (
+            "Write a unit of its own with the names in place of %i, enable that, and disable the template's"
+        )
     for one in ours:
         files = ", ".join(one["operators_files"])
         if one["files_gone"]:
@@ -32,11 +43,14 @@ def action(client: Client) -> Action | None:
             found[f"`docker compose` cannot read {files}: {one['compose_problem']}"] = "Correct that"
         elif any(path.endswith(".json") for path in one["operators_files"]):
             found[f"{files} is JSON, in which no version can be set"] = "Write it as YAML"
-    named = {path for one in ours for path in one["interpolation_files"]}
-    for file in client.survey["files"] if not found else ():
-        if file["path"] in named and file["text"] is None:
-            fact = f"the variables of its Compose files are in {file['path']}, which cannot be read ({file['problem']})"
-            found[fact] = "Put it there as when the client was started, in UTF-8"
+    needed = {path for one in ours for path in one["interpolation_files"]}
+    env_files = {path for one in client.containers for path in one["env_files"]}
+    for file in client.survey["files"]:
+        # Compose need not find an env file; one that has gone is no reason to leave the client alone.
+        missing = file["path"] not in needed and file["problem"] == os.strerror(errno.ENOENT)
+        if file["path"] in needed | env_files and file["text"] is None and not missing:
+            fact = f"the variables of the client are in {file['path']}, which cannot be read ({file['problem']})"
+            found[fact] = "Put it there as when the client was started, in UTF-8, and run adopt.yml as root"
     if ours and not found:
         texts = {one["path"]: one["text"] for one in client.survey["files"] if one["text"] is not None}
         unset = _unset(ours, texts)
@@ -46,13 +60,16 @@ def action(client: Client) -> Action | None:
             found[fact] = (
                 f"Set it in {place} as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
             )
-        names = {tuple(_variables(one)[-1:]) for one in ours}
-        if len(names) > 1 and not unset:
+        if len({compose_files.version_variable(one) for one in ours}) > 1 and not unset:
             shown = ", ".join(sorted(f"{one['name']}: {one['declared'].get('image')}" for one in ours))
             found[f"its version is in more than one place: {shown}"] = (
                 "Use one variable of .env, or tags alone, for all images of the client"
             )
-    tries = [one["name"] for one in client.tries if one["role"] != "web" and one["state"] == "running"]
+    tries = [
+        one["name"]
+        for one in client.one_shots
+        if one["environment"].get("WA_DB_UPGRADE") != "1" and one["role"] != "web" and one["state"] == "running"
+    ]
     if tries:
         found[f"{', '.join(tries)} is a second Coreapp of the number, run by `docker compose run`"] = (
             "Stop it, and start its service instead"
@@ -78,12 +95,6 @@ def _unset(containers: t.Sequence[Mapping], texts: t.Mapping[str, str]) -> list[
         passed = [key for key, text in declared.environment(one["declared"]).items() if text is None]
         found.update(dict.fromkeys(key for key in passed if key in one["environment"]))
     return [name for name in found if name not in known]
-
-
-def _variables(container: Mapping) -> list[str]:
-    """Returns the variables of an image that an env file sets."""
-    found = compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))
-    return [one["name"] or one["plain"] for one in found if not compose_version.DEFAULT.fullmatch(one["rest"] or "")]
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -18,8 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import PASSWORD
 
 Survey = t.Mapping[str, t.Any]
-# Names under which each host reaches a server of its own.
-_OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,16 @@ class Client:
     survey: Survey = field(repr=False)
     containers: list[dict[str, t.Any]] = field(repr=False)
     sidecars: list[dict[str, t.Any]] = field(repr=False)
-    tries: list[dict[str, t.Any]] = field(repr=False)  # what is no service: migrations, `docker compose run`
+    one_shots: list[dict[str, t.Any]] = field(repr=False)  # what is no service: migrations, `docker compose run`
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
-    notes: list[str] = field(default_factory=list)  # what was not understood
     actions: list[Action] = field(default_factory=list)
 
     @property
     def operators(self) -> bool:
         """Whether the operator's own Compose files describe it from now on."""
-        return compose_files.applies(self.containers)
+        return all(one["project"] and one["operators_files"] for one in self.containers)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -91,10 +88,13 @@ class Client:
         return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
 
     @property
-    def version_files(self) -> dict[str, list[str]]:
-        """The operator's files that may have the version of each container, see `compose_files.version_files`."""
-        found = self.containers if self.operators else []
-        return {one["name"]: compose_files.version_files(one, self.survey["files"]) for one in found}
+    def version_place(self) -> str:
+        """The operator's file that has its version: with the variable of its images, else its Compose files."""
+        newest = compose_files.newest(self.containers)
+        for path in reversed(compose_files.interpolation_files(newest)):
+            if self.keys_of(path).keys() & {compose_files.version_variable(one) for one in self.containers}:
+                return path
+        return ", ".join(newest["operators_files"])
 
     @functools.cached_property
     def multiconnect(self) -> bool:
@@ -112,55 +112,16 @@ class Client:
         return t.cast("t.Mapping[str, t.Any]", self.survey.get("evidence", {}).get(self.project, {}))
 
     @functools.cached_property
-    def node_names(self) -> list[str]:
-        """The nodes that `/v1/health` names; none if these are not the nodes of this client."""
-        names = [str(name) for name in self.evidence.get("nodes", [])]
+    def nodes(self) -> dict[str, str]:
+        """The nodes that `/v1/health` names, by their ids; none if these are not the nodes of this client."""
+        found = {str(name).rpartition(":")[2]: str(name) for name in self.evidence.get("nodes", [])}
         own = {one["id"][:12] for one in self.containers if one["role"] != "web" and one["state"] == "running"}
-        return names if own <= {name.rpartition(":")[2] for name in names} else []
-
-    @functools.cached_property
-    def nodes(self) -> set[str]:
-        """Their ids."""
-        return {name.rpartition(":")[2] for name in self.node_names}
-
-    @property
-    def server(self) -> t.Mapping[str, t.Any]:
-        """The running database server, see `_database.guard.server`; empty where it could not be asked."""
-        return t.cast("t.Mapping[str, t.Any]", self.evidence.get("server", {}))
-
-    @property
-    def unasked(self) -> str:
-        """Why its nodes, or its database server, are not known."""
-        return "; ".join(text for text in self.evidence.get("problems", []) if text)
+        return found if own <= found.keys() else {}
 
     @staticmethod
     def key(container: t.Mapping[str, t.Any]) -> str:
         """What a container keeps when it is recreated."""
         return f"{container['service']}/{container['number']}" if container["project"] else str(container["name"])
-
-    @property
-    def databases(self) -> dict[str, list[str]]:
-        """Its Coreapps and masters that are not stopped, by the database that they use."""
-        found: dict[str, list[str]] = {}
-        for one in self.containers:
-            host, prefix = (one["environment"].get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "NAME_PREFIX"))
-            if host and one["role"] != "web" and one["state"] not in ("exited", "created", "dead"):
-                found.setdefault(f"{host.lower().rstrip('.')} {prefix}".rstrip(), []).append(one["name"])
-        return found
-
-    @functools.cached_property
-    def database(self) -> tuple[str, ...]:
-        """What its database is called; the host as well, where the server is the host's own. Equal names prove nothing."""
-        environment = self.environment
-        server = environment.get("WA_DB_HOSTNAME", "").lower().rstrip(".")
-        names = dict(
-            text.partition(":")[::2] for one in self.containers for text in one["settings"].get("extra_hosts", [])
-        )
-        server = names.get(server, server)
-        beside = {one["service"] for one in self.sidecars} | {one["name"] for one in self.sidecars}
-        own = self.host if not server or _OWN.fullmatch(server) or server in beside else ""
-        rest = [environment.get(f"WA_DB_{key}", "") for key in ("ENGINE", "PORT", "NAME_PREFIX")]
-        return (own, server, *rest)
 
 
 @dataclass
@@ -170,13 +131,10 @@ class Described:
     variables: dict[str, t.Any] = field(default_factory=dict)
     secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
     guesses: dict[str, str] = field(default_factory=dict)  # why a variable may be wrong, as a comment on it
-    autostart: list[str] = field(default_factory=list)  # lines of the host that start it or clean its logs
     registration: list[Action] = field(default_factory=list)  # comes first in the report
     actions: list[Action] = field(default_factory=list)
-    changes: list[str] = field(default_factory=list)  # what provision.yml does
     compose_file: str = ""  # the role's, where the operator has none
-    pending: list[str] = field(default_factory=list)  # what waits for an upgrade, or for the operator's word
-    upgrade: list[str] = field(default_factory=list)  # what the next upgrade does
+    upgrade: list[str] = field(default_factory=list)  # what the next upgrade does, or what has to be done before
     notes: list[str] = field(default_factory=list)  # not understood, or not carried over
     unmanaged: list[str] = field(default_factory=list)  # beside the client, and none of the collection's business
     advice: list[str] = field(default_factory=list)  # stays as it is and could be better
@@ -185,115 +143,55 @@ class Described:
 def clients(host: str, survey: Survey) -> list[Client]:
     """The clients of one host, by project."""
     found: list[Client] = []
-    left: list[str] = []  # said of what is in no client's project
     for project in sorted({one["project"] for one in survey["containers"]}):
         ours = [one for one in survey["containers"] if one["project"] == project]
+        beside = [one for one in survey["sidecars"] if one["project"] == project]
         services = [one for one in ours if not one["one_shot"]]
-        client = Client(
-            host,
-            project,
-            survey,
-            services,
-            [one for one in survey["sidecars"] if one["project"] == project],
-            [one for one in ours if one["one_shot"] and one["environment"].get("WA_DB_UPGRADE") != "1"],
-        )
-        client.notes += one_off_containers(ours)
         if services:
-            _guess_env_files(client)
-            found.append(client)
-        else:
-            left += client.notes
-    if found:
-        found[0].notes += left
+            found.append(Client(host, project, survey, services, beside, [one for one in ours if one["one_shot"]]))
     return found
 
 
-def one_off_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
-    """Returns what is said of each container that is no service."""
-    return [
-        f"{one['name']} is {_kind(one)} ({one['state']}); it is not in the inventory"
-        for one in containers
-        if one["one_shot"]
-    ]
+def one_off(container: t.Mapping[str, t.Any]) -> str:
+    """Returns what is said of a container that is no service."""
+    return f"{container['name']} is no service, but a migration or left over from a test ({container['state']}); it is not in the inventory"
 
 
-def _kind(container: t.Mapping[str, t.Any]) -> str:
-    """What a container is that is no service."""
-    if container["environment"].get("WA_DB_UPGRADE") == "1":
-        return "a migration"
-    return "left over from a test"
-
-
-def _guess_env_files(client: Client) -> None:
-    """Outside Compose nothing may name a container's env file; one that has all that a sister's file gives reads it."""
-    file = client.env_file
-    if client.project or file is None:
-        return
-    pairs = client.keys_of(file["path"]).items()
-    for one in client.containers:
-        if not one["env_files"] and all(one["environment"].get(key) == value for key, value in pairs):
-            one["env_files"] = [file["path"]]
-
-
-def _version_files(client: Client) -> set[str]:
-    return {", ".join(files) for files in client.version_files.values() if files}
-
-
-def check_version_files(found: t.Sequence[Client]) -> None:
+def check_version_places(found: t.Sequence[Client]) -> None:
     """An upgrade of one of two clients with their version in one file would set it for the other, too."""
-    for client in found:
-        for other in found:
-            shared = ", ".join(sorted(_version_files(client) & _version_files(other)))
-            if shared and other.host == client.host and other.deployment != client.deployment:
-                client.actions.append(
-                    Action(
-                        (
-                            f"has its version in the same file as {other.name}: {shared}",
-                            "after an upgrade of one `docker compose up` would start the new version of the other on a database of the "
-                            "old one",
-                        ),
-                        ("Give each an env file with a variable of its own for the version, and run adopt.yml again",),
-                    )
+    ours = [client for client in found if client.operators]
+    for client in ours:
+        for other in ours:
+            elsewhere = other.host != client.host or other.deployment == client.deployment
+            if not elsewhere and other.version_place == client.version_place:
+                facts = (
+                    f"has its version in the same file as {other.name}: {client.version_place}",
+                    "after an upgrade of one `docker compose up` would start the new version of the other on a database of the old one",
                 )
+                cure = "Give each an env file with a variable of its own for the version, and run adopt.yml again"
+                client.actions.append(Action(facts, (cure,)))
 
 
 def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
     """The topology of a deployment by its environment, and what is missing for it."""
     words = [word for client in members for word in client.words.values()]
-    cure = (
-        "start it from your Compose files, and run adopt.yml again"
-        if members[0].operators
-        else "provision.yml creates it"
-    )
-    read_all = f"If it is on a host that was not read, run adopt.yml again with that host; otherwise {cure}"
-    if not members[0].multiconnect:
-        missing = [kind for kind in ("web", "core1") if kind not in words]
-        actions = [
-            Action((f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}",), (read_all,))
-            for kind in missing
-        ]
-        databases = members[0].databases
-        if len(databases) > 1:
-            lines = [f"{database}: {', '.join(where)}" for database, where in sorted(databases.items())]
-            fact = "its containers have different databases, as if they were two clients"
-            cure = "Give each client a Compose project of its own, and run adopt.yml again; do not run provision.yml before"
-            actions.append(Action((fact, *lines), (cure,)))
-        elif len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
-            actions.append(
-                Action(
-                    (
-                        f"it has {', '.join(sorted(words))} without WA_APP_MULTICONNECT=1, which is no topology of the client",
-                    ),
-                    ("Remove the containers that do not belong to it, and run adopt.yml again",),
-                )
-            )
-        return "single", actions
+    cure = "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it, and run adopt.yml again"
+    kinds = {"web": "Webapp", "core": "Coreapp", **({"master": "master"} if members[0].multiconnect else {})}
     actions = [
-        Action((f"no container is its {called}", "its database may have another name on another host"), (read_all,))
-        for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master"))
+        Action((f"no container is its {called}",), (cure,))
+        for kind, called in kinds.items()
         if not any(word.startswith(kind) for word in words)
     ]
-    return "high_availability", actions
+    if members[0].multiconnect:
+        return "high_availability", actions
+    if len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
+        fact = f"it has {', '.join(sorted(words))} without WA_APP_MULTICONNECT=1, which is no topology of the client"
+        cure = (
+            "Give each of several clients a Compose project of its own, remove the containers that belong to none, and run adopt.yml "
+            "again; do not run provision.yml before"
+        )
+        actions.append(Action((fact,), (cure,)))
+    return "single", actions
 
 
 def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
@@ -302,56 +200,29 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
     actions: list[Action] = []
     for client in members:
         for one in sorted(client.containers, key=lambda each: each["role"] == "web"):
-            reference = image_reference.parse(one["image"])
-            tag, repository = reference.tag, reference.written
-            try:
-                number = deployment_topology.normalise_version(tag)
-                found.setdefault(number, []).append(f"{one['name']} on {client.host}")
-            except WaError:
-                actions.append(
-                    Action(
-                        (
-                            f"the image of {one['name']} has no version in its tag: {one['image']}",
-                            "provision.yml refuses it",
-                        ),
-                        (
-                            f"On {client.host}: `docker tag {one['image']} {repository}:vVERSION`",
-                            f"Create {one['name']} from that tag, and run adopt.yml again",
-                        ),
-                    )
+            reference, where = image_reference.parse(one["image"]), f"{one['name']} on {client.host}"
+            number = ""
+            with contextlib.suppress(WaError):
+                number = deployment_topology.normalise_version(reference.tag)
+                found.setdefault(number, []).append(where)
+            wanted = f"{reference.written}:v{number or 'VERSION'}"
+            if reference.digest or reference.tag != f"v{number}":
+                facts = (
+                    f"the image of {where} is {one['image']}, and the collection looks for {wanted}",
+                    "until it is, provision.yml recreates nothing, or is refused, and upgrade.yml is refused",
                 )
-                continue
-            if reference.digest:
-                actions.append(
-                    Action(
-                        (
-                            f"the image of {one['name']} on {client.host} is named by its digest, which upgrade.yml cannot change",
-                            "until it is not, provision.yml recreates nothing, and upgrade.yml is refused",
-                        ),
-                        (
-                            f"Name {repository}:v{number} in the Compose files, without the digest, and run adopt.yml again",
-                        ),
-                    )
+                steps = (
+                    f"On {client.host}: `docker tag {one['image']} {wanted}`, and the same in the registry",
+                    f"Name {wanted} where {one['name']} is defined, recreate it when that suits you, and run adopt.yml again",
                 )
-            if tag != f"v{number}":
-                actions.append(
-                    Action(
-                        (
-                            f"the image of {one['name']} on {client.host} is tagged {tag}, and the collection looks for v{number}",
-                            "until it is, provision.yml recreates nothing, and upgrade.yml is refused",
-                        ),
-                        (
-                            f"On {client.host}: `docker tag {one['image']} {repository}:v{number}`, and the same in the registry",
-                            f"Name {repository}:v{number} where {one['name']} is defined, recreate it when that suits you, and run adopt.yml again",
-                        ),
-                    )
-                )
+                actions.append(Action(facts, steps))
+            declared = one["next_image"] or one["image"]
+            if client.operators and image_reference.parse(declared).tag != reference.tag:
+                fact = f"`docker compose up` in {one['folder']} would start {declared}, and {where} runs {one['image']}"
+                cure = "Set there what runs, and run adopt.yml again; upgrade.yml is the way to another version"
+                actions.append(Action((fact,), (cure,)))
     if len(found) > 1:
         versions = [f"{each}: {', '.join(where)}" for each, where in sorted(found.items())]
-        actions.append(
-            Action(
-                ("more than one version runs", *versions, "provision.yml refuses that"),
-                ("Bring all containers to one version, and run adopt.yml again",),
-            )
-        )
+        cure = "Bring all containers to one version, and run adopt.yml again"
+        actions.append(Action(("more than one version runs", *versions, "provision.yml refuses that"), (cure,)))
     return next(iter(found), ""), actions

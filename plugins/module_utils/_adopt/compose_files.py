@@ -5,30 +5,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 Mapping = t.Mapping[str, t.Any]
 _ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
 
 
-def applies(containers: t.Sequence[Mapping]) -> bool:
-    """Returns whether the containers of a project were made from the operator's Compose files."""
-    return all(one["project"] and one["operators_files"] for one in containers)
-
-
 def newest(containers: t.Sequence[Mapping]) -> Mapping:
     """Returns the container that was created last: Compose leaves the labels of those that it need not recreate as they are."""
-    return max(containers, key=_created)
-
-
-def _created(container: Mapping) -> str:
-    return str(container["created"])
+    return max(containers, key=lambda one: str(one["created"]))
 
 
 def interpolation_files(container: Mapping) -> list[str]:
@@ -49,43 +38,24 @@ def complete_env_files(survey: Mapping) -> list[str]:
             lines = [line["line"] for line in survey["autostart"] if name.search(line["line"])]
             found = [match[1].strip("'\"") for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
             one["env_files"] = list(dict.fromkeys(found))
-        elif one["compose_problem"] and one["folder"]:
-            one["env_files"] = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
     paths = {path for one in everything for path in one["env_files"]}
     paths |= {path for one in survey["containers"] if one["operators_files"] for path in interpolation_files(one)}
     return sorted(paths)
 
 
-def version_files(container: Mapping, files: t.Iterable[Mapping]) -> list[str]:
-    """Returns the files of the operator that may have the version of a container; none where only the environment at its start had it.
-
-    `files` are those that were read of the host, with their `path` and `text`.
-    """
-    texts = {one["path"]: one["text"] for one in files if one["text"] is not None or not _is_missing(one)}
-    variables = [*compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))]
-    if variables:
-        name = variables[-1]["name"] or variables[-1]["plain"]
-        for path in reversed(interpolation_files(container)):
-            text = texts.get(path, "")
-            if text is None or any(entry.key == name for entry in env_file.read_compose(text)):
-                return [path]
-        if not compose_version.DEFAULT.fullmatch(variables[-1]["rest"] or ""):
-            return []
-    return list(container["operators_files"])
-
-
-def _is_missing(file: Mapping) -> bool:
-    return file["text"] is None and file["problem"] == os.strerror(errno.ENOENT)
-
-
-def profiles(containers: t.Iterable[Mapping]) -> list[str]:
-    """Returns the profiles without which Compose would not know the services that run in a project: the first of each."""
-    return sorted({str(name) for one in containers for name in (one["declared"].get("profiles") or [])[:1]})
+def version_variable(container: Mapping) -> str:
+    """Returns the last variable in a container's image, which has its version; empty for none."""
+    found = [*compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))]
+    return (found[-1]["name"] or found[-1]["plain"]) if found else ""
 
 
 def variables(containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping]) -> dict[str, t.Any]:
     """Returns the variables of the roles for the operator's Compose files; `sidecars` are beside the client in the project."""
-    last, enabled = newest(containers), profiles([*containers, *sidecars])
+    last = newest(containers)
+    # Without them Compose would not know the services that run: the first of each.
+    enabled = sorted(
+        {str(name) for one in (*containers, *sidecars) for name in (one["declared"].get("profiles") or [])[:1]}
+    )
     found: dict[str, t.Any] = {
         "wa_client_compose_dir": last["folder"],
         "wa_client_compose_files": last["operators_files"],
@@ -94,5 +64,5 @@ def variables(containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping]) ->
         found["wa_client_compose_env_files"] = last["interpolation_files"]
     if enabled:
         found["wa_client_compose_profiles"] = enabled
-    # What differs from the files is reported, and waits for an upgrade or for the operator's word.
+    # What differs from the files is reported by provision.yml, and waits for an upgrade or for the operator's word.
     return {**found, "wa_client_restart": "report"}

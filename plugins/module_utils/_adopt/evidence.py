@@ -38,26 +38,25 @@ def read(
     `api_key` and `api_password` of `params` come after the key that a Webapp's own environment has.
     """
     found: dict[str, dict[str, t.Any]] = {}
-    for project in sorted({one["project"] for one in containers if not one["one_shot"] and one["state"] == "running"}):
-        ours = [
-            one for one in containers if one["project"] == project and not one["one_shot"] and one["state"] == "running"
-        ]
-        about: dict[str, t.Any] = {"nodes": [], "server": {}, "problems": []}
-        found[project] = about
-        if any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in ours):
+    asked: dict[str, t.Callable[..., t.Any]] = {"nodes": _nodes, "server": _server}
+    running = [one for one in containers if not one["one_shot"] and one["state"] == "running"]
+    for project in sorted({one["project"] for one in running}):
+        ours = [one for one in running if one["project"] == project]
+        found[project] = {"problems": []}
+        for name, ask in asked.items():
             try:
-                about["nodes"] = _nodes(params, ours)
+                found[project][name] = ask(engine, params, project, ours)
             except WaError as error:
-                about["problems"].append(str(error))
-        try:
-            about["server"] = _server(engine, params, project, ours)
-        except WaError as error:
-            about["problems"].append(str(error))
+                found[project]["problems"].append(str(error))
     return found
 
 
-def _nodes(params: t.Mapping[str, t.Any], containers: t.Sequence[Container]) -> list[str]:
-    """Returns the names of the nodes that a Webapp of the host shows; empty where it has none."""
+def _nodes(
+    _engine: Docker, params: t.Mapping[str, t.Any], _project: str, containers: t.Sequence[Container]
+) -> list[str]:
+    """Returns the names of the nodes that a Webapp of a multiconnect client shows; empty for another client, or without one."""
+    if not any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in containers):
+        return []
     for web in (one for one in containers if one["role"] == "web"):
         place = web_port(web)
         key = web["environment"].get("WA_API_KEY") or params["api_key"]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import (
     clients,
-    db_env,
     grouping,
     left_out,
     placing,
@@ -71,12 +70,12 @@ def build(
     earlier = earlier or Adoption()
     adoption = Adoption(dict(earlier.hosts), dict(earlier.secrets))
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
-    grouped = grouping.group(found, earlier.hosts, source.answers, surveys, source.connections)
-    clients.check_version_files([one for members in grouped.deployments.values() for one in members])
-    adoption.deployments = list(grouped.deployments)
+    deployments, left = grouping.group(found, earlier.hosts, source.answers, surveys, source.connections)
+    clients.check_version_places([one for members in deployments.values() for one in members])
+    adoption.deployments = list(deployments)
 
     reported: list[report.Deployment] = []
-    for label, members in grouped.deployments.items():
+    for label, members in deployments.items():
         topology, actions = clients.topology(members)
         version, more = clients.version(members)
         described = {client.name: describe(client, members, topology, version) for client in members}
@@ -95,7 +94,7 @@ def build(
         for client in each.members if not refused else ():
             if not client.operators:
                 _rendered(client, each, hostvars, groups, render)
-    adoption.report = report.state(earlier.report, reported, grouped, surveys, failed, adoption.hosts)
+    adoption.report = report.state(earlier.report, reported, left, surveys, failed, adoption.hosts)
     return adoption
 
 
@@ -112,14 +111,17 @@ def _record(adoption: Adoption, client: clients.Client, described: Described, so
         "variables": described.variables,
         "guesses": described.guesses,
     }
-    # A secret that cannot be read this time stays.
-    before = {
-        key: value for key, value in adoption.secrets.get(client.name, {}).items() if key not in described.variables
-    }
-    secrets = {**before, **described.secrets, **source.secrets.get(client.host, {})}
+    secrets = {**described.secrets, **source.secrets.get(client.host, {})}
     adoption.secrets.pop(client.name, None)
     if secrets:
         adoption.secrets[client.name] = secrets
+
+
+def _refused(error: WaError) -> Action:
+    """Why provision.yml would refuse what was written, by its own rules, and the cure."""
+    expected = (f"expected: {error.expected}",) if error.expected else ()
+    cure = error.cure or "Correct it there or in the inventory, and run adopt.yml again"
+    return Action(("provision.yml refuses this client", f"{error.subject}: {error.found}", *expected), (cure,))
 
 
 def _refusal(one: report.Deployment, hostvars: Hostvars, groups: Groups) -> list[Action]:
@@ -130,7 +132,7 @@ def _refusal(one: report.Deployment, hostvars: Hostvars, groups: Groups) -> list
         for client in one.members:
             deployment_topology.projects_at(hostvars, client.name, groups)
     except WaError as error:
-        return [db_env.refused(error)]
+        return [_refused(error)]
     return []
 
 
@@ -146,7 +148,7 @@ def _rendered(
     try:
         document, described.compose_file = render(others, client.name, groups)
     except WaError as error:
-        described.actions.append(db_env.refused(error))
+        described.actions.append(_refused(error))
         return
     written = described.secrets.get("wa_db_env_extra_secrets", {})
     names = described.variables.get("wa_client_service_names", {})

@@ -36,16 +36,19 @@ def lines(
     subject = service if container["name"] == service else f"{service} ({container['name']})"
     if body is None:
         return [f"{subject}: the whole container: the file has no service for it"]
-    file = client.env_file
+    file, ours = client.env_file, {one["name"] for one in client.containers}
     found = {
-        "container_name": _name(container, document["name"], service),
         "environment": _variables(client, container, body["environment"], written),
         "env_file": [path for path in container["env_files"] if file is None or path != file["path"]],
         "labels": sorted({*settings.get("labels", {})} - {*body["labels"]}),
         "networks": _networks(settings.get("networks", {}), document),
         "volumes": [text for text in settings.get("volumes", []) if not _MEDIA.search(text)],
-        "ports": [text for text in settings.get("ports", []) if _whole(text) not in body.get("ports", [])],
-        "external_links": _links(client, settings.get("external_links", [])),
+        "ports": [
+            text
+            for text in settings.get("ports", [])
+            if (text if text.count(":") > 1 else f"0.0.0.0:{text}") not in body.get("ports", [])
+        ],
+        "external_links": [text for text in settings.get("external_links", []) if text.partition(":")[0] not in ours],
     }
     for key, value in settings.items():
         if key not in found and value != body.get(key) and value not in _NOTHING.get(key, ()):
@@ -55,13 +58,6 @@ def lines(
     if container["image_gone"]:
         shown.append("its image is gone from the host, so settings of the image count as the container's own")
     return [f"{subject}: {text}" for text in shown]
-
-
-def _name(container: Mapping, project: str, service: str) -> str:
-    """Returns the container's name unless it is one that Compose gives."""
-    words = "[-_]".join(re.escape(str(word)) for word in (project, service, container["number"]))
-    # Compose v1 leaves digits before the name when it is stopped in the middle of a recreation.
-    return "" if re.fullmatch(f"(?:[0-9a-f]{{12}}_)?{words}", container["name"]) else str(container["name"])
 
 
 def _variables(client: Client, container: Mapping, has: Mapping, written: t.Iterable[str]) -> list[str]:
@@ -78,16 +74,6 @@ def _networks(joined: Mapping, document: Mapping) -> list[str]:
     own = [one["name"] for one in document["networks"].values()]
     found = {name: how for name, how in joined.items() if how or name not in ("bridge", *own)}
     return [f"{name} {json.dumps(how, sort_keys=True)}" if how else name for name, how in found.items()]
-
-
-def _links(client: Client, links: t.Iterable[str]) -> list[str]:
-    ours = {one["name"] for one in client.containers}
-    return [text for text in links if text.partition(":")[0] not in ours]
-
-
-def _whole(port: str) -> str:
-    """Returns a published port with its address."""
-    return port if port.count(":") > 1 else f"0.0.0.0:{port}"
 
 
 def _text(value: t.Any) -> str:

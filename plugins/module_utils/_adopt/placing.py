@@ -26,11 +26,8 @@ class Placed:
 
 def groups(hosts: Hosts) -> dict[str, list[str]]:
     """The groups of the inventory, by label; a deployment that is called as its only host has none."""
-    found: dict[str, list[str]] = {}
-    for name, one in hosts.items():
-        if one["deployment"] != name:
-            found.setdefault(one["deployment"], []).append(name)
-    return found
+    labels = dict.fromkeys(one["deployment"] for name, one in hosts.items() if one["deployment"] != name)
+    return {label: [name for name, one in hosts.items() if one["deployment"] == label] for label in labels}
 
 
 def place(hosts: Hosts, secrets: t.Mapping[str, t.Mapping[str, t.Any]]) -> Placed:

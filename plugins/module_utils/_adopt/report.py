@@ -1,7 +1,8 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report of an adoption, as lines: what needs an action, then what runs, what will change, what is not understood.
+"""The report of an adoption, as lines: what needs an action, then what runs, and what is not understood. What provision.yml changes it
+says itself, with --check --diff.
 
 Pure rules.
 """
@@ -17,9 +18,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
     Client,
     Described,
     Survey,
-    one_off_containers,
+    one_off,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.grouping import Grouped
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.grouping import Left
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 
@@ -35,14 +36,14 @@ class Deployment:
 
 
 # The order of actions: what is lost for ever first.
-SETTINGS, REGISTRATION, LEFT, OTHER, QUESTION = range(5)
+SETTINGS, REGISTRATION, LEFT, OTHER = range(4)
 State = dict[str, t.Any]
 
 
 def state(
     earlier: t.Mapping[str, t.Any],
     deployments: t.Sequence[Deployment],
-    grouped: Grouped,
+    left: t.Sequence[Left],
     surveys: t.Mapping[str, Survey],
     failed: t.Mapping[str, str],
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
@@ -59,27 +60,21 @@ def state(
     others = {host: one for host, one in earlier.get("hosts", {}).items() if host not in read}
     for host in sorted(read):
         others[host] = {"actions": [], "lines": []}
-    for kind, left in ((LEFT, grouped.left), (QUESTION, grouped.questions)):
-        for clients, action in left:
-            who = ", ".join(client.name for client in clients)
-            others[min(client.host for client in clients)]["actions"].append(_action(who, kind, action))
-    for name, action in grouped.absent.items():
-        others[hosts[name]["machine"]]["actions"].append(_action(name, LEFT, action))
+    for one in left:
+        others[min(one.hosts)]["actions"].append(_action(", ".join(one.names), LEFT, one.action))
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     for host, why in failed.items():
         others[host]["actions"].append(_action(host, LEFT, Action(("it was not read", why), (retry,))))
-    clients_at = {client.host for one in deployments for client in one.members}
-    clients_at |= {client.host for clients, _action_of in grouped.left for client in clients}
+    clients_at = {client.host for each in deployments for client in each.members}
+    clients_at |= {host for one in left for host in one.hosts}
     for host in {*surveys} - clients_at:
-        found = "; ".join(one_off_containers(surveys[host]["containers"]))
+        found = "; ".join(one_off(one) for one in surveys[host]["containers"] if one["one_shot"])
         others[host]["lines"].append(f"{host}: {found or 'no container of the client, running or stopped'}")
     return {
         "deployments": dict(sorted(sections.items())),
         "hosts": {host: one for host, one in sorted(others.items()) if one["actions"] or one["lines"]},
         "read": sorted(read),
-        "left": sorted(
-            {client.name for clients, _action_of in grouped.left for client in clients if client.name not in hosts}
-        ),
+        "left": sorted({name for one in left for name in one.names if name not in hosts}),
     }
 
 
@@ -105,7 +100,20 @@ def _section(one: Deployment) -> State:
         "running": any(each["state"] == "running" for client in one.members for each in client.containers),
         "actions": actions,
         "lines": _deployment(one),
-        "compose": compose_files(one),
+        # The end of `report.md`, which is not displayed: the role's Compose files of a client that has none.
+        "compose": [
+            line
+            for name, each in one.described.items()
+            if each.compose_file
+            for line in (
+                "",
+                f"## The role's Compose file for {name}",
+                "",
+                "```yaml",
+                *each.compose_file.splitlines(),
+                "```",
+            )
+        ],
     }
 
 
@@ -118,52 +126,33 @@ def lines(found: State, options: str) -> list[str]:
     missing = {
         name: one for name, one in found["deployments"].items() if one["running"] and not one["settings"].get("file")
     }
-    actions = _ordered(found, missing)
+    everything = [*found["deployments"].values(), *found["hosts"].values()]
+    entries = sorted((action for one in everything for action in one["actions"]), key=lambda one: int(one["kind"]))
+    actions = [*_no_settings(missing, found["left"]), *entries]
     written += ["", "## Needs an action", "", *_numbered(actions, options), ""]
     for one in found["deployments"].values():
         kept = one["settings"].get("file")
         written += [*one["lines"], *([f"Settings backup: {kept}", ""] if kept else [])]
-    without = [line for one in found["hosts"].values() for line in one["lines"]]
-    written += _list("## Hosts without a client", without)
+    written += _list("## Hosts without a client", [line for one in found["hosts"].values() for line in one["lines"]])
+    first = [f"{one['who']}: {one['facts'][0]} (entry {number} above)" for number, one in enumerate(actions, start=1)]
     if not found["deployments"]:
-        end = (
-            "Nothing was adopted yet."
-            if found["left"]
-            else "There is nothing to adopt. provision.yml sets up a new client."
-        )
-        return [*written, *(_first(actions[:3]) if actions else []), end]
+        nothing = "There is nothing to adopt. provision.yml sets up a new client."
+        return [*written, *_first(first[:3]), "Nothing was adopted yet." if found["left"] else nothing]
     play = f"ansible-playbook -i inventory.yml{options} waba.onprem."
     provision = f"{play}provision --check --diff"
-    first = [
-        *(
-            [
-                "Put wa_api_password, wa_backup_password and wa_backup_dir into the inventory (`ansible-vault edit`), then make the settings backup"
-            ]
-            if missing
-            else []
-        ),
-        *(_short(number, one) for number, one in enumerate(actions, start=1) if one["kind"] != SETTINGS),
-    ][:2]
-    first.append(
-        f"See what provision.yml would change{f': `{provision}`' if missing else ''}; without --check --diff it changes it"
-    )
-    command = f"{play}backup" if missing else provision
-    return [*written, *_first(first), "Next, in the folder of this report:", "", f"    {command}"]
+    first[2:] = [f"See what provision.yml would change: `{provision}`; without --check --diff it changes it"]
+    return [
+        *written,
+        *_first(first),
+        "Next, in the folder of this report:",
+        "",
+        f"    {f'{play}backup' if missing else provision}",
+    ]
 
 
-def _first(texts: t.Iterable[t.Any]) -> list[str]:
-    shown = (text if isinstance(text, str) else _short(number, text) for number, text in enumerate(texts, start=1))
-    return ["## What to do first", "", *(f"{number}. {text}" for number, text in enumerate(shown, start=1)), ""]
-
-
-def _short(number: int, action: State) -> str:
-    return f"{action['who']}: {action['facts'][0]} (entry {number} above)"
-
-
-def _ordered(found: State, missing: t.Mapping[str, State]) -> list[State]:
-    actions = [action for one in found["deployments"].values() for action in one["actions"]]
-    actions += [action for one in found["hosts"].values() for action in one["actions"]]
-    return [*_no_settings(missing, found["left"]), *sorted(actions, key=lambda one: int(one["kind"]))]
+def _first(texts: t.Sequence[str]) -> list[str]:
+    lines = [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
+    return ["## What to do first", "", *lines, ""] if lines else []
 
 
 def _no_settings(missing: t.Mapping[str, State], left: t.Sequence[str]) -> list[State]:
@@ -200,25 +189,10 @@ def _deployment(one: Deployment) -> list[str]:
     found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
     for client in one.members:
         found += _host(client, one.described[client.name])
-    found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
-    found += _list(
-        "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what "
-        "runs):",
-        _part(one, "pending"),
-    )
     found += _list("When upgrade.yml runs:", _part(one, "upgrade"))
     found += _list("Not looked after by the collection:", _part(one, "unmanaged"))
     found += _list("Not understood or not carried over:", _part(one, "notes"))
     return found + _list("Could be better:", _part(one, "advice"))
-
-
-def compose_files(one: Deployment) -> list[str]:
-    """Returns the end of `report.md`, which is not displayed: the role's Compose files of a client that has none."""
-    found: list[str] = []
-    for name, described in one.described.items():
-        title, text = f"## The role's Compose file for {name}", described.compose_file
-        found += ["", title, "", "```yaml", *text.splitlines(), "```"] if text else []
-    return found
 
 
 def _host(client: Client, described: Described) -> list[str]:
@@ -246,7 +220,6 @@ def _host(client: Client, described: Described) -> list[str]:
         if file
         else "database settings: no env file was found; read from the containers",
         f"media: {', '.join(media) or 'not mounted'}",
-        *described.autostart,
     ]
     return _list(f"{client.name}{where} runs:", facts)
 

@@ -27,7 +27,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
     "dumps": {"type": "bool", "default": False},  # whether the database is dumped from here
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
-    # Of the deployment. A host that is to be adopted has none yet.
+    # Of the deployment.
     "lock_file": {"type": "path"},
     "compose_file": {"type": "path"},
     "identity_file": {"type": "path"},

@@ -31,7 +31,8 @@ _SYSTEM = re.compile(r"/(?:usr/)?s?bin/|/(?:usr/)?lib|/proc/|/dev/|/sys/|/etc/in
 def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
     """Returns the lines that contain one of `terms` (containers, folders, images, `cleanup.sh`), and unreadable paths.
 
-    Each line has `kind` (cron, unit, boot), `path`, `line`. Comments are ignored.
+    Each line has `kind` (cron, unit, boot), `path`, `line`. Comments are ignored. A unit of a template that calls Docker, and
+    whose name is part of a term, has the kind `template`: what it starts is not read.
     """
     found: list[dict[str, str]] = []
     unreadable: list[str] = []
@@ -43,7 +44,8 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 parent = os.path.dirname(folder)
                 unreadable += [parent] if os.path.isdir(parent) else []
             for path in sorted(glob.glob(folder)):
-                real, instance = os.path.realpath(path), _INSTANCE.fullmatch(os.path.basename(path))
+                real = os.path.realpath(path)
+                instance = _INSTANCE.fullmatch(os.path.basename(path)) if os.path.islink(path) else None
                 key = os.path.join(os.path.realpath(os.path.dirname(path)), instance[0]) if instance else real
                 if key in seen or not os.path.isfile(real):
                     continue
@@ -53,9 +55,11 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 except OSError:
                     unreadable.append(path)
                     continue
-                if instance:  # its other lines are the template's
-                    lines = [line for line in text.splitlines() if "%i" in line.lower()]
-                    text = "\n".join(lines).replace("%i", instance[1]).replace("%I", instance[1].replace("-", "/"))
+                if instance:
+                    names = (instance[1], instance[1].replace("-", "/"))
+                    if _DOCKER.search(text) and any(name in term for name in names for term in terms):
+                        found.append({"kind": "template", "path": path, "line": ""})
+                    continue
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, terms)]
                 for script in _scripts(text):
                     source = os.path.realpath(os.path.join(root, script.lstrip("/")))

@@ -12,7 +12,6 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -22,7 +21,6 @@ from engine import PROJECT, Engine
 from real_compose import Runner
 from simulated import run_module
 
-from ansible_collections.waba.onprem.plugins.action.wa_adopt import ActionModule
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory, report
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -177,26 +175,13 @@ class Operator(Start):
         self.engine.client.close()
 
 
-class _Reader(ActionModule):
-    """The part of the action plugin that compares the operator's files, with modules that run in this process."""
-
-    def __init__(self) -> None:
-        self._task = SimpleNamespace(no_log=False)
-        self._connection = SimpleNamespace(_play_context=SimpleNamespace(no_log=False))
-
-    def _execute_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> Variables:
-        return run_module(module_name.rpartition(".")[2], module_args)
-
-
 class Adopted:
     """The client as the inventory describes it that `adopt` writes."""
 
-    def __init__(self, operator: Operator, compare: bool = True) -> None:
+    def __init__(self, operator: Operator) -> None:
         self.operator = operator
         self.docker = {"docker_host": operator.engine_host}
         survey = self._survey()
-        self.plans: Variables = _Reader()._plans(survey, self.docker, {}) if compare else {}
-        survey.update(plans=self.plans, docker="")
         adoption = inventory.build(
             {HOST: survey},
             {},
@@ -229,7 +214,7 @@ class Adopted:
         for kind in ("containers", "sidecars"):
             found[kind] = [one for one in found[kind] if one["project"] == self.operator.project]
         read_compose_files([*found["containers"], *found["sidecars"]], Runner())
-        found.update(autostart=[], unreadable_paths=[], missing={}, services={})
+        found.update(autostart=[], unreadable_paths=[])
         found["files"] = inspection.read_files(compose_files.complete_env_files(found))
         return found
 

@@ -59,6 +59,7 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "interpolation_files": [],
         "declared": {},
         "document": {},
+        "next_image": "",
         "settings": {key: value for key, value in settings.items() if value is not None},
         "unsupported_settings": [],
         "environment": {key: value for key, value in environment.items() if value is not None},
@@ -83,10 +84,6 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
         "autostart": [],
         "unreadable_paths": [],
         "files": [file],
-        "plans": {},
-        "missing": {},
-        "docker": "",
-        "services": {},
         **changes,
     }
 

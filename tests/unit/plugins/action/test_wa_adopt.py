@@ -120,11 +120,11 @@ def test_the_compose_files_are_at_the_end_of_the_file_and_not_displayed(driver: 
 
 def test_what_a_host_calls_its_things_is_no_template(driver: Driver) -> None:
     name = "{{ 7 * 7 }}"
-    driver.read(h1=without_files(survey(container(name, name="core"), container("waweb"))))
+    driver.read(h1=without_files(survey(container(name, name="core", settings={"init": True}), container("waweb"))))
     driver()
     report = (driver.dest / "report.md").read_text()
     assert (name in report.partition("```yaml")[2], "49" in report) == (True, False)
-    assert f"   - {name} (core): container_name: core" in driver.lines
+    assert f"   - {name} (core): init: true" in driver.lines
 
 
 def test_commands_have_the_options_of_this_run(driver: Driver) -> None:
@@ -237,50 +237,10 @@ def test_wrong_options_are_refused(driver: Driver, arguments: dict[str, t.Any], 
 
 
 class Reader(wa_adopt.ActionModule):
-    """The action plugin without a host: records the options of the modules that it runs."""
+    """The action plugin without a host."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, t.Any]] = []
-        self._task = type("Task", (), {"no_log": False})()
         self._connection = type("Connection", (), {"_play_context": type("Context", (), {"no_log": False})()})()
-
-    def _execute_module(self, module_args: dict[str, t.Any], **_others: t.Any) -> dict[str, t.Any]:
-        self.asked.append(module_args)
-        return {"changes": [f"recreate {module_args['project']}"]}
-
-
-LEFT = [
-    container("dbupgrade", state="exited", environment={"WA_DB_UPGRADE": "1"}, one_shot=True),
-    container("shell", name="biz-wacore-run-1", one_shot=True, declared={"profiles": ["try"]}),
-    container("wacore-b", state="created", environment={"WA_DB_HOSTNAME": None}, one_shot=True),
-]
-
-
-def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try_has_left() -> None:
-    reader, found = Reader(), single()
-    found["containers"] = [*LEFT, *found["containers"]]
-    assert reader._plans(found, {}, {}) == {"biz": {"changes": ["recreate biz"], "refusals": [], "problem": ""}}
-    assert [(one["services"], one["profiles"]) for one in reader.asked] == [(["wacore", "waweb"], [])]
-    assert reader._plans(survey(*LEFT), {}, {}) == {}
-
-
-def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
-    reader, found = Reader(), single(files=[{"path": "/srv/biz/.env", "text": "A=1\n"}])
-    for one in found["containers"]:
-        one["declared"] = {"profiles": ["wa"]}
-        one["interpolation_files"] = ["/srv/biz/prod.env"]
-    reader._plans(found, {"docker_timeout": "5s"}, {})
-    assert reader.asked == [
-        {
-            "docker_timeout": "5s",
-            "project": "biz",
-            "project_dir": "/srv/biz",
-            "compose_files": ["/srv/biz/docker-compose.yml"],
-            "interpolation_files": ["/srv/biz/prod.env"],
-            "profiles": ["wa"],
-            "services": ["wacore", "waweb"],
-        }
-    ]
 
 
 def test_what_was_read_is_on_disk_encrypted_from_the_first_byte(
@@ -291,9 +251,7 @@ def test_what_was_read_is_on_disk_encrypted_from_the_first_byte(
     monkeypatch.setattr(wa_adopt, "keep_alive", lambda *_arguments: None)
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
     reader, found, written = Reader(), single(), list[bytes]()
-    requirements = {"missing": {}, "services": {}, "docker": ""}
-    results = [{"survey": found}, {"concerns": {}, "requirements": requirements}, {"changes": []}]
-    monkeypatch.setattr(reader, "_execute_module", lambda **_options: results.pop(0), raising=False)
+    monkeypatch.setattr(reader, "_execute_module", lambda **_options: {"survey": found}, raising=False)
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", watched(written))
     reader._task = type("Task", (), {"no_log": False, "args": {"operation": "read", "vault_password": "sesame"}})()
     result = reader.run(None, {})
@@ -367,6 +325,9 @@ class Backups:
         self.calls: list[tuple[bool, dict[str, t.Any]]] = []
         self.action_loader = self
 
+    def has_plugin(self, name: str) -> bool:
+        return name == "waba.onprem.wa_backup"
+
     def get(self, name: str, task: t.Any, **_others: t.Any) -> t.Any:
         assert (name, task.args) == ("waba.onprem.wa_backup", {"part": "deployment"})
 
@@ -374,7 +335,7 @@ class Backups:
             self.calls.append((task.check_mode, task_vars))
             return self.results.pop(0)
 
-        return type("Action", (), {"run": staticmethod(run)})
+        return type("Action", (), {"run": staticmethod(run), "_task": task})
 
 
 class Copied:

@@ -72,6 +72,16 @@ SET = "Set it in /srv/biz/.env as when the client was started, empty if it was n
             "its version is in more than one place: biz-wacore-1: r/coreapp:v${A}, biz-waweb-1: r/web:v2.51.2",
             "Use one variable of .env, or tags alone, for all images of the client",
         ),
+        (
+            client({"settings": {"labels": {"com.docker.swarm.service.name": "wa_core"}}}),
+            "Docker Swarm runs biz-wacore-1, and starts what is stopped again, on any of its hosts",
+            "Start the client by docker compose in place of docker stack",
+        ),
+        (
+            {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": ""}]},
+            "/etc/wa@biz.service is a unit of a template, and which containers it starts is not read",
+            "Write a unit of its own with the names in place of %i, enable that, and disable the template's",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any], fact: str, cure: str) -> None:
@@ -83,11 +93,26 @@ def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any
     assert made.report[-1] == "Nothing was adopted yet."
 
 
-def test_a_file_with_variables_that_cannot_be_read() -> None:
-    found = client({"interpolation_files": ["/srv/biz/prod.env"]})
-    found["files"].append({"path": "/srv/biz/prod.env", "text": None, "problem": "not UTF-8"})
-    line = "the variables of its Compose files are in /srv/biz/prod.env, which cannot be read (not UTF-8)"
-    assert f"2. h1: {line}" in adopt({"h1": found}).report
+GONE = "No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("key", "project", "problem", "left"),
+    [
+        ("interpolation_files", "biz", "not UTF-8", True),
+        ("interpolation_files", "biz", GONE, True),
+        ("env_files", "biz", "Permission denied", True),
+        ("env_files", "", "Permission denied", True),
+        ("env_files", "biz", GONE, False),
+    ],
+)
+def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, problem: str, left: bool) -> None:
+    path = "/srv/biz/prod.env"
+    found = survey(container("wacore", project, **{key: [path]}), container("waweb", project))
+    found["files"].append({"path": path, "text": None, "problem": problem})
+    made = adopt({"h1": found})
+    line = f"the variables of the client are in {path}, which cannot be read ({problem})"
+    assert (f"2. h1: {line}" in made.report, made.deployments == []) == (left, left)
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,6 @@ from adopt_samples import container, single, survey
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 
-
-@pytest.mark.parametrize(
-    ("changes", "applies"),
-    [
-        ({}, True),
-        ({"operators_files": []}, False),
-        ({"project": ""}, False),
-    ],
-)
-def test_the_operators_files_stay_in_use(changes: dict[str, t.Any], applies: bool) -> None:
-    assert compose_files.applies([container("wacore"), container("waweb", **changes)]) is applies
-
-
 KEPT = {
     "wa_client_compose_dir": "/srv/biz",
     "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
@@ -45,6 +32,14 @@ def test_the_variables_of_the_role(changes: dict[str, t.Any], expected: dict[str
     assert compose_files.variables(found, []) == {**KEPT, **expected}
 
 
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [("r/web:v2.51.2", ""), ("r/web:v${V}", "V"), ("${R}/web:v$V", "V"), ("r/web:v${V:-2.51.2}", "V"), (None, "")],
+)
+def test_the_last_variable_of_an_image_has_its_version(image: str | None, name: str) -> None:
+    assert compose_files.version_variable(container("waweb", declared={"image": image})) == name
+
+
 def test_the_file_with_the_variables_is_that_of_the_project_or_the_one_that_was_given() -> None:
     one = single()["containers"][0]
     assert compose_files.interpolation_files(one) == ["/srv/biz/.env"]
@@ -59,8 +54,6 @@ RUN = "docker run --name wacore --env-file=/etc/wa.env --env-file '/etc/more.env
     ("project", "changes", "line", "expected"),
     [
         ("biz", {"env_files": ["/srv/biz/a.env"]}, RUN, ["/srv/biz/a.env"]),
-        ("biz", {"env_files": [], "compose_problem": "no such file"}, RUN, ["/srv/biz/db.env"]),
-        ("biz", {"env_files": [], "compose_problem": "no such file", "folder": ""}, RUN, []),
         ("biz", {"env_files": []}, RUN, []),
         ("", {"env_files": []}, RUN, ["/etc/more.env", "/etc/wa.env"]),
         ("", {"env_files": []}, RUN.replace("wacore", "wacore2"), []),

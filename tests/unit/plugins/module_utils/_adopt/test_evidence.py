@@ -103,7 +103,7 @@ def test_why_nodes_are_not_known(
     engine: FakeDocker, webapp: FakeWebapp, asked: t.Any, ports: str | None, given: dict[str, str], problem: str
 ) -> None:
     found = read(engine, *client(ports or port(webapp)), **given)["biz"]
-    assert (found["nodes"], len(found["problems"])) == ([], 1)
+    assert ("nodes" in found, len(found["problems"])) == (False, 1)
     assert problem in found["problems"][0]
     assert "Canary" not in found["problems"][0]
     assert webapp.logins <= 1  # a wrong password is never repeated: the client locks the account
@@ -132,7 +132,7 @@ def test_a_server_that_cannot_be_asked_is_a_problem_without_the_password(
 
     monkeypatch.setattr(guard, "server", refuse)
     found = read(engine, container("wacore"))["biz"]
-    assert (found["server"], len(found["problems"])) == ({}, 1)
+    assert ("server" in found, len(found["problems"])) == (False, 1)
     assert "Canary" not in str(found)
 
 

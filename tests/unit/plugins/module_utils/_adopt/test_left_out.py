@@ -125,38 +125,6 @@ def test_what_a_container_has_beyond_the_role_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "number", "fixed"),
-    [
-        ("biz-wacore-1", 1, False),  # Compose v2
-        ("biz_wacore_1", 1, False),  # Compose v1
-        ("0123456789ab_biz_wacore_1", 1, False),  # Compose v1, stopped in a recreation
-        ("biz-wacore-12", 12, False),
-        ("wacore", 1, True),
-        ("biz-wacore-2", 1, True),
-        ("biz-wacore-10", 1, True),
-        ("biz.wacore.1", 1, True),
-        ("other-wacore-1", 1, True),
-        ("0123456789xy_biz_wacore_1", 1, True),
-        ("biz-wacore-1.old", 1, True),
-    ],
-)
-def test_a_name_that_compose_gives_is_none_of_the_operators(name: str, number: int, fixed: bool) -> None:
-    found = left_out(container("wacore", name=name, number=number))
-    assert found == ([f"container_name: {name}"] if fixed else [])
-
-
-@pytest.mark.parametrize("project", ["biz", "a_b-c", "0"])
-@pytest.mark.parametrize("service", ["wacore", "core.api", "core-1", "a_b"])
-def test_odd_names_of_projects_and_services_are_no_patterns(project: str, service: str) -> None:
-    made = document(wa_project=project, wa_client_service_names={"wacore": service})
-    alike = f"{project}-{service}-1".replace(".", "x")
-    for name in (f"{project}-{service}-1", f"{project}_{service}_1", alike):
-        one = container(service, project, name=name, settings={"networks": None})
-        expected = [f"container_name: {name}"] if name == alike and "." in project + service else []
-        assert left_out(one, made) == expected
-
-
-@pytest.mark.parametrize(
     ("service", "changes", "expected"),
     [
         ("wacore", {}, []),
@@ -168,11 +136,8 @@ def test_odd_names_of_projects_and_services_are_no_patterns(project: str, servic
         ("wacore", {"environment": {"WA_DB_PORT": "3307"}}, []),  # in the db.env that is written
     ],
 )
-def test_of_docker_run_the_name_is_left_out_and_the_default_bridge_is_none(
-    service: str, changes: dict[str, t.Any], expected: list[str]
-) -> None:
-    found = left_out(container(service, "", **{"settings": BRIDGE, **changes}), files=[])
-    assert found == [f"container_name: {service}", *expected]
+def test_of_docker_run_the_default_bridge_is_none(service: str, changes: dict[str, t.Any], expected: list[str]) -> None:
+    assert left_out(container(service, "", **{"settings": BRIDGE, **changes}), files=[]) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,7 +149,7 @@ def test_the_name_of_the_coreapp_in_its_webapp_is_the_roles_own(hostname: str, l
     settings = {**BRIDGE, "external_links": links}
     web = container("waweb", "", name="web", environment={"WACORE_HOSTNAME": hostname}, settings=settings)
     [client] = clients.clients("h1", survey(core, web, files=[]))
-    assert lines(client, web, document(wa_project=None), "waweb") == ["waweb (web): container_name: web"]
+    assert lines(client, web, document(wa_project=None), "waweb") == []
 
 
 @pytest.mark.parametrize(

@@ -76,16 +76,12 @@ def test_other_file_types_do_not_block(tmp_path: Path) -> None:
     assert unreadable == []
 
 
-def test_an_instance_of_a_template_has_its_name_in_the_lines(tmp_path: Path) -> None:
-    unit = "[Service]\nWorkingDirectory=/srv/%i\nExecStart=docker start wacore\nExecStop=docker compose -f /%I/a.yml stop\n"
-    write(tmp_path, "etc/systemd/system/compose@.service", unit)
+def test_an_instance_of_a_template_is_named_and_not_read(tmp_path: Path) -> None:
+    write(tmp_path, "etc/systemd/system/compose@.service", "[Service]\nExecStart=docker compose -f /srv/%i/a.yml up\n")
+    write(tmp_path, "etc/systemd/system/shell@.service", "[Service]\nExecStart=/bin/sh\n")
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
-    for name in ("biz", "srv-biz", "other"):
-        (wants / f"compose@{name}.service").symlink_to("../compose@.service")
-    found = [(os.path.basename(one["path"]), one["line"]) for one in read(WORDS, str(tmp_path))[0]]
-    assert found == [
-        ("compose@.service", "ExecStart=docker start wacore"),
-        ("compose@biz.service", "WorkingDirectory=/srv/biz"),
-        ("compose@srv-biz.service", "ExecStop=docker compose -f /srv/biz/a.yml stop"),
-    ]
+    for kind, name in (("compose", "biz"), ("compose", "srv-biz"), ("compose", "other"), ("shell", "biz")):
+        (wants / f"{kind}@{name}.service").symlink_to(f"../{kind}@.service")
+    found = [(one["kind"], os.path.basename(one["path"]), one["line"]) for one in read(WORDS, str(tmp_path))[0]]
+    assert found == [("template", "compose@biz.service", ""), ("template", "compose@srv-biz.service", "")]
