@@ -11,8 +11,8 @@ version_added: 0.1.0
 short_description: Keep the client's shared media volume right and writable
 description:
   - Makes sure that the Docker volume for the client's media exists and is the right one.
-  - Makes sure that every Webapp, Coreapp and master container mounts this very volume, and proves that each can write
-    what the others read.
+  - Makes sure that every Webapp, Coreapp and master container mounts this very volume at C(/usr/local/wamedia), and proves that
+    each can write what the others read.
   - Never deletes media. There is no option that does.
 author: waba.onprem contributors (@waba)
 extends_documentation_fragment:
@@ -39,12 +39,9 @@ options:
     description:
       - Options of the driver, such as V(type), V(o) and V(device) for a share. Others on the volume are a difference; without this
         option none are compared.
+      - Where a directory of the host is bound, and C(/etc/fstab) promises a share at it or above it, that has to be mounted.
       - Values of passwords and credentials in them are hidden in everything that the module returns.
     type: dict
-  mount_path:
-    description: Where the containers mount the volume.
-    type: path
-    default: /usr/local/wamedia
   on_drift:
     description:
       - What to do when a volume of that name is there and differs. Docker cannot change a volume.
@@ -53,9 +50,6 @@ options:
     type: str
     choices: [fail, report]
     default: fail
-  min_free:
-    description: Bytes (or text such as V(5G)) that must be free on the volume's file system.
-    type: str
   probe:
     description:
       - Whether the containers must mount the volume correctly, and must prove that they can write.
@@ -64,11 +58,6 @@ options:
       - V(false) only reports the mounts. In check mode the mounts are checked, and no probe is run.
     type: bool
     default: true
-  require_mountpoint:
-    description:
-      - For a volume that binds a directory of the host, whether a share must be mounted there.
-      - When not given, it must be where C(/etc/fstab) promises a share at that directory or above it.
-    type: bool
   project:
     description:
       - The Compose project whose containers count; an empty text for containers outside Compose.
@@ -104,7 +93,6 @@ EXAMPLES = r"""
   waba.onprem.wa_media_volume:
     name: biz_whatsappMedia
     project: biz
-    min_free: 5G
 
 - name: Media on an NFS share
   waba.onprem.wa_media_volume:
@@ -117,7 +105,6 @@ EXAMPLES = r"""
 - name: Media in a directory where the host mounts a share
   waba.onprem.wa_media_volume:
     driver_options: {type: none, o: bind, device: /srv/media}
-    require_mountpoint: true
 
 - name: Report how containers mount the volume
   waba.onprem.wa_media_volume:
@@ -153,16 +140,6 @@ consumers:
       reason: null
       probe: passed
       user: "1000:1000"
-free_bytes:
-  description: Bytes that are free on the volume's file system, or null if unknown.
-  returned: when O(state=present)
-  type: int
-  sample: 42949672960
-total_bytes:
-  description: Size of the volume's file system in bytes, or null if unknown.
-  returned: when O(state=present)
-  type: int
-  sample: 107374182400
 marker:
   description: What the marker file in the volume holds; empty when there is none.
   returned: when O(write_marker=true) or O(probe=true), and a container that mounts the volume correctly runs

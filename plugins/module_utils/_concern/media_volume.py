@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import typing as t
 from dataclasses import asdict
 
@@ -16,12 +15,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ONE_OFF_LABEL, Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
-from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem, probe_results
+from ansible_collections.waba.onprem.plugins.module_utils._media import probe_results
 from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
 from ansible_collections.waba.onprem.plugins.module_utils._media import volume as media_volume
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import write_marker
@@ -36,11 +34,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "driver": {"type": "str", "default": "local"},
     # no_log keeps its secrets out of the system log; values that are not secret are shown again below
     "driver_options": {"type": "dict", "no_log": True},
-    "mount_path": {"type": "path", "default": MEDIA_FOLDER},
     "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
-    "min_free": {"type": "str"},
     "probe": {"type": "bool", "default": True},
-    "require_mountpoint": {"type": "bool"},
     "write_marker": {"type": "bool", "default": False},
     "expect_marker": {"type": "str"},
     "project": {"type": "str"},
@@ -57,8 +52,6 @@ def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
     if params["driver_options"] is not None:
         module.params["driver_options"] = redact.mask_options(options)
         params["driver_options"] = options
-    params["mount_path"] = posixpath.normpath(params["mount_path"])
-    params["min_free"] = parse_size("min_free", params["min_free"] or 0)
     return params, Result(module, Redactor(redact.option_secrets(options)))
 
 
@@ -83,7 +76,6 @@ class MediaVolume:
         result.values.update(volume=self.describe(actual), drift=[])
         if present:
             self.observe_consumers()
-            result.values.update(free_bytes=None, total_bytes=None)
         plan = media_rules.plan(self.params, actual)
         if actual and plan.actions:
             plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
@@ -94,7 +86,7 @@ class MediaVolume:
         if plan.after and actual is None:
             self.check_identity()
         if plan.after:
-            self.check(plan.after, actual)
+            self.check(plan.after, new=actual is None)
         if plan.actions:
             actual = None if check else self.apply(plan)
             for action in plan.actions:
@@ -105,13 +97,11 @@ class MediaVolume:
         if present and not check:
             if self.params["probe"]:
                 self.prove(actual or {})
-            if self.params["min_free"] and result.values["free_bytes"] is None:
-                result.warn(f"volume {self.name}: the free space is unknown on this host, so min_free was not checked")
             writers = [
                 one for one, consumer in zip(self.containers, self.consumers) if one.running and not consumer.reason
             ]
             if self.params["write_marker"] and writers:
-                result.values["marker"] = write_marker(self.docker, writers[0], self.params["mount_path"])
+                result.values["marker"] = write_marker(self.docker, writers[0], MEDIA_FOLDER)
 
     # Observe
 
@@ -122,7 +112,6 @@ class MediaVolume:
 
     def observe_consumers(self) -> None:
         """Records how each client container mounts the media folder."""
-        path = self.params["mount_path"]
         found = self.docker.client_containers(self.params["project"])
         # One-off containers of docker compose run and a finished migration write no media.
         found = [one for one in found if one.running or not self.ended(one)]
@@ -130,18 +119,19 @@ class MediaVolume:
         for one in found:
             declared = self.declared(one, reader)
             if (
-                media_rules.is_without_media(one.mounts, declared, path)
+                media_rules.is_without_media(one.mounts, declared)
                 and self.docker.inspect(one) is not None
                 and one.role == "master"  # some of the vendor's templates have such masters (domain: masters)
             ):
-                self.result.warn(f"{one.name} is a master that mounts nothing at {path}: it has no part in media")
+                self.result.warn(
+                    f"{one.name} is a master that mounts nothing at {MEDIA_FOLDER}: it has no part in media"
+                )
                 continue
             self.containers.append(one)
-            consumer = Consumer(
-                one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared
-            )
+            mounted = media_rules.mount_state_of(one.mounts)
+            consumer = Consumer(one.name, one.service, one.state, mounted, declared)
             folder = media_rules.folder_of(self.params["driver_options"] or {})
-            media_rules.check_consumer(consumer, one.mounts, self.name, path, one.project, folder)
+            media_rules.check_consumer(consumer, one.mounts, self.name, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
@@ -157,32 +147,27 @@ class MediaVolume:
             document = reader.mounts(files)
         except WaError:
             return None
-        return media_rules.declared_mount_state(document, one.service, self.params["mount_path"])
+        return media_rules.declared_mount_state(document, one.service)
 
     def ended(self, one: Container) -> bool:
         """Returns whether a stopped container was a one-off container or a migration."""
         if one.labels.get(ONE_OFF_LABEL) == "True":
             return True
-        mounted = any(mount.destination.rstrip("/") == self.params["mount_path"] for mount in one.mounts)
+        mounted = any(mount.destination.rstrip("/") == MEDIA_FOLDER for mount in one.mounts)
         if mounted or self.docker.inspect(one) is None:  # inspected only where it would be reported
             return False
         return (one.environment or {}).get(env_rules.UPGRADE) == "1"
 
     # Check
 
-    def check(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
-        """Raises WaError, before any change, if the volume could not be used. `actual` is the volume that stays, or None."""
-        driver, options = wanted["driver"], wanted["driver_options"]
-        if driver == "local":
-            media_volume.check_device(options, self.params["require_mountpoint"])
-        elif actual is None and self.result.module.check_mode:
-            media_volume.check_driver(self.engine, self.name, driver)
+    def check(self, wanted: dict[str, t.Any], new: bool) -> None:
+        """Raises WaError, before any change, if the volume, which may be a `new` one, could not be used."""
+        if wanted["driver"] == "local":
+            media_volume.check_device(wanted["driver_options"])
+        elif new and self.result.module.check_mode:
+            media_volume.check_driver(self.engine, self.name, wanted["driver"])
         if self.params["probe"]:
             media_rules.check_mounts(self.consumers)
-        space = media_volume.space(self.engine, actual, driver, options)
-        if space:
-            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
-            filesystem.check_space(self.name, *space, self.params["min_free"])
 
     def check_identity(self) -> None:
         """Raises WaError if a new, empty volume would replace the one that the containers mount."""
@@ -190,7 +175,7 @@ class MediaVolume:
             {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
             for one in self.containers
         ]
-        there = {"media_volume": client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
+        there = {"media_volume": client_identity.by_containers(containers, "media_volume")}
         folder = media_rules.folder_of(self.params["driver_options"] or {})
         confirmed = self.params["confirm_identity"]
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
@@ -222,8 +207,8 @@ class MediaVolume:
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
         """Probes the volume from the running containers, without `write` only their permissions. Raises WaError with all problems."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
-        path, marker = self.params["mount_path"], self.params["expect_marker"] or ""
-        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, write)
+        marker = self.params["expect_marker"] or ""
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, MEDIA_FOLDER, home, marker, write)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")

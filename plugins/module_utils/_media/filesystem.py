@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the file system of the media volume: mounts, free space, results of probes. Pure rules, no I/O."""
+"""Checks the file system of the media volume: mounts, results of probes. Pure rules, no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
 
 # Network file systems; any FUSE mount may be one.
 _SHARES = (
@@ -73,16 +72,11 @@ def is_share(kind: str) -> bool:
     return kind in _SHARES or kind.startswith("fuse.")
 
 
-def check_device(
-    device: str, mounts: t.Sequence[MountPoint], promised: t.Sequence[MountPoint], required: bool | None
-) -> None:
+def check_device(device: str, mounts: t.Sequence[MountPoint], promised: t.Sequence[MountPoint]) -> None:
     """Raises WaError if the share of a bind is not mounted: media would be written to the host's disk.
 
-    `required` None: it must be mounted if `/etc/fstab` has a share at or above the device. True: the device must be a mount
-    point or on a network file system. False: any directory is accepted.
+    It must be mounted if `/etc/fstab` has a share at or above the device.
     """
-    if required is False:
-        return
     covering = _covering(mounts, device)
     promise = _covering([one for one in promised if is_share(one.kind) or one.path == device], device)
     mounted = (
@@ -93,15 +87,7 @@ def check_device(
             f"device {device}",
             f"/etc/fstab promises a {promise.kind} mount at {promise.path}, and it is not mounted",
             "the share to be mounted: media would go to the host's own disk",
-            f"Mount it (mount {promise.path}) and look why it was not, or set require_mountpoint to false",
-        )
-    if required and not mounted:
-        kind = f" of {covering.path} ({covering.kind})" if covering else ""
-        raise WaError(
-            f"device {device}",
-            f"a plain directory{kind}, no mount point and on no shared file system",
-            "a mounted share: media would go to the host's own disk",
-            "Mount the share, or set require_mountpoint to false for a directory of this host",
+            f"Mount it (mount {promise.path}) and look why it was not, or take its line out of /etc/fstab",
         )
 
 
@@ -114,17 +100,6 @@ def misplaced(home: str, folders: t.Sequence[str]) -> str:
         f"what it writes does not arrive in {home} on the host: it mounts only a part of the volume, or something was "
         "mounted there after the container was started (restart it; what it wrote meanwhile lies below that mount)"
     )
-
-
-def check_space(volume: str, free: int, total: int, least: int) -> None:
-    """Raises WaError if fewer than `least` bytes are free."""
-    if free < least:
-        raise WaError(
-            f"file system of volume {volume}",
-            f"{format_size(free)} free of {format_size(total)}",
-            f"at least {format_size(least)} free (min_free)",
-            "Run the client's media GC, make room, or enlarge the file system",
-        )
 
 
 # Results of a probe

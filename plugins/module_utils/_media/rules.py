@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
     mask_options,
     option_secrets,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import check_volume_name
 
 # Options of Docker's local driver, and the options that each of them requires (moby: volume/local).
@@ -148,9 +149,10 @@ class Consumer:
         }
 
 
-def _mount_state(mounts: t.Sequence[Mounted], path: str) -> MountState:
+def mount_state_of(mounts: t.Sequence[Mounted]) -> MountState:
+    """Returns the mount at the media folder."""
     for mount in mounts:
-        if posixpath.normpath(mount.destination) == path:
+        if posixpath.normpath(mount.destination) == MEDIA_FOLDER:
             return MountState(mount.kind, mount.name, mount.writable)
     return MountState("nothing")
 
@@ -166,32 +168,30 @@ def _through(state: MountState, volume: str, folder: str) -> MountState:
     return MountState("volume", volume, state.writable) if same else state
 
 
-def _around(mounts: t.Sequence[Mounted], path: str) -> tuple[list[Mounted], list[Mounted]]:
-    """Returns the mounts above and those below the normalised `path`; one at `path` itself is in neither."""
+def _around(mounts: t.Sequence[Mounted]) -> tuple[list[Mounted], list[Mounted]]:
+    """Returns the mounts above and those below the media folder; one there itself is in neither."""
     places = [(one, posixpath.normpath(one.destination)) for one in mounts]
-    above = [one for one, place in places if path.startswith(f"{place.rstrip('/')}/")]
-    return above, [one for one, place in places if place.startswith(f"{path}/")]
+    above = [one for one, place in places if MEDIA_FOLDER.startswith(f"{place.rstrip('/')}/")]
+    return above, [one for one, place in places if place.startswith(f"{MEDIA_FOLDER}/")]
 
 
-def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None, path: str) -> bool:
-    """Returns whether nothing is mounted at, above or below `path`, nor declared there by the Compose file."""
-    path = posixpath.normpath(path)
-    near = _mount_state(mounts, path).kind != "nothing" or any(_around(mounts, path))
+def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None) -> bool:
+    """Returns whether nothing is mounted at, above or below the media folder, nor declared there by the Compose file."""
+    near = mount_state_of(mounts).kind != "nothing" or any(_around(mounts))
     return not near and (declared is None or declared.kind == "nothing")
 
 
 def check_consumer(
-    consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
+    consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, project: str, folder: str = ""
 ) -> None:
     """Sets `reason` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
-    path = posixpath.normpath(path)
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
-    above, below = _around(mounts, path)
+    above, below = _around(mounts)
     if mounted == wanted:
         if below:
             parts = ", ".join(f"{one.destination} ({one.kind} {one.name})".replace(" )", ")") for one in below)
-            consumer.reason = f"parts of {path} are covered by other mounts: {parts}"
+            consumer.reason = f"parts of {MEDIA_FOLDER} are covered by other mounts: {parts}"
         elif declared and declared != wanted:
             consumer.warning = (
                 f"{consumer.name} mounts the right volume, but its Compose file declares {declared}: "
@@ -200,17 +200,16 @@ def check_consumer(
         return
     elsewhere = [one for one in mounts if one.kind == "volume" and one.name == volume]
     if mounted == MountState("volume", volume, False):
-        consumer.reason = f"mounts {volume} at {path} read-only"
+        consumer.reason = f"mounts {volume} at {MEDIA_FOLDER} read-only"
     elif mounted.kind == "nothing" and elsewhere:
-        consumer.reason = f"mounts {volume} at {elsewhere[0].destination}, not at {path}"
+        consumer.reason = f"mounts {volume} at {elsewhere[0].destination}, not at {MEDIA_FOLDER}"
     elif mounted.kind == "nothing" and above:
-        consumer.reason = (
-            f"mounts nothing at {path}; {above[-1].destination} above it is {above[-1].kind} {above[-1].name}".rstrip()
-        )
+        over = f"{above[-1].destination} above it is {above[-1].kind} {above[-1].name}".rstrip()
+        consumer.reason = f"mounts nothing at {MEDIA_FOLDER}; {over}"
     elif mounted.kind == "nothing":
-        consumer.reason = f"mounts nothing at {path}: media would die with the container"
+        consumer.reason = f"mounts nothing at {MEDIA_FOLDER}: media would die with the container"
     else:
-        consumer.reason = f"mounts {mounted} at {path}, not volume {volume}"
+        consumer.reason = f"mounts {mounted} at {MEDIA_FOLDER}, not volume {volume}"
         consumer.reason += _split(mounted, volume, project)
     if declared == wanted:
         if mounted.kind in ("volume", "bind") and mounted.name != volume:
@@ -254,20 +253,15 @@ def check_mounts(consumers: t.Sequence[Consumer]) -> None:
         )
 
 
-def mount_state_of(mounts: t.Sequence[Mounted], path: str) -> MountState:
-    """Returns the mount at `path`."""
-    return _mount_state(mounts, posixpath.normpath(path))
-
-
-def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, path: str) -> MountState | None:
-    """Returns a service's mount at `path` in the output of `docker compose config`; None if the service is not in it."""
+def declared_mount_state(compose: t.Mapping[str, t.Any], service: str) -> MountState | None:
+    """Returns a service's mount at the media folder in the output of `docker compose config`; None if the service is not in it."""
     one = (compose.get("services") or {}).get(service)
     if one is None:
         return None
     names = {key: body["name"] for key, body in (compose.get("volumes") or {}).items()}
     found = MountState("nothing")
     for entry in one.get("volumes") or []:
-        if posixpath.normpath(entry["target"]) == posixpath.normpath(path):
+        if posixpath.normpath(entry["target"]) == MEDIA_FOLDER:
             source = str(entry.get("source") or "")
             found = MountState(entry["type"], names.get(source, source), not entry.get("read_only"))
     return found

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Manages a Docker volume and its files: creates and removes it, finds its users and files, measures free space.
+"""Manages a Docker volume and its files: creates and removes it, finds its users and files.
 
 Paths are those of this machine. Before a removal it is verified that they are the engine's, too.
 """
@@ -179,7 +179,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     if is_bind(options):
         root = os.path.realpath(options["device"])
         try:
-            check_device(options, None)
+            check_device(options)
         except WaError as error:
             raise OSError(error.found) from None
     elif needs_mount(options) and not any(one.path == root for one in mount_table()):
@@ -198,49 +198,14 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def check_device(options: t.Mapping[str, str], required: bool | None) -> None:
+def check_device(options: t.Mapping[str, str]) -> None:
     """Raises WaError if a volume binds a directory of this host with a missing, stale or dead share."""
-    if required and not is_bind(options) and not needs_mount(options):
-        raise WaError(
-            "option require_mountpoint",
-            "a plain volume is on the host's own disk",
-            "driver_options that bind a directory where a share is mounted",
-            "Set driver_options to type none, o bind, device the directory",
-        )
     if not is_bind(options):
         return
     path = options["device"]
     visit(path)
     device = bounded(lambda: os.path.realpath(path))
-    promised = filesystem.parse_fstab(read("/etc/fstab"))
-    filesystem.check_device(device, mount_table(), promised, required)
-
-
-def space(
-    engine: Engine, actual: t.Mapping[str, t.Any] | None, driver: str, options: t.Mapping[str, str]
-) -> tuple[int, int] | None:
-    """Returns free and total bytes of the file system of an existing or planned volume; None if unknown on this host."""
-    if driver != "local":
-        return None
-    if is_bind(options):
-        path = options["device"]
-    elif needs_mount(options):
-        path = actual["Mountpoint"] if actual else ""
-        if not any(one.path == path for one in mount_table()):
-            return None
-    elif actual:
-        path = actual["Mountpoint"]
-    else:
-        path = engine.info["DockerRootDir"]
-    while True:
-        try:
-            return free_bytes(path)
-        except PermissionError:  # only root may read Docker's folder; its parent is on the same file system
-            if path == "/":
-                return None
-            path = os.path.dirname(path)
-        except (OSError, FilesystemTimeout):
-            return None
+    filesystem.check_device(device, mount_table(), filesystem.parse_fstab(read("/etc/fstab")))
 
 
 def first_file(root: str) -> str | None:
@@ -275,12 +240,6 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     # The client may write here, so the file may have been replaced by a link or a FIFO.
     with files.open_regular(entry.path, follow=False) as file:
         return file.read(99).decode(errors="replace") in ("", f"{match.group(1)}\n", f"{entry.name}\n")
-
-
-def free_bytes(path: str) -> tuple[int, int]:
-    """Returns free (for users other than root) and total bytes of the file system of `path`."""
-    answer = bounded(lambda: os.statvfs(path))
-    return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize
 
 
 def read(path: str) -> str:

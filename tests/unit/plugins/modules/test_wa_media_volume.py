@@ -34,7 +34,7 @@ def test_an_unchanged_volume_costs_two_requests(engine: FakeDocker, run_module: 
     engine.volume("biz_m")
     for number in range(20):
         engine.container(f"biz-wacore-{number}", volume="biz_m")
-    done = run_module(MODULE, options(engine, min_free="1"))
+    done = run_module(MODULE, options(engine))
     assert not done["changed"]
     assert len(done["consumers"]) == 20
     assert methods(engine) == ["GET /volumes/biz_m", "GET /containers/json"]
@@ -52,8 +52,7 @@ def test_a_lost_image_name_costs_one_more_request_each(engine: FakeDocker, run_m
 def test_a_bind_volume_costs_no_more_requests(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     bind = {"type": "none", "o": "bind", "device": str(tmp_path)}
     engine.volume("biz_m", options=bind)
-    done = run_module(MODULE, options(engine, driver_options=bind))
-    assert done["total_bytes"] > 0
+    run_module(MODULE, options(engine, driver_options=bind))
     assert engine.count == 2
 
 
@@ -235,9 +234,6 @@ MIXES: dict[str, list[t.Any]] = {
     "driver_options": OPTIONS,
     "on_drift": ["fail", "report"],
     "probe": [True, False],
-    "require_mountpoint": [None, True, False],
-    "min_free": [None, "1", "900T"],
-    "mount_path": ["/usr/local/wamedia", "/"],
     "client_images": [None, {"web": ["reg/web"]}, {"web": ["reg/ops/wa-webapp"], "coreapp": ["reg/ops/wa-core"]}],
     "write_marker": [False, True],
     "check": [False, True],
@@ -288,12 +284,6 @@ def test_a_mount_outside_the_volumes_folder_does_not_block_removal(engine: FakeD
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
 
 
-def test_require_mountpoint_refuses_a_plain_volume(engine: FakeDocker, run_module: Run) -> None:
-    failed = run_module(MODULE, options(engine, require_mountpoint=True))
-    assert "a plain volume is on the host's own disk" in failed["msg"]
-    assert engine.volumes == {}
-
-
 # Faults
 
 
@@ -307,7 +297,6 @@ def test_engine_errors_are_reported(engine: FakeDocker, run_module: Run) -> None
     engine.failures.clear()
     failed = run_module(MODULE, options(engine, driver="nope"))
     assert "the engine has no volume driver nope" in failed["msg"]
-    assert "min_free" in run_module(MODULE, options(engine, min_free="much"))["msg"]
 
 
 def test_containers_of_two_projects_need_option_project(engine: FakeDocker, run_module: Run) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for the file system of the media volume: shares, space, errors of a probe."""
+"""Rules for the file system of the media volume: shares, errors of a probe."""
 
 from __future__ import annotations
 
@@ -39,39 +39,28 @@ def test_fstab_is_parsed_without_comments_root_and_swap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "mounts", "promised", "required", "message"),
+    ("device", "mounts", "promised", "message"),
     [
-        ("/srv/media", [ROOT], [], None, None),
-        ("/srv/media", [ROOT], [], True, "a plain directory of / "),
-        ("/srv/media", [ROOT], [], False, None),
-        ("/srv/media", [ROOT], [NFS], False, None),
-        ("/srv/media", [ROOT], [NFS], None, "promises a nfs4 mount"),
-        ("/srv/media/wa", [ROOT], [NFS], None, "promises a nfs4 mount at /srv/media"),
-        ("/srv/media2", [ROOT], [NFS], None, None),
-        ("/srv/media", [ROOT, NFS], [NFS], None, None),
-        ("/srv/media/wa", [ROOT, NFS], [], True, None),
-        ("/srv/media", [ROOT, AUTO], [], True, "a plain directory"),
-        ("/srv/media", [ROOT, AUTO, NFS], [NFS], True, None),
-        ("/srv/media", [ROOT, DISK], [], True, "a plain directory of /srv "),
-        ("/srv", [ROOT, DISK], [], True, None),
-        ("/srv/media", [ROOT, MountPoint("/srv", "nfs")], [NFS], None, "promises"),
-        ("/srv/media", [ROOT], [DISK], None, None),
+        ("/srv/media", [ROOT], [], None),
+        ("/srv/media", [ROOT], [NFS], "promises a nfs4 mount"),
+        ("/srv/media/wa", [ROOT], [NFS], "promises a nfs4 mount at /srv/media"),
+        ("/srv/media2", [ROOT], [NFS], None),
+        ("/srv/media", [ROOT, NFS], [NFS], None),
+        ("/srv/media", [ROOT, AUTO], [NFS], "promises"),
+        ("/srv/media", [ROOT, AUTO, NFS], [NFS], None),
+        ("/srv/media", [ROOT, DISK], [NFS], "promises"),
+        ("/srv/media", [ROOT, MountPoint("/srv", "nfs")], [NFS], "promises"),
+        ("/srv/media", [ROOT], [DISK], None),
     ],
 )
 def test_a_device_that_must_be_mounted(
-    device: str, mounts: list[MountPoint], promised: list[MountPoint], required: bool | None, message: str | None
+    device: str, mounts: list[MountPoint], promised: list[MountPoint], message: str | None
 ) -> None:
     if message is None:
-        rules.check_device(device, mounts, promised, required)
+        rules.check_device(device, mounts, promised)
     else:
         with pytest.raises(WaError, match=message):
-            rules.check_device(device, mounts, promised, required)
-
-
-def test_too_little_space_is_an_error() -> None:
-    rules.check_space("m", 10, 20, 10)
-    with pytest.raises(WaError, match=r"9 B free of 20 B; expected at least 10 B"):
-        rules.check_space("m", 9, 20, 10)
+            rules.check_device(device, mounts, promised)
 
 
 @pytest.mark.parametrize(

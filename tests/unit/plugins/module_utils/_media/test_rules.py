@@ -143,11 +143,9 @@ def test_options_that_docker_accepts_are_accepted() -> None:
 # Consumers
 
 
-def checked(
-    mounts: list[Mount], declared: MountState | None = None, volume: str = "biz_m", path: str = PATH
-) -> Consumer:
-    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts, path), declared)
-    rules.check_consumer(consumer, mounts, volume, path, "biz")
+def checked(mounts: list[Mount], declared: MountState | None = None) -> Consumer:
+    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts), declared)
+    rules.check_consumer(consumer, mounts, "biz_m", "biz")
     return consumer
 
 
@@ -192,7 +190,7 @@ def test_wrong_mounts_have_a_reason(mounts: list[Mount], reason_part: str | None
     ],
 )
 def test_a_container_is_without_media(mounts: list[Mount], declared: MountState | None, expected: bool) -> None:
-    assert rules.is_without_media(mounts, declared, PATH + "/") is expected
+    assert rules.is_without_media(mounts, declared) is expected
 
 
 @pytest.mark.parametrize(
@@ -217,8 +215,8 @@ def test_a_mount_of_the_bound_folder_is_accepted() -> None:
     folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
     for source, good in (("/data/media", True), ("/data/other", False)):
         mounts = [Mount("bind", source, PATH, True)]
-        consumer = Consumer("core", "core", "running", rules.mount_state_of(mounts, PATH), MountState("bind", source))
-        rules.check_consumer(consumer, mounts, "biz_m", PATH, "biz", folder)
+        consumer = Consumer("core", "core", "running", rules.mount_state_of(mounts), MountState("bind", source))
+        rules.check_consumer(consumer, mounts, "biz_m", "biz", folder)
         assert (not consumer.reason, consumer.warning) == (good, "")
     assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
 
@@ -244,8 +242,8 @@ def test_all_wrong_mounts_are_reported() -> None:
 )
 def test_the_mount_declared_in_a_compose_file(entry: dict[str, t.Any], expected: str) -> None:
     compose = {"services": {"wacore": {"volumes": [entry]}}, "volumes": {"m": {"name": "biz_m"}}}
-    assert str(rules.declared_mount_state(compose, "wacore", PATH)) == expected
-    assert rules.declared_mount_state(compose, "unknown", PATH) is None
+    assert str(rules.declared_mount_state(compose, "wacore")) == expected
+    assert rules.declared_mount_state(compose, "unknown") is None
 
 
 # Plan

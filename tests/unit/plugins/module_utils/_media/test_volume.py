@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A volume and its files: creation, removal only if no data can be lost, free space."""
+"""A volume and its files: creation, removal only if no data can be lost."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ def test_a_mounted_share_is_searched(engine: FakeDocker, docker: Docker, mounted
     assert reason_against(docker, actual) == ""
 
 
-# Location of the files and free space
+# Location of the files
 
 
 @pytest.mark.parametrize(
@@ -341,96 +341,28 @@ def test_the_folder_of_the_files(
     assert volume.home(volume.Engine(docker), actual) is None
 
 
-@pytest.mark.parametrize(
-    ("exists", "driver", "options", "known"),
-    [
-        (True, "local", {}, True),
-        (False, "local", {}, True),  # that of the engine's folder
-        (True, "local", bind("ROOT"), True),
-        (True, "local", bind("/nowhere"), False),
-        (True, "local", NFS, False),
-        (False, "local", NFS, False),
-        (True, "plugin", {}, False),
-    ],
-)
-def test_free_space_is_measured_if_the_folder_is_local(
-    engine: FakeDocker,
-    docker: Docker,
-    mounted: t.Callable[..., None],
-    exists: bool,
-    driver: str,
-    options: dict[str, str],
-    known: bool,
-) -> None:
-    mounted()
-    options = {key: value.replace("ROOT", str(engine.root)) for key, value in options.items()}
-    actual = engine.volume("m", options=options) if exists else None
-    found = volume.space(volume.Engine(docker), actual, driver, options)
-    assert (found is not None) is known
-    if found:
-        status = os.statvfs(engine.root)
-        assert found[1] == status.f_blocks * status.f_frsize
-        assert 0 < found[0] <= found[1]
-
-
-def test_free_space_is_measured_at_the_first_accessible_parent(
-    engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths: list[str] = []
-
-    def free(path: str) -> tuple[int, int]:
-        paths.append(path)
-        if path != "/":
-            raise PermissionError
-        return 1, 2
-
-    monkeypatch.setattr(volume, "free_bytes", free)
-    actual = dict(engine.volume("m"), Mountpoint="/a/b")
-    assert volume.space(volume.Engine(docker), actual, "local", {}) == (1, 2)
-    assert paths == ["/a/b", "/a", "/"]
-
-
-@pytest.mark.parametrize("error", [OSError, volume.FilesystemTimeout, PermissionError])
-def test_unknown_free_space_is_none(
-    engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
-    def fail(_path: str) -> None:
-        raise error
-
-    monkeypatch.setattr(volume, "free_bytes", fail)
-    assert volume.space(volume.Engine(docker), engine.volume("m"), "local", {}) is None
-
-
 # Mounted shares
 
 
 @pytest.mark.parametrize(
-    ("options", "required", "refused"),
+    ("options", "refused"),
     [
-        ({}, None, ""),
-        ({}, False, ""),
-        (NFS, True, ""),
-        ({}, True, "a plain volume is on the host's own disk"),
-        (bind("HERE"), True, "a plain directory"),
-        (bind("HERE"), None, ""),
-        (bind("HERE/none"), None, "does not exist"),
+        ({}, ""),
+        (NFS, ""),
+        (bind("HERE"), ""),
+        (bind("HERE/none"), "does not exist"),
     ],
 )
 def test_a_share_that_must_be_mounted(
-    tmp_path: Path,
-    mounted: t.Callable[..., None],
-    options: dict[str, str],
-    required: bool | None,
-    refused: str,
+    tmp_path: Path, mounted: t.Callable[..., None], options: dict[str, str], refused: str
 ) -> None:
     mounted()
     options = {key: value.replace("HERE", str(tmp_path)) for key, value in options.items()}
-    arguments = (options, required)
     if not refused:
-        volume.check_device(*arguments)
+        volume.check_device(options)
         return
     with pytest.raises(WaError) as error:
-        volume.check_device(*arguments)
+        volume.check_device(options)
     assert error.value.found.startswith(refused)
 
 
