@@ -123,7 +123,7 @@ def what_is_where() -> str:
         "log_script": host_objects.LOG_SCRIPT,
         "metrics_file": "wa_log_cleanup_metrics_file",
         "dump_dir": "/var/lib/waba/dumps",
-        "identity_dir": topology.STATE_DIR,
+        "state_dir": topology.STATE_DIR,
         "projects_dir": topology.PROJECTS_DIR,
     }
     head = ["| What | Where | Made by | `retire.yml` |", "|---|---|---|---|"]

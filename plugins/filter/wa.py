@@ -411,7 +411,7 @@ def host_refusal(
         return _refusal(client_identity.refusal)({**facts, "attributes": attributes, "looks": looks})
 
     if "containers" not in found:  # gc.yml needs no more than the state at the leader
-        return another(("leader", "state_dir", "deployment"))
+        return another(("leader", "deployment"))
     lock, project, outside = found["upgrade"], facts["deployment"]["project"], found["guard"]["refusal"]
     orphan = found["orphan_migrations"].get(project)
     if not lock_left and lock.get("blocking"):

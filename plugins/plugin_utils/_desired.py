@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import posixpath
 import random
 import shlex
 import time
@@ -103,13 +102,12 @@ def docker(inventory: Inventory) -> State:
 def host(inventory: Inventory) -> State:
     """Returns the requirements of the host, and the folders of the deployment as `files`."""
     place = deployment(inventory)
-    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     return _present(
         {
             **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
             "dumps": place["is_leader"] and boolean(inventory["wa_upgrade_dump"], strict=False),
-            "files": [folder(path) for path in dict.fromkeys(folders)],
+            "files": [folder(place["project_dir"]), folder(topology.STATE_DIR)],
             "lock_file": place["lock_file"],
             "compose_file": place["compose_file"],
             "identity_file": place["identity_file"],

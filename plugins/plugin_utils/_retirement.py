@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -75,7 +74,7 @@ def desired(inventory: Inventory) -> Desired:
         volume=desired_state.media_volume_name(inventory),
         metrics_file=paths.normalise("wa_log_cleanup_metrics_file", metrics) if metrics else "",
         dump_dir=paths.folder("wa_upgrade_dump_dir", inventory["wa_upgrade_dump_dir"]),
-        identity_dir=posixpath.dirname(place["identity_file"]),
+        state_dir=topology.STATE_DIR,
         projects_dir=topology.PROJECTS_DIR if inventory.given("wa_project_dir") is None else "",
     )
     return {

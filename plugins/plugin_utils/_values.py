@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths, topology
 
 Rule = t.Callable[[str, t.Any], t.Any]  # called with a variable's name and value; raises WaError
 
@@ -40,6 +40,12 @@ def _hour(name: str, value: t.Any) -> str:
     return units.clock_field(name, value, 23)
 
 
+def _state_dir(name: str, value: t.Any) -> None:
+    if paths.normalise(name, value) != topology.STATE_DIR:
+        cure = "Move what is in that folder there, and remove the variable"
+        raise WaError(name, f"{value}, which is no longer read", f"lock and states in {topology.STATE_DIR}", cure)
+
+
 def _optional(rule: Rule) -> Rule:
     """Returns `rule` for a variable that may be empty or unset."""
     return lambda name, value: None if value is None or value == "" else rule(name, value)
@@ -58,6 +64,7 @@ RULES: dict[str, Rule] = {
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_message_gc_max_messages": _count,
+    "wa_state_dir": _state_dir,  # an unfinished upgrade would not be seen
     "wa_upgrade_dump_dir": paths.folder,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,

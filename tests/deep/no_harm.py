@@ -124,10 +124,10 @@ CASES: dict[str, Case] = {
         variables={"wa_project": "other"},
     ),
     "slash": Case(
-        "the folders of the deployment, written with slashes at the end",
+        "the folder of the deployment, written with slashes at the end",
         (),
         code=0,
-        variables={"wa_project_dir": "/opt/waba/h1/", "wa_state_dir": "/var//lib/waba/"},
+        variables={"wa_project_dir": "/opt//waba/h1/"},
     ),
     "relative": Case(
         "a relative path for a folder",
@@ -225,11 +225,6 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
 """,
         after="docker rm --force web-by-hand",
         again="is repaired",
-    ),
-    "state": Case(
-        "another folder for lock, journal and states",
-        ("state_dir /var/lib/waba (as recorded on h1) would become /srv/state", "Nothing was changed"),
-        variables={"wa_state_dir": "/srv/state"},
     ),
     "override": Case(
         "another prefix by a Compose file of the operator's, not by db.env",

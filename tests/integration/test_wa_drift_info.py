@@ -46,7 +46,6 @@ class DriftInfo:
             "wa_version": "2.51.2",
             "wa_registry": "registry.example.com/whatsapp",
             "wa_project_dir": f"{self.folder}/{{{{ inventory_hostname }}}}",
-            "wa_state_dir": f"{self.folder}/state",
             "wa_db_env_engine": "PGSQL",
             "wa_db_env_hostname": "db.example.com",
             "wa_db_env_username": "whatsapp",

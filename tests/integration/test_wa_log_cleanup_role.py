@@ -144,7 +144,7 @@ def test_a_changed_script_or_job_is_corrected(host: Host) -> None:
     assert host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup") == before
 
 
-def test_entry_point_run_cleans_at_once(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+def test_entry_point_run_cleans_at_once(ansible: t.Any, clients: t.Any) -> None:
     """The entry point `run` with the operator's image names, whatever registry a container came from."""
     core, web = clients.add("wacore", "our-core"), clients.add("waweb", "our-web")
     for name, script in ((core, lc.CORE_CLEANUP), (web, lc.WEB_CLEANUP)):
@@ -152,7 +152,6 @@ def test_entry_point_run_cleans_at_once(ansible: t.Any, clients: t.Any, tmp_path
         lc.archives(name, 31)
     variables = {
         "wa_project": clients.project,
-        "wa_state_dir": str(tmp_path),
         "wa_images": {"web": "new.test/x/our-web", "coreapp": "new.test/x/our-core"},
     }
     task = {"ansible.builtin.include_role": {"name": ROLE, "tasks_from": "run"}}

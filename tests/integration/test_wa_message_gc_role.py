@@ -9,6 +9,7 @@ import json
 import sys
 import time
 import typing as t
+import uuid
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,22 @@ from database_servers import CANARY
 from playbook import Play, start
 from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
 
 class Site:
-    """A deployment of two hosts that are this machine; `h1` is its leader."""
+    """A deployment of two hosts that are this machine, with a name of its own; `h1` is its leader."""
 
     def __init__(self, client: Simulated, folder: Path) -> None:
         self.folder = folder
+        self.name = f"t{uuid.uuid4().hex[:8]}"
         self.variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
-            "wa_deployment": "support",
+            "wa_deployment": self.name,
             "wa_topology": "high_availability",
             "ansible_become": False,
-            "wa_state_dir": str(folder),
             "wa_env_file": client.env_file(),
             "wa_db_login_host": "127.0.0.1",
             "wa_api_url": client.url,
@@ -47,7 +49,7 @@ class Site:
         """Run gc.yml: the results of the role's tasks by name, and all that was printed."""
         inventory = self.folder.with_suffix(".json")
         deployment = {"hosts": {"h1": {}, "h2": {}}, "vars": {**self.variables, **variables}}
-        inventory.write_text(json.dumps({"support": deployment}))
+        inventory.write_text(json.dumps({self.name: deployment}))
         done = Play.end(start("-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / "gc.yml")))
         assert "WARNING" not in done.stderr, done.stderr
         found: dict[str, list[dict[str, t.Any]]] = {}
@@ -56,6 +58,10 @@ class Site:
             found.setdefault(task["task"]["name"].rpartition(" : ")[2], []).extend(ran)
         return found, done.stdout + done.stderr
 
+    def states(self) -> list[Path]:
+        """The files of the deployment in the folder of states."""
+        return sorted(Path(topology.STATE_DIR).glob(f"*{self.name}*"))
+
 
 CLIENT = {"prefix": "gcr_"}
 GC = "Reduce the messages table to its limit"
@@ -63,8 +69,12 @@ SKIPPED = "Display why no GC was called"
 
 
 @pytest.fixture
-def site(client: Simulated, tmp_path: Path) -> Site:
-    return Site(client, tmp_path)
+def site(client: Simulated, tmp_path: Path) -> t.Iterator[Site]:
+    Path(topology.STATE_DIR).mkdir(mode=0o750, exist_ok=True)  # which wa_host makes
+    found = Site(client, tmp_path)
+    yield found
+    for path in found.states():
+        path.unlink()
 
 
 def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
@@ -81,10 +91,10 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
         [task], [shown] = again[GC], again[SKIPPED]
         assert not task["changed"]
         assert "less than 24h00m" in task["skip_reason"]
-        assert shown["msg"] == f"support: no message GC: {task['skip_reason']}; next at {task['next_due']}"
+        assert shown["msg"] == f"{site.name}: no message GC: {task['skip_reason']}; next at {task['next_due']}"
     # no credential is left on the host
-    assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
-    texts = [output, *(path.read_text() for path in site.folder.iterdir())]
+    assert [path.name for path in site.states()] == [f"gc-{site.name}.json", f"gc-{site.name}.json.lock"]
+    texts = [output, *(path.read_text() for path in site.states())]
     assert not any(secret in text for text in texts for secret in (PASSWORD, CANARY))
 
 
@@ -112,17 +122,17 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     window = f"{begin:02d}:00-{end:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window)
     [shown] = closed[SKIPPED]
-    assert shown["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), shown["msg"]
+    assert shown["msg"].startswith(f"{site.name}: no message GC: outside the window {window}; next at 20"), shown["msg"]
     elsewhere, _output = site.run("--limit", "h2")
     [shown] = elsewhere["Display that the leader is not in this run"]
-    assert "No message GC for deployment support: its leader h1 is not in this run" in shown["msg"]
+    assert f"No message GC for deployment {site.name}: its leader h1 is not in this run" in shown["msg"]
     assert not elsewhere.get(GC)
     assert client.count() == ROWS
 
 
 def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simulated) -> None:
-    claim = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
-    (site.folder / "support.lock").write_text(json.dumps(begin(None, claim, time.time(), lease=3600)))
+    claim = Claim(site.name, "m/1/5", "ann", "ops1", "2.53.4")
+    Path(topology.STATE_DIR, f"{site.name}.lock").write_text(json.dumps(begin(None, claim, time.time(), lease=3600)))
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
     [shown] = done["Display that automatic GC is left unchanged during an upgrade"]

@@ -136,7 +136,7 @@ def test_any_path_is_refused_or_normalised(value: t.Any) -> None:
 
 @given(PATHS)
 def test_no_system_folder_is_accepted(value: str) -> None:
-    path = attempt(paths.folder, "wa_state_dir", value)
+    path = attempt(paths.folder, "wa_project_dir", value)
     shared = (
         "/",
         "/etc",
@@ -164,14 +164,12 @@ OPTIONS = st.fixed_dictionaries(
         "project": st.sampled_from(["", "biz", "My Project", "-x", "wa-h1", "_"]) | WRONG,
         "project_dir": PATHS | WRONG,
         "env_file": PATHS | WRONG,
-        "state_dir": PATHS | WRONG,
     },
 )
 PLACES = (
     "project_dir",
     "compose_file",
     "env_file",
-    "state_dir",
     "lock_file",
     "gc_state_file",
     "refused_login_file",
@@ -189,13 +187,13 @@ def test_any_deployment_is_refused_or_consistent(options: dict[str, t.Any], host
         check_path(found[place])
     assert len({found[place] for place in PLACES}) == len(PLACES)
     assert found["compose_file"].startswith(found["project_dir"] + "/")
-    assert all(found[place].startswith(found["state_dir"] + "/") for place in PLACES[4:])
+    assert all(found[place].startswith("/var/lib/waba/") for place in PLACES[3:])
     assert re.fullmatch(r"[a-z0-9_-]{1,100}", found["slug"])
     assert re.fullmatch(r"[A-Za-z0-9_-]+", found["cron_file"])
     assert found["project"] == "" or re.fullmatch(r"[a-z0-9][a-z0-9_-]*", found["project"])
     assert host in found["members"]
     assert found["leader"] in found["members"]
-    again = {"project_dir": found["project_dir"], "env_file": found["env_file"], "state_dir": found["state_dir"]}
+    again = {"project_dir": found["project_dir"], "env_file": found["env_file"]}
     assert deployment_topology.deployment(host, groups, **{**options, **again}) == found
 
 

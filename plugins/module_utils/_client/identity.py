@@ -29,7 +29,6 @@ ATTRIBUTES = (
     "leader",
     "project_dir",
     "env_file",
-    "state_dir",
     "deployment",
 )
 _CLUSTER = "a cluster (high_availability or multiconnect)"
@@ -72,7 +71,7 @@ def normalise(attribute: str, value: t.Any) -> str:
         return text.lower().rstrip(".")
     if attribute in ("port", "shards") and text.isdecimal():
         return str(int(text))
-    if attribute in ("project_dir", "env_file", "state_dir") and text:
+    if attribute in ("project_dir", "env_file") and text:
         return "/" + posixpath.normpath(text).lstrip("/")
     return text
 
@@ -224,7 +223,6 @@ def _lost(attribute: str, found: Found, current: Current) -> str:
         "topology": f"the client as it is registered, {'one Coreapp' if found.value == 'single' else 'a cluster'}",
         "shards": f"what the Coreapps of {found.value} shards serve",
         "leader": f"the upgrade lock and journal, and what is remembered about message GC, on {found.value}",
-        "state_dir": f"the upgrade lock and journal, and what is remembered about message GC, in {found.value}",
         "deployment": f"lock, journal, nightly cleanup and what is remembered about message GC under the name {found.value}",
         "project_dir": f"compose.yml and db.env in {found.value}",
         "env_file": f"the settings in {found.value}",
@@ -327,7 +325,7 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     moves = not records.get(host, {}).get("project")
     current["project"] = [] if moves or clients.get(host) else kept(records, "project", [host], "as recorded on")
     current["shards"] = kept(records, "shards", inspections, "as recorded on")
-    for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
+    for attribute in ("project_dir", "env_file", "deployment"):
         current[attribute] = kept(records, attribute, [host], "as recorded on")
     if _inside(records.get(host, {})) and _inside(wanted):
         current["env_file"] = []  # it moves with its folder
@@ -363,7 +361,7 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     found = {
         **wanted_database(facts["db_env"], facts["file"]),
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},
-        **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file", "state_dir")},
+        **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file")},
         "deployment": deployment["slug"],
         # No part of the identity, so never refused: a run that has completed it need not log in again.
         **({"first_login": "completed"} if facts.get("first_login") else {}),

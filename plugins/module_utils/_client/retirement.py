@@ -28,7 +28,7 @@ Container = t.Mapping[str, t.Any]  # as `wa_info` describes it
 _ORDER = ("web", "core", "master")  # the Webapp takes no more requests before the Coreapp goes
 _NAMELESS = re.compile(r"[0-9a-f]{64}")  # a volume without a name
 # What the record of the client must have in common with the inventory, or another deployment's things would go.
-_RECORDED = ("project", "project_dir", "env_file", "state_dir")
+_RECORDED = ("project", "project_dir", "env_file")
 
 
 class Desired(t.TypedDict):

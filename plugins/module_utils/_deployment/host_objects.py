@@ -59,7 +59,6 @@ OBJECTS = (
     HostObject("file", "{identity_file}", "record of which client is here", "wa_host"),
     HostObject("folder", "{project_dir}", "folder of the deployment", "wa_host", GOES, _EMPTY),
     HostObject("folder", "{state_dir}", "state of deployments", "wa_host", GOES, _EMPTY),
-    HostObject("folder", "{identity_dir}", "records of clients", "wa_host", GOES, _EMPTY),
     HostObject("folder", "{projects_dir}", "folders of deployments", "wa_host", GOES, _EMPTY),
     HostObject("volume", "{volume}", "media, with a marker file", "wa_media_volume", STAYS, _DATA),
     HostObject("data", "{dump_dir}/{slug}-*", "dumps of the database", "wa_upgrade", STAYS, _DATA),

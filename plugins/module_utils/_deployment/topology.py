@@ -23,7 +23,7 @@ STOP_SECONDS = (
 )
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
 # The variables `wa_...` that define a deployment and its paths, in the order of the arguments of `deployment`.
-DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
+DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SSH_PORT = 22
@@ -67,9 +67,7 @@ def names(deployment: str, project: str | None = None) -> dict[str, str]:
     }
 
 
-def places(
-    host: str, part: str, project_dir: t.Any = None, env_file: t.Any = None, state_dir: t.Any = None
-) -> dict[str, str]:
+def places(host: str, part: str, project_dir: t.Any = None, env_file: t.Any = None) -> dict[str, str]:
     """Returns the normalised paths of the deployment with the slug `part` on `host`.
 
     Raises WaError for an invalid path, or one used by other programs. None selects the default.
@@ -77,19 +75,17 @@ def places(
     project_dir = paths.folder(
         f"host {host}: wa_project_dir", f"{PROJECTS_DIR}/{part}" if project_dir is None else project_dir
     )
-    state = paths.folder(f"host {host}: wa_state_dir", STATE_DIR if state_dir is None else state_dir)
     env = paths.file(f"host {host}: wa_env_file", f"{project_dir}/db.env" if env_file is None else env_file)
-    paths.distinct(host, wa_project_dir=project_dir, wa_state_dir=state, wa_env_file=env)
+    paths.distinct(host, wa_project_dir=project_dir, state_dir=STATE_DIR, wa_env_file=env)
     found = {
         "project_dir": project_dir,
         "compose_file": f"{project_dir}/compose.yml",
-        "state_dir": state,
-        "identity_file": f"{STATE_DIR}/client-{part}.json",  # not configurable
-        "gc_state_file": f"{state}/gc-{part}.json",
-        "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
-        "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
-        "lock_file": f"{state}/{part}.lock",
-        "hold_file": hold_file(f"{state}/{part}.lock"),
+        "identity_file": f"{STATE_DIR}/client-{part}.json",
+        "gc_state_file": f"{STATE_DIR}/gc-{part}.json",
+        "refused_login_file": refused_login_file(f"{STATE_DIR}/gc-{part}.json"),
+        "log_cleanup_status_file": f"{STATE_DIR}/log-cleanup-{part}.json",
+        "lock_file": f"{STATE_DIR}/{part}.lock",
+        "hold_file": hold_file(f"{STATE_DIR}/{part}.lock"),
     }
     if env in found.values():
         raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
@@ -115,13 +111,12 @@ def deployment(
     project: t.Any = None,
     project_dir: t.Any = None,
     env_file: t.Any = None,
-    state_dir: t.Any = None,
 ) -> dict[str, t.Any]:
     """Returns the deployment of `host`: name, members, leader, names of its objects, and their paths on this host.
 
     Members and leader come from the inventory (`groups`), never from the hosts of a run: a leader
-    that changes with `--limit` would change lock, state and GC, too. The last three are `wa_project_dir`, `wa_env_file` and
-    `wa_state_dir` of the inventory; None selects the default.
+    that changes with `--limit` would change lock, state and GC, too. The last two are `wa_project_dir` and `wa_env_file` of the
+    inventory; None selects the default.
     """
     name = _name(f"host {host}: wa_deployment", name) or host
     leader = _name(f"host {host}: wa_leader", leader)
@@ -146,7 +141,7 @@ def deployment(
         raise WaError(f"deployment {name}: wa_leader", f"{leader!r} is not a member", "one of: " + ", ".join(members))
     leader = leader or members[0]
     called = names(name, project)
-    where = places(host, called["slug"], project_dir, env_file, state_dir)
+    where = places(host, called["slug"], project_dir, env_file)
     return dict({**called, **where}, name=name, members=members, leader=leader, is_leader=host == leader)
 
 

@@ -70,6 +70,6 @@ def test_a_removal_displays_nothing_again(driver: Driver) -> None:
 
 
 def test_an_invalid_value_is_reported(driver: Driver) -> None:
-    failed = driver({"operation": "plan"}, wa_state_dir="relative")
+    failed = driver({"operation": "plan"}, wa_project_dir="relative")
     assert failed["failed"]
-    assert failed["msg"].startswith("host support: wa_state_dir: ")
+    assert failed["msg"].startswith("host support: wa_project_dir: ")

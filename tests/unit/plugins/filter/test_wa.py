@@ -362,7 +362,7 @@ IDENTITY: dict[str, t.Any] = {
     "media_volume": "media",
     "db_env": {},
     "file": {},
-    "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
+    "deployment": topology.deployment("h1", GROUPS, "a"),
     "confirmed": None,
     "folder": "",
 }

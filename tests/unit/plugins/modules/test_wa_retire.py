@@ -24,7 +24,7 @@ def options(engine: FakeDocker, folder: Path, operation: str) -> dict[str, t.Any
         "log_script": "",
         "metrics_file": "",
         "dump_dir": str(folder / "dumps"),
-        "identity_dir": str(folder),
+        "state_dir": str(folder),
         "projects_dir": "",
     }
     desired = {

@@ -72,16 +72,15 @@ def test_a_client_that_the_inventory_holds_is_refused() -> None:
 def test_the_options_of_another_inventory() -> None:
     given = {
         "wa_project_dir": "/srv/wa/",
-        "wa_state_dir": "/srv/state",
         "wa_log_cleanup_metrics_file": "/srv//metrics/wa.prom",
         "wa_retire_without_backup": "true",
     }
     found = retirement.desired(inventory(**given))
-    names = {key: found["names"][key] for key in ("project_dir", "projects_dir", "identity_dir", "metrics_file")}
+    names = {key: found["names"][key] for key in ("project_dir", "projects_dir", "state_dir", "metrics_file")}
     assert names == {
         "project_dir": "/srv/wa",
         "projects_dir": "",
-        "identity_dir": "/var/lib/waba",
+        "state_dir": "/var/lib/waba",
         "metrics_file": "/srv/metrics/wa.prom",
     }
     assert found["without_backup"] is True

@@ -32,6 +32,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
+    "wa_state_dir": {"/srv/state": "no longer read; expected lock and states in /var/lib/waba", "state": "relative"},
     "wa_upgrade_dump_dir": {"dumps": "relative", "/home/ann": "a user's home", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
@@ -50,6 +51,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_message_gc_max_messages": [0],
+    "wa_state_dir": ["/var/lib/waba/"],
     "wa_upgrade_soak": [0, "30m"],
     "wa_upgrade_window": [None, "", "22:00-04:30"],
 }
@@ -90,4 +92,4 @@ def test_every_rule_has_a_variable_with_a_valid_default() -> None:
         defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
         plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
         assert values.refusals({name: plain[name] for name in values.checked(plain)}) == []
-    assert values.RULES.keys() <= known | inventory.SHARED
+    assert values.RULES.keys() - known - inventory.SHARED == {"wa_state_dir"}, "which is refused"

@@ -41,7 +41,7 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
     """The facts of role wa_host about a single client that matches the inventory."""
     host = changed.pop("host", "h1")
     group = changed.pop("group", None)
-    given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file", "state_dir")]
+    given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file")]
     there = deployment(host, GROUPS, group, *given)
     result = {
         "containers": changed.pop("containers", [container()]),
@@ -351,13 +351,6 @@ def test_the_refusal_names_present_and_future_values_and_what_is_lost() -> None:
         "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
         'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
     )
-
-
-@pytest.mark.parametrize("containers", [[container()], []])
-def test_a_moved_state_folder_is_a_difference(containers: list[dict[str, t.Any]]) -> None:
-    known = facts(state_dir="/srv/state", recorded=record(), containers=containers)
-    assert found(known) == {"state_dir": ("/var/lib/waba", "/srv/state")}
-    assert found({**known, "confirmed": {"state_dir": "/srv/state/"}}) == {}
 
 
 def test_a_renamed_deployment_is_recognised_by_its_project() -> None:

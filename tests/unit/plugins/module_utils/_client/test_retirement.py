@@ -48,7 +48,7 @@ class Host:
             "log_script": str(self.root / "wa-log-cleanup"),
             "metrics_file": "",
             "dump_dir": str(state / "dumps"),
-            "identity_dir": str(state),
+            "state_dir": str(state),
             "projects_dir": "",
         }
         for path, text in {

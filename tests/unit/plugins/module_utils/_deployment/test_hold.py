@@ -17,8 +17,9 @@ WEEK = 7 * 24 * 3600
 
 
 def test_the_file_is_beside_the_lock() -> None:
-    places = topology.places("h1", "support", state_dir="/srv/my.state")
-    assert (places["lock_file"], places["hold_file"]) == ("/srv/my.state/support.lock", "/srv/my.state/support.hold")
+    places = topology.places("h1", "support")
+    assert (places["lock_file"], places["hold_file"]) == ("/var/lib/waba/support.lock", "/var/lib/waba/support.hold")
+    assert topology.hold_file("/srv/my.state/support.lock") == "/srv/my.state/support.hold"
 
 
 @pytest.mark.parametrize(

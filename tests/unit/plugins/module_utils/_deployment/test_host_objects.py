@@ -15,7 +15,7 @@ NAMES = {
     "log_script": "/usr/local/sbin/wa-log-cleanup",
     "metrics_file": "",
     "dump_dir": "/srv/dumps",
-    "identity_dir": "/var/lib/waba",
+    "state_dir": "/var/lib/waba",
     "projects_dir": "",
 }
 

@@ -75,20 +75,17 @@ def test_an_unsuitable_folder_is_refused(given: t.Any, text: str) -> None:
 
 
 def test_a_deployment_has_normalised_paths() -> None:
-    found = topology.deployment(
-        "a1", GROUPS, project_dir="/srv//wa/", env_file="/etc/wa/./db.env", state_dir="/data/st/"
-    )
+    found = topology.deployment("a1", GROUPS, project_dir="/srv//wa/", env_file="/etc/wa/./db.env")
     assert {name: value for name, value in found.items() if str(value).startswith("/")} == {
         "project_dir": "/srv/wa",
         "compose_file": "/srv/wa/compose.yml",
         "env_file": "/etc/wa/db.env",
-        "state_dir": "/data/st",
         "identity_file": "/var/lib/waba/client-a1.json",
-        "gc_state_file": "/data/st/gc-a1.json",
-        "refused_login_file": "/data/st/api-login-a1.json",
-        "log_cleanup_status_file": "/data/st/log-cleanup-a1.json",
-        "lock_file": "/data/st/a1.lock",
-        "hold_file": "/data/st/a1.hold",
+        "gc_state_file": "/var/lib/waba/gc-a1.json",
+        "refused_login_file": "/var/lib/waba/api-login-a1.json",
+        "log_cleanup_status_file": "/var/lib/waba/log-cleanup-a1.json",
+        "lock_file": "/var/lib/waba/a1.lock",
+        "hold_file": "/var/lib/waba/a1.hold",
     }
     assert topology.deployment("a1", GROUPS, project_dir="/srv/wa")["env_file"] == "/srv/wa/db.env"
     assert topology.deployment("a1", GROUPS)["env_file"] == "/opt/waba/a1/db.env"
@@ -99,8 +96,8 @@ def test_a_deployment_has_normalised_paths() -> None:
     [
         ({"project_dir": "wa"}, "host a1: wa_project_dir: 'wa' is relative"),
         ({"env_file": "db.env"}, "host a1: wa_env_file: 'db.env' is relative"),
-        ({"state_dir": "/var/lib/"}, "host a1: wa_state_dir: /var/lib belongs to the system"),
-        ({"project_dir": "/srv/wa", "state_dir": "/srv//wa"}, "wa_project_dir and wa_state_dir: /srv/wa and /srv/wa"),
+        ({"project_dir": "/var/lib/"}, "host a1: wa_project_dir: /var/lib belongs to the system"),
+        ({"project_dir": "/var/lib//waba"}, "wa_project_dir and state_dir: /var/lib/waba and /var/lib/waba"),
         ({"project_dir": "/srv/wa", "env_file": "/srv/wa/"}, "wa_env_file and wa_project_dir: /srv/wa and /srv/wa"),
         ({"project_dir": "/data/db.env/wa", "env_file": "/data/db.env"}, "wa_env_file and wa_project_dir"),
         ({"project_dir": "/srv/wa", "env_file": "/srv/wa/compose.yml"}, "is another file of the deployment"),
