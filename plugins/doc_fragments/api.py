@@ -12,15 +12,8 @@ options:
     description: The Webapp's address as the managed host reaches it, such as V(https://127.0.0.1:9090).
     type: str
     default: https://127.0.0.1:9090
-  api_username:
-    description: The API user; an administrator for settings and backup.
-    type: str
-    default: admin
   api_password:
-    description: The API user's password.
-    type: str
-  api_token:
-    description: A bearer token to use instead of a login.
+    description: The password of V(admin), who alone may call message GC and settings backups.
     type: str
   api_key:
     description:

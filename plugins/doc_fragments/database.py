@@ -10,12 +10,9 @@ class ModuleDocFragment:
 options:
   login_host:
     description:
-      - Where the managed host reaches the database, when the name in db.env resolves only among containers.
+      - Where the managed host reaches the database, on the port in db.env, when the name there resolves only among containers.
       - The name in db.env is used when the option is not given.
     type: str
-  login_port:
-    description: The port at O(login_host); the one in db.env when not given.
-    type: int
   login_ca_cert:
     description:
       - The certificate authority of the database server, a path on the managed host.

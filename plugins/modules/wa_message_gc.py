@@ -254,7 +254,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    with Result(module, Redactor(params[name] for name in ("api_password", "api_token"))) as result:
+    with Result(module, Redactor([params["api_password"]])) as result:
         complete(params)
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)

@@ -104,14 +104,14 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
             if error.kind != "login":
                 raise
             if refused:
-                refused.note(webapp.username, password)
+                refused.note(password)
             raise WaError(
-                f"API user {webapp.username} at {webapp.url}",
+                f"API user {webapp_client.USER} at {webapp.url}",
                 "neither the given password nor a fresh client's own is right",
                 "one of them",
                 "Correct the password; it is not tried again in this run, since repeated wrong logins lock the account",
             ) from None
-    result.record_change(f"set the first password of API user {webapp.username}")
+    result.record_change(f"set the first password of API user {webapp_client.USER}")
     result.diff({"first_login": "open"}, {"first_login": "done"}, webapp.url)
 
 
@@ -192,9 +192,7 @@ def main() -> None:
     params = module.params
     with Result(
         module,
-        Redactor(
-            params[name] for name in ("api_password", "api_token", "api_key", "api_new_password", "backup_password")
-        ),
+        Redactor(params[name] for name in ("api_password", "api_key", "api_new_password", "backup_password")),
     ) as result:
         webapp = webapp_client.Webapp(params)
         with session(webapp, params):

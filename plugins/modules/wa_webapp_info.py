@@ -97,7 +97,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    with Result(module, Redactor(params[name] for name in ("api_password", "api_token", "api_key"))) as result:
+    with Result(module, Redactor(params[name] for name in ("api_password", "api_key"))) as result:
         webapp = webapp_client.Webapp(params)
         try:
             QUERIES[params["query"]](params, result, webapp)

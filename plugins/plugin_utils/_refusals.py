@@ -57,7 +57,7 @@ class Login:
                 said = "; ".join(found["concerns"].get("health", {}).get("alarms", ())).rstrip(".")
                 return f"{said}. Each run tries it again: set wa_report_dir, where a refusal is remembered for a day"
             Path(self._record.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._record.note(str(self._options.get("api_username") or "admin"), self._options["api_password"])
+            self._record.note(self._options["api_password"])
         elif (found.get("figures") or {}).get("api", {}).get("nodes") and os.path.exists(self._record.path):
             self._record.clear()
         return ""

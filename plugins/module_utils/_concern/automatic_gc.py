@@ -20,7 +20,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
 def observe(params: t.Mapping[str, t.Any], session: Session) -> Finding:
     """Returns how the setting differs."""
     found = Finding()
-    if not (params["api_password"] or params["api_token"]):
+    if not params["api_password"]:
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
     enabled = answers.automatic_gc(session.log_in(params).application())
     if enabled != params["automatic"]:

@@ -73,7 +73,7 @@ class Session:
 
 def observe(engine: Docker, params: t.Mapping[str, t.Any], session: Session) -> Finding:
     """Returns whether the client serves. It is not asked while a container of it is stopped or missing, which is a drift, or without a credential."""
-    asks = any(params[name] for name in ("api_key", "api_password", "api_token"))
+    asks = any(params[name] for name in ("api_key", "api_password"))
     if not asks or not _runs(engine, params):
         return Finding()
     try:

@@ -65,7 +65,7 @@ def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Setting
     for variable, value in (("WA_DB_HOSTNAME", host), ("WA_DB_USERNAME", user)):
         if not value:
             raise WaError(variable, "missing or empty", "a value in db.env, or the login option", "Correct db.env")
-    port = params.get("login_port") or env.get("WA_DB_PORT", "").strip() or DATABASE_PORTS[engine]
+    port = env.get("WA_DB_PORT", "").strip() or DATABASE_PORTS[engine]
     if not re.fullmatch(r"[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
         raise WaError("WA_DB_PORT", f"{port!r} is no port", "1 to 65535", "Correct db.env")
     return Settings(

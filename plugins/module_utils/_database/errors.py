@@ -11,8 +11,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 _CURES = {
     "driver": "Install the package on the managed host; the role wa_host does",
-    "unknown_host": "If the name resolves only among containers, set login_host and login_port to where the host reaches the database",
-    "unreachable": "Start the server, open the port, or set login_host and login_port to where the host reaches the database",
+    "unknown_host": "If the name resolves only among containers, set login_host to where the host reaches the database, on the same port",
+    "unreachable": "Start the server, open the port, or set login_host to where the host reaches the database, on the same port",
     "login": "Compare user and password with the server's; the server may also refuse this user from this host, without TLS, or "
     "without a certificate of the client",
     "client_cert": "Set login_client_cert and login_client_key to a certificate that the server accepts of this user, and to its key",

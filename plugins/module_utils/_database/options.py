@@ -9,7 +9,6 @@ import typing as t
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "login_host": {"type": "str"},
-    "login_port": {"type": "int"},
     "login_ca_cert": {"type": "path"},
     "login_client_cert": {"type": "path"},
     "login_client_key": {"type": "path"},

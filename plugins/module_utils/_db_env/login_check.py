@@ -36,7 +36,7 @@ _TIMEOUT = 10.0  # seconds for a name lookup in a container
 _NOT_FOUND = 2  # getent's exit code
 _WRONG_NAME = "Correct the host name"
 _NO_NAME = (
-    "Correct the host name; or set login_host and login_port (wa_db_login_host) to where this host reaches the server"
+    "Correct the host name; or set login_host (wa_db_login_host) to where this host reaches the server"
 )
 _UNTOUCHED = "Nothing was written, and no container was touched"
 _TLS_FILES = {

@@ -45,15 +45,14 @@ __all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "c
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "api_url": {"type": "str", "default": "https://127.0.0.1:9090"},
-    "api_username": {"type": "str", "default": "admin"},
     "api_password": {"type": "str", "no_log": True},
-    "api_token": {"type": "str", "no_log": True},
     "api_key": {"type": "str", "no_log": True},
     "api_ca_path": {"type": "path"},
     "api_validate_certs": {"type": "bool", "default": True},
     "api_timeout": {"type": "str", "default": "30s"},
 }
 
+USER = "admin"  # domain: who alone may call message GC and settings backups
 FIRST_PASSWORD = "secret"  # domain: the initial password of a new client
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
@@ -85,15 +84,13 @@ class Webapp:
         self.url = str(params["api_url"]).rstrip("/")
         # urllib would send credentials in the address instead of ours, and messages contain the address.
         if "@" in self.url:
-            cure = "Use api_username and api_password"
+            cure = "Use api_password"
             raise WaError("api_url", "it holds a user name or a password", "https://host:port", cure)
         if not re.match(r"https?://", self.url):
             raise WaError("api_url", f"{self.url!r} is no address", "https://host:port")
-        self.username: str = params["api_username"] or "admin"
         self.retry_time = retry_time
         self.retries = 0
-        self.token: str | None = params["api_token"]  # a secret
-        self._logged_in = False  # whether this object has requested the token
+        self.token: str | None = None  # a secret
         self._password: str | None = params["api_password"]
         self._key: str | None = params.get("api_key")
         self._ca_path: str | None = params["api_ca_path"]
@@ -130,11 +127,11 @@ class Webapp:
         self._retry(self._have_token, LOGIN, self.retry_time, 1)
 
     def log_out(self) -> None:
-        """Ends a session started by this object; otherwise each login leaves a row in the client's database for 7 days."""
-        if self.token and self._logged_in:
+        """Ends the session; otherwise each login leaves a row in the client's database for 7 days."""
+        if self.token:
             with contextlib.suppress(ApiError):  # the session expires by itself
                 self._send("POST", "/v1/users/logout", None, self._bearer())
-            self.token, self._logged_in = None, False
+            self.token = None
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -171,13 +168,12 @@ class Webapp:
         """Requests a token with the password, once; `new_password` completes the first login."""
         password = self._password if password is None else password
         if not password:
-            raise WaError("api_password", "not given", "the API user's password, or api_token")
-        pair = base64.b64encode(f"{self.username}:{password}".encode()).decode()
+            raise WaError("api_password", "not given", f"the password of API user {USER}")
+        pair = base64.b64encode(f"{USER}:{password}".encode()).decode()
         body = {"new_password": new_password} if new_password else None
         answer = self._send("POST", LOGIN, body, {"Authorization": f"Basic {pair}"})
         try:
             self.token = str(answer.body["users"][0]["token"])
-            self._logged_in = True
         except (KeyError, IndexError, TypeError):
             raise ApiError(
                 self._subject("POST", LOGIN),

@@ -29,7 +29,7 @@ _CURES = {
     "unreachable": "Start the Webapp, or set api_url to where the host reaches it",
     "lost": "Look into the Webapp's log, or raise api_timeout",
     "tls": _TLS_CURE,
-    "login": "Correct api_username and api_password (repeated wrong logins lock the account, 1031); a client that was never"
+    "login": "Correct api_password (repeated wrong logins lock the account, 1031); a client that was never"
     " logged in to needs its first login completed: wa_webapp, operation first_login",
     "locked": "Wait until the lock ends, then use the right password",
     "first_login": "Complete the first login: give wa_webapp operation first_login an api_new_password",
@@ -40,7 +40,7 @@ _CURES = {
     "busy": "Try again when there is less traffic",
     "database": "See whether the client's database is up and has connections left",
     "key": "Correct api_key: it is the WA_API_KEY of the Webapp",
-    "token": "Give api_password for a new login, or a token that is still valid",
+    "token": "Give api_password for a new login",
     "other": "",
 }
 

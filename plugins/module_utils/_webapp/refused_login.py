@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import USER, ApiError, Webapp
 
 SECONDS = 86400.0  # seconds after which the same password is tried again
 
@@ -31,19 +31,17 @@ class RefusedLogin:
 
     def check(self, webapp: Webapp, password: str | None, cure: str, first_login: bool = False) -> None:
         """Raises WaError if there is no credential to try: none is set, or the same login was refused less than a day ago."""
-        if webapp.token:
-            return
         if not password:
-            raise WaError("api_password", "not given", "the API user's password, or api_token")
+            raise WaError("api_password", "not given", f"the password of API user {USER}")
         try:
             held = json.loads(files.read_text(self.path))
-            same, at = (held["user"], held["tag"]) == (webapp.username, _tag(password)), float(held["at"])
+            same, at = held["tag"] == _tag(password), float(held["at"])
             same = same and not (first_login and held.get("may_be_new"))
         except (OSError, ValueError, KeyError, TypeError):
             return
         if same and 0 <= time.time() - at < SECONDS:
             raise WaError(
-                f"API user {webapp.username} at {webapp.url}",
+                f"API user {USER} at {webapp.url}",
                 f"this password was refused at {time.strftime('%F %T', time.localtime(at))} and is tried again after a day, since "
                 "repeated wrong logins lock the account",
                 "another password",
@@ -53,25 +51,23 @@ class RefusedLogin:
     @contextlib.contextmanager
     def session(self, webapp: Webapp, password: str | None) -> t.Iterator[None]:
         """Logs in, and out at the end. Records a refusal, also of a repeated login, and removes the record after a success."""
-        given = webapp.token
         try:
             webapp.log_in()
-            if not given:
-                self.clear()
+            self.clear()
             yield
         except ApiError as error:
             if error.kind == "login" and password:
                 with contextlib.suppress(OSError):  # a host without the folder has no client yet
-                    self.note(webapp.username, password)
+                    self.note(password)
             raise
         finally:
             webapp.log_out()
 
-    def note(self, user: str, password: str) -> None:
+    def note(self, password: str) -> None:
         """Records that this login was refused now. Raises OSError."""
         if self.write:
             new = {"may_be_new": True} if self.may_be_new else {}
-            files.write_json(self.path, {"user": user, "tag": _tag(password), "at": int(time.time()), **new})
+            files.write_json(self.path, {"tag": _tag(password), "at": int(time.time()), **new})
 
     def clear(self) -> None:
         """Removes the record after a successful login."""

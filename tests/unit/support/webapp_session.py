@@ -31,9 +31,7 @@ def session(fake: FakeWebapp, time: Time | None = None, **options: t.Any) -> Web
     time = time or Time()
     params = {
         "api_url": fake.url,
-        "api_username": "admin",
         "api_password": PASSWORD,
-        "api_token": None,
         "api_ca_path": None,
         "api_validate_certs": True,
         "api_timeout": "2s",

@@ -147,8 +147,6 @@ def test_no_reader_blocks_on_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     options: dict[str, t.Any] = {
         "api_url": "https://localhost",
-        "api_username": "",
-        "api_token": None,
         "api_password": None,
     }
     options |= {"api_ca_path": str(path), "api_validate_certs": True, "api_timeout": 1}

@@ -39,14 +39,13 @@ def test_settings_come_from_db_env() -> None:
 def test_options_precede_db_env() -> None:
     options = {
         "login_host": "10.0.0.1",
-        "login_port": 3308,
         "login_ca_cert": "/h/ca.pem",
         "login_client_cert": "/h/cert.pem",
         "login_client_key": "/h/key.pem",
         "connect_timeout": "1m",
     }
     assert connection.settings(options, ENV) == Settings(
-        *(MYSQL, "10.0.0.1", 3308, "wa", PASSWORD),
+        *(MYSQL, "10.0.0.1", 3307, "wa", PASSWORD),
         server_name="db.lab",
         ca_cert="/h/ca.pem",
         client_cert="/h/cert.pem",

@@ -109,16 +109,13 @@ def test_a_refused_login_is_not_repeated(client: Client) -> None:
     assert list(client.folder.glob("api-login*")) == []
 
 
-def test_what_is_asked_with_a_token_or_without_a_credential(client: Client) -> None:
+def test_what_is_asked_without_a_credential(client: Client) -> None:
     predicted = client.run(check=True, api_password=None)
     assert (predicted["changed"], predicted["messages_before"]) == (False, 2_200)
     assert "GC would not be called: api_password: not given" in client.warned[0]
     refused = client.run(api_password=None)["msg"]
-    assert "api_password: not given; expected the API user's password, or api_token" in refused
+    assert "api_password: not given; expected the password of API user admin" in refused
     assert (client.web.requests, client.state_file.exists()) == ([], False)
-    client.web.tokens.add("given")
-    assert client.run(api_token="given", api_password=None)["messages_after"] == 1_800
-    assert (client.web.logins, client.web.tokens) == (0, {"given"})
 
 
 def lost(kind: str = "lost") -> DatabaseError:

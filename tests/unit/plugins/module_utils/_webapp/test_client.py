@@ -63,7 +63,7 @@ def test_credentials_in_the_url_are_refused(fake: FakeWebapp) -> None:
     with pytest.raises(WaError) as refused:
         session(fake, api_url=fake.url.replace("//", "//admin:Url-9999@"))
     assert str(refused.value) == (
-        "api_url: it holds a user name or a password; expected https://host:port. Use api_username and api_password"
+        "api_url: it holds a user name or a password; expected https://host:port. Use api_password"
     )
     assert fake.requests == []
 
@@ -87,13 +87,6 @@ def test_an_expired_token_is_renewed_once(fake: FakeWebapp) -> None:
     assert (error_info.value.kind, fake.logins) == ("token", 4)
 
 
-def test_a_given_token_is_not_renewed_without_a_password(fake: FakeWebapp) -> None:
-    with pytest.raises(ApiError) as error_info:
-        session(fake, api_password=None, api_token="old").health()
-    assert error_info.value.kind == "token"
-    assert fake.paths() == ["GET /v1/health"]
-
-
 @pytest.mark.parametrize("body", [None, [], {"users": []}, {"users": {"token": 5}}])
 def test_a_login_answered_by_something_else_is_an_error(fake: FakeWebapp, body: t.Any) -> None:
     fake.on("POST", "/v1/users/login", (200, body))
@@ -104,7 +97,7 @@ def test_a_login_answered_by_something_else_is_an_error(fake: FakeWebapp, body: 
     assert "api_url should be the Webapp's own address" in str(error_info.value)
 
 
-def test_a_login_needs_a_token_or_a_password(fake: FakeWebapp) -> None:
+def test_a_login_needs_a_password(fake: FakeWebapp) -> None:
     with pytest.raises(WaError, match="api_password: not given"):
         session(fake, api_password=None).health()
 

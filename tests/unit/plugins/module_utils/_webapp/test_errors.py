@@ -92,7 +92,7 @@ def test_errors_are_classified(error: ApiError, kind: str, retryable: bool) -> N
             f"{API}: HTTP 503; expected the Webapp's own answer in JSON. Try again when there is less traffic. See whether a "
             "proxy or load balancer is in between: api_url should be the Webapp's own address",
         ),
-        (reported(401), f"{API}: HTTP 401. Give api_password for a new login, or a token that is still valid"),
+        (reported(401), f"{API}: HTTP 401. Give api_password for a new login"),
     ],
 )
 def test_the_message_contains_the_fix(error: ApiError, text: str) -> None:

@@ -45,15 +45,13 @@ def test_a_refused_login_is_not_repeated_for_a_day(path: Path, monkeypatch: pyte
     assert reason(login) == ""
     now = int(time.time())
     monkeypatch.setattr(time, "time", lambda: now)
-    login.note("admin", SECRET)
+    login.note(SECRET)
     message = reason(login)
     assert message.startswith(
         f"API user admin at https://a: {REFUSED}{time.strftime('%F %T', time.localtime(now))} and is "
     )
     assert message.endswith("since repeated wrong logins lock the account; expected another password. Correct it")
     assert reason(login, "Other-Pw") == ""
-    assert reason(login, api_username="other") == ""
-    assert reason(login, api_token="given") == "", "no login is needed"
     monkeypatch.setattr(time, "time", lambda: now + 86399)
     assert REFUSED in reason(login)
     for moment in (now + 86400, now - 1):  # a wrong clock does not block logins
@@ -62,7 +60,7 @@ def test_a_refused_login_is_not_repeated_for_a_day(path: Path, monkeypatch: pyte
     login.clear()
     login.clear()
     assert not path.exists()
-    assert reason(login, None).startswith("api_password: not given; expected the API user's password, or api_token")
+    assert reason(login, None).startswith("api_password: not given; expected the password of API user admin")
 
 
 def test_a_refused_login_is_recorded_and_a_successful_one_removes_the_record(path: Path, fake: FakeWebapp) -> None:
@@ -70,15 +68,10 @@ def test_a_refused_login_is_recorded_and_a_successful_one_removes_the_record(pat
     with pytest.raises(WaError, match="HTTP 401"), login.session(webapp(fake.url), SECRET):
         pass
     assert REFUSED in reason(login)
-    fake.tokens.add("given")
-    with login.session(webapp(fake.url, api_token="given"), SECRET):
-        pass
-    assert REFUSED in reason(login), "a token shows nothing of the password"
-    assert fake.tokens == {"given"}, "nor is it logged out"
     fake.passwords["admin"] = SECRET
     with login.session(webapp(fake.url), SECRET):
-        assert len(fake.tokens) == 2
-    assert (path.exists(), fake.tokens) == (False, {"given"})
+        assert len(fake.tokens) == 1
+    assert (path.exists(), fake.tokens) == (False, set())
     fake.passwords["admin"] = "Changed-1"
     missing = RefusedLogin(str(path.parent / "none" / path.name))
     with pytest.raises(WaError, match="HTTP 401"), missing.session(webapp(fake.url), SECRET):
@@ -87,15 +80,15 @@ def test_a_refused_login_is_recorded_and_a_successful_one_removes_the_record(pat
 
 def test_the_record_does_not_reveal_the_password(path: Path) -> None:
     for _number in range(2):
-        RefusedLogin(str(path)).note("admin", SECRET)
+        RefusedLogin(str(path)).note(SECRET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         held = json.loads(path.read_text())
-        assert (set(held), len(held["tag"])) == ({"user", "tag", "at"}, 3)
+        assert (set(held), len(held["tag"])) == ({"tag", "at"}, 3)
         assert SECRET not in path.read_text()
         assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"user": "admin", "tag": "x", "at": "y"}', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tag": "x", "at": "y"}', "null"])
 def test_an_invalid_record_does_not_block_logins(path: Path, text: str) -> None:
     path.write_text(text)
     assert reason(RefusedLogin(str(path))) == ""
@@ -103,14 +96,14 @@ def test_an_invalid_record_does_not_block_logins(path: Path, text: str) -> None:
 
 def test_a_missing_folder_is_an_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        RefusedLogin(str(path.parent / "none" / path.name)).note("admin", SECRET)
+        RefusedLogin(str(path.parent / "none" / path.name)).note(SECRET)
 
 
 def test_a_first_login_is_tried_after_a_comparison_was_refused(path: Path) -> None:
-    RefusedLogin(str(path), may_be_new=True).note("admin", SECRET)
+    RefusedLogin(str(path), may_be_new=True).note(SECRET)
     login = RefusedLogin(str(path))
     assert REFUSED in reason(login)
     login.check(webapp(), SECRET, "Correct it", first_login=True)
-    login.note("admin", SECRET)  # by the first login itself
+    login.note(SECRET)  # by the first login itself
     with pytest.raises(WaError, match=REFUSED):
         login.check(webapp(), SECRET, "Correct it", first_login=True)
