@@ -129,24 +129,6 @@ def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -
         assert len(find(database, "gc1", ["gc1_shard1"])) == 1
 
 
-def test_walking_along_the_key_counts_the_same(database: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_messages, "_STRIDE", 3)
-    where = "gc1_walk"
-    with databases(database, gc1_walk=9):
-        table = find(database)[0]
-        for rows in (9, 7, 5, 4, 3, 2, 1, 0):
-            database.sql(f"DELETE FROM messages WHERE id > {rows} OR id = 2;", where)
-            if rows == 2:
-                database.sql("INSERT INTO messages (id) VALUES (2);", where)
-            exact = int(database.sql("SELECT COUNT(*) FROM messages;", where))
-            with database_connection.connect(
-                settings(database), None if database.kind == "mariadb" else where
-            ) as session:
-                for limit in range(max(exact - 4, 0), exact + 5):
-                    found = database_messages._walk(session, table, limit, "messages")
-                    assert found == (None if exact > limit else exact)
-
-
 def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) -> None:
     with databases(database, gc1_bounds=5):
         with database_connection.connect(settings(database), "gc1_bounds") as session:
@@ -434,15 +416,9 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
     database: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with databases(database, gc1_unknown=ROWS):
-        # Without a primary key there is no way in short statements.
-        index = {"mariadb": "MODIFY id BIGINT, DROP PRIMARY KEY", "postgres": "DROP CONSTRAINT messages_pkey"}
-        database.sql(f"ALTER TABLE messages {index[database.kind]};", "gc1_unknown")
         tables = find(database)
-        assert tables[0].key == ()
         assert database_messages.count_up_to(settings(database), tables, 10 * ROWS).rows == ROWS
-        monkeypatch.setattr(
-            database_messages, "connect", functools.partial(database_connection.connect, statement_timeout=1.0)
-        )
+        monkeypatch.setattr(database_messages, "_COUNT_TIMEOUT", 1.0)
         with locked(database, "gc1_unknown"):
             count = database_messages.count_up_to(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)

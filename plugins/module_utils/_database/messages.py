@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
 _PURGED = 21  # fewer transactions to purge are normal for an idle server
-_STRIDE = 50_000  # rows that a slow server reads in one statement
+_COUNT_TIMEOUT = 120.0  # seconds for the rows of one table
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
     ]
 
 
-def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
-    """Yields each session with its tables: one for a MySQL server, one for each PostgreSQL database."""
+def sessions(config: Settings, tables: t.Sequence[Table], **options: t.Any) -> t.Iterator[tuple[Session, list[Table]]]:
+    """Yields each session with its tables: one for a MySQL server, one for each PostgreSQL database. `options` are those of `connect`."""
     if config.engine == MYSQL:
-        with connect(config) as session:
+        with connect(config, **options) as session:
             yield session, list(tables)
         return
     for database in dict.fromkeys(table.database for table in tables):
-        with connect(config, database) as session:
+        with connect(config, database, **options) as session:
             yield session, [table for table in tables if table.database == database]
 
 
@@ -149,7 +149,7 @@ def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Se
 def count_up_to(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
     """Returns whether all tables together have more than `limit` rows, and the exact number if not."""
     total = 0
-    for session, here in sessions(config, tables):
+    for session, here in sessions(config, tables, statement_timeout=_COUNT_TIMEOUT):
         purged = _is_purged(session)
         for table in here:
             try:
@@ -188,33 +188,9 @@ def _rows_up_to(session: Session, table: Table, limit: int, purged: bool) -> int
         probe = f"SELECT 1 FROM {name} LIMIT %s, 1"
     else:
         probe = f"SELECT 1 FROM {name} OFFSET %s LIMIT 1"
-    try:
-        if session.rows(probe, (limit,), subject):
-            return None
-        return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
-    except DatabaseError as error:
-        if error.kind != "timeout" or len(table.key) != 1:
-            raise
-    with connect(session.settings, None if session.engine == MYSQL else table.database) as fresh:
-        return _walk(fresh, table, limit, subject)
-
-
-def _walk(session: Session, table: Table, limit: int, subject: str) -> int | None:
-    """Counts in many short statements along the primary key, for a server too slow to count in one."""
-    name, key = table.quoted(session.engine), quote(session.engine, table.key[0])
-    if session.engine == MYSQL:
-        name += " FORCE INDEX (PRIMARY)"
-    total, after, values = 0, "", ()  # type: int, str, tuple[t.Any, ...]
-    while total <= limit:
-        found = session.rows(
-            f"SELECT {key} FROM {name}{after} ORDER BY {key} LIMIT 1 OFFSET %s", (*values, _STRIDE - 1), subject
-        )
-        if not found:
-            rest = int(session.value(f"SELECT COUNT(*) FROM {name}{after}", values, subject))
-            return total + rest if total + rest <= limit else None
-        total += _STRIDE
-        after, values = f" WHERE {key} > %s", (found[0][0],)
-    return None
+    if session.rows(probe, (limit,), subject):
+        return None
+    return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
 
 
 # Before the final count

@@ -196,7 +196,7 @@ def test_rows_that_came_between_probe_and_count_make_it_large(make: Make) -> Non
         (LATE, ("id",), True),
     ],
 )
-def test_the_primary_key_is_walked_while_deletes_are_not_purged(
+def test_the_primary_key_is_read_while_deletes_are_not_purged(
     make: Make, history: t.Any, key: tuple[str, ...], forced: bool
 ) -> None:
     server = make().on("Innodb_history_list_length", history)
@@ -215,48 +215,11 @@ def test_another_failure_than_lateness_is_told_with_its_table(make: Make) -> Non
         messages.count_up_to(server.settings, [TABLE], 10)
 
 
-@pytest.mark.parametrize("key", [(), ("shard", "id")])
-def test_a_table_that_cannot_be_walked_is_unknown_and_counts_as_large(make: Make, key: tuple[str, ...]) -> None:
+def test_a_table_that_takes_too_long_is_unknown_and_counts_as_large(make: Make) -> None:
     server = make().on("COUNT|SELECT 1 FROM `wa2`", LATE).on("SELECT 1 FROM `wa`", [])
-    found = messages.count_up_to(server.settings, [Table("wa", "wa", key)], 10)
+    found = messages.count_up_to(server.settings, [TABLE], 10)
     assert found == Count(0, False, True, "wa: the count took too long")
-
-
-def walked(server: ScriptedDatabase, total: int, stride: int = 50_000) -> None:
-    """A server that is late with each whole count, and walks along ids from 1 to `total`."""
-    server.on("SELECT 1 FROM", LATE)
-
-    def step(values: t.Sequence[t.Any]) -> list[tuple[int]]:
-        after = values[0] if len(values) == 2 else 0
-        assert values[-1] == stride - 1
-        return [(after + stride,)] if after + stride <= total else []
-
-    server.on("ORDER BY", step)
-    server.on("COUNT", lambda values: [(total - (values[0] if values else 0),)])
-
-
-@pytest.mark.parametrize("engine", [MYSQL, PGSQL])
-@pytest.mark.parametrize(
-    ("total", "limit", "found"),
-    [
-        (7, 10, Count(7, True, False)),
-        (50_000, 50_000, Count(50_000, True, False)),
-        (120_000, 120_000, Count(120_000, True, False)),
-        (120_001, 120_000, Count(120_001, False, True)),
-        (300_000, 120_000, Count(120_001, False, True)),
-        (11, 10, Count(11, False, True)),
-    ],
-)
-def test_a_server_too_slow_to_count_at_once_is_walked(
-    make: Make, engine: str, total: int, limit: int, found: Count
-) -> None:
-    server = make(engine)
-    walked(server, total)
-    table = TABLE if engine == MYSQL else Table("wa", "public", ("id",))
-    assert messages.count_up_to(server.settings, [table], limit) == found
-    assert len(server.asked("ORDER BY")) <= limit // 50_000 + 1
-    assert server.databases == ([None, None] if engine == MYSQL else ["wa", "wa"])  # a session of its own
-    assert server.open == 0
+    assert server.options == [{"statement_timeout": 120.0}]
 
 
 # Before the closing count
