@@ -67,11 +67,7 @@ def _check_tls(
     session: Session, env: t.Mapping[str, str], found: dict[str, t.Any], warn: t.Callable[[str], None]
 ) -> None:
     config = session.settings
-    if session.engine == connection.MYSQL:
-        rows = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
-        found["tls"] = bool(rows and rows[0][1])
-    else:
-        found["tls"] = bool(session.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+    found["tls"] = session.is_encrypted()
     wanted = [key for key in ("WA_DB_SSL_CA", "WA_DB_SSL_CERT") if env.get(key)]
     if wanted and not found["tls"]:
         raise WaError(

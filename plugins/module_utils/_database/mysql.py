@@ -158,7 +158,7 @@ def connect(
             raise
         session = attempt(None)
     try:
-        if config.ca_cert and not (session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1]:
+        if config.ca_cert and not session.is_encrypted():
             raise DatabaseError(
                 config.subject,
                 "the server offers no TLS",

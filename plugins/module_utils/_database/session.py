@@ -149,6 +149,13 @@ class Session:
             self._version = parse_version(self.engine, str(text))
         return self._version
 
+    def is_encrypted(self) -> bool:
+        """Returns whether this connection uses TLS."""
+        if self.engine == PGSQL:
+            return bool(self.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+        status = self.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+        return bool(status and status[0][1])
+
     def is_read_only(self) -> bool:
         """Returns whether the server is read-only for the client's user: a replica, or a primary with read_only."""
         if self.engine == PGSQL:

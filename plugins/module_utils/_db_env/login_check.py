@@ -35,9 +35,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.rules import (
 _TIMEOUT = 10.0  # seconds for a name lookup in a container
 _NOT_FOUND = 2  # getent's exit code
 _WRONG_NAME = "Correct the host name"
-_NO_NAME = (
-    "Correct the host name; or set login_host (wa_db_login_host) to where this host reaches the server"
-)
+_NO_NAME = "Correct the host name; or set login_host (wa_db_login_host) to where this host reaches the server"
 _UNTOUCHED = "Nothing was written, and no container was touched"
 _TLS_FILES = {
     "ca_cert": (SSL_CA, "login_ca_cert"),
@@ -267,7 +265,7 @@ class LoginCheck:
             return
         try:
             with database.connect(secure) as session:
-                encrypted = bool((session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1])
+                encrypted = session.is_encrypted()
         except WaError:
             raise error from None
         if not encrypted:

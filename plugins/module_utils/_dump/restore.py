@@ -453,7 +453,7 @@ class Restore:
         if self.config.engine != self.manifest["engine"]:
             raise WaError(f"manifest {self.path}", f"of {self.manifest['engine']}", self.config.engine)
         self.tool = tools.find_client(session.version(), self._run)
-        self.tls = self.config.engine == MYSQL and tools.is_encrypted(session)
+        self.tls = self.config.engine == MYSQL and session.is_encrypted()
         check_longest(session, self.manifest)
 
     def _compare(self, databases: t.Sequence[str]) -> None:

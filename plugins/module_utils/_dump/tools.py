@@ -212,7 +212,7 @@ def _inspect_mysql(session: Session, version: Version, names: list[str], theirs:
         version,
         names,
         sum(one.bytes for one in tables),
-        tls=is_encrypted(session),
+        tls=session.is_encrypted(),
         kinds=kinds - (frozenset() if events else {"events"}),
         views=views,
         left=left,
@@ -220,12 +220,6 @@ def _inspect_mysql(session: Session, version: Version, names: list[str], theirs:
         doubts=tuple(doubts),
         tables=tuple(tables),
     )
-
-
-def is_encrypted(session: Session) -> bool:
-    """Returns whether our own session on MySQL uses TLS."""
-    tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
-    return bool(tls and tls[0][1])
 
 
 def _mysql_views(session: Session, names: list[str]) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
