@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet as fleets
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_metrics as fleet_metrics
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_page as fleet_page
 
@@ -61,9 +62,9 @@ def _report(path: Path) -> fleet_page.Fleet:
     except ValueError as error:
         raise WaError(str(path), f"no JSON ({error})", "what status.yml has written", "Run it again") from None
     form = found.get("format") if isinstance(found, dict) else None
-    if form != fleet_page.FORMAT:
+    if form != fleets.FORMAT:
         cure = "Run status.yml of this version of the collection"
-        raise WaError(str(path), f"format {form}", f"format {fleet_page.FORMAT}", cure)
+        raise WaError(str(path), f"format {form}", f"format {fleets.FORMAT}", cure)
     return found
 
 

@@ -43,6 +43,12 @@ def stamp(seconds: float | None) -> str | None:
     return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def seconds_of(text: str) -> float:
+    """Returns a time of a report, or the beginning of a day, in seconds since 1970."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+
+
 def report(hosts: t.Mapping[str, Read], now: float, commands: Commands, version: str = "") -> Json:
     """Returns the state of all deployments of the `hosts`, worst first. `version` is that of the collection.
 

@@ -8,12 +8,12 @@ What is not known has no sample. What has never been done, such as a settings ba
 
 from __future__ import annotations
 
-import datetime
 import typing as t
+
+from ansible_collections.waba.onprem.plugins.plugin_utils._fleet import STATES, seconds_of
 
 Part = t.Mapping[str, t.Any]
 Sample = tuple[dict[str, str], float]
-_STATES = ("unreachable", "unhealthy", "unknown", "drifted", "attention", "in_sync")
 
 
 def metrics(fleet: Part) -> str:
@@ -39,10 +39,11 @@ def _value(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def _seconds(text: str) -> float:
-    """Returns a time or a day of a report in seconds since 1970."""
-    moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment.replace(tzinfo=moment.tzinfo or datetime.timezone.utc).timestamp()
+def _members(fleet: Part) -> t.Iterator[tuple[dict[str, str], Part]]:
+    """Yields each host with its labels."""
+    for one in fleet["deployments"]:
+        for member in one["members"]:
+            yield {"deployment": one["name"], "host": member["host"]}, member
 
 
 def _each(value: t.Callable[[Part], float | None]) -> t.Callable[[Part], t.Iterator[Sample]]:
@@ -61,18 +62,17 @@ def _hosts(value: t.Callable[[Part], float | None]) -> t.Callable[[Part], t.Iter
     """Returns the samples of a value of hosts."""
 
     def samples(fleet: Part) -> t.Iterator[Sample]:
-        for one in fleet["deployments"]:
-            for member in one["members"]:
-                found = value(member)
-                if found is not None:
-                    yield {"deployment": one["name"], "host": member["host"]}, float(found)
+        for labels, member in _members(fleet):
+            found = value(member)
+            if found is not None:
+                yield labels, float(found)
 
     return samples
 
 
 def _states(fleet: Part) -> t.Iterator[Sample]:
     for one in fleet["deployments"]:
-        for state in _STATES:
+        for state in STATES:
             yield {"deployment": one["name"], "state": state}, float(one["state"] == state)
 
 
@@ -97,11 +97,10 @@ def _rows(fleet: Part) -> t.Iterator[Sample]:
 
 def _disk(key: str) -> t.Callable[[Part], t.Iterator[Sample]]:
     def samples(fleet: Part) -> t.Iterator[Sample]:
-        for one in fleet["deployments"]:
-            for member in one["members"]:
-                for name, disk in member["disk"].items():
-                    if disk[key] is not None:
-                        yield {"deployment": one["name"], "host": member["host"], "filesystem": name}, float(disk[key])
+        for labels, member in _members(fleet):
+            for name, disk in member["disk"].items():
+                if disk[key] is not None:
+                    yield {**labels, "filesystem": name}, float(disk[key])
 
     return samples
 
@@ -111,7 +110,7 @@ def _certificates(fleet: Part) -> t.Iterator[Sample]:
         for each in one["certificates"]:
             if each["day"]:
                 labels = {"deployment": one["name"], "host": each["host"], "certificate": each["name"]}
-                yield labels, _seconds(each["day"])
+                yield labels, seconds_of(each["day"])
 
 
 def _drift(one: Part) -> float | None:
@@ -121,12 +120,12 @@ def _drift(one: Part) -> float | None:
 
 
 def _day(one: Part, key: str) -> float | None:
-    return _seconds(one[key]) if one[key] else None
+    return seconds_of(one[key]) if one[key] else None
 
 
 def _last(part: Part, key: str) -> float | None:
     """Returns when something was done last: 0 for never, None where that is not known."""
-    return None if part["error"] else _seconds(part[key]) if part[key] else 0.0
+    return None if part["error"] else seconds_of(part[key]) if part[key] else 0.0
 
 
 def _backup(key: str) -> t.Callable[[Part], float | None]:
@@ -147,12 +146,12 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
     (
         "wa_report_timestamp_seconds",
         "When the report of the fleet was made.",
-        lambda fleet: [({}, _seconds(fleet["time"]))],
+        lambda fleet: [({}, seconds_of(fleet["time"]))],
     ),
     (
         "wa_report_deployments",
         "Deployments by state.",
-        lambda fleet: [({"state": state}, float(fleet["counts"][state])) for state in _STATES],
+        lambda fleet: [({"state": state}, float(fleet["counts"][state])) for state in STATES],
     ),
     ("wa_deployment_state", "1 for the state of a deployment, 0 for each other.", _states),
     ("wa_deployment_info", "Version, topology and database of a deployment.", _info),

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import functools
 import hashlib
 import itertools
@@ -17,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
+from ansible_collections.waba.onprem.plugins.plugin_utils._fleet import FORMAT, seconds_of
 
 Fleet = t.Mapping[str, t.Any]  # a report, as fleet.schema.json describes it
 Deployment = t.Mapping[str, t.Any]
@@ -24,7 +24,6 @@ Run = t.Mapping[str, t.Any]  # a line of runs.jsonl
 History = t.Sequence[
     tuple[float, t.Mapping[str, Deployment]]
 ]  # the deployments of each report by name, the oldest first
-FORMAT = 1
 STATES = {  # as the report has them, worst first, and in words
     "unreachable": "unreachable",
     "unhealthy": "unhealthy",
@@ -43,7 +42,6 @@ class _Past(t.NamedTuple):
     values: t.Mapping[str, tuple[float | None, ...]]  # by deployment: rows, free disk, drift
 
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _DAY = 86400.0
 _CAUSES = 2  # of a deployment, in full before its details: of its worst state only
 _RUNS = 5
@@ -63,7 +61,7 @@ def page(fleet: Fleet, earlier: t.Iterable[Fleet], runs: t.Iterable[Run], now: f
     listed = [*runs]
     shown = [_shown(one, history, listed) for one in fleet["deployments"]]
     script, styles = _asset("page.js"), [_asset("pico.css"), _asset("page.css")]
-    age = now - _seconds(fleet["time"])
+    age = now - seconds_of(fleet["time"])
     text: str = _template().render(
         policy=_policy([script], styles),
         script=Markup(script),
@@ -118,10 +116,6 @@ def _template() -> t.Any:
 
 
 # --- Words ---------------------------------------------------------------------------------------------------------
-
-
-def _seconds(time: str) -> float:
-    return datetime.datetime.strptime(time, _TIME).replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def _minute(time: str | None) -> str:
@@ -446,7 +440,7 @@ def _past(fleet: Fleet) -> _Past:
 
 def _charts(one: Deployment, history: t.Sequence[_Past]) -> list[dict[str, t.Any]]:
     """Returns the charts of a deployment over the reports that have it."""
-    there = [(_seconds(past.time), past.values[one["name"]]) for past in history if one["name"] in past.values]
+    there = [(seconds_of(past.time), past.values[one["name"]]) for past in history if one["name"] in past.values]
     rows, disk, drifts = ([(time, values[index]) for time, values in there] for index in range(3))
     made = (
         _chart("Rows of messages", rows, _number, limit=float(one["messages"]["limit"])),
@@ -458,7 +452,7 @@ def _charts(one: Deployment, history: t.Sequence[_Past]) -> list[dict[str, t.Any
 
 def _fleet_chart(history: t.Sequence[_Past]) -> dict[str, t.Any] | None:
     """Returns the chart of how many deployments need action."""
-    points = [(_seconds(past.time), past.needing) for past in history]
+    points = [(seconds_of(past.time), past.needing) for past in history]
     return _chart("Deployments that need action", points, _number, most=1.0)
 
 
