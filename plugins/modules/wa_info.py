@@ -264,8 +264,8 @@ database:
     - C(statement_timeout) is after how many seconds the server ends an C(ALTER) in a new session of the client's user, or V(null);
       C(statement_timeout_fix) is what the administrator raises it with to an hour, which a migration may take.
     - C(sessions) are the other sessions of the client's user on these databases.
-    - Sizes add C(messages), C(largest_table), C(total_bytes) of all tables, and C(free_bytes). C(rows) is V(null) when not known, for
-      the reason in C(unknown), and C(large) true then, and above O(max_messages). C(free_bytes) is V(null) but from MariaDB with its plugin C(disks).
+    - Sizes add C(messages), C(largest_table), and C(total_bytes) of all tables. C(rows) is V(null) when not known, for
+      the reason in C(unknown), and C(large) true then, and above O(max_messages).
     - An unfinished upgrade that has noted how the tables were defined adds the digest of their C(definitions).
   type: dict
   returned: when O(gather) has V(database)
@@ -282,7 +282,6 @@ database:
     messages: {rows: 410233, large: false, unknown: ""}
     largest_table: {database: waba_messages, name: messages, bytes: 201326592}
     total_bytes: 262144000
-    free_bytes: 42949672960
 """
 
 import contextlib

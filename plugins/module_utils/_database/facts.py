@@ -123,7 +123,6 @@ def _mysql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
             sizes_of = content.mysql_sizes(session, names)
             tables = [(schema, table, data + index) for schema, table, data, index, _rows in sizes_of]
             facts.update(total_bytes=sum(size for _schema, _table, size in tables), largest_table=_largest(tables))
-            facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
 
 
@@ -135,19 +134,6 @@ def _mysql_limit(session: Session) -> dict[str, t.Any]:
     return _limit(
         (float(value) for _name, value in rows), [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"]
     )
-
-
-def _mysql_free(session: Session) -> int | None:
-    """Returns the free bytes of the data directory: only from MariaDB's plugin `disks`, with the privilege FILE."""
-    try:
-        disks = session.rows("SELECT path, available FROM information_schema.disks")
-    except DatabaseError as error:
-        if error.kind not in ("other", "denied", "missing"):
-            raise
-        return None
-    folder = str(session.value("SELECT @@datadir")).rstrip("/") + "/"
-    holding = [(len(path), room) for path, room in disks if folder.startswith(str(path).rstrip("/") + "/")]
-    return int(max(holding)[1]) * 1024 if holding else None
 
 
 # PostgreSQL
@@ -171,9 +157,7 @@ def _pgsql(config: Settings, names: list[str], sizes: bool) -> dict[str, t.Any]:
                 tables += _pgsql_tables(session, name)
     facts.update(_limit(limits, dict.fromkeys(cures)))
     if sizes:
-        facts.update(
-            largest_table=_largest(tables), total_bytes=sum(size for _schema, _table, size in tables), free_bytes=None
-        )
+        facts.update(largest_table=_largest(tables), total_bytes=sum(size for _schema, _table, size in tables))
     return facts
 
 

@@ -60,21 +60,14 @@ def database(facts: t.Mapping[str, t.Any]) -> list[str]:
 def server_room(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> str:
     """What room the disk of the database server needs, for the operator to confirm; empty if the sizes are not known.
 
-    No server reports it reliably: only MariaDB knows disks, and none which of them its files are on. `together` are the largest tables of the
-    deployments that the run upgrades on this server, too (bytes by deployment).
+    No server reports it. `together` are the largest tables of the deployments that the run upgrades on this server, too (bytes by deployment).
     """
     total, largest = facts.get("total_bytes"), facts.get("largest_table")
     if not total or not largest:
         return ""
-    free = facts.get("free_bytes")
-    reported = (
-        "which it does not tell"
-        if free is None
-        else f"of which its data folder seems to have {units.format_size(free)}"
-    )
     others = f", with {', '.join(sorted(together))} in this run" if together else ""
     return (
-        f"confirm the free room on the disk of the database server, {reported}: the migration may copy its largest table "
+        f"confirm the free room on the disk of the database server, which it does not tell: the migration may copy its largest table "
         f"({units.format_size(largest['bytes'] + sum(together.values()))}{others}), and a restore loads "
         f"{units.format_size(total)} beside what is there."
     )

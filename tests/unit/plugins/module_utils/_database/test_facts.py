@@ -69,10 +69,3 @@ def test_the_largest_table_of_all_shards() -> None:
     found = facts._largest([("a", "messages", 5), ("b", "media", 20), ("b", "messages", 6)])
     assert found == {"database": "b", "name": "media", "bytes": 20}
     assert facts._largest([]) is None
-
-
-def test_free_space_is_that_of_the_disk_with_the_data() -> None:
-    disks = [("/", 1), ("/var/lib/mysql", 5), ("/var/lib/my", 7), ("/var/lib", 3)]
-    answers: dict[str, list[tuple[t.Any, ...]]] = {"disks": disks, "datadir": [("/var/lib/mysql/",)]}
-    assert facts._mysql_free(FakeSession("MYSQL", answers)) == 5 * 1024
-    assert facts._mysql_free(FakeSession("MYSQL", {"disks": [], "datadir": [("/data/",)]})) is None
