@@ -67,7 +67,9 @@ def settle(module: AnsibleModule, result: Result) -> None:
     if module.params["version"]:
         wanted[client_inspection.VERSION] = module.params["version"]
     before = definitions.recorded(recorded)
-    services = {name: {**before.services.get(name, {}), "hash": one} for name, one in given.items()}
+    # Of another container than recorded only its hash is known: the next run that compares it records the rest.
+    known = {name: one for name, one in before.services.items() if one.get("hash") == given.get(name)}
+    services = {name: known.get(name, {"hash": one}) for name, one in given.items()}
     project = replace(before, services=services).text()
     found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
     if found != recorded:

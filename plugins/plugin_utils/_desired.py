@@ -37,6 +37,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line a
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import (
     Inventory,
     Template,
@@ -53,7 +54,9 @@ def _present(options: t.Mapping[str, t.Any]) -> State:
 
 
 def deployment(inventory: Inventory) -> State:
-    """Returns the host's deployment, see `_deployment.topology.deployment`."""
+    """Returns the host's deployment, see `_deployment.topology.deployment`. Raises WaError, also for a variable that went."""
+    for name in values.GONE.keys() & inventory.variables.keys():
+        values.GONE[name](name, inventory.given(name))
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
 

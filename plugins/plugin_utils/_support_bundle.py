@@ -13,7 +13,6 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import mask
 
 LIST = "CONTENTS.txt"
 _OF_HOST = ("concerns", "requirements", "database", "hold", "unmanaged", "problem")
@@ -42,7 +41,7 @@ def write(folder: str, deployment: Json, hosts: t.Mapping[str, Json], stamp: str
         handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in {LIST: "".join(listed), **contents}.items():
-                content = text.encode()
+                content = text.encode(errors="replace")
                 entry = tarfile.TarInfo(f"wa-{slug}/{name}")
                 entry.size, entry.mode = len(content), 0o600
                 archive.addfile(entry, io.BytesIO(content))
@@ -58,10 +57,10 @@ def _of_host(host: str, read: Json) -> dict[str, str]:
     logs = engine.pop("logs", {})
     said = {key: read[key] for key in _OF_HOST if key in read}
     found = {"host.json": _text({**said, "figures": figures}), "docker.json": _text(engine)}
-    found.update({f"{name}.log": mask(text) for name, text in logs.items()})
+    found.update({f"{name}.log": text for name, text in logs.items()})
     # A name of the inventory or of a container may have a slash, which would be a folder.
     return {f"{host.replace('/', '_')}/{name.replace('/', '_')}": text for name, text in found.items()}
 
 
 def _text(value: t.Any) -> str:
-    return json.dumps(mask(value), indent=1, sort_keys=True) + "\n"
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"

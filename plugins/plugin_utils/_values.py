@@ -46,12 +46,21 @@ def _state_dir(name: str, value: t.Any) -> None:
         raise WaError(name, f"{value}, which is no longer read", f"lock and states in {topology.STATE_DIR}", cure)
 
 
+def _gone_environment(name: str, value: t.Any) -> None:
+    if value:
+        cure = "Put its variables into .env beside your Compose files, or into a file in wa_client_compose_env_files, and remove it"
+        raise WaError(name, "set, and no longer read", "variables of Compose files in env files", cure)
+
+
 def _optional(rule: Rule) -> Rule:
     """Returns `rule` for a variable that may be empty or unset."""
     return lambda name, value: None if value is None or value == "" else rule(name, value)
 
 
+# Variables that went, and without which a playbook would do harm: an unfinished upgrade would not be seen, a client get empty values.
+GONE: dict[str, Rule] = {"wa_client_compose_environment": _gone_environment, "wa_state_dir": _state_dir}
 RULES: dict[str, Rule] = {
+    **GONE,
     "wa_backup_keep": _optional(units.whole_number),
     "wa_client_container_names": _text_list,
     "wa_client_core_port": units.parse_port,
@@ -64,7 +73,6 @@ RULES: dict[str, Rule] = {
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_message_gc_max_messages": _count,
-    "wa_state_dir": _state_dir,  # an unfinished upgrade would not be seen
     "wa_upgrade_dump_dir": paths.folder,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,

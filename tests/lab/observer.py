@@ -81,7 +81,6 @@ class Lab:
         """Wait until the client is healthy: after an outage of its database it becomes so by itself, in its own time."""
         options = {
             "api_url": "https://127.0.0.1:9090",
-            "api_username": "admin",
             "api_password": "{{ wa_api_password }}",
             "api_validate_certs": False,
         }

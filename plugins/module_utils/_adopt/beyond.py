@@ -30,7 +30,9 @@ def action(client: Client) -> Action | None:
     if swarm:
         fact = f"Docker Swarm runs {', '.join(swarm)}, and starts what is stopped again, on any of its hosts"
         found[fact] = "Start the client by docker compose in place of docker stack"
-    for path in (line["path"] for line in client.survey["autostart"] if line["kind"] == "template"):
+    own = {text for one in client.containers for text in (one["name"], one["folder"], one["image"])}
+    units = [one for one in client.survey["autostart"] if one["kind"] == "template"]
+    for path in (one["path"] for one in units if own & {*one["line"].split("\n")}):
         found[f"{path} is a unit of a template, and which containers it starts is not read"] = (
             "Write a unit of its own with the names in place of %i, enable that, and disable the template's"
         )

@@ -60,7 +60,8 @@ def record(path: str) -> dict[str, str]:
 # version at that moment, when it was written, and a digest of the tables' definitions by version.
 VERSION, RECORDED, SCHEMAS = "version", "recorded", "schemas"
 _SCHEMAS_KEPT = 4
-NOT_COMPARED = (RECORDED, SCHEMAS, *definitions.KEYS)
+_FORMER = ("hashes", "state_dir")  # of records before these went, which must not differ from the inventory
+NOT_COMPARED = (RECORDED, SCHEMAS, *definitions.KEYS, *_FORMER)
 
 
 def next_record(

@@ -43,6 +43,7 @@ _REGISTRY_LIMIT = 20.0  # seconds for the registry's answers about two images
 _REGISTRY_TIMEOUT = "8s"  # of each of its answers
 _TLS_TIMEOUT = 8.0
 _LOG_LINES = "2000"  # of each container, in a support bundle
+_SECRET_CONFIG = ("Env", "Cmd", "Entrypoint", "Healthcheck", "Labels")
 _LOG_FOLDERS = ("/usr/local/waent/logs", "/var/log/whatsapp")  # domain 6
 _DATABASE_FILES = ("WA_DB_SSL_CA", "WA_DB_SSL_CERT")
 Part = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it
@@ -136,11 +137,8 @@ class Figures:
     def _bundle(self) -> Part:
         """Returns the engine's versions, inspections without environments, and on request the newest lines that the client wrote."""
         engine, found = self._docker(), self._services()
-        shown = {
-            one.name: {**record, "Config": {key: value for key, value in record["Config"].items() if key != "Env"}}
-            for one, record in found
-        }
-        part: Part = {"docker": engine.about, "inspections": mask(shown)}
+        shown = {one.name: inspection_without_secrets(record) for one, record in found}
+        part: Part = {"docker": engine.about, "inspections": shown}
         if self._options["bundle_logs"]:
             argv = ["docker", "--host", engine.transport.host, "logs", "--timestamps", "--tail", _LOG_LINES]
             part["logs"] = {one.name: mask("".join(self._run([*argv, one.id])[1:])) for one, _record in found}
@@ -219,6 +217,17 @@ class Figures:
                 for name in names
             ]
         }
+
+
+def inspection_without_secrets(record: t.Mapping[str, t.Any]) -> Part:
+    """Returns an inspection without what may hold a password of anybody's: environment, commands, health checks, labels, mount options."""
+    found = {key: value for key, value in record.items() if key not in ("Args", "ExecIDs")}
+    found["Config"] = {key: value for key, value in record["Config"].items() if key not in _SECRET_CONFIG}
+    labels = record["Config"].get("Labels") or {}
+    found["Config"]["Labels"] = {key: value for key, value in labels.items() if key.startswith("com.docker.compose.")}
+    found["State"] = {**record["State"], "Health": health(record)}
+    found["HostConfig"] = {key: value for key, value in record.get("HostConfig", {}).items() if key != "Mounts"}
+    return t.cast("Part", mask(found))
 
 
 def registry(options: t.Mapping[str, t.Any]) -> Docker:

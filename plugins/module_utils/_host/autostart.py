@@ -32,7 +32,7 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
     """Returns the lines that contain one of `terms` (containers, folders, images, `cleanup.sh`), and unreadable paths.
 
     Each line has `kind` (cron, unit, boot), `path`, `line`. Comments are ignored. A unit of a template that calls Docker, and
-    whose name is part of a term, has the kind `template`: what it starts is not read.
+    whose name is a word of some terms, has the kind `template` and these terms as its lines: what it starts is not read.
     """
     found: list[dict[str, str]] = []
     unreadable: list[str] = []
@@ -56,9 +56,11 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                     unreadable.append(path)
                     continue
                 if instance:
-                    names = (instance[1], instance[1].replace("-", "/"))
-                    if _DOCKER.search(text) and any(name in term for name in names for term in terms):
-                        found.append({"kind": "template", "path": path, "line": ""})
+                    names = "|".join(map(re.escape, (instance[1], instance[1].replace("-", "/"))))
+                    word = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])")
+                    matching = sorted(term for term in terms if word.search(term))
+                    if _DOCKER.search(text) and matching:
+                        found.append({"kind": "template", "path": path, "line": "\n".join(matching)})
                     continue
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, terms)]
                 for script in _scripts(text):

@@ -16,6 +16,7 @@ from inventory_samples import PASSWORD, inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_guard
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as variables
+from ansible_collections.waba.onprem.plugins.plugin_utils import _start_guard as start_guard
 
 SEEN = {
     "identity": "a",
@@ -130,7 +131,7 @@ def test_a_password_that_is_not_to_be_had_keeps_no_upgrade_from_going_back(
     def lost(_run: t.Any) -> t.NoReturn:
         raise AnsibleError("the vault does not answer")
 
-    monkeypatch.setattr(wa_guard.start_guard.Run, "options", lost)
+    monkeypatch.setattr(start_guard.Run, "options", lost)
     assert driver({"purpose": "back"}) == {"changed": False, "database": {}}
     assert driver.lines == ["support | note: who uses the client's database is not known: the vault does not answer"]
     with pytest.raises(AnsibleError):

@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _values as valu
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
 REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_backup_keep": {0: "at least 1", "all": "at least 1"},
+    "wa_client_compose_environment": {("A", "b"): "no longer read"},
     "wa_client_container_names": {5: "5 is no list"},
     "wa_client_core_port": {0: "0 is no port", "x": "no port"},
     "wa_client_health_timeout": {0: "at least a second", "": "no duration", "500ms": "no duration"},
@@ -45,6 +46,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
 ACCEPTED: dict[str, list[t.Any]] = {
     "wa_backup_keep": [None, "", 1, "3"],
     "wa_client_container_names": [None, "a,b", ["a"]],
+    "wa_client_compose_environment": [{}, None],
     "wa_client_core_port": ["6250"],
     "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart_window": ["22:00-04:30"],
@@ -92,4 +94,4 @@ def test_every_rule_has_a_variable_with_a_valid_default() -> None:
         defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
         plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
         assert values.refusals({name: plain[name] for name in values.checked(plain)}) == []
-    assert values.RULES.keys() - known - inventory.SHARED == {"wa_state_dir"}, "which is refused"
+    assert values.RULES.keys() - known - inventory.SHARED == values.GONE.keys()

@@ -78,7 +78,7 @@ SET = "Set it in /srv/biz/.env as when the client was started, empty if it was n
             "Start the client by docker compose in place of docker stack",
         ),
         (
-            {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": ""}]},
+            {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": "/srv/biz\nx"}]},
             "/etc/wa@biz.service is a unit of a template, and which containers it starts is not read",
             "Write a unit of its own with the names in place of %i, enable that, and disable the template's",
         ),

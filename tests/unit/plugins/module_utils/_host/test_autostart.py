@@ -81,7 +81,11 @@ def test_an_instance_of_a_template_is_named_and_not_read(tmp_path: Path) -> None
     write(tmp_path, "etc/systemd/system/shell@.service", "[Service]\nExecStart=/bin/sh\n")
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
-    for kind, name in (("compose", "biz"), ("compose", "srv-biz"), ("compose", "other"), ("shell", "biz")):
+    names = (("compose", "biz"), ("compose", "srv-biz"), ("compose", "core"), ("compose", "other"), ("shell", "biz"))
+    for kind, name in names:
         (wants / f"{kind}@{name}.service").symlink_to(f"../{kind}@.service")
     found = [(one["kind"], os.path.basename(one["path"]), one["line"]) for one in read(WORDS, str(tmp_path))[0]]
-    assert found == [("template", "compose@biz.service", ""), ("template", "compose@srv-biz.service", "")]
+    assert found == [
+        ("template", "compose@biz.service", "/srv/biz"),
+        ("template", "compose@srv-biz.service", "/srv/biz"),
+    ]
