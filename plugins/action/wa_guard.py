@@ -60,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             options["wait"] = "0s"
         if purpose in _UPGRADE:
             # A way back waits for somebody else's short job.
-            options.update(running=purpose == "back", wait="60s" if purpose == "back" else "10s")
+            options.update(running=purpose == "back", wait="60s" if purpose == "back" else "10s", content=False)
             options.update({"databases": args["databases"]} if args["databases"] else {})
         shown, secrets = split({"database": options})
         asked = {"desired": shown, "secrets": secrets, "concerns": ["database"]}
@@ -74,21 +74,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if purpose in _READS:
             return kept
         problem, found = finding.get("error") or "", result["database"]
-        if purpose == "idle" and not problem and not found["running"]:
-            problem = found["unreadable"]
-        if problem and purpose == "back":
-            self._note(run.ours, f"{_NOT_KNOWN}: {problem}")
-            return kept
+        if purpose in _UPGRADE:
+            return {**kept, **self._in_an_upgrade(run, purpose, problem or found.get("unreadable", ""), found)}
         if problem:
             return {"failed": True, "away": True, "msg": f"{run.host}: {problem}"}
-        if purpose in _UPGRADE:
-            used = requirements.sessions(found["unknown"])
-            return {"failed": True, "msg": used} if used else kept
         refused, notes = run.decide(found)
         for text in notes:
             self._note(run.ours, text)
         # What follows from the first reason is mostly its consequence.
         return {"failed": True, "msg": f"{run.host}: {refused[0]}"} if refused else kept
+
+    def _in_an_upgrade(
+        self, run: start_guard.Run, purpose: str, problem: str, found: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Returns how the step fails; empty if it may go on. `problem` is why the database, or a part of it, could not be read."""
+        used = requirements.sessions(found.get("unknown") or [])
+        if used:
+            return {"failed": True, "msg": used}
+        if purpose == "idle" and found.get("running"):
+            return {"failed": True, "msg": f"{run.host}: a container of the client runs; it was started after the stop"}
+        # A restarted engine is back in half a minute. A database that does not answer is no reason against going back.
+        if problem and (purpose == "idle" or problem.startswith("Docker Engine")):
+            return {"failed": True, "away": True, "msg": f"{run.host}: {problem}"}
+        if problem:
+            self._note(run.ours, f"{_NOT_KNOWN}: {problem}")
+        return {}
 
     @staticmethod
     def _note(ours: inventory.Inventory, text: str) -> None:

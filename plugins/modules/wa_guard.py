@@ -13,8 +13,8 @@ options:
   purpose:
     description:
       - V(others) and V(record) only read.
-      - V(idle) and V(back) are of an upgrade, and compare no content. V(back) knows sessions from where the client's are from, and a database
-        that does not answer refuses nothing.
+      - V(idle) and V(back) are of an upgrade, and read no content. V(idle) is where no container of the client may run; V(back) is where one
+        may, knows sessions from where the client's are from, and is not refused by a database that does not answer.
     type: str
     choices: [start, others, record, idle, back]
     default: start

@@ -125,7 +125,8 @@ def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple
         late = time.monotonic() >= end
         if params["operation"] == "migrate":
             upgrade_journal.check_start(found, alive)
-            over = not alive or upgrade_journal.migration(found)["migration_ended"]
+            # One that has noted nothing yet may still take its lock.
+            over = upgrade_journal.migration(found)["migration_ended"] or (not alive and bool(found.get("migration")))
         else:
             over = bool(found.get("migration", {}).get("state"))
             if over or late:

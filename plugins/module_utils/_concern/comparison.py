@@ -310,7 +310,7 @@ class HostComparison:
 
     def _database(self, concern: t.Any) -> Finding:
         # What the tables are is recorded at the end of a run, and read again before a start.
-        concern.params["content"] = not concern.params["look"] or not self.compare_record
+        concern.params["content"] &= not concern.params["look"] or not self.compare_record
         if concern.params["look"]:
             finding, self.database = database.observe(concern, self._docker(), self.redact)
             return finding

@@ -291,7 +291,7 @@ def check_process(found: t.Mapping[str, t.Any], alive: bool) -> None:
             "process that migrates",
             "ended, or not ready in time",
             "one that can start the migration",
-            "See ~/.ansible_async on the leader, where its last words are, and run upgrade.yml again",
+            "See ~/.ansible_async of the user that the run becomes on the leader (root) for its last words, and run upgrade.yml again",
         )
 
 
