@@ -52,8 +52,10 @@ def group(
     _name(found, known, reached)
     sets = _sets(found, known, answers)
     labels = [one["deployment"] for one in known.values()]
+    # Hosts that may have a node of a cluster.
+    nodes = {one.host for one in found if one.multiconnect} | {host for host in answers if host not in read}
     for members in sets:
-        refusal = _refusal(members, known, answers)
+        refusal = _refusal(members, known, answers, nodes)
         if refusal:
             left.append(Left([one.name for one in members], [one.host for one in members], refusal))
             continue
@@ -142,7 +144,9 @@ def _have_one_database(one: Client, other: Client) -> bool:
     return len(prefixes) == 1 and guard.same_server(*servers)
 
 
-def _refusal(members: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]) -> Action | None:
+def _refusal(
+    members: t.Sequence[Client], known: Record, answers: t.Mapping[str, str], nodes: t.Collection[str]
+) -> Action | None:
     """Why the deployment of these members is not written in this run."""
     for one in members:
         left = beyond.action(one)
@@ -165,9 +169,9 @@ def _refusal(members: t.Sequence[Client], known: Record, answers: t.Mapping[str,
     given = {answers.get(one.host, "") for one in members}
     answer = given.pop() if len(given) == 1 else ""
     if answer:
-        others = {host for host, each in answers.items() if each == answer} - {one.host for one in members}
+        others = {host for host in nodes if answers.get(host) == answer} - {one.host for one in members}
         if others:
-            fact = f"member of {answer} (wa_deployment), of which {', '.join(sorted(others))} was not read, or is no host of it"
+            fact = f"member of {answer} (wa_deployment), of which {', '.join(sorted(others))} was not read, or has another client"
             return Action((fact, _NOTHING), ("Run adopt.yml for all of its hosts, or correct wa_deployment",))
         return None
     ids = {each for one in members for each in one.ids}

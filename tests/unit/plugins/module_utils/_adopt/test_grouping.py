@@ -196,7 +196,15 @@ def test_the_operators_word_counts_where_a_node_is_gone_and_not_against_health()
     made = adopt(surveys, answers={"h1": "wa", "h2": "wa"})
     assert members(made) == {}
     for host, other in (("h1", "h2"), ("h2", "h1")):
-        assert f"{host}: member of wa (wa_deployment), of which {other} was not read, or is no host of it" in said(made)
+        assert f"{host}: member of wa (wa_deployment), of which {other} was not read, or has another client" in said(
+            made
+        )
+
+
+def test_a_group_of_the_inventory_may_have_hosts_with_other_clients() -> None:
+    surveys = {"h1": node(), "h2": node(), "h3": survey(container("wacore"), container("waweb"))}
+    health(surveys, ["h1", "h2"])
+    assert members(adopt(surveys, answers=dict.fromkeys(surveys, "wa"))) == {"h3": ["h3"], "wa": ["h1", "h2"]}
 
 
 def test_clients_of_one_running_server_are_told_to_stop_one() -> None:
