@@ -412,13 +412,9 @@ class _Deployment:
             if drift:
                 short = f"{name}: {len(drift)} drift"
                 self._add("drift", "drifted", "drift", short, f"{name}: {'; '.join(drift)}", correct, host)
-            for text in one.get("alarms", ()) if name != "health" else ():
-                if name != "database":
-                    self._add("drift", "drifted", "drift", f"{name} comes back", text, None, host)
-                elif sessions:
-                    self._add("session", "unhealthy", "unhealthy", "UNKNOWN SESSION", text, None, host)
-                else:
-                    self._add("unhealthy", "unhealthy", "unhealthy", "database fails", text, None, host)
+        for text in concerns.get("database", {}).get("alarms", ()):
+            kind, short = ("session", "UNKNOWN SESSION") if sessions else ("unhealthy", "database fails")
+            self._add(kind, "unhealthy", "unhealthy", short, text, None, host)
         unknown = [
             str(one["error"]).rstrip(".")
             for name, one in concerns.items()

@@ -19,7 +19,7 @@ _OF_HOST = ("concerns", "requirements", "database", "hold", "unmanaged", "proble
 _ABOUT = {
     "deployment.json": "health, versions, drift and figures, as status.yml has them",
     "host.json": "what the host has said: differences, figures, requirements, sessions on its database",
-    "docker.json": "versions of the Docker Engine, and `docker inspect` of the client's containers without their environments",
+    "docker.json": "versions of the Docker Engine, and `docker inspect` of the client's containers without what may hold a secret",
     ".log": "the newest lines that a container wrote; they may hold phone numbers and texts",
 }
 Json = t.Mapping[str, t.Any]

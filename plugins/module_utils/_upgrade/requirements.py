@@ -67,7 +67,7 @@ def server_room(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> 
         return ""
     others = f", with {', '.join(sorted(together))} in this run" if together else ""
     return (
-        f"confirm the free room on the disk of the database server, which it does not tell: the migration may copy its largest table "
+        "confirm the free room on the disk of the database server, which it does not tell: the migration may copy its largest table "
         f"({units.format_size(largest['bytes'] + sum(together.values()))}{others}), and a restore loads "
         f"{units.format_size(total)} beside what is there."
     )

@@ -125,11 +125,6 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         [("unhealthy", "unhealthy", "unhealthy", "database: not reachable", None)],
     ),
     (
-        "a restart that comes back",
-        samples.drifted("client", state="in_sync", alarms=["wacore: due again"]),
-        [("drift", "drifted", "drift", "wacore: due again", None)],
-    ),
-    (
         "what is not known is no green",
         samples.drifted("client", state="unknown", error="Docker Engine: does not answer."),
         [("unknown", "unknown", "unhealthy", "Docker Engine: does not answer", CHECK)],
