@@ -190,7 +190,8 @@ class _Deployment:
         elif not nodes:
             text = "held" if self.held else "a container does not run, or no credential is set"
         there = self._containers()
-        well = [one for one in there if one["state"] == "running" and one["health"] not in ("starting", "unhealthy")]
+        # Docker calls a container `starting` for minutes after the client has said that it is healthy.
+        well = [one for one in there if one["state"] == "running" and one["health"] != "unhealthy"]
         whole = len(self.known) == len(self.read)
         return {
             "state": state,

@@ -76,6 +76,15 @@ def test_a_client_in_sync_has_no_cause_and_all_figures() -> None:
     assert [name for name, part in everything.items() if isinstance(part, dict) and part.get("error")] == []
 
 
+@pytest.mark.parametrize(
+    ("core", "running"),
+    [({"health": "starting"}, 2), ({"health": "unhealthy"}, 1), ({"state": "exited", "health": None}, 1)],
+)
+def test_how_many_containers_run(core: dict[str, t.Any], running: int) -> None:
+    there = [samples.container(**core), samples.container("waweb", "web", health=None)]
+    assert one(figure(containers={"containers": there, "error": ""}))["health"]["running"] == running
+
+
 Cause = tuple[str, str, t.Optional[str], str, t.Optional[str]]  # kind, state, category, words, command
 CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
     (
