@@ -517,3 +517,14 @@ def test_waves_may_stand_in_the_inventory(leaders: dict[str, list[str]], set_by:
     variables = {"hostvars": hostvars, "groups": {"all": ["h1", "h2"], **leaders}}
     found = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(upgrade["serial"]))
     assert found == waves
+
+
+def test_no_order_of_hosts_is_left_to_chance() -> None:
+    """`union`, `difference` and `intersect` of Ansible return the elements of a set, which have another order in each process."""
+    found = []
+    for file in sorted(path for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*.yml")):
+        for line in file.read_text().splitlines():
+            used = re.search(r"\| (union|difference|symmetric_difference|intersect)\(", line)
+            if used and not re.search(r"\) \| (sort|length)\b", line[used.end() :]):
+                found.append(f"{file.relative_to(ROOT)}: {line.strip()}")
+    assert found == []
