@@ -340,7 +340,7 @@ def begin_migration(run: Run) -> dict[str, t.Any]:
     """The migration was started, and this run has allowed it."""
     run("begin")
     run("note", schema="started")
-    return run("migrate")
+    return run("migrate", wait_timeout="0s")
 
 
 def write_migration(tmp_path: Path, state: str, **more: t.Any) -> None:
