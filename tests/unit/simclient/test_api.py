@@ -46,7 +46,7 @@ def test_first_login_needs_a_new_password(deploy: Callable[..., Deployment]) -> 
 
 
 def test_repeated_wrong_logins_lock_the_account(deploy: Callable[..., Deployment]) -> None:
-    d = deploy(lock_seconds=0.5)
+    d = deploy(lock_seconds=3)  # also where the next login comes late
     d.core()
     d.start_web()
     until(lambda: d.web is not None and not d.web.broken)
