@@ -27,6 +27,7 @@ OLD, NEW = "2.51.2", "2.53.4"
 DUMPS = "/var/lib/waba/dumps"
 SERVERS = ("mysql-9.7", "mariadb", "postgres-13", "postgres")
 DRILLS = "docker ps --all --quiet --filter label=waba.onprem.drill=h1"
+OWN_CLIENT = "docker exec -i drills sh -c 'exec $(command -v mariadb || command -v mysql) -uroot -p{} -N 2>/dev/null'"
 KILL = "pkill -KILL -f '^/usr/bin/python3[.0-9]*$'"  # the module, which is piped into Python
 # Runs in the Coreapp: one session that writes a row every 20 ms, and prints its own number and that of the row.
 WRITES = """
@@ -212,6 +213,28 @@ def test_a_drill_whose_copy_is_damaged_fails(site: Site) -> None:
     assert failed.code == 2
     assert "The file is damaged" in failed.output
     assert site.h1.host(f"{DRILLS}; ls /root/d/*.drill.json 2>/dev/null || true") == ""
+
+
+def test_a_drill_on_a_server_of_the_operators(site: Site) -> None:
+    """It has databases of others, which stay, and none of the client's is left there."""
+    image, port = lab_images.vendor(site.server), "3306" if site.mysql else "5432"
+    secret = "Canary-drill"
+    names = ("MARIADB_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD", "POSTGRES_PASSWORD")
+    given = " ".join(f"-e {name}={secret}" for name in names)
+    site.h1.host(f"docker run -d --name drills {given} -e MYSQL_ROOT_HOST=% -p 127.0.0.1:3399:{port} {image}")
+    client = "docker exec -i drills psql -U postgres -tA" if not site.mysql else OWN_CLIENT.format(secret)
+    list_ = "SELECT datname FROM pg_database ORDER BY 1" if not site.mysql else "SHOW DATABASES"
+    site.h1.host(f"until echo 'SELECT 1' | {client} >/dev/null 2>&1; do sleep 1; done")
+    site.h1.host(f"echo 'CREATE DATABASE others' | {client}")
+    before, containers = site.h1.host(f"echo '{list_}' | {client}"), site.containers()
+    login = {"wa_restore_drill_user": "root" if site.mysql else "postgres", "wa_restore_drill_password": secret}
+    try:
+        done = site.drill(wa_restore_drill_host="127.0.0.1:3399", **login)
+        assert done.code == 0, done.output
+        assert (site.h1.host(f"echo '{list_}' | {client}"), site.containers()) == (before, containers)
+        assert json.loads(site.h1.host(f"cat {DUMPS}/*.drill.json"))["server"].startswith("127.0.0.1")
+    finally:
+        site.h1.host("docker rm --force --volumes drills")
 
 
 def test_a_drill_has_one_server(site: Site) -> None:
