@@ -10,21 +10,24 @@ from pathlib import Path
 
 import adopt_layouts
 import pytest
-from adopt_layouts import NAME, OLD, Batch, Client
+from adopt_layouts import NAME, Batch, Client
+from engine import lab_engine
+from observer import Lab
+from operator_project import OLD
 
 LAYOUTS = ("image tags in the file", "env_file and environment as lists, dollar signs in secrets")
 
 
 @pytest.fixture(scope="module")
-def lab() -> t.Iterator[adopt_layouts.Lab]:
+def lab() -> t.Iterator[Lab]:
     with adopt_layouts.started_lab(["h1"], "2.40") as found:
         yield found
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_failed_migration_is_undone_by_one_command(lab: adopt_layouts.Lab, tmp_path: Path, name: str) -> None:
+def test_a_failed_migration_is_undone_by_one_command(lab: Lab, tmp_path: Path, name: str) -> None:
     lab.host(adopt_layouts.CLEAN)
-    with adopt_layouts.lab_engine(NAME, "h1") as engine:
+    with lab_engine(NAME, "h1") as engine:
         client = Client(name, adopt_layouts.LAYOUTS[name], "h1", engine)
         batch = Batch([client], tmp_path)
         adopt_layouts.begin(batch)
