@@ -394,16 +394,15 @@ class Batch:
 
     def upgrade(self, *arguments: str, **variables: t.Any) -> Results:
         """Runs upgrade.yml, with permission to set the version in the operator's files."""
-        return self.play(
-            "upgrade",
-            *arguments,
-            wa_upgrade_version=NEW,
-            wa_upgrade_update_compose_files=True,
-            wa_backup_dir=str(self.folder / "backups"),
-            wa_upgrade_skip=["database_backup"],
-            wa_upgrade_waves=["100%"],
+        given = {
+            "wa_upgrade_version": NEW,
+            "wa_upgrade_update_compose_files": True,
+            "wa_backup_dir": str(self.folder / "backups"),
+            "wa_upgrade_skip": ["database_backup"],
+            "wa_upgrade_waves": ["100%"],
             **variables,
-        )
+        }
+        return self.play("upgrade", *arguments, **given)
 
     def assert_in_sync(self, **variables: t.Any) -> None:
         """Check mode finds nothing to change."""
