@@ -11,7 +11,7 @@ short_description: Sets the version of the client in an operator's own Compose f
 description: [Internal to the roles and playbooks of the collection.]
 options:
   operation:
-    description: V(set_version) changes the operator's files so that they give O(images) in O(version).
+    description: V(set_version) changes the operator's file that has the version, so that the files give O(images) in O(version).
     type: str
     choices: [set_version, stage]
     default: set_version
@@ -35,7 +35,6 @@ EXAMPLES = r"""
   waba.onprem.wa_project_upgrade:
 """
 
-import contextlib
 import json
 import os
 import typing as t
@@ -130,7 +129,7 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
 
 
 def set_version(module: AnsibleModule, result: Result, project: Project) -> None:
-    """Sets the version after Compose has read the wanted images from the new texts. A failure leaves all files as they were."""
+    """Sets the version after Compose has read the wanted images from the new text. A failure leaves the file as it was."""
     compose_files = module.params["compose_files"]
     subject = f"version of the client in {', '.join(compose_files)}"
     # Compose follows links, too; the links stay.
@@ -138,16 +137,21 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     texts = {path: _read(store) for path, store in stores.items()}
     declared = project.declared()
     migration.refuse_reserved_service(declared)
-    found = compose_version.update(
-        images_of(declared),
-        project.wanted,
-        {path: texts[path] for path in compose_files},
-        {path: texts[path] for path in project.env_files},
-    )
-    if found.problems:
-        cure = "Nothing was changed"
-        raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
-    with private_copies(found.texts) as copies:
+    images = images_of(declared)
+    missing = ", ".join(project.wanted.keys() - images.keys())
+    if missing:
+        raise WaError(subject, f"they have no service {missing}", "the client's services", "Run adopt.yml again")
+    try:
+        found = compose_version.update(
+            {images[name] for name in project.wanted},
+            module.params["version"],
+            {path: texts[path] for path in compose_files},
+            {path: texts[path] for path in project.env_files},
+        )
+    except WaError as error:
+        cure = f"Nothing was changed. {error.cure}" if error.cure else "Nothing was changed"
+        raise WaError(subject, f"{error.subject}: {error.found}", error.expected, cure) from None
+    with private_copies({found.path: found.text} if found.path else {}) as copies:
         read = images_of(project.config(copies=copies))
     different = {
         name: read.get(name, "")
@@ -155,35 +159,22 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         if image_reference.parse(read.get(name, "")) != image_reference.parse(image)
     }
     if different:
-        images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
+        others = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
         wanted = ", ".join(project.wanted[name] for name in different)
         cure = "Nothing was changed. Set the version there yourself, and run again"
-        raise WaError(subject, f"Compose would still read {images}", wanted, cure)
-    for path in found.texts:
-        stores[path].assert_writable()
+        raise WaError(subject, f"Compose would still read {others}", wanted, cure)
+    if not found.path:
+        return
+    stores[found.path].assert_writable()
     if not module.check_mode:
-        _write_all(stores, texts, found.texts)
+        _write(stores[found.path], found.text)
     for line in found.changes:
         result.record_change(line)
-    if found.changes:
-        result.diff(_side(found.changes, 0), _side(found.changes, 1), module.params["project_dir"])
-
-
-def _write_all(stores: t.Mapping[str, Store], before: t.Mapping[str, str], after: t.Mapping[str, str]) -> None:
-    """Writes all files, or none of them."""
-    try:
-        for path, text in after.items():
-            _write(stores[path], text)
-    except BaseException:
-        for path, text in after.items():
-            with contextlib.suppress(WaError, OSError):
-                if stores[path].read() == text:
-                    _write(stores[path], before[path])
-        raise
+    result.diff(_side(found.changes, 0), _side(found.changes, 1), module.params["project_dir"])
 
 
 def _side(changes: t.Iterable[str], side: int) -> str:
-    """Returns the lines of one side of the diff: the files' other lines may hold secrets."""
+    """Returns the lines of one side of the diff: the file's other lines may hold secrets."""
     return "".join(line.partition(": ")[2].split(" becomes ")[side] + "\n" for line in changes)
 
 

@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds where an operator's own Compose files name the version of the client, and sets it there. Pure rules.
+"""Sets the client's version where one variable of an env file, or the image lines of one Compose file, have it. Pure rules.
 
-Otherwise `docker compose up` in their folder would start the old version on a migrated database.
+Otherwise `docker compose up` in the operator's folder would start the old version on a migrated database.
 """
 
 from __future__ import annotations
@@ -12,143 +12,95 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 # A variable of Compose: ${NAME}, ${NAME:-default}, ${NAME:?error}, $NAME.
 VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
-DEFAULT = re.compile(r"(?P<sign>:?-)(?P<value>.*)")
-# Before an image in YAML: its key, or that of an extension, with an anchor or without.
-_BEFORE_IMAGE = r"(?:(?<![\w.-])image:\s*(?:&[\w.-]+\s+)?|^\s*x-[\w.-]+:\s*&[\w.-]+\s+)[\"']?"
-_COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+ONE_PLACE = "Use one variable of .env, or tags alone, for all images of the client"
+# Before an image in YAML outside comments: its key or an anchor, or both.
+_BEFORE = r"^([^#\n]*?(?:(?<![\w.-])image:[ \t]*|&[\w.-]+[ \t]+)+[\"']?)"
 Texts = t.Mapping[str, str]  # by path
 
 
-@dataclass
+@dataclass(frozen=True)
 class Update:
-    """The new texts of files by path, a line for each change, and why a service's version cannot be set."""
+    """The file that is changed, its new text, and a line for each change; nothing if the version is there."""
 
-    texts: dict[str, str] = field(default_factory=dict)
-    changes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    path: str = ""
+    text: str = field(default="", repr=False)
+    changes: tuple[str, ...] = ()
 
 
-def update(declared: Texts, wanted: Texts, compose_files: Texts, env_files: Texts) -> Update:
-    """Returns how the files come to name the `wanted` images, by service.
+def variable(images: t.Collection[str]) -> tuple[str, str]:
+    """Returns the one variable that has the tag of all images, and whether a `v` stands before it; empty texts if they have tags.
 
-    `declared` are the images as the Compose files have them, with variables; `env_files` are those with the variables' values,
-    of which the last one that sets a variable is in force. What Compose makes of the new texts has to be read from Compose.
+    `images` are as the Compose files have them. Raises WaError if that is not the same for all.
     """
-    found = Update()
-    for service, image in wanted.items():
-        raw = declared.get(service, "")
-        variables = list(VARIABLE.finditer(raw))
-        if not raw:
-            found.problems.append(f"service {service} has no image in the Compose files")
-        elif variables:
-            _set_variable(found, service, raw, image, variables[-1], compose_files, env_files)
-        elif image_reference.parse(raw).digest:
-            found.problems.append(f"service {service} has its image by digest, {raw}: give it the image {image}")
-        else:
-            name = raw[: -len(image_reference.parse(raw).tag)] if image_reference.has_tag(raw) else f"{raw}:"
-            new = name + image_reference.parse(image).tag
-            if new == raw:
-                continue
-            _replace(found, service, raw, new, compose_files, _BEFORE_IMAGE)
-    found.problems = list(dict.fromkeys(found.problems))
-    return found
+    found = {_variable(image) for image in images}
+    if len(found) > 1 or None in found:
+        raise WaError("its version", f"not in one place: {', '.join(sorted(images))}", cure=ONE_PLACE)
+    return t.cast("tuple[str, str]", found.pop())
 
 
-def values(raw: str, text: str) -> dict[str, str]:
-    """Returns the value of the last variable of `raw` with which it becomes `text`; none if no value does, or any."""
-    found = [*VARIABLE.finditer(raw)]
-    parts, end = "", 0
-    for one in found:
-        literal = raw[end : one.start()]
-        if end and not literal:
-            return {}  # where one variable ends and the next one begins is not known
-        parts += re.escape(literal.replace("$$", "$")) + ("(.*)" if one is found[-1] else ".*")
-        end = one.end()
-    value = re.fullmatch(parts + re.escape(raw[end:].replace("$$", "$")), text)
-    return {found[-1]["name"] or found[-1]["plain"]: value[1]} if found and value else {}
+def _variable(image: str) -> tuple[str, str] | None:
+    """Returns the variable of one image, and what is before it; None for an image of which it is not the tag, or by digest."""
+    variables = [*VARIABLE.finditer(image)]
+    if not variables or ":" in image[variables[-1].end() :]:
+        return None if "@" in image else ("", "")
+    last = variables[-1]
+    before = re.fullmatch(r".*:(v?)", image[: last.start()])
+    return (last["name"] or last["plain"], before[1]) if before and last.end() == len(image) else None
 
 
-def _set_variable(
-    found: Update,
-    service: str,
-    raw: str,
-    image: str,
-    variable: re.Match[str],
-    compose_files: Texts,
-    env_files: Texts,
-) -> None:
-    """Gives a variable of an image, its last one, the value with which the image is the wanted one."""
-    name = variable["name"] or variable["plain"]
-    reference = image_reference.parse(image)
-    # A file may have another spelling of the image than the inventory.
-    value = values(raw, image).get(name) or values(raw, f"{reference.repository}:{reference.tag}").get(name)
-    if not value:
-        found.problems.append(
-            f"service {service} has the image {raw}, and no value of {name} is found with which it is {image} (a default with another variable "
-            "is not read)"
-        )
-        return
+def update(images: t.Collection[str], version: str, compose_files: Texts, env_files: Texts) -> Update:
+    """Returns how `images`, as the Compose files have them with variables, come to be those of a version.
+
+    Of `env_files` the last one that sets a variable is in force. Whether Compose then reads the wanted images has to be asked of it.
+    Raises WaError if no single file decides it.
+    """
+    name, before = variable(images)
+    if name:
+        return _set_variable(name, version if before else f"v{version}", env_files)
+    return _set_tags(images, version, compose_files)
+
+
+def _set_variable(name: str, value: str, env_files: Texts) -> Update:
     for path in reversed([*env_files]):
-        text = found.texts.get(path, env_files[path])
-        entries = env_file.read_compose(text)
+        entries = env_file.read_compose(env_files[path])
         own = [number for number, entry in enumerate(entries) if entry.key == name]
         if not own:
             continue
-        before = entries[own[-1]]
-        line = _LINE.fullmatch(before.raw)
-        if before.value == value:
-            return
-        if before.value is None or line is None:
-            found.problems.append(f"{path} makes {name} of something else: set {name}={value} there")
-        else:
-            raws = [entry.raw for entry in entries]
-            raws[own[-1]] = f"{line['before']}{line['quote']}{value}{line['quote']}{line['after']}"
-            found.texts[path] = "".join(raws)
-            found.changes.append(f"{path}: {name}={before.value} becomes {name}={value}")
-        return
-    default = DEFAULT.fullmatch(variable["rest"] or "")
-    if default is None:
-        found.problems.append(
-            f"service {service} has the image {raw}, and no env file sets {name}: it comes from the environment of whoever runs "
-            "docker compose. Put it into the file .env beside the Compose files, take it out of that environment, which comes first, and run "
-            "adopt.yml again"
-        )
-        return
-    if default["value"] == value:
-        return
-    _replace(found, service, variable[0], f"${{{name}{default['sign']}{value}}}", compose_files)
+        old, raws = entries[own[-1]].value, [entry.raw for entry in entries]
+        if old == value:
+            return Update()
+        start, equals, rest = raws[own[-1]].partition("=")
+        if not old or old not in rest:
+            raise WaError(path, f"makes {name} of something else", f"{name}={value}")
+        raws[own[-1]] = start + equals + rest.replace(old, value, 1)
+        return Update(path, "".join(raws), (f"{path}: {name}={old} becomes {name}={value}",))
+    raise WaError(f"variable {name}", "set in no env file", f"{name}={value} in the file .env")
 
 
-# A line of an env file: what stands before the value, its quotes, the value, a comment and the end of the line.
-_LINE = re.compile(
-    r"(?P<before>[^=:]*[=:][ \t]*)(?P<quote>[\"']?)(?P<value>[^\"'\n#]*?)(?P=quote)(?P<after>(?:[ \t]+#[^\n]*)?[ \t]*\r?\n?)"
-)
-
-
-def _replace(found: Update, service: str, old: str, new: str, compose_files: Texts, before: str = "") -> None:
-    """Replaces a text behind the pattern `before` in all Compose files, except in comments."""
-    end = r"(?![\w.@:/-])" if before else ""
-    pattern = re.compile(f"({before}){re.escape(old)}{end}")
-    there = re.compile(f"({before}){re.escape(new)}{end}")
-    hit = False
-    for path in compose_files:
-        lines = found.texts.get(path, compose_files[path]).splitlines(keepends=True)
-        made = []
-        for one in lines:
-            comment = _COMMENT.search(one)
-            code = one[: comment.start()] if comment else one
-            code = pattern.sub(lambda match: match[1] + new, code)
-            hit = hit or bool(there.search(code))
-            made.append(code + (comment[0] if comment else ""))
-        if made != lines:
-            found.texts[path] = "".join(made)
-            found.changes.append(f"{path}: {old} becomes {new}")
-    if not hit:
-        found.problems.append(
-            f"service {service} has {old}, which is in none of {', '.join(compose_files)}: set {new} where it stands"
-        )
+def _set_tags(images: t.Iterable[str], version: str, compose_files: Texts) -> Update:
+    old = {image: f"{image.rpartition(':')[0]}:v{version}" for image in sorted(images)}
+    found = []
+    for path, text in compose_files.items():
+        made, changes = text, []
+        for image, new in old.items():
+            made, count = re.subn(
+                _BEFORE + re.escape(image) + r"(?![^\"'\s,}])", rf"\g<1>{new}", made, flags=re.MULTILINE
+            )
+            changes += [f"{path}: {image} becomes {new}"] if count and image != new else []
+        found += [Update(path, made, tuple(changes))] if made != text else []
+    if {*old} == {*old.values()}:
+        return Update()
+    if len(found) == 1:
+        return found[0]
+    where = ", ".join(compose_files)
+    raise WaError(
+        ", ".join(old),
+        f"in {'more than one' if found else 'none'} of {where}",
+        f"{', '.join(old.values())} in one file",
+        ONE_PLACE,
+    )

@@ -60,20 +60,11 @@ def layout(
     return Layout(given, version={} if "refused" in more else IN_ENV if version is None else version, **more)
 
 
-def refusal(*reasons: str) -> str:
-    """The message where the version cannot be set."""
-    found, expected = "; ".join(reasons), "a place where the new version can be set"
-    return f"version of the client in @D/{FILE}: {found}; expected {expected}. Nothing was changed"
-
-
-def elsewhere(service: str, kind: str) -> str:
-    """The reason for a service whose image is in a file that the named ones refer to."""
-    return (
-        f"service {service} has @R/{kind}:v{OLD}, which is in none of @D/{FILE}: set @R/{kind}:v{NEW} where it stands"
-    )
-
-
-NOT_HERE = refusal(elsewhere("wacore", "coreapp"), elsewhere("waweb", "web"))
+# The message where the version is in a file that the named one refers to.
+NOT_HERE = (
+    f"version of the client in @D/{FILE}: @R/coreapp:v{OLD}, @R/web:v{OLD}: in none of @D/{FILE}; expected @R/coreapp:v{NEW}, "
+    f"@R/web:v{NEW} in one file. Nothing was changed. Use one variable of .env, or tags alone, for all images of the client"
+)
 
 # What script/test integration starts.
 USUAL: dict[str, Layout] = {
@@ -308,7 +299,6 @@ RARE: dict[str, Layout] = {
         options=("-f", FILE, "-f", "prod.yml"),
         compose_files=(FILE, "prod.yml"),
     ),
-    "version as a default": layout(client(tag=f"${{WA_TAG:-v{OLD}}}"), version={FILE: [f"${{WA_TAG:-v{OLD}}}"]}),
     "profile by option": layout(
         client("profiles: [wa]", "profiles: [wa, all]"), options=("--profile", "wa"), adopted={"profiles": ["wa"]}
     ),

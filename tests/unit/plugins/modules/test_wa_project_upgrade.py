@@ -150,11 +150,6 @@ def folder(compose: FakeCompose, run_module: Run, tmp_path: Path) -> Folder:
             [("_env", "WA_API_VERSION=2.51.2", "WA_API_VERSION=2.53.4")],
         ),
         (
-            {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.51.2}")},
-            {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.53.4}")},
-            [("docker-compose_yml", "${WA_API_VERSION:-2.51.2}", "${WA_API_VERSION:-2.53.4}")],
-        ),
-        (
             {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.51.2}"), "_env": env_text("2.51.2")},
             {"_env": env_text("2.53.4")},
             [("_env", "WA_API_VERSION=2.51.2", "WA_API_VERSION=2.53.4")],
@@ -171,14 +166,6 @@ def folder(compose: FakeCompose, run_module: Run, tmp_path: Path) -> Folder:
             {"docker-compose_yml": compose_text("v2.51.2", "v2.53.4")},
             {"docker-compose_yml": compose_text("v2.53.4")},
             [("docker-compose_yml", "r/coreapp:v2.51.2", "r/coreapp:v2.53.4")],
-        ),
-        (
-            {"docker-compose_yml": compose_text("v2.51.2", "${WEB_TAG}"), "_env": "WEB_TAG=v2.52.0\r\nA=1\r\n"},
-            {"docker-compose_yml": compose_text("v2.53.4", "${WEB_TAG}"), "_env": "WEB_TAG=v2.53.4\r\nA=1\r\n"},
-            [
-                ("docker-compose_yml", "r/coreapp:v2.51.2", "r/coreapp:v2.53.4"),
-                ("_env", "WEB_TAG=v2.52.0", "WEB_TAG=v2.53.4"),
-            ],
         ),
     ],
 )
@@ -242,9 +229,8 @@ def test_the_command_lines(folder: Folder, compose: FakeCompose) -> None:
 def test_compose_reads_the_new_texts_from_private_copies(
     folder: Folder, observed: Observed, temporary: Path, check: bool
 ) -> None:
-    before = {"docker-compose_yml": compose_text("v2.51.2", "v${WA_API_VERSION}"), "_env": env_text("2.51.2")}
-    folder.write(**before)
-    seen: list[tuple[int, list[str], list[str]]] = []
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")})
+    seen: list[tuple[int, list[str], str]] = []
 
     def look(command: list[str]) -> None:
         if "--no-interpolate" in command:
@@ -252,14 +238,13 @@ def test_compose_reads_the_new_texts_from_private_copies(
             return
         (private,) = temporary.iterdir()
         texts = [path.read_text() for path in sorted(private.iterdir())]
-        seen.append((stat.S_IMODE(private.stat().st_mode), texts, [folder.file.read_text(), folder.env.read_text()]))
-        given = [word.partition("=")[2] for word in command if word.startswith(("--file=", "--env-file="))]
+        seen.append((stat.S_IMODE(private.stat().st_mode), texts, folder.env.read_text()))
+        given = [word.partition("=")[2] for word in command if word.startswith("--env-file=")]
         assert sorted(given) == [str(path) for path in sorted(private.iterdir())]
 
     observed(look)
     assert folder.run(check)["changed"] is True
-    after = [compose_text("v2.53.4", "v${WA_API_VERSION}"), env_text("2.53.4")]
-    assert seen == [(0o700, after, [*before.values()])]
+    assert seen == [(0o700, [env_text("2.53.4")], env_text("2.51.2"))]
     assert list(temporary.iterdir()) == []
 
 
@@ -272,47 +257,16 @@ def test_the_last_of_the_given_files_of_variables_is_edited(folder: Folder) -> N
     assert (folder.env.read_text(), Path(given[1]).read_text()) == (env_text("2.50.0"), "WA_API_VERSION=2.53.4\n")
 
 
-@pytest.mark.parametrize(
-    ("tag", "web_tag", "over", "env", "found", "wanted"),
-    [
-        # The first variable makes it another repository.
-        (
-            "v2.51.2",
-            "v2.53.4",
-            {"wacore": "${R}/coreapp:v${WA_API_VERSION}"},
-            "R=mirror\nWA_API_VERSION=2.51.2\n",
-            "wacore with mirror/coreapp:v2.53.4",
-            "r/coreapp:v2.53.4",
-        ),
-        # Two variables make the tag.
-        (
-            "v2.51.2",
-            "v${MAJOR}.${MINOR}",
-            {"wacore": "r/coreapp:v${MAJOR}.${MINOR}"},
-            "MAJOR=3\nMINOR=51.2\n",
-            "wacore with r/coreapp:v3.4, waweb with r/web:v3.4",
-            "r/coreapp:v2.53.4, r/web:v2.53.4",
-        ),
-    ],
-)
-def test_what_compose_would_read_otherwise_is_not_written(
-    folder: Folder,
-    temporary: Path,
-    tag: str,
-    web_tag: str,
-    over: dict[str, str],
-    env: str,
-    found: str,
-    wanted: str,
-) -> None:
-    document = {"services": {name: {"image": image} for name, image in over.items()}}
-    folder.write(**{"docker-compose_yml": compose_text(tag, web_tag), "over_yml": json.dumps(document), "_env": env})
-    files, before = folder.paths("docker-compose.yml", "over.yml"), content(folder.path)
+def test_what_compose_would_read_otherwise_is_not_written(folder: Folder, temporary: Path) -> None:
+    """A variable makes the image that of another repository than the inventory has."""
+    text = VARIABLE.replace("r/coreapp", "${R}/coreapp")
+    folder.write(**{"docker-compose_yml": text, "_env": "R=mirror\nWA_API_VERSION=2.51.2\n"})
+    before = content(folder.path)
     for check in (True, False):
-        failed = folder.run(check, compose_files=files)
+        failed = folder.run(check)
         assert (failed["msg"], failed["changed"], failed["actions"]) == (
-            f"version of the client in {files[0]}, {files[1]}: Compose would still read {found}; expected {wanted}. "
-            "Nothing was changed. Set the version there yourself, and run again",
+            f"version of the client in {folder.file}: Compose would still read wacore with mirror/coreapp:v2.53.4; expected "
+            "r/coreapp:v2.53.4. Nothing was changed. Set the version there yourself, and run again",
             False,
             [],
         )
@@ -339,36 +293,15 @@ def test_a_text_that_compose_refuses_is_not_written(
         assert (content(folder.path), list(temporary.iterdir())) == (before, [])
 
 
-BOTH = compose_text("v2.51.2", "v${WA_API_VERSION}")
+PLACES = {
+    "docker-compose.yml": {"docker-compose_yml": compose_text("v2.51.2")},
+    ".env": {"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")},
+}
 
 
-def test_either_all_files_are_written_or_none(folder: Folder, tmp_path: Path) -> None:
-    site = tmp_path / "site" / "site.env"
-    draft = site.with_name(".site.env.wa_new")
-    draft.mkdir(parents=True)  # in the way of the second file
-    folder.write(**{"docker-compose_yml": BOTH})
-    folder.file.chmod(0o640)
-    site.write_text(env_text("2.51.2"))
-    os.utime(folder.file, (1, 1))
-    seen, (data, mode, *_rest) = site.stat(), content(folder.path)["docker-compose.yml"]
-    failed = folder.run(interpolation_files=[str(site)])
-    assert (failed["msg"], failed["changed"], failed["actions"]) == (
-        f"{draft}: left over, and cannot be removed: Is a directory. Remove it; it holds what a killed run was about to write",
-        False,
-        [],
-    )
-    after = content(folder.path)
-    assert [*after] == ["docker-compose.yml"]
-    assert after["docker-compose.yml"][:2] == (data, mode)
-    assert folder.file.stat().st_mtime != 1  # it had been written
-    assert (site.read_text(), site.stat()) == (env_text("2.51.2"), seen)
-    draft.rmdir()
-    assert len(folder.run(interpolation_files=[str(site)])["actions"]) == 2
-
-
-@pytest.mark.parametrize("name", ["docker-compose.yml", ".env"])
+@pytest.mark.parametrize("name", PLACES)
 def test_another_writers_change_is_kept(folder: Folder, observed: Observed, name: str) -> None:
-    folder.write(**{"docker-compose_yml": BOTH, "_env": env_text("2.51.2")})
+    folder.write(**PLACES[name])
     path = folder.path / name
     expected = {one: data for one, (data, *_rest) in content(folder.path).items()}
     expected[name] += b"# By somebody else\n"
@@ -389,12 +322,13 @@ def test_another_writers_change_is_kept(folder: Folder, observed: Observed, name
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_mode_of_an_edited_file_is_kept(folder: Folder, mode: int) -> None:
-    folder.write(**{"docker-compose_yml": compose_text("v2.51.2", "v${WA_API_VERSION}"), "_env": env_text("2.51.2")})
-    for path in (folder.file, folder.env):
-        path.chmod(mode)
-    assert len(folder.run()["actions"]) == 2
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder.file, folder.env)] == [mode, mode]
+@pytest.mark.parametrize("name", PLACES)
+def test_the_mode_of_an_edited_file_is_kept(folder: Folder, name: str, mode: int) -> None:
+    folder.write(**PLACES[name])
+    path = folder.path / name
+    path.chmod(mode)
+    assert folder.run()["changed"] is True
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
@@ -407,35 +341,42 @@ def test_the_owner_of_an_edited_file_is_kept(folder: Folder) -> None:
     assert (seen.st_uid, seen.st_gid) == (user.pw_uid, user.pw_gid)
 
 
+ONE_PLACE = "Nothing was changed. Use one variable of .env, or tags alone, for all images of the client"
+
+
 @pytest.mark.parametrize(
-    ("tag", "images", "problem"),
+    ("text", "images", "problem"),
     [
         (
-            "v2.51.2@sha256:1",
-            {"wacore": "r/coreapp"},
-            "service wacore has its image by digest, r/coreapp:v2.51.2@sha256:1: give it the image r/coreapp:v2.53.4",
+            compose_text("v2.51.2@sha256:1"),
+            IMAGES,
+            f"its version: not in one place: r/coreapp:v2.51.2@sha256:1, r/web:v2.51.2@sha256:1. {ONE_PLACE}",
         ),
-        ("v2.51.2", {"gone": "r/web"}, "service gone has no image in the Compose files"),
         (
-            "v${WA_API_VERSION:-2.51.2}",
-            {"wacore": "mirror/coreapp"},
-            "service wacore has the image r/coreapp:v${WA_API_VERSION:-2.51.2}, and no value of WA_API_VERSION is found with which it is "
-            "mirror/coreapp:v2.53.4 (a default with another variable is not read)",
+            compose_text("v2.51.2", "v${WA_API_VERSION}"),
+            IMAGES,
+            f"its version: not in one place: r/coreapp:v2.51.2, r/web:v${{WA_API_VERSION}}. {ONE_PLACE}",
+        ),
+        (
+            compose_text("v2.51.2"),
+            {"gone": "r/web"},
+            "they have no service gone; expected the client's services. Run adopt.yml again",
+        ),
+        (
+            compose_text("v${WA_API_VERSION:-2.51.2}"),
+            IMAGES,
+            "variable WA_API_VERSION: set in no env file; expected WA_API_VERSION=2.53.4 in the file .env. Nothing was changed",
         ),
     ],
 )
 def test_a_version_that_cannot_be_set_is_an_error(
-    folder: Folder, tag: str, images: dict[str, str], problem: str
+    folder: Folder, text: str, images: dict[str, str], problem: str
 ) -> None:
-    folder.write(**{"docker-compose_yml": compose_text(tag), "_env": "TZ=UTC\n"})
+    folder.write(**{"docker-compose_yml": text, "_env": "TZ=UTC\n"})
     before = content(folder.path)
     for check in (True, False):
         failed = folder.run(check, images=images)
-        assert (failed["msg"], failed["changed"]) == (
-            f"version of the client in {folder.file}: {problem}; expected a place where the new version can be set. "
-            "Nothing was changed",
-            False,
-        )
+        assert (failed["msg"], failed["changed"]) == (f"version of the client in {folder.file}: {problem}", False)
         assert content(folder.path) == before
 
 
