@@ -19,7 +19,7 @@ import typing as t
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted, match_encrypt_secret
+from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
@@ -79,13 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     # On each host
 
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        secret = self._vault_secret(args.pop("vault_password", None))
-        if secret is None:
-            raise WaError(
-                "secrets of the clients",
-                "there is no vault password to encrypt them with",
-                cure="Nothing was read. Run adopt.yml again with --vault-password-file, or set wa_adopt_vault_password",
-            )
+        secret = self._vault_secret()
         keep_alive(self._connection, task_vars)
         with censored(self):
             result: dict[str, t.Any] = self._execute_module(
@@ -97,7 +91,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         with tempfile.NamedTemporaryFile(
             "wb", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".vault", delete=False
         ) as file:
-            file.write(VaultLib().encrypt(json.dumps(survey), secret))
+            file.write(self._vault.encrypt(json.dumps(survey), secret))
         return {"changed": False, "actions": [], "survey": file.name}
 
     # Once, for all hosts
@@ -105,20 +99,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _writer(self, args: dict[str, t.Any]) -> Writer:
         if not args.get("dest"):
             raise WaError("wa_adopt_dir", "not set", "a folder on this machine for the new inventory")
-        secret = self._vault_secret(args.get("vault_password"))
         return Writer(
             unfrackpath(args["dest"], follow=False),
-            lambda path: self._text(path, secret),
-            VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]),
-            secret,
+            self._text,
+            self._vault,
+            self._vault_secret(),
             boolean(args.get("overwrite", False), strict=False),
         )
 
     def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         writer = self._writer(args)
-        surveys, failed = self._surveys(
-            str(args["readings"]), task_vars, self._vault_secret(args.get("vault_password"))
-        )
+        surveys, failed = self._surveys(str(args["readings"]), task_vars)
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         for survey in surveys.values():
             # Before they are shortened for the report, which could leave half a secret.
@@ -236,38 +227,42 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     # Helpers
 
-    @staticmethod
     def _surveys(
-        variable: str, task_vars: dict[str, t.Any], secret: t.Any
+        self, variable: str, task_vars: dict[str, t.Any]
     ) -> tuple[dict[str, dict[str, t.Any]], dict[str, str]]:
         surveys, failed = {}, {}
-        vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)])
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
             if "survey" not in reading:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
                 continue
             with open(reading["survey"], "rb") as file:
-                surveys[str(host)] = json.loads(vault.decrypt(file.read()))
+                surveys[str(host)] = json.loads(self._vault.decrypt(file.read()))
         return surveys, failed
 
-    def _vault_secret(self, password: str | None) -> t.Any:
-        """What encrypts: the password given, else the one that this run was started with, else None."""
-        if password:
-            return VaultSecret(str(password).encode())
-        known = self._loader._vault.secrets  # the only place that has it
-        found = match_encrypt_secret(known, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY) if known else None
-        return found[1] if found else None
+    @property
+    def _vault(self) -> VaultLib:
+        """The vault passwords that this run was started with; Ansible has no other place for them."""
+        return self._loader._vault
 
-    def _text(self, path: str, secret: t.Any) -> str:
-        """The text of a file, opened with the password given or one that this run was started with."""
+    def _vault_secret(self) -> t.Any:
+        """Returns the password that encrypts. Raises WaError if there is none."""
+        known = self._vault.secrets
+        found = match_encrypt_secret(known, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY) if known else None
+        if not found:
+            raise WaError(
+                "secrets of the clients",
+                "there is no vault password to encrypt them with",
+                cure="Nothing was read. Run adopt.yml again with --vault-password-file",
+            )
+        return found[1]
+
+    def _text(self, path: str) -> str:
+        """The text of a file, which may be encrypted."""
         try:
             with open(path, "rb") as file:
                 raw = file.read()
-            if is_encrypted(raw):
-                given = [(constants.DEFAULT_VAULT_IDENTITY, secret)] if secret is not None else []
-                raw = VaultLib([*given, *(self._loader._vault.secrets or [])]).decrypt(raw)
-            return str(raw.decode())
+            return str((self._vault.decrypt(raw) if is_encrypted(raw) else raw).decode())
         except (AnsibleError, OSError, UnicodeError) as error:
             found = str(error).splitlines()[0].rstrip(".")
             raise WaError(

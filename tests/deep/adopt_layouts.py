@@ -376,8 +376,9 @@ class Batch:
 
     def adopt(self) -> None:
         """Runs adopt.yml from the lab's inventory."""
-        variables = {"wa_adopt_dir": str(self.folder / "adopted"), "wa_adopt_vault_password": VAULT}
-        results = by_host(Lab(NAME, HOSTS[0]).play("adopt", variables, FORKS, self.limit))
+        variables = {"wa_adopt_dir": str(self.folder / "adopted")}
+        vault = f"--vault-password-file={self.folder / 'vault'}"
+        results = by_host(Lab(NAME, HOSTS[0]).play("adopt", variables, FORKS, self.limit, vault))
         self.each(lambda client: succeeds(results[client.host]))
 
     @property

@@ -119,9 +119,12 @@ def deployments(run: Run) -> tuple[list[tuple[str, ...]], int]:
 def test_twenty_hosts_of_ten_customers_are_ten_deployments(lab: Lab, tmp_path: Path, password: str | None) -> None:
     """By the nodes that health names; without a password for it by the running servers of one name."""
     before = [Lab(NAME, host).host(RUNNING) for host in HOSTS]
-    given = {"wa_adopt_dir": str(tmp_path / "adopted"), "wa_adopt_vault_password": "sesame"}
+    vault = tmp_path / "vault"
+    vault.write_text("sesame\n", encoding="utf-8")
+    given = {"wa_adopt_dir": str(tmp_path / "adopted")}
     unasked = {} if password is None else {"wa_api_password": password}
-    run = lab.play("adopt", {**given, **unasked}, *([] if password is None else ["--check"]))
+    options = [f"--vault-password-file={vault}", *([] if password is None else ["--check"])]
+    run = lab.play("adopt", {**given, **unasked}, *options)
     assert deployments(run) == (sorted(tuple(sorted(pair)) for pair in PAIRS), 0)
     assert "shares its database" not in run.output
     assert [Lab(NAME, host).host(RUNNING) for host in HOSTS] == before

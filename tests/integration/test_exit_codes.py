@@ -15,7 +15,7 @@ import pytest
 
 SECRET = "Canary-12-Password"
 PLAYBOOKS = {
-    "adopt": {"wa_adopt_dir": "adopted", "wa_adopt_vault_password": SECRET},
+    "adopt": {"wa_adopt_dir": "adopted"},
     "backup": {},
     "gc": {"__wa_message_gc_poll_interval": "1s"},  # it tries five times
     "provision": {},
@@ -57,6 +57,7 @@ def test_a_playbook_ends_as_ansible_does(
 ) -> None:
     inventory = tmp_path / "inventory.json"
     inventory.write_text(json.dumps({"all": {"hosts": {"away": host}, "vars": SHARED}}))
+    (tmp_path / "vault").write_text(SECRET)
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), f"waba.onprem.{name}"]
     done = subprocess.run(
         [*command, "-e", json.dumps(PLAYBOOKS[name])],
@@ -65,11 +66,11 @@ def test_a_playbook_ends_as_ansible_does(
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_VAULT_PASSWORD_FILE": str(tmp_path / "vault")},
         timeout=120,
     )
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     assert word in output
     assert SECRET not in output
-    assert [path.name for path in tmp_path.iterdir()] == ["inventory.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inventory.json", "vault"]

@@ -341,13 +341,13 @@ def adopt(matrix: Matrix) -> None:
 
     matrix.each("start by hand", start)
     shutil.rmtree(folder, ignore_errors=True)
-    # The inventory of all of them, and the report, are two changes, which count as those of the first host.
-    two = dict.fromkeys(matrix.good[:1], 2)
-    matrix.play("adopt", "adopt", two, wa_adopt_dir=str(folder), wa_adopt_vault_password="sesame")
     password = folder.parent / "vault-password"
     password.write_text("sesame\n", encoding="utf-8")
-    adopted: dict[str, t.Any] = {"inventory": str(folder / "inventory.yml")}
+    # The inventory of all of them, and the report, are two changes, which count as those of the first host.
+    two = dict.fromkeys(matrix.good[:1], 2)
     vault = f"--vault-password-file={password}"
+    matrix.play("adopt", "adopt", two, vault, wa_adopt_dir=str(folder))
+    adopted: dict[str, t.Any] = {"inventory": str(folder / "inventory.yml")}
     matrix.play("adopted, predicted", "provision", lambda number: number > 0, vault, "--check", **adopted)
     matrix.play("adopted, provisioned", "provision", lambda number: number > 0, vault, **adopted)
     matrix.play("adopted, nothing is left", "provision", lambda number: number == 0, vault, **adopted)

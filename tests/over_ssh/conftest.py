@@ -9,6 +9,7 @@ import json
 import typing as t
 
 import pytest
+from ansible.parsing.vault import VaultSecret
 from engine import lab_engine
 from observer import Lab
 from ssh_site import HOST, NAME, ROOT, Converge, Module, Site, start_client
@@ -50,6 +51,7 @@ def run(site: Site, ansible_adhoc: t.Any) -> Module:
 
     def call(module: str, check: bool = False, /, **options: t.Any) -> dict[str, t.Any]:
         host = ansible_adhoc(inventory=site.lab.inventory, host_pattern=HOST)[HOST]
+        host.options["loader"].set_vault_secrets([("default", VaultSecret(b"Canary-17-Vault"))])  # for wa_adopt
         play = host._build_play_ds
         # The fixtures have no option for check mode, a play has.
         host._build_play_ds = lambda arguments: {**play(arguments), "check_mode": check, "diff": True}

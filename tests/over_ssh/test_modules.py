@@ -20,7 +20,7 @@ PLACE = "/srv/over-ssh"  # the folder for the files of these tests
 LOCK = f"{PLACE}/biz.lock"
 ARCHIVE = "/var/log/whatsapp/archive"
 READS: dict[str, dict[str, t.Any]] = {
-    "wa_adopt": {"operation": "read", "vault_password": "Canary-17-Vault"},
+    "wa_adopt": {"operation": "read"},
     "wa_backup": {"part": "host"},
     "wa_drift_info": {},
     "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},

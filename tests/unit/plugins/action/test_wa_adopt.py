@@ -27,6 +27,13 @@ SECRET = VaultSecret(b"sesame")
 VAULT = VaultLib([("default", SECRET)])
 
 
+def loader() -> DataLoader:
+    """A loader with the vault password of a run."""
+    made = DataLoader()
+    made.set_vault_secrets([("default", SECRET)])
+    return made
+
+
 class Driver:
     """The action plugin with results of `read`, and the lines that it displays."""
 
@@ -49,7 +56,7 @@ class Driver:
     def __call__(self, check_mode: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """Writes the inventory and the report, as the playbook does; returns both results in one."""
         self.lines.clear()
-        given = {"operation": "write", "readings": "reading", "dest": str(self.dest), "vault_password": "sesame"}
+        given = {"operation": "write", "readings": "reading", "dest": str(self.dest)}
         found = self.run({**given, **arguments}, check_mode)
         if found.get("failed"):
             return found
@@ -61,7 +68,7 @@ class Driver:
     def run(self, arguments: dict[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
         action = object.__new__(wa_adopt.ActionModule)
         action._task = type("Task", (), {"args": arguments, "check_mode": check_mode, "diff": True})
-        action._loader = DataLoader()
+        action._loader = loader()
         action._templar = Templar(loader=action._loader, variables={})
         hostvars = {
             host: {"reading": reading, "backup": self.backups.get(host, {}), "ansible_port": 22}
@@ -168,12 +175,13 @@ def test_a_changed_host_is_refreshed_with_a_diff_and_edits_are_kept(driver: Driv
     assert lines == ["wa_db_env_port: 3307"]
 
 
-def test_without_a_vault_password_nothing_is_read(driver: Driver) -> None:
+def test_without_a_vault_password_nothing_is_read(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wa_adopt.ActionModule, "_vault", VaultLib())
     found = driver.run({"operation": "read"})
     assert (found["failed"], found["msg"]) == (
         True,
         "secrets of the clients: there is no vault password to encrypt them with. Nothing was read. Run adopt.yml again with "
-        "--vault-password-file, or set wa_adopt_vault_password",
+        "--vault-password-file",
     )
 
 
@@ -253,7 +261,8 @@ def test_what_was_read_is_on_disk_encrypted_from_the_first_byte(
     reader, found, written = Reader(), single(), list[bytes]()
     monkeypatch.setattr(reader, "_execute_module", lambda **_options: {"survey": found}, raising=False)
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", watched(written))
-    reader._task = type("Task", (), {"no_log": False, "args": {"operation": "read", "vault_password": "sesame"}})()
+    reader._loader = loader()
+    reader._task = type("Task", (), {"no_log": False, "args": {"operation": "read"}})()
     result = reader.run(None, {})
     assert result == {"changed": False, "actions": [], "survey": str(tmp_path / Path(result["survey"]).name)}
     [path] = tmp_path.iterdir()
@@ -360,10 +369,8 @@ def test_a_settings_backup_is_made_as_backup_yml_makes_it_and_nothing_is_kept_wi
 ) -> None:
     driver()
     action, backups = object.__new__(wa_adopt.ActionModule), Backups(*results)
-    action._task = Copied(
-        {"operation": "backup", "dest": str(driver.dest), "vault_password": "sesame", "names": ["h1"]}
-    )
-    action._loader = DataLoader()
+    action._task = Copied({"operation": "backup", "dest": str(driver.dest), "names": ["h1"]})
+    action._loader = loader()
     action._templar = Templar(loader=action._loader, variables={})
     action._shared_loader_obj, action._connection, action._play_context = backups, None, None
     given = {
@@ -394,10 +401,8 @@ def test_a_client_with_a_settings_backup_gets_no_other(driver: Driver) -> None:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     action, backups = object.__new__(wa_adopt.ActionModule), Backups()
-    action._task = Copied(
-        {"operation": "backup", "dest": str(driver.dest), "vault_password": "sesame", "names": ["h1"]}
-    )
-    action._loader = DataLoader()
+    action._task = Copied({"operation": "backup", "dest": str(driver.dest), "names": ["h1"]})
+    action._loader = loader()
     action._templar = Templar(loader=action._loader, variables={})
     found = action.run(None, {"wa_backup_dir": str(driver.folder / "backups"), "wa_backup_password": "Canary-backup"})
     assert found == {"changed": False, "settings": {"h1": {"file": str(folder / "settings.json"), "problem": ""}}}
