@@ -9,8 +9,6 @@ import os
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
-
 Mapping = t.Mapping[str, t.Any]
 _ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
 
@@ -43,10 +41,9 @@ def complete_env_files(survey: Mapping) -> list[str]:
     return sorted(paths)
 
 
-def version_variable(container: Mapping) -> str:
-    """Returns the last variable in a container's image, which has its version; empty for none."""
-    found = [*compose_version.VARIABLE.finditer(str(container["declared"].get("image") or ""))]
-    return (found[-1]["name"] or found[-1]["plain"]) if found else ""
+def images(containers: t.Sequence[Mapping]) -> set[str]:
+    """Returns the images of containers as their Compose files have them, with variables."""
+    return {str(one["declared"].get("image") or one["image"]) for one in containers}
 
 
 def variables(containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping]) -> dict[str, t.Any]:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import NOTES, Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
-
-if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
 
 
 def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
@@ -37,12 +34,12 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         if env_file.disagreements(file["text"]):
             variables["wa_env_format"] = client.env_format(path)
         if int(file["mode"], 8) & 0o044 and not exposed:
-            found.advice.append(
+            found.lines[NOTES].append(
                 f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
             )
     unknown = [key for key in env_rules.DATABASE_KEYS if key in values and values[key] is None]
     if unknown:
-        found.notes.append(
+        found.lines[NOTES].append(
             f"{path}: what {', '.join(unknown)} is depends on who reads the file; it is not in the inventory"
         )
     given: dict[str, t.Any] = {option: value for option, key in env_rules.OPTIONS.items() if (value := values.get(key))}
@@ -65,26 +62,13 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
 
 
 def _sources(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
-    """Which containers have their settings from other files, or from this one as it was before it was edited."""
+    """Which containers have their settings from other files."""
     for one in client.containers:
-        _in_force(client, found, one)
         read = [each for each in one["env_files"] if client.file(each)]
         later = read[read.index(path) + 1 :] if path in read else read
         wins = any(client.keys_of(each).keys() & {*env_rules.DATABASE_KEYS} for each in later)
         if file and (wins or path not in read):
-            found.notes.append(
+            found.lines[NOTES].append(
                 f"{one['name']} has database settings from {', '.join(later) or 'its own environment'}, and the collection manages {path} "
                 "only; change them in both"
             )
-
-
-def _in_force(client: Client, found: Described, container: t.Mapping[str, t.Any]) -> None:
-    """Report the values that change with the next recreation, because the file was edited."""
-    for key, value in client.given(container).items():
-        has = container["environment"].get(key)
-        if value is None or has == value or (has is None and not value):
-            continue
-        values = "" if redact.is_secret(key) or has is None else f" from {has} to {value}"
-        found.upgrade.append(
-            f"changes {key} of {container['name']}{values}: its env file was edited after the container was created"
-        )

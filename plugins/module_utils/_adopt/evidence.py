@@ -23,9 +23,9 @@ _CONNECT_TIMEOUT = "5s"
 
 def web_port(web: Container) -> tuple[str, int] | None:
     """Returns the address and the port of the host at which a Webapp is published; None for none."""
-    if web["settings"].get("network_mode") == "host":
+    if web["network_mode"] == "host":
         return "", 443
-    matches = [match for match in map(_PORT.fullmatch, web["settings"].get("ports", [])) if match]
+    matches = [match for match in map(_PORT.fullmatch, web["ports"]) if match]
     matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
     return (matches[0][1] or "", int(matches[0][2])) if matches else None
 

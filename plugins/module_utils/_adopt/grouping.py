@@ -48,14 +48,15 @@ def group(
     """
     deployments: dict[str, list[Client]] = {}
     left: list[Left] = []
-    found = _without_doubles(found, known)
     _name(found, known, reached)
     sets = _sets(found, known, answers)
     labels = [one["deployment"] for one in known.values()]
     # Hosts that may have a node of a cluster.
     nodes = {one.host for one in found if one.multiconnect} | {host for host in answers if host not in read}
     for members in sets:
-        refusal = _refusal(members, known, answers, nodes)
+        refusal = (
+            _refusal(members, found, known, answers, nodes) or _shared(members, found) or beyond.deployment(members)
+        )
         if refusal:
             left.append(Left([one.name for one in members], [one.host for one in members], refusal))
             continue
@@ -76,16 +77,7 @@ def group(
             fact = f"the inventory has a client there (project {one['project'] or 'none'}), and no container of it was found"
             cure = f"If it is retired, remove {name} from inventory.yml, and run adopt.yml again"
             left.append(Left([name], [one["machine"]], Action((fact, _UNCHANGED), (cure,))))
-    _check_databases(deployments, found)
     return dict(sorted(deployments.items())), left
-
-
-def _without_doubles(found: t.Sequence[Client], known: Record) -> list[Client]:
-    """One machine may have been read under two names."""
-    chosen: dict[tuple[str, ...], Client] = {}
-    for client in sorted(found, key=lambda one: (_known_name(one, known) is None, one.host)):
-        chosen.setdefault(tuple(sorted(one["id"] for one in client.containers)), client)
-    return [client for client in found if any(client is one for one in chosen.values())]
 
 
 def _known_name(client: Client, known: Record) -> str | None:
@@ -145,11 +137,15 @@ def _have_one_database(one: Client, other: Client) -> bool:
 
 
 def _refusal(
-    members: t.Sequence[Client], known: Record, answers: t.Mapping[str, str], nodes: t.Collection[str]
+    members: t.Sequence[Client],
+    found: t.Sequence[Client],
+    known: Record,
+    answers: t.Mapping[str, str],
+    nodes: t.Collection[str],
 ) -> Action | None:
     """Why the deployment of these members is not written in this run."""
     for one in members:
-        left = beyond.action(one)
+        left = beyond.client(one, found)
         if left:
             return left
     ours = {one.name for one in members}
@@ -215,16 +211,22 @@ def _number(members: t.Sequence[Client], known: Record) -> None:
             client.words[one["name"]] = word
 
 
-def _check_databases(deployments: t.Mapping[str, t.Sequence[Client]], found: t.Sequence[Client]) -> None:
-    """Clients of different deployments that share one database disconnect each other; equal names prove nothing."""
-    where = {one.name: label for label, members in deployments.items() for one in members}
-    cure = (
-        "Stop one of them, and remove it from inventory.yml. If one is the Webapp and the other the Coreapp of one client, put both "
-        "into one Compose project, and run adopt.yml again; do not run provision.yml before"
-    )
-    for client in found:
-        for other in found:
-            ours, theirs = (where.get(one.name, one.name) for one in (client, other))
-            if ours != theirs and _have_one_database(client, other):
-                fact = f"shares its database with {other.name}: one running server, and the same prefix"
-                client.actions.append(Action((fact, "two clients for one number disconnect each other"), (cure,)))
+def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> Action | None:
+    """Clients that share one machine's containers or one database; equal names prove nothing."""
+    ours = {one.name for one in members}
+    for one in members:
+        for other in (each for each in found if each.name not in ours):
+            if {each["id"] for each in one.containers} & {each["id"] for each in other.containers}:
+                fact = f"{one.host} and {other.host} are one machine"
+                return Action((fact, _NOTHING), ("Remove one of them from the inventory that adopt.yml reads",))
+            if _have_one_database(one, other):
+                facts = (
+                    f"shares its database with {other.name}: one running server, and the same prefix",
+                    "two clients for one number disconnect each other",
+                )
+                cure = (
+                    "Stop one of them, and run adopt.yml again. If one is the Webapp and the other the Coreapp of one client, put both into one "
+                    "Compose project"
+                )
+                return Action((*facts, _NOTHING), (cure,))
+    return None

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import (
     clients,
     grouping,
-    left_out,
     placing,
     report,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Described
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import NOTES, OTHER, Action, Described
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import describe
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -71,15 +73,13 @@ def build(
     adoption = Adoption(dict(earlier.hosts), dict(earlier.secrets))
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
     deployments, left = grouping.group(found, earlier.hosts, source.answers, surveys, source.connections)
-    clients.check_version_places([one for members in deployments.values() for one in members])
     adoption.deployments = list(deployments)
 
     reported: list[report.Deployment] = []
     for label, members in deployments.items():
-        topology, actions = clients.topology(members)
-        version, more = clients.version(members)
+        topology = "high_availability" if members[0].multiconnect else "single"
+        version = image_reference.parse(members[0].containers[0]["image"]).version
         described = {client.name: describe(client, members, topology, version) for client in members}
-        described[members[0].name].actions[:0] = actions + more
         reported.append(report.Deployment(label, members, topology, version, described))
         for client in members:
             _record(adoption, client, described[client.name], source)
@@ -89,11 +89,13 @@ def build(
     }
     groups = {"all": [*adoption.hosts], **placing.groups(adoption.hosts)}
     for each in reported:
-        refused = _refusal(each, hostvars, groups)
-        each.described[each.members[0].name].actions += refused
-        for client in each.members if not refused else ():
-            if not client.operators:
-                _rendered(client, each, hostvars, groups, render)
+        try:
+            _complete(each, hostvars, groups, render)
+        except WaError as error:
+            facts = ["provision.yml refuses this client", f"{error.subject}: {error.found}"]
+            facts += [f"expected: {error.expected}"] if error.expected else []
+            cure = error.cure or "Correct it there or in the inventory, and run adopt.yml again"
+            each.described[each.members[0].name].actions.append(Action(tuple(facts), (cure,), kind=OTHER))
     adoption.report = report.state(earlier.report, reported, left, surveys, failed, adoption.hosts)
     return adoption
 
@@ -117,52 +119,31 @@ def _record(adoption: Adoption, client: clients.Client, described: Described, so
         adoption.secrets[client.name] = secrets
 
 
-def _refused(error: WaError) -> Action:
-    """Why provision.yml would refuse what was written, by its own rules, and the cure."""
-    expected = (f"expected: {error.expected}",) if error.expected else ()
-    cure = error.cure or "Correct it there or in the inventory, and run adopt.yml again"
-    return Action(("provision.yml refuses this client", f"{error.subject}: {error.found}", *expected), (cure,))
-
-
-def _refusal(one: report.Deployment, hostvars: Hostvars, groups: Groups) -> list[Action]:
-    """Why provision.yml would refuse what was written, by its own rules."""
-    try:
-        deployment = deployment_topology.described(hostvars, one.members[0].name, groups)
-        layout.layout(hostvars, deployment, one.topology)
-        for client in one.members:
-            deployment_topology.projects_at(hostvars, client.name, groups)
-    except WaError as error:
-        return [_refused(error)]
-    return []
-
-
-def _rendered(
-    client: clients.Client, one: report.Deployment, hostvars: Hostvars, groups: Groups, render: Render
-) -> None:
-    """Add the Compose file of the role, and what it leaves out."""
-    described = one.described[client.name]
+def _complete(one: report.Deployment, hostvars: Hostvars, groups: Groups, render: Render) -> None:
+    """Adds the role's Compose file for containers outside Compose. Raises WaError as provision.yml would for what was written."""
+    deployment = deployment_topology.described(hostvars, one.members[0].name, groups)
+    layout.layout(hostvars, deployment, one.topology)
     # An empty project stands for containers outside Compose; the file is that of their later project.
-    others = {name: {key: value for key, value in each.items() if value != ""} for name, each in hostvars.items()}
-    if "wa_version" not in described.variables:
-        return
-    try:
-        document, described.compose_file = render(others, client.name, groups)
-    except WaError as error:
-        described.actions.append(_refused(error))
-        return
-    written = described.secrets.get("wa_db_env_extra_secrets", {})
-    names = described.variables.get("wa_client_service_names", {})
-    lines: list[str] = []
-    for container in client.containers:
-        word = layout.service_name(client.words[container["name"]], one.topology)
-        lines += left_out.lines(client, container, document, names.get(word, word), written)
-    if lines:
-        described.actions.append(
-            Action(
-                (
-                    "the role's Compose file, which is at the end of report.md, leaves out what the containers have",
-                    *lines,
-                ),
-                ("Put what has to stay into a Compose file on the host, and name it in wa_client_compose_files",),
-            )
-        )
+    later = {name: {key: value for key, value in each.items() if value != ""} for name, each in hostvars.items()}
+    for client in one.members:
+        deployment_topology.projects_at(hostvars, client.name, groups)
+        if not client.project:
+            described = one.described[client.name]
+            document, described.compose_file = render(later, client.name, groups)
+            described.lines[NOTES] += [_left_out(client, each, one.topology, document) for each in client.containers]
+
+
+def _left_out(client: clients.Client, container: t.Mapping[str, t.Any], topology: str, document: t.Any) -> str:
+    """Returns what the role's Compose file has not of a container: the names of its variables, and its mounts."""
+    body = document["services"][layout.service_name(client.words[container["name"]], topology)]
+    given = {
+        *body["environment"],
+        *env_rules.DATABASE_KEYS,
+        *(key for path in container["env_files"] for key in client.keys_of(path)),
+    }
+    found = [f"variable {key}" for key in sorted(container["environment"].keys() - given)]
+    found += [f"mount {path}" for _kind, _source, path in container["mounts"] if path.rstrip("/") != MEDIA_FOLDER]
+    return (
+        f"{container['name']}: of its variables and mounts the Compose file at the end of report.md leaves out {', '.join(found) or 'none'}; its "
+        "ports, networks, labels and limits are not compared"
+    )

@@ -9,7 +9,7 @@ import posixpath
 import shlex
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import REGISTRATION, Action, Client
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
@@ -32,7 +32,7 @@ def actions(client: Client, api: tuple[str, str]) -> list[Action]:
         if not env_state.keeps_configuration(one["role"], one["environment"], mounted):
             backup = f"`ansible-playbook -i inventory.yml{OPTIONS} waba.onprem.backup --limit {client.deployment}`"
             steps = (_PASSWORDS, f"Save a settings backup: {backup}", *_move(client, one, api), _AGAIN)
-            found.append(Action(_facts(one), steps, _OTHERWISE))
+            found.append(Action(_facts(one), steps, _OTHERWISE, REGISTRATION))
     return found
 
 

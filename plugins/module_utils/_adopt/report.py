@@ -9,8 +9,9 @@ Pure rules.
 
 from __future__ import annotations
 
+import json
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import (
@@ -21,7 +22,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
     one_off,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.grouping import Left
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 
 @dataclass
@@ -35,9 +35,8 @@ class Deployment:
     described: t.Mapping[str, Described] = field(repr=False)
 
 
-# The order of actions: what is lost for ever first.
-SETTINGS, REGISTRATION, LEFT, OTHER = range(4)
 State = dict[str, t.Any]
+T = t.TypeVar("T")
 
 
 def state(
@@ -61,10 +60,10 @@ def state(
     for host in sorted(read):
         others[host] = {"actions": [], "lines": []}
     for one in left:
-        others[min(one.hosts)]["actions"].append(_action(", ".join(one.names), LEFT, one.action))
+        others[min(one.hosts)]["actions"].append(_action(", ".join(one.names), one.action))
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     for host, why in failed.items():
-        others[host]["actions"].append(_action(host, LEFT, Action(("it was not read", why), (retry,))))
+        others[host]["actions"].append(_action(host, Action(("it was not read", why), (retry,))))
     clients_at = {client.host for each in deployments for client in each.members}
     clients_at |= {host for one in left for host in one.hosts}
     for host in {*surveys} - clients_at:
@@ -78,27 +77,17 @@ def state(
     }
 
 
-def _action(who: str, kind: int, action: Action) -> State:
-    return {
-        "who": who,
-        "kind": kind,
-        "facts": list(action.facts),
-        "steps": list(action.steps),
-        "otherwise": action.otherwise,
-    }
+def _action(who: str, action: Action) -> State:
+    return {"who": who, **json.loads(json.dumps(asdict(action)))}
 
 
 def _section(one: Deployment) -> State:
-    actions = []
-    for kind, number in (("registration", REGISTRATION), ("actions", OTHER)):
-        actions += [
-            _action(", ".join(names), number, action) for action, names in _by_text(one.described, kind).items()
-        ]
+    actions = _by_text({name: each.actions for name, each in one.described.items()})
     return {
         "hosts": [client.name for client in one.members],
         "machines": sorted({client.host for client in one.members}),
         "running": any(each["state"] == "running" for client in one.members for each in client.containers),
-        "actions": actions,
+        "actions": [_action(", ".join(names), action) for action, names in actions.items()],
         "lines": _deployment(one),
         # The end of `report.md`, which is not displayed: the role's Compose files of a client that has none.
         "compose": [
@@ -169,7 +158,7 @@ def _no_settings(missing: t.Mapping[str, State], left: t.Sequence[str]) -> list[
         "backup.yml)"
     )
     who = ", ".join([*(host for one in missing.values() for host in one["hosts"]), *left])
-    return [_action(who, SETTINGS, Action(tuple(facts), (step,)))]
+    return [_action(who, Action(tuple(facts), (step,)))]
 
 
 def _numbered(actions: t.Sequence[State], options: str) -> list[str]:
@@ -189,10 +178,14 @@ def _deployment(one: Deployment) -> list[str]:
     found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
     for client in one.members:
         found += _host(client, one.described[client.name])
-    found += _list("When upgrade.yml runs:", _part(one, "upgrade"))
-    found += _list("Not looked after by the collection:", _part(one, "unmanaged"))
-    found += _list("Not understood or not carried over:", _part(one, "notes"))
-    return found + _list("Could be better:", _part(one, "advice"))
+    for title in next(iter(one.described.values())).lines:
+        texts = _by_text({name: each.lines[title] for name, each in one.described.items()})
+        # An entry about all members names none.
+        every = len(one.described)
+        found += _list(
+            title, [text if len(names) == every else f"{', '.join(names)}: {text}" for text, names in texts.items()]
+        )
+    return found
 
 
 def _host(client: Client, described: Described) -> list[str]:
@@ -201,14 +194,6 @@ def _host(client: Client, described: Described) -> list[str]:
     where = "" if client.name == client.host else f" (on {client.host})"
     prefix = environment.get("WA_DB_NAME_PREFIX")
     version = f"{environment.get('WA_DB_ENGINE', 'engine unknown')} at {environment.get('WA_DB_HOSTNAME', 'unknown')}"
-    media = sorted(
-        {
-            f"{kind} {source}"
-            for one in client.containers
-            for kind, source, path in one["mounts"]
-            if path.rstrip("/") == MEDIA_FOLDER
-        }
-    )
     facts = [
         f"project: {client.project}" if client.project else "project: none (docker run)",
         *(
@@ -219,27 +204,18 @@ def _host(client: Client, described: Described) -> list[str]:
         f"database settings: {file['path']}"
         if file
         else "database settings: no env file was found; read from the containers",
-        f"media: {', '.join(media) or 'not mounted'}",
+        f"media: {', '.join(client.media)}",
     ]
     return _list(f"{client.name}{where} runs:", facts)
 
 
-def _by_text(described: t.Mapping[str, Described], kind: str) -> dict[t.Any, list[str]]:
+def _by_text(entries: t.Mapping[str, t.Sequence[T]]) -> dict[T, list[str]]:
     """The entries of all members, each once, with the members that it is about."""
-    found: dict[t.Any, list[str]] = {}
-    for name, one in described.items():
-        for entry in dict.fromkeys(getattr(one, kind)):
+    found: dict[T, list[str]] = {}
+    for name, ours in entries.items():
+        for entry in dict.fromkeys(ours):
             found.setdefault(entry, []).append(name)
     return found
-
-
-def _part(one: Deployment, kind: str) -> list[str]:
-    """One list of a deployment; an entry about all members names none."""
-    every = len(one.described)
-    return [
-        text if len(names) == every else f"{', '.join(names)}: {text}"
-        for text, names in _by_text(one.described, kind).items()
-    ]
 
 
 def _list(title: str, texts: t.Sequence[str]) -> list[str]:

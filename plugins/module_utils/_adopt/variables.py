@@ -14,13 +14,21 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import (
     evidence,
     registration,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import (
+    NOTES,
+    OTHER,
+    UNMANAGED,
+    UPGRADE,
+    Action,
+    Client,
+    Described,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER, MOVE_GUIDE
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 
 _LONGEST = 300  # of a line that is quoted
 _STARTS = {"up", "start", "restart", "run", "pull", "create"}
@@ -28,16 +36,16 @@ _STARTS = {"up", "start", "restart", "run", "pull", "create"}
 
 def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
     """All that is said of one member of a deployment."""
-    found = Described(notes=[clients.one_off(one) for one in client.one_shots], actions=list(client.actions))
-    found.notes += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
-    found.unmanaged += [f"{one['name']} ({one['state']}, {one['image']}){_joined(one)}" for one in client.sidecars]
+    found = Described()
+    found.lines[NOTES] += [clients.one_off(one) for one in client.one_shots]
+    unstarted = [one["name"] for one in client.containers if one["restart"] == "no"]
+    found.lines[NOTES] += [f"{name} is not started again after a reboot (restart: no)" for name in unstarted]
+    found.lines[NOTES] += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
+    found.lines[UNMANAGED] += [
+        f"{one['name']} ({one['state']}, {one['image']}){_joined(one)}" for one in client.sidecars
+    ]
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
-    theirs = compose_files.newest(client.containers)
-    if client.operators and names["project_dir"] in call.folders(theirs["folder"], theirs["operators_files"]):
-        found.variables["wa_project_dir"] = f"{names['project_dir']}.waba"
-    if not client.project:
-        found.variables["wa_client_container_names"] = _recorded(client, topology)
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
     if topology != "single":
@@ -46,9 +54,8 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
             "No container knows the number of shards: 1 is assumed. Otherwise multiconnect, with wa_shards."
         )
         found.variables["wa_client_services"] = sorted(client.words.values(), key=layout.order)
-    found.variables.update(_images(client, found.notes))
-    if version:
-        found.variables["wa_version"] = version
+    found.variables.update(_images(client))
+    found.variables["wa_version"] = version
     db_env.describe(client, found, names)
     _media(client, found, names["volume"])
     if len(members) > 1:
@@ -60,22 +67,22 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
         changed = {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
         found.variables.update({"wa_client_service_names": changed} if changed else {})
     else:
-        found.upgrade += [
+        found.variables["wa_client_container_names"] = sorted(one["name"] for one in client.containers)
+        found.lines[UPGRADE] += [
             "is refused as long as the containers are outside Compose",
             f"five commands move them into the Compose project {deployment_topology.names(client.deployment)['project']} "
             f"({MOVE_GUIDE}); its Compose file is at the end of report.md",
         ]
     if client.operators:
-        _operators(client, found)
-    found.registration = registration.actions(client, _api(members))
+        _operators(client, found, names["project_dir"])
+    found.actions += registration.actions(client, _api(members))
     _autostart(client, found)
-    _could_be_better(client, found)
     return found
 
 
 def _joined(container: t.Mapping[str, t.Any]) -> str:
-    mode = str(container["settings"].get("network_mode", ""))
-    return ", on the network of another container: recreate it with that" if mode.startswith("container:") else ""
+    shared = container["network_mode"].startswith("container:")
+    return ", on the network of another container: recreate it with that" if shared else ""
 
 
 def _api(members: t.Sequence[Client]) -> tuple[str, str]:
@@ -86,29 +93,13 @@ def _api(members: t.Sequence[Client]) -> tuple[str, str]:
     return webs[0][0] if webs else members[0].name, deployment_topology.local_api_url(port, address)
 
 
-def _recorded(client: Client, topology: str) -> list[str]:
-    """The containers outside Compose that are the client's, the only ones that `provision.yml` starts.
-
-    A stopped one beside a running one of its role is what a replacement has left, and so is one of two stopped Coreapps
-    of a single client: nobody but the operator knows which of them.
-    """
-    if topology != "single":
-        return sorted(one["name"] for one in client.containers)
-    names: list[str] = []
-    for role in ("core", "master", "web"):
-        ours = [one for one in client.containers if one["role"] == role]
-        running = [one for one in ours if one["state"] not in ("exited", "created", "dead")]
-        names += [one["name"] for one in running or (ours if len(ours) == 1 else [])]
-    return sorted(names)
-
-
 def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None:
     """What a new deployment of several hosts must have, and this member runs without: it is skipped and reported."""
     skipped = set()
     volume = {**found.variables, **found.secrets}
     if volume.get("wa_media_volume_driver", "local") == "local" and "wa_media_volume_driver_options" not in volume:
         skipped.add(layout.UNSHARED_MEDIA)
-        found.advice.append(
+        found.lines[NOTES].append(
             "its media volume is on the host's own disk, unless a share is mounted below it: the other hosts do not find media "
             "that this host receives; provision.yml checks it"
         )
@@ -116,7 +107,7 @@ def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None
     keys = {one["environment"].get(layout.JWT_KEY) or "" for one in webs}
     if len(keys) != 1 or "" in keys:
         skipped.add(layout.NO_COMMON_KEY)
-        found.advice.append(
+        found.lines[NOTES].append(
             f"its Webapps have no common {layout.JWT_KEY}: a login at one is unknown to the others; set it in "
             "wa_db_env_extra_secrets, and the next recreation puts it in force"
         )
@@ -135,17 +126,13 @@ def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None
         )
 
 
-def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
+def _images(client: Client) -> dict[str, t.Any]:
     found: dict[str, str] = {}
     for one in client.containers:
-        key = "web" if one["role"] == "web" else "coreapp"
         reference = image_reference.parse(one["image"])
-        whole = reference.written if client.operators else reference.repository
-        if found.setdefault(key, whole) != whole:
-            notes.append(
-                f"{one['name']} has its image from {whole}, another container from {found[key]}, which is in the inventory"
-            )
-    base = {key: whole[: -len(f"/{key}")] for key, whole in found.items() if whole.endswith(f"/{key}")}
+        written = reference.written if client.operators else reference.repository
+        found["web" if one["role"] == "web" else "coreapp"] = written
+    base = {key: written[: -len(f"/{key}")] for key, written in found.items() if written.endswith(f"/{key}")}
     if len(base) == len(found) and len(set(base.values())) == 1:
         return {"wa_registry": next(iter(base.values()))}
     registry = next(iter(found.values())).rpartition("/")[0]
@@ -154,23 +141,7 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
 
 def _media(client: Client, found: Described, name: str) -> None:
     """Describe the media volume; `name` is that of a new one."""
-    seats: dict[tuple[str, str], list[str]] = {}
-    for one in client.containers:
-        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_FOLDER]
-        # Some of the vendor's templates have masters that mount nothing (domain: masters).
-        if mounted or one["role"] != "master":
-            seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
-    if len(seats) > 1 or ("nothing", "") in seats:
-        mounts = [f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items())]
-        found.actions.append(
-            Action(
-                (f"not every container has the same media at {MEDIA_FOLDER}", *mounts, "provision.yml refuses that"),
-                (f"Mount one volume at {MEDIA_FOLDER} in all of them, and run adopt.yml again",),
-            )
-        )
-    kind, source = max(
-        (seat for seat in seats if seat[0] != "nothing"), key=lambda seat: len(seats[seat]), default=("", "")
-    )
+    kind, _blank, source = next(iter(client.media), "").partition(" ")
     if kind == "bind":
         found.variables["wa_media_volume_name"] = name
         found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
@@ -185,15 +156,17 @@ def _media(client: Client, found: Described, name: str) -> None:
             where["wa_media_volume_driver_options"] = dict(options)
 
 
-def _operators(client: Client, found: Described) -> None:
+def _operators(client: Client, found: Described, project_dir: str) -> None:
     """The operator's own Compose files."""
+    last = compose_files.newest(client.containers)
+    if project_dir in call.folders(last["folder"], last["operators_files"]):
+        found.variables["wa_project_dir"] = f"{project_dir}.waba"
     found.variables.update(compose_files.variables(client.containers, client.sidecars))
     sets = {one["name"]: ", ".join([*one["operators_files"], *one["interpolation_files"]]) for one in client.containers}
     if len({*sets.values()}) > 1:
-        last = compose_files.newest(client.containers)["name"]
         started = "; ".join(f"{name} from {files}" for name, files in sets.items())
-        found.notes.append(
-            f"started from different Compose files: {started}; the inventory has those of {last}, which is the newest; "
+        found.lines[NOTES].append(
+            f"started from different Compose files: {started}; the inventory has those of {last['name']}, which is the newest; "
             "where all of them make the project, list them in wa_client_compose_files"
         )
 
@@ -218,7 +191,7 @@ def _web_port(client: Client, found: Described) -> None:
     place = evidence.web_port(web)
     if place is None:
         cure = "Set wa_api_url to the address at which the host reaches it"
-        found.actions.append(Action((f"{web['name']} publishes no port of its API",), (cure,)))
+        found.actions.append(Action((f"{web['name']} publishes no port of its API",), (cure,), kind=OTHER))
         return
     address, port = place
     if port != deployment_topology.WEB_PORT:
@@ -235,26 +208,12 @@ def _autostart(client: Client, found: Described) -> None:
         path, line = one["path"], one["line"]
         if one["kind"] == "container":
             fact = f"the container {path} on {client.host} ({line}) restarts or replaces containers"
-            found.actions.append(Action((fact,), ("Exclude the containers of the client from it, or stop it",)))
+            found.actions.append(
+                Action((fact,), ("Exclude the containers of the client from it, or stop it",), kind=OTHER)
+            )
         elif "cleanup.sh" in line:
-            found.advice.append(f"{path} cleans logs; remove the line once provision.yml has run: {line[:_LONGEST]}")
+            found.lines[NOTES].append(
+                f"{path} cleans logs; remove the line once provision.yml has run: {line[:_LONGEST]}"
+            )
         elif any(word in line for word in words) and (one["kind"] != "cron" or _STARTS & {*line.split()}):
-            found.upgrade.append(f"disable {path} first, which would start the old version: {line[:_LONGEST]}")
-
-
-def _could_be_better(client: Client, found: Described) -> None:
-    """What is not started, not limited, or not started again."""
-    stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
-    left = [name for name in stopped if name not in found.variables.get("wa_client_container_names", stopped)]
-    if left:
-        found.notes.append(
-            f"{', '.join(left)}: stopped, and another container has the same role; provision.yml does not start it; remove it "
-            "(docker rm), or add it to wa_client_container_names"
-        )
-    for one in client.containers:
-        log = one["settings"].get("logging", {})
-        if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
-            cure = "give its service logging options" if client.operators else "the next recreation limits it"
-            found.advice.append(f"Docker's log of {one['name']} grows without limit; {cure}")
-        if one["settings"].get("restart", "no") == "no":
-            found.advice.append(f"{one['name']} is not started again after a reboot (restart: no)")
+            found.lines[UPGRADE].append(f"disable {path} first, which would start the old version: {line[:_LONGEST]}")

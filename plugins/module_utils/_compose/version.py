@@ -32,15 +32,13 @@ class Update:
     changes: tuple[str, ...] = ()
 
 
-def variable(images: t.Collection[str]) -> tuple[str, str]:
-    """Returns the one variable that has the tag of all images, and whether a `v` stands before it; empty texts if they have tags.
+def variable(images: t.Collection[str]) -> tuple[str, str] | None:
+    """Returns the one variable that has the tag of all images, and the `v` if it is before it; empty texts if they have tags.
 
-    `images` are as the Compose files have them. Raises WaError if that is not the same for all.
+    `images` are as the Compose files have them. None if they have their version in more than one place.
     """
     found = {_variable(image) for image in images}
-    if len(found) > 1 or None in found:
-        raise WaError("its version", f"not in one place: {', '.join(sorted(images))}", cure=ONE_PLACE)
-    return t.cast("tuple[str, str]", found.pop())
+    return found.pop() if len(found) == 1 else None
 
 
 def _variable(image: str) -> tuple[str, str] | None:
@@ -59,7 +57,10 @@ def update(images: t.Collection[str], version: str, compose_files: Texts, env_fi
     Of `env_files` the last one that sets a variable is in force. Whether Compose then reads the wanted images has to be asked of it.
     Raises WaError if no single file decides it.
     """
-    name, before = variable(images)
+    place = variable(images)
+    if place is None:
+        raise WaError("its version", f"in more than one place: {', '.join(sorted(images))}", cure=ONE_PLACE)
+    name, before = place
     if name:
         return _set_variable(name, version if before else f"v{version}", env_files)
     return _set_tags(images, version, compose_files)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inspects the client's projects: settings of each container, Compose files and volumes."""
+"""Inspects the client's projects: what each container has, Compose files and volumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
-from ansible_collections.waba.onprem.plugins.module_utils._docker import container_settings
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
 if t.TYPE_CHECKING:
@@ -64,9 +63,8 @@ def _container(
     found.image = name or found.image
     if record["Image"] not in images:
         images[record["Image"]] = (engine.image(record["Image"]) or {}).get("Config") or {}
-    image = images[record["Image"]]
-    settings, left = container_settings.settings(record, image)
-    labels = record["Config"].get("Labels") or {}
+    own = _pairs(images[record["Image"]].get("Env"))
+    host, labels = record["HostConfig"], record["Config"].get("Labels") or {}
     folder = labels.get(docker_engine.FOLDER_LABEL, "")
     env_files = labels.get(docker_engine.ENV_FILES_LABEL, "")
     return {
@@ -85,12 +83,32 @@ def _container(
         "files": docker_engine.compose_files(labels),
         # Compose v1 has them as they were given.
         "interpolation_files": [os.path.normpath(os.path.join(folder, path)) for path in env_files.split(",") if path],
-        "settings": settings,
-        "unsupported_settings": left,
-        "environment": container_settings.environment(record, image),
+        "restart": (host.get("RestartPolicy") or {}).get("Name") or "no",
+        "network_mode": host.get("NetworkMode", ""),
+        "ports": _ports(host.get("PortBindings") or {}),
+        "labels": {key: value for key, value in labels.items() if not key.startswith(_COMPOSE)},
+        "environment": {
+            key: value for key, value in _pairs(record["Config"].get("Env")).items() if own.get(key) != value
+        },
         "mounts": [[mount.kind, mount.name, mount.destination] for mount in found.mounts],
-        "image_gone": not image,
     }
+
+
+def _pairs(lines: t.Any) -> dict[str, str]:
+    # Without an equals sign a variable is not set.
+    return {key: value for key, equals, value in (line.partition("=") for line in lines or []) if equals}
+
+
+def _ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns published ports in Compose's syntax: `9090:443`, `127.0.0.1:9090:443`, `53:53/udp`."""
+    found = []
+    for inside, outsides in sorted(bindings.items()):
+        target = inside[: -len("/tcp")] if inside.endswith("/tcp") else inside
+        for outside in outsides or []:
+            address, port = outside.get("HostIp") or "", outside.get("HostPort") or ""
+            address = f"[{address}]" if ":" in address else address
+            found.append(":".join(part for part in (address, port, target) if part))
+    return found
 
 
 def search_terms(inspected: t.Mapping[str, t.Any]) -> set[str]:
@@ -132,7 +150,7 @@ def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
     found = {
         value
         for one in [*inspected["containers"], *inspected["sidecars"]]
-        for key, value in [*one["environment"].items(), *one["settings"].get("labels", {}).items()]
+        for key, value in [*one["environment"].items(), *one["labels"].items()]
         if value and (redact.is_secret(key) or redact.holds_password(value))
     }
     for volume in inspected["volumes"]:

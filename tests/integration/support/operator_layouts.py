@@ -515,6 +515,11 @@ LEFT_ALONE: dict[str, Layout] = {
         },
         left=f"its Compose files use WA_API_VERSION, {UNSET}",
     ),
+    "version as a default": layout(
+        client(tag=f"${{WA_TAG:-v{OLD}}}"),
+        version={},
+        left="its version is the default of WA_TAG, which no env file sets",
+    ),
     "a variable for each image": layout(
         client("image: ${CORE_IMAGE}", "image: @R/web:$WEB_TAG"),
         {ENV: f"CORE_IMAGE=@R/coreapp:v{OLD}\nWEB_TAG=v{OLD}\n"},

@@ -28,16 +28,6 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
     role = {"waweb": "web", "master": "master"}.get(service, "core")
     own = {"WACORE_HOSTNAME": "wacore"} if role == "web" else {"WA_MASTER_NODE": "1"} if role == "master" else {}
     environment = {**ENV, "WA_CONFIG_ON_DB": "1", **own, **changes.pop("environment", {})}
-    settings = {
-        "restart": "always",
-        "logging": {"driver": "json-file", "options": {"max-size": "50m", "max-file": "7"}},
-        "command": ["/opt/whatsapp/bin/wait_on_mysql.sh", "/opt/whatsapp/bin/launch_within_docker.sh"],
-        "cap_drop": ["MKNOD"],
-        "networks": {f"{project}_default": {}} if project else {},
-        "volumes": ["biz_whatsappMedia:/usr/local/wamedia"],
-        **({"ports": ["0.0.0.0:9090:443"]} if role == "web" else {}),
-        **changes.pop("settings", {}),
-    }
     files = ["/srv/biz/docker-compose.yml"] if project else []
     files = changes.get("files", files)
     return {
@@ -60,11 +50,12 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "declared": {},
         "document": {},
         "next_image": "",
-        "settings": {key: value for key, value in settings.items() if value is not None},
-        "unsupported_settings": [],
+        "restart": "always",
+        "network_mode": f"{project}_default" if project else "bridge",
+        "ports": ["0.0.0.0:9090:443"] if role == "web" else [],
+        "labels": {},
         "environment": {key: value for key, value in environment.items() if value is not None},
         "mounts": [["volume", "biz_whatsappMedia", "/usr/local/wamedia"]],
-        "image_gone": False,
         "env_files": ["/srv/biz/db.env"] if project else [],
         "own_keys": ["WA_CONFIG_ON_DB", "WACORE_HOSTNAME"],
         "compose_problem": "",

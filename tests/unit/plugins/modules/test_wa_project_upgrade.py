@@ -350,12 +350,12 @@ ONE_PLACE = "Nothing was changed. Use one variable of .env, or tags alone, for a
         (
             compose_text("v2.51.2@sha256:1"),
             IMAGES,
-            f"its version: not in one place: r/coreapp:v2.51.2@sha256:1, r/web:v2.51.2@sha256:1. {ONE_PLACE}",
+            f"its version: in more than one place: r/coreapp:v2.51.2@sha256:1, r/web:v2.51.2@sha256:1. {ONE_PLACE}",
         ),
         (
             compose_text("v2.51.2", "v${WA_API_VERSION}"),
             IMAGES,
-            f"its version: not in one place: r/coreapp:v2.51.2, r/web:v${{WA_API_VERSION}}. {ONE_PLACE}",
+            f"its version: in more than one place: r/coreapp:v2.51.2, r/web:v${{WA_API_VERSION}}. {ONE_PLACE}",
         ),
         (
             compose_text("v2.51.2"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from adopt_samples import adopt, container, survey
+from adopt_samples import MULTI, REGISTRY, adopt, container, survey
 
 FILE = "/srv/biz/docker-compose.yml"
 PLAIN = "registry.example.com/whatsapp/coreapp:v2.51.2"
@@ -30,6 +30,10 @@ def declared(has: dict[str, str] | None = None, **keys: t.Any) -> dict[str, t.An
 
 UNSET = "which no env file sets: only the shell of whoever started it had the value"
 SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
+
+RETAG = "Give the image its version as a tag (docker tag), name that where"
+MISSING = "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it"
+ALONE = {"biz": {"server": {}}}
 
 
 @pytest.mark.parametrize(
@@ -64,16 +68,74 @@ SET = "Set it in /srv/biz/.env as when the client was started, empty if it was n
         ),
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v${B}"), "A=2.51.2\nB=2.51.2\n"),
-            "its version is in more than one place: biz-wacore-1: r/coreapp:v${A}, biz-waweb-1: r/web:v${B}",
+            "its version is in more than one place: r/coreapp:v${A}, r/web:v${B}",
             "Use one variable of .env, or tags alone, for all images of the client",
         ),
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v2.51.2"), "A=2.51.2\n"),
-            "its version is in more than one place: biz-wacore-1: r/coreapp:v${A}, biz-waweb-1: r/web:v2.51.2",
+            "its version is in more than one place: r/coreapp:v${A}, r/web:v2.51.2",
             "Use one variable of .env, or tags alone, for all images of the client",
         ),
         (
-            client({"settings": {"labels": {"com.docker.swarm.service.name": "wa_core"}}}),
+            client(declared(image="r/coreapp:v${V:-2.51.2}"), declared(image="r/web:v${V:-2.51.2}")),
+            "its version is the default of V, which no env file sets",
+            "Set it in /srv/biz/.env as when the client was started",
+        ),
+        (
+            client({"image": "r/coreapp:latest"}, {"image": "r/web:v2.51.2"}),
+            "the image of biz-wacore-1 is r/coreapp:latest, and the collection looks for r/coreapp:vVERSION",
+            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
+        ),
+        (
+            client({"image": "r/coreapp:v2.51.2@sha256:1"}),
+            "the image of biz-wacore-1 is r/coreapp:v2.51.2@sha256:1, and the collection looks for r/coreapp:vVERSION",
+            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
+        ),
+        (
+            client({"image": "r/coreapp:2.51.2"}),
+            "the image of biz-wacore-1 is r/coreapp:2.51.2, and the collection looks for r/coreapp:vVERSION",
+            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
+        ),
+        (
+            client({"next_image": f"{REGISTRY}/coreapp:v2.53.4"}),
+            f"`docker compose up` in /srv/biz would start {REGISTRY}/coreapp:v2.53.4, and biz-wacore-1 runs {REGISTRY}/coreapp:v2.51.2",
+            "Set there what runs; upgrade.yml is the way to another version",
+        ),
+        (
+            client({"image": "r/coreapp:v2.53.4"}, {"image": "r/web:v2.51.2"}),
+            "more than one version runs: biz-wacore-1 on h1 r/coreapp:v2.53.4, biz-waweb-1 on h1 r/web:v2.51.2",
+            "Bring all containers to one version",
+        ),
+        (
+            client({"mounts": [["volume", "other", "/usr/local/wamedia/"]]}),
+            "not every container has the same media at /usr/local/wamedia: biz-waweb-1: volume biz_whatsappMedia; biz-wacore-1: volume other",
+            "Mount one volume at /usr/local/wamedia in all of them",
+        ),
+        (
+            client({"mounts": []}, {"mounts": []}),
+            "not every container has the same media at /usr/local/wamedia: biz-wacore-1, biz-waweb-1: nothing",
+            "Mount one volume at /usr/local/wamedia in all of them",
+        ),
+        (survey(container("wacore")), "no container is its Webapp", MISSING),
+        (survey(container("waweb")), "no container is its Coreapp", MISSING),
+        (
+            survey(*(container(one, environment=MULTI) for one in ("wacore", "waweb")), evidence=ALONE),
+            "no container is its master",
+            MISSING,
+        ),
+        (
+            survey(container("wacore"), container("core-old", state="exited"), container("waweb")),
+            "it has biz-wacore-1 (running), biz-core-old-1 (exited), biz-waweb-1 (running) without WA_APP_MULTICONNECT=1, which is no "
+            "topology of the client",
+            "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
+        ),
+        (
+            survey(container("wacore", ""), container("master", ""), container("waweb", "")),
+            "it has wacore (running), master (running), waweb (running) without WA_APP_MULTICONNECT=1, which is no topology of the client",
+            "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
+        ),
+        (
+            client({"labels": {"com.docker.swarm.service.name": "wa_core"}}),
             "Docker Swarm runs biz-wacore-1, and starts what is stopped again, on any of its hosts",
             "Start the client by docker compose in place of docker stack",
         ),
@@ -85,7 +147,7 @@ SET = "Set it in /srv/biz/.env as when the client was started, empty if it was n
     ],
 )  # fmt: skip
 def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any], fact: str, cure: str) -> None:
-    made = adopt({"h1": found})
+    made = adopt({"h1": found}, answers={"h1": "h1"})
     left = [one for host in made.adoption.report["hosts"].values() for one in host["actions"]]
     [action] = left
     assert (action["facts"], action["steps"]) == ([fact, "it was left alone"], [f"{cure}. {AGAIN}"])
@@ -119,7 +181,7 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
     "found",
     [
         client(declared(image="r/coreapp:v${V}"), declared(image="r/web:v${V}"), "V=2.51.2\n"),
-        client(declared(image="r/coreapp:v${V:-2.51.2}"), declared(image="r/web:v${V:-2.51.2}")),
+        client(declared(image="r/coreapp:v${V:-2.50.0}"), declared(image="r/web:v${V:-2.50.0}"), "V=2.51.2\n"),
         client(
             declared(image=PLAIN, ports=["${PORT:-9090}:443"], labels={"x": "${SET:+1}", "y": "$${NOT}", "z": "${PWD}"})
         ),
@@ -130,6 +192,41 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
 )
 def test_what_is_usual_is_adopted(found: dict[str, t.Any]) -> None:
     assert len(adopt({"h1": found}).deployments) >= 1
+
+
+def two_projects(files: t.Mapping[str, list[str]], env_files: t.Mapping[str, list[str]]) -> dict[str, t.Any]:
+    """Two clients of one host."""
+    ours = [
+        container(one, project, files=files[project], interpolation_files=env_files[project])
+        for project in files
+        for one in ("wacore", "waweb")
+    ]
+    texts = [{"path": path, "problem": "", "text": "V=1\n"} for path in ("/srv/biz/eu.env", "/srv/biz/us.env")]
+    found = survey(*ours)
+    found["files"] += texts
+    return found
+
+
+@pytest.mark.parametrize(
+    ("files", "env_files", "shared"),
+    [
+        ({"eu": [FILE], "us": [FILE]}, {"eu": ["/srv/biz/eu.env"], "us": ["/srv/biz/us.env"]}, FILE),
+        (
+            {"eu": ["/a.yml"], "us": ["/b.yml"]},
+            {"eu": ["/srv/biz/eu.env"], "us": ["/srv/biz/eu.env"]},
+            "/srv/biz/eu.env",
+        ),
+        ({"eu": ["/a.yml"], "us": ["/b.yml"]}, {"eu": ["/srv/biz/eu.env"], "us": ["/srv/biz/us.env"]}, ""),
+        ({"eu": ["/a.yml"], "us": ["/b.yml"]}, {"eu": [], "us": []}, ""),  # there is no .env
+    ],
+)
+def test_two_clients_with_a_file_in_common(files: t.Any, env_files: t.Any, shared: str) -> None:
+    made = adopt({"h1": two_projects(files, env_files)})
+    assert made.deployments == ([] if shared else ["h1-eu", "h1-us"])
+    for ours, theirs in (("eu", "us"), ("us", "eu")):
+        assert (
+            f"h1-{ours}: {shared} is also a file of project {theirs}, another client" in "\n".join(made.report)
+        ) == bool(shared)
 
 
 def test_a_second_coreapp_of_compose_run_is_stopped_before_anything_else() -> None:

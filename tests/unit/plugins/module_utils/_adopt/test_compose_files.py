@@ -32,14 +32,6 @@ def test_the_variables_of_the_role(changes: dict[str, t.Any], expected: dict[str
     assert compose_files.variables(found, []) == {**KEPT, **expected}
 
 
-@pytest.mark.parametrize(
-    ("image", "name"),
-    [("r/web:v2.51.2", ""), ("r/web:v${V}", "V"), ("${R}/web:v$V", "V"), ("r/web:v${V:-2.51.2}", "V"), (None, "")],
-)
-def test_the_last_variable_of_an_image_has_its_version(image: str | None, name: str) -> None:
-    assert compose_files.version_variable(container("waweb", declared={"image": image})) == name
-
-
 def test_the_file_with_the_variables_is_that_of_the_project_or_the_one_that_was_given() -> None:
     one = single()["containers"][0]
     assert compose_files.interpolation_files(one) == ["/srv/biz/.env"]

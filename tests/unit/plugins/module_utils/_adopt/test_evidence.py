@@ -61,7 +61,7 @@ def client(port: t.Any, **environment: str) -> list[dict[str, t.Any]]:
     where = {**MULTI, **environment}
     return [
         container("wacore", environment=where),
-        container("waweb", environment=where, settings={"ports": [f"{port}:443"]}),
+        container("waweb", environment=where, ports=[f"{port}:443"]),
     ]
 
 

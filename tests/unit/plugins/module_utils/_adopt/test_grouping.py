@@ -140,13 +140,13 @@ def test_another_prefix_on_one_server_is_another_client() -> None:
     assert members(adopt(surveys)) == {}
 
 
-def test_health_counts_more_than_the_server() -> None:
+def test_two_clusters_of_one_running_server_are_left_alone() -> None:
     surveys = {"h1": node(), "h2": node()}
     health(surveys, ["h1"], ["h2"])
     for one in surveys.values():
         one["evidence"]["biz"]["server"] = server("a")
     made = adopt(surveys)
-    assert members(made) == {"h1": ["h1"], "h2": ["h2"]}
+    assert members(made) == {}
     assert "h1: shares its database with h2: one running server, and the same prefix" in said(made)
 
 
@@ -207,24 +207,23 @@ def test_a_group_of_the_inventory_may_have_hosts_with_other_clients() -> None:
     assert members(adopt(surveys, answers=dict.fromkeys(surveys, "wa"))) == {"h3": ["h3"], "wa": ["h1", "h2"]}
 
 
-def test_clients_of_one_running_server_are_told_to_stop_one() -> None:
+def test_clients_of_one_running_server_are_left_alone() -> None:
     evidence = {"biz": {"server": server("a")}}
     both = {host: survey(container("wacore"), container("waweb"), evidence=evidence) for host in ("h1", "h2")}
     made = adopt(both)
-    assert members(made) == {"h1": ["h1"], "h2": ["h2"]}
+    assert members(made) == {}
     assert "h2: shares its database with h1: one running server, and the same prefix" in said(made)
     assert "If one is the Webapp and the other the Coreapp of one client, put both into one Compose project" in said(
         made
     )
 
 
-def test_a_machine_that_was_read_under_two_names_is_one() -> None:
+def test_a_machine_that_was_read_under_two_names_is_left_alone() -> None:
     one = survey(container("wacore"), container("waweb"))
     name_ids({"h1": one})
     made = adopt({"h1": one, "h1-by-address": copy.deepcopy(one)})
-    assert members(made) == {"h1": ["h1"]}
-    again = adopt({"h1-by-address": copy.deepcopy(one), "h1": one}, earlier=made)
-    assert members(again) == {"h1": ["h1"]}
+    assert members(made) == {}
+    assert "h1: h1 and h1-by-address are one machine" in said(made)
 
 
 # A second run
@@ -311,7 +310,8 @@ def test_a_client_that_has_gone_from_a_host_that_was_read_stays_and_is_named() -
 
 def test_a_known_client_keeps_its_name_where_another_project_is_started() -> None:
     first = adopt({"h1": survey(container("wacore"), container("waweb"))})
-    other = [container(name, "other", environment={"WA_DB_NAME_PREFIX": "o_"}) for name in ("wacore", "waweb")]
+    env, files = {"WA_DB_NAME_PREFIX": "o_"}, ["/srv/other/docker-compose.yml"]
+    other = [container(name, "other", environment=env, files=files) for name in ("wacore", "waweb")]
     second = adopt({"h1": survey(container("wacore"), container("waweb"), *other)}, earlier=first)
     assert members(second) == {"h1": ["h1"], "h1-other": ["h1-other"]}
     assert second.documents["inventory.yml"]["all"]["hosts"]["h1-other"] == {"ansible_host": "h1"}
