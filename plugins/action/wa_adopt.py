@@ -18,7 +18,6 @@ import typing as t
 
 from ansible import constants, context
 from ansible.errors import AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -104,7 +103,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             self._text,
             self._vault,
             self._vault_secret(),
-            boolean(args.get("overwrite", False), strict=False),
         )
 
     def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -131,7 +129,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         adoption.report = redact(adoption.report)
         if adoption.hosts:
             writer.plan(adoption)
-        writer.check()
         if not self._task.check_mode:
             writer.write()
         paths = [file.path for file in writer.files]

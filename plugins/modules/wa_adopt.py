@@ -21,7 +21,6 @@ options:
   api_password: {description: 'The password with which a multiconnect client is asked for its nodes, for V(read).', type: str}
   api_key: {description: 'The key with which it is asked where the environment of its Webapp has none, for V(read).', type: str}
   dest: {description: The folder of the new inventory on the controller., type: path}
-  overwrite: {description: Whether values that were edited in O(dest) are replaced by those of the hosts., type: bool, default: false}
 extends_documentation_fragment: [waba.onprem.docker]
 author: [waba.onprem contributors (@waba)]
 """
@@ -104,7 +103,6 @@ def main() -> None:
             "api_password": {"type": "str", "no_log": True},
             "api_key": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
-            "overwrite": {"type": "bool", "default": False},
             **docker_options.ARGUMENT_SPEC,
         },
         supports_check_mode=True,

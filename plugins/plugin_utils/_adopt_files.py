@@ -77,18 +77,14 @@ class File:
 class Writer:
     """Compares what is to be written with a folder, then writes it. Nothing is ever on disk in clear that is to be encrypted."""
 
-    def __init__(
-        self, folder: str, read: t.Callable[[str], str], vault: VaultLib, secret: t.Any, overwrite: bool
-    ) -> None:
+    def __init__(self, folder: str, read: t.Callable[[str], str], vault: VaultLib, secret: t.Any) -> None:
         """`read` gives the text of a file, encrypted or not; `secret` encrypts."""
         self._folder = folder
         self._open = read
         self._vault = vault
         self._secret = secret
-        self._overwrite = overwrite
         self.files: list[File] = []
-        self.kept: list[str] = []  # what the operator edited, and hosts have as before
-        self._conflicts: list[str] = []
+        self.kept: list[str] = []  # what the operator edited, and hosts have otherwise
 
     def recorded(self) -> Adoption:
         """Returns what earlier runs have written, without hosts that the operator has removed from the inventory since."""
@@ -103,15 +99,9 @@ class Writer:
         before, after = self.recorded().placed, adoption.placed
         for kind in ("documents", "secrets"):
             old, new = getattr(before, kind), getattr(after, kind)
-            every = [(name, key) for name, document in new.items() for key in document]
             for name in dict.fromkeys([*new, *old]):
-                moved = {key for where, key in every if where != name and name != "inventory.yml"}
-                merging = Merging(self._overwrite, moved)
                 there = self._load(name)
-                merged = merging.merge(there or {}, old.get(name, {}), new.get(name, {}))
-                self.kept += [f"{name}: {key}" for key in merging.kept]
-                if merging.conflicts:
-                    self._conflicts.append(f"{name}: {', '.join(sorted(merging.conflicts))}")
+                merged = merge(there or {}, old.get(name, {}), new.get(name, {}), f"{name}: ", self.kept)
                 clear = kind == "secrets" and there is not None and not is_encrypted(self._bytes(name))
                 if merged != (there or {}) or clear:
                     self._file(name, merged, kind == "secrets", after.comments.get(name, {}))
@@ -142,17 +132,6 @@ class Writer:
         before = self._text_of(name)
         if before != text:
             self.files.append(File(name, text.encode(), before, text, 0o640))
-
-    def check(self) -> None:
-        """Raises WaError if an operator's changes in existing files would be lost."""
-        if self._conflicts:
-            raise WaError(
-                f"folder {self._folder}",
-                "what runs differs from what was edited there, or is in another file now: "
-                + "; ".join(self._conflicts),
-                "the same values",
-                "Name another folder in wa_adopt_dir and compare, or set wa_adopt_overwrite: true to replace them",
-            )
 
     def write(self) -> None:
         """Writes the planned files, each atomically; the record last, so that a run that is cut off is made good by the next one."""
@@ -234,42 +213,28 @@ def _blocks(text: str) -> tuple[str | None, dict[str, str]]:
 _MISSING: t.Any = object()
 
 
-class Merging:
-    """Merges what runs into what is there, by what the previous adoption wrote."""
+def merge(there: t.Any, before: t.Any, wanted: t.Any, where: str, kept: list[str]) -> t.Any:
+    """Returns a value of a file: the operator's own keys and edits stay, the edits are added to `kept`.
 
-    def __init__(self, overwrite: bool, moved: t.Container[str] = ()) -> None:
-        """`overwrite` replaces edited values; `moved` are keys that are in another file now. Lists keys by their path."""
-        self._overwrite = overwrite
-        self._moved = moved
-        self.kept: list[str] = []  # edited by the operator, and unchanged on the host
-        self.conflicts: list[str] = []  # edited by the operator, and changed on the host
-
-    def merge(self, there: t.Any, before: t.Any, wanted: t.Any, where: str = "") -> t.Any:
-        """Returns the merged value of one key: the operator's own keys stay."""
-        if isinstance(there, dict) and isinstance(wanted, dict):
-            known = before if isinstance(before, dict) else {}
-            merged = {}
-            for key in {**there, **wanted}:
-                path = f"{where}.{key}" if where else str(key)
-                value = self.merge(there.get(key, _MISSING), known.get(key, _MISSING), wanted.get(key, _MISSING), path)
-                if value is not _MISSING:
-                    merged[key] = value
-            return merged
-        if wanted is _MISSING:
-            return self._gone(there, before, where)
-        if there == wanted or self._overwrite:
-            return wanted
-        if before == wanted:
-            self.kept.append(where)
-            return there
-        if there not in (_MISSING, before):
-            self.conflicts.append(where)
+    `there` is what the file has, `before` what the last adoption wrote, `wanted` what this one has found.
+    """
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        known = before if isinstance(before, dict) else {}
+        inner = "" if where.endswith(": ") else "."
+        found = {
+            key: merge(
+                there.get(key, _MISSING),
+                known.get(key, _MISSING),
+                wanted.get(key, _MISSING),
+                f"{where}{inner}{key}",
+                kept,
+            )
+            for key in {**there, **wanted}
+        }
+        return {key: value for key, value in found.items() if value is not _MISSING}
+    # What the operator has removed comes back when it changes on the host.
+    if there in (wanted, before) or (there is _MISSING and before != wanted):
         return wanted
-
-    def _gone(self, there: t.Any, before: t.Any, where: str) -> t.Any:
-        """Returns what becomes of a value that is no longer in this file."""
-        if there == before or (before is not _MISSING and where in self._moved and self._overwrite):
-            return _MISSING
-        if before is not _MISSING and where in self._moved:
-            self.conflicts.append(where)
-        return there
+    if before is not _MISSING or wanted is not _MISSING:
+        kept.append(where)
+    return there

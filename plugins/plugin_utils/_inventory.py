@@ -31,7 +31,7 @@ PROVISIONED = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_c
 # What several roles and the playbooks read; docs/variables.md describes them.
 SHARED = frozenset(
     {
-        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_api_ca_path", "wa_api_key"),
+        *("wa_adopt_dir", "wa_api_ca_path", "wa_api_key"),
         *(
             "wa_api_password",
             "wa_api_url",

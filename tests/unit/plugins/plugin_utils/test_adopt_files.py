@@ -14,7 +14,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import HEAD, Loader, Merging, Writer, edited
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import HEAD, Loader, Writer, edited, merge
 
 SECRET = VaultSecret(b"sesame")
 VAULT = VaultLib([("default", SECRET)])
@@ -32,19 +32,16 @@ def host(deployment: str, variables: Values, **more: t.Any) -> Values:
     return {**own, "deployment": deployment, "variables": variables}
 
 
-def writer(folder: Path, overwrite: bool = False) -> Writer:
-    return Writer(str(folder), opened, VAULT, SECRET, overwrite)
+def writer(folder: Path) -> Writer:
+    return Writer(str(folder), opened, VAULT, SECRET)
 
 
-def write(
-    folder: Path, hosts: dict[str, Values] | Values, secrets: dict[str, Values] | None = None, overwrite: bool = False
-) -> list[str]:
+def write(folder: Path, hosts: dict[str, Values] | Values, secrets: dict[str, Values] | None = None) -> list[str]:
     """Writes an inventory with the variables of `h1`, or with hosts; returns the paths besides the record."""
     if all(not isinstance(one, dict) or "deployment" not in one for one in hosts.values()):
         hosts = {"h1": host("h1", hosts)}
-    made = writer(folder, overwrite)
+    made = writer(folder)
     made.plan(Adoption(hosts, secrets or {}))
-    made.check()
     made.write()
     return sorted(file.path for file in made.files if not file.path.startswith(".adopted"))
 
@@ -123,30 +120,25 @@ def test_a_host_that_the_operator_has_removed_is_forgotten_and_its_files_stay(tm
     assert tree(tmp_path) == before
 
 
-def test_what_was_added_stays_and_what_was_changed_on_both_sides_is_a_conflict(tmp_path: Path) -> None:
+def test_what_was_added_and_edited_stays(tmp_path: Path) -> None:
     first = {"h1": {"p": "Canary-1"}}
     write(tmp_path, {"a": {"x": 1}}, first)
     (tmp_path / VARS).write_text("a: {x: 1, y: 2}\nb: 3\n")
     (tmp_path / SECRETS).write_bytes(VAULT.encrypt("p: Canary-1\nwa_api_password: Canary-2\n", SECRET))
     assert write(tmp_path, {"a": {"x": 1}}, first) == []
     (tmp_path / VARS).write_text("a: {x: 3, y: 2}\nb: 3\n")
-    with pytest.raises(WaError, match=r"host_vars/h1/vars.yml: a\.x") as error:
-        write(tmp_path, {"a": {"x": 5}}, first)
-    assert "Canary" not in str(error.value)
-    assert write(tmp_path, {"a": {"x": 5}}, {"h1": {"p": "Canary-3"}}, overwrite=True) == [VARS, SECRETS]
-    assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": {"x": 5, "y": 2}, "b": 3}
+    assert write(tmp_path, {"a": {"x": 5}}, {"h1": {"p": "Canary-3"}}) == [SECRETS]
+    assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": {"x": 3, "y": 2}, "b": 3}
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-3", "wa_api_password": "Canary-2"}
 
 
-def test_a_value_that_was_edited_and_moves_is_a_conflict(tmp_path: Path) -> None:
+def test_a_value_that_was_edited_stays_where_it_is_when_others_move(tmp_path: Path) -> None:
     both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
     write(tmp_path, both)
     (tmp_path / "group_vars/biz/vars.yml").write_text("a: 9\n")
-    apart = {**both, "h2": host("biz", {"a": 2})}
-    with pytest.raises(WaError, match=r"group_vars/biz/vars.yml: a"):
-        write(tmp_path, apart)
-    write(tmp_path, apart, overwrite=True)
-    assert tree(tmp_path).keys() == {"host_vars/h1/vars.yml", "host_vars/h2/vars.yml", "inventory.yml"}
+    made = writer(tmp_path)
+    made.plan(Adoption({**both, "h2": host("biz", {"a": 2})}))
+    assert made.kept == ["group_vars/biz/vars.yml: a"]
 
 
 def test_a_clear_file_of_secrets_is_encrypted(tmp_path: Path) -> None:
@@ -160,7 +152,7 @@ def test_values_that_are_encrypted_by_themselves_stay_closed(tmp_path: Path) -> 
     write(tmp_path, {"a": 1})
     with (tmp_path / VARS).open("a") as file:
         file.write("p: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n")
-    write(tmp_path, {"a": 2}, overwrite=True)
+    write(tmp_path, {"a": 2})
     text = (tmp_path / VARS).read_text()
     assert "p: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n" in text
 
@@ -190,34 +182,28 @@ def test_the_report_is_readable_by_the_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "before", "wanted", "merged", "kept", "conflicts"),
+    ("there", "before", "wanted", "merged", "kept"),
     [
-        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}, [], []),  # changed on the host
-        ({"a": 9}, {"a": 1}, {"a": 1}, {"a": 9}, ["a"], []),  # edited
-        ({"a": 9}, {"a": 1}, {"a": 2}, {"a": 2}, [], ["a"]),  # both
-        ({"a": 2}, {"a": 1}, {"a": 2}, {"a": 2}, [], []),  # both, to the same
-        ({"a": 9}, None, {"a": 2}, {"a": 2}, [], ["a"]),  # without a record
-        ({}, {"a": 1}, {"a": 1}, {}, ["a"], []),  # removed by the operator
-        ({}, {"a": 1}, {"a": 2}, {"a": 2}, [], []),
-        ({"a": 1, "own": 5}, {"a": 1}, {}, {"own": 5}, [], []),  # gone from the host
-        ({"a": 9}, {"a": 1}, {}, {"a": 9}, [], []),
-        ({"m": 9}, {"m": 1}, {}, {"m": 9}, [], ["m"]),  # edited, and in another file now
-        ({"m": 9}, {}, {}, {"m": 9}, [], []),  # the operator's own
-        ({"a": {"x": 9, "y": 2}}, {"a": {"x": 1, "z": 3}}, {"a": {"x": 1, "z": 4}}, {"a": {"x": 9, "y": 2, "z": 4}}, ["a.x"], []),
+        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}, []),  # changed on the host
+        ({"a": 9}, {"a": 1}, {"a": 1}, {"a": 9}, ["a"]),  # edited
+        ({"a": 9}, {"a": 1}, {"a": 2}, {"a": 9}, ["a"]),  # both
+        ({"a": 2}, {"a": 1}, {"a": 2}, {"a": 2}, []),  # both, to the same
+        ({"a": 9}, None, {"a": 2}, {"a": 9}, ["a"]),  # without a record
+        ({}, {"a": 1}, {"a": 1}, {}, ["a"]),  # removed by the operator
+        ({}, {"a": 1}, {"a": 2}, {"a": 2}, []),
+        ({}, {}, {"a": 2}, {"a": 2}, []),
+        ({"a": 1, "own": 5}, {"a": 1}, {}, {"own": 5}, []),  # gone from the host, or in another file now
+        ({"a": 9}, {"a": 1}, {}, {"a": 9}, ["a"]),
+        ({"m": 9}, {}, {}, {"m": 9}, []),  # the operator's own
+        ({"a": {"x": 9, "y": 2}}, {"a": {"x": 1, "z": 3}}, {"a": {"x": 1, "z": 4}}, {"a": {"x": 9, "y": 2, "z": 4}}, ["a.x"]),
     ],
 )  # fmt: skip
 def test_edited_values_are_kept_and_others_follow_the_host(
-    there: t.Any, before: t.Any, wanted: t.Any, merged: t.Any, kept: list[str], conflicts: list[str]
+    there: t.Any, before: t.Any, wanted: t.Any, merged: t.Any, kept: list[str]
 ) -> None:
-    merging = Merging(overwrite=False, moved={"m"})
-    assert merging.merge(there, before, wanted) == merged
-    assert (merging.kept, merging.conflicts) == (kept, conflicts)
-
-
-def test_overwriting_replaces_edited_values_and_keeps_added_ones() -> None:
-    merging = Merging(overwrite=True)
-    assert merging.merge({"a": 9, "own": 5}, {"a": 1, "b": 2}, {"a": 1, "b": 2}) == {"a": 1, "own": 5, "b": 2}
-    assert (merging.kept, merging.conflicts) == ([], [])
+    found: list[str] = []
+    assert merge(there, before, wanted, "f: ", found) == merged
+    assert found == [f"f: {key}" for key in kept]
 
 
 def test_a_file_that_was_edited_is_kept_and_named(tmp_path: Path) -> None:
@@ -225,7 +211,6 @@ def test_a_file_that_was_edited_is_kept_and_named(tmp_path: Path) -> None:
     (tmp_path / VARS).write_text("a: 9\nb: 1\n")
     made = writer(tmp_path)
     made.plan(Adoption({"h1": host("h1", {"a": 1, "b": 2})}))
-    made.check()
     made.write()
     assert made.kept == [f"{VARS}: a"]
     assert yaml.safe_load((tmp_path / VARS).read_text()) == {"a": 9, "b": 2}

@@ -70,7 +70,7 @@ def documented() -> set[str]:
 
 
 def test_shared_variables_are_documented() -> None:
-    playbooks = {"wa_adopt_dir", "wa_adopt_overwrite"}  # described in the guide to adopt.yml
+    playbooks = {"wa_adopt_dir"}  # described in the guide to adopt.yml
     assert documented() | playbooks == {*collection_inventory.SHARED}
     guide = (ROOT / "docs" / "guides" / "adopt.md").read_text(encoding="utf-8")
     assert [name for name in sorted(playbooks) if name not in guide] == []
