@@ -58,17 +58,3 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         found.guesses["wa_db_env_extra"] = f"The file does not set {env_state.CONFIG_ON_DB}, and stays so."
     if extra:
         variables["wa_db_env_extra"] = extra
-    _sources(client, found, path, file)
-
-
-def _sources(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
-    """Which containers have their settings from other files."""
-    for one in client.containers:
-        read = [each for each in one["env_files"] if client.file(each)]
-        later = read[read.index(path) + 1 :] if path in read else read
-        wins = any(client.keys_of(each).keys() & {*env_rules.DATABASE_KEYS} for each in later)
-        if file and (wins or path not in read):
-            found.lines[NOTES].append(
-                f"{one['name']} has database settings from {', '.join(later) or 'its own environment'}, and the collection manages {path} "
-                "only; change them in both"
-            )

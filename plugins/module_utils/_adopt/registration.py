@@ -48,7 +48,7 @@ def _facts(container: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     )
 
 
-def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]) -> t.Iterator[str]:
+def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]) -> tuple[str, ...]:
     """Copy the configuration onto the host while the container is stopped, then create it with that folder mounted."""
     words = (
         f"topology={'high_availability' if client.multiconnect else 'single'} wait_timeout=5m api_url={api[1]} api_validate_certs=false "
@@ -61,20 +61,27 @@ def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]
     name, files = container["name"], container["operators_files"] or container["files"]
     copy = posixpath.join(container["folder"] or "/opt", f"{name}-data")
     mount = f"{copy}:{env_state.CONFIG_FOLDER}"
+    aside = (
+        f"On {client.host}, in a quiet hour: `docker stop {name}`",
+        f"On {client.host}: `docker cp --archive {name}:{env_state.CONFIG_FOLDER} {copy}`",
+    )
+    if not files:
+        return (
+            *aside,
+            f"On {client.host}: `docker update --restart no {name} && docker rename {name} {name}-old`",
+            f"On {client.host}, create {name} with the command that you created it with, and add: `--volume {mount}`",
+            check,
+            f"On {client.host}: `docker rm {name}-old`",
+        )
     options = call.options(container["project"], container["folder"], files, container["interpolation_files"])
-    argv = ["docker", "compose", *options]
-    if files:
-        config = shlex.join([*argv, "config", "--images", container["service"]])
-        yield f"On {client.host}: go on only if `{config}` shows {container['image']}"
-    yield f"On {client.host}, in a quiet hour: `docker stop {name}`"
-    yield f"On {client.host}: `docker cp --archive {name}:{env_state.CONFIG_FOLDER} {copy}`"
-    if files:
-        up = shlex.join([*argv, "up", "--detach", "--no-deps", container["service"]])
-        yield f"In {files[-1]}, add to the volumes of the service {container['service']}: `- {mount}`"
-        yield f"On {client.host}: `{up}`"
-        yield check
-    else:
-        yield f"On {client.host}: `docker update --restart no {name} && docker rename {name} {name}-old`"
-        yield f"On {client.host}, create {name} with the command that you created it with, and add: `--volume {mount}`"
-        yield check
-        yield f"On {client.host}: `docker rm {name}-old`"
+    config, up = (
+        shlex.join(["docker", "compose", *options, *command, container["service"]])
+        for command in (("config", "--images"), ("up", "--detach", "--no-deps"))
+    )
+    return (
+        f"On {client.host}: go on only if `{config}` shows {container['image']}",
+        *aside,
+        f"In {files[-1]}, add to the volumes of the service {container['service']}: `- {mount}`",
+        f"On {client.host}: `{up}`",
+        check,
+    )

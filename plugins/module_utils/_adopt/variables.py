@@ -23,7 +23,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
     Client,
     Described,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
@@ -41,9 +40,10 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     unstarted = [one["name"] for one in client.containers if one["restart"] == "no"]
     found.lines[NOTES] += [f"{name} is not started again after a reboot (restart: no)" for name in unstarted]
     found.lines[NOTES] += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
-    found.lines[UNMANAGED] += [
-        f"{one['name']} ({one['state']}, {one['image']}){_joined(one)}" for one in client.sidecars
-    ]
+    for one in client.sidecars:
+        joined = one["network_mode"].startswith("container:")
+        more = ", on the network of another container: recreate it with that" if joined else ""
+        found.lines[UNMANAGED].append(f"{one['name']} ({one['state']}, {one['image']}){more}")
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
     if client.deployment != client.name:
@@ -74,23 +74,17 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
             f"({MOVE_GUIDE}); its Compose file is at the end of report.md",
         ]
     if client.operators:
-        _operators(client, found, names["project_dir"])
+        _operators(client, found)
     found.actions += registration.actions(client, _api(members))
     _autostart(client, found)
     return found
 
 
-def _joined(container: t.Mapping[str, t.Any]) -> str:
-    shared = container["network_mode"].startswith("container:")
-    return ", on the network of another container: recreate it with that" if shared else ""
-
-
 def _api(members: t.Sequence[Client]) -> tuple[str, str]:
-    """The member with a Webapp and the Webapp's address on its host; those of a Webapp to come if there is none."""
-    webs = [(client.name, one) for client in members for one in client.containers if one["role"] == "web"]
-    place = evidence.web_port(webs[0][1]) if webs else None
-    address, port = place or ("", deployment_topology.WEB_PORT)
-    return webs[0][0] if webs else members[0].name, deployment_topology.local_api_url(port, address)
+    """The member with a Webapp, and the Webapp's address on its host."""
+    name, web = next((client.name, one) for client in members for one in client.containers if one["role"] == "web")
+    address, port = evidence.web_port(web) or ("", deployment_topology.WEB_PORT)
+    return name, deployment_topology.local_api_url(port, address)
 
 
 def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None:
@@ -145,7 +139,7 @@ def _media(client: Client, found: Described, name: str) -> None:
     if kind == "bind":
         found.variables["wa_media_volume_name"] = name
         found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
-    elif kind:
+    else:
         found.variables["wa_media_volume_name"] = source
         volume: t.Mapping[str, t.Any] = next((one for one in client.survey["volumes"] if one["Name"] == source), {})
         options = volume.get("Options") or {}
@@ -156,11 +150,9 @@ def _media(client: Client, found: Described, name: str) -> None:
             where["wa_media_volume_driver_options"] = dict(options)
 
 
-def _operators(client: Client, found: Described, project_dir: str) -> None:
+def _operators(client: Client, found: Described) -> None:
     """The operator's own Compose files."""
     last = compose_files.newest(client.containers)
-    if project_dir in call.folders(last["folder"], last["operators_files"]):
-        found.variables["wa_project_dir"] = f"{project_dir}.waba"
     found.variables.update(compose_files.variables(client.containers, client.sidecars))
     sets = {one["name"]: ", ".join([*one["operators_files"], *one["interpolation_files"]]) for one in client.containers}
     if len({*sets.values()}) > 1:

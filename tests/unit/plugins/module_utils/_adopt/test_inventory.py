@@ -281,20 +281,6 @@ def test_several_nodes_of_docker_run_are_several_services() -> None:
     assert sorted(compose_file(adoption)["services"]) == ["dbupgrade", "master1", "wacore1", "wacore2", "waweb"]
 
 
-def test_database_settings_from_another_env_file_are_said() -> None:
-    file = {"path": "/srv/biz/web.env", "problem": "", "mode": "0600", "owner": "root", "group": "root"}
-    file["text"] = "".join(f"{key}={value}\n" for key, value in {**ENV, "WA_API_KEY": "Canary-key"}.items())
-    web = container("waweb", environment={"WA_API_KEY": "Canary-key"}, env_files=["/srv/biz/web.env"])
-    found = survey(container("wacore"), web)
-    found["files"].append(file)
-    adoption = adopt({"h1": found})
-    assert "Canary" not in written(adoption)
-    assert (
-        "biz-waweb-1 has database settings from /srv/biz/web.env, and the collection manages /srv/biz/db.env only; change them in both"
-        in text(adoption)
-    )
-
-
 def test_settings_of_the_compose_file_are_added_to_a_db_env_that_lacks_them() -> None:
     env = {key: value for key, value in ENV.items() if key != "WA_DB_PASSWORD"}
     adoption = adopt({"h1": single(env=env)})
@@ -393,19 +379,6 @@ def test_different_keys_of_webapps_are_no_common_key() -> None:
     assert "Canary" not in written(adoption)
     assert adoption.documents["group_vars/biz/vars.yml"]["wa_client_skip"] == ["common_key"]
     assert [key for one in adoption.secrets.values() for key in one if "extra" in key] == []
-
-
-def test_an_env_file_that_wins_over_db_env_is_told() -> None:
-    later = {"path": "/srv/biz/secret.env", "problem": "", "text": "WA_DB_PASSWORD=Canary-secret-1\n", "mode": "0600"}
-    found = survey(
-        *(container(one, env_files=["/srv/biz/db.env", "/srv/biz/secret.env"]) for one in ("wacore", "waweb"))
-    )
-    found["files"].append(later)
-    report = text(adopt({"h1": found}))
-    assert (
-        "biz-wacore-1 has database settings from /srv/biz/secret.env, and the collection manages /srv/biz/db.env only"
-        in report
-    )
 
 
 @pytest.mark.parametrize(

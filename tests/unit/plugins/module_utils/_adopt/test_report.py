@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-import yaml
 from adopt_samples import ENV, adopt, container, member, render, single, survey
 
 OPTIONS = " --vault-password-file /v"
@@ -23,12 +22,6 @@ def part(lines: list[str], title: str) -> list[str]:
     """The entries of one list."""
     rest = lines[lines.index(title) + 2 :]
     return rest[: rest.index("")]
-
-
-def test_a_folder_that_the_role_would_use_is_left_to_the_operator() -> None:
-    place: t.Any = {"folder": "/opt/waba/h1", "files": ["/opt/waba/h1/docker-compose.yml"]}
-    found = adopt({"h1": survey(container("wacore", **place), container("waweb", **place))})
-    assert "wa_project_dir: /opt/waba/h1.waba" in yaml.safe_dump(found.documents)
 
 
 @pytest.mark.parametrize(("path", "password"), [("/srv/biz/db.env", '"Canary-1"'), ("/srv/biz/extra.env", "Canary-1")])
