@@ -97,17 +97,12 @@ def _containers(client: Client) -> Problems:
             f"Mount one volume at {MEDIA_FOLDER} in all of them",
         )
     for one in client.containers:
-        reference, declared_image = image_reference.parse(one["image"]), one["next_image"] or one["image"]
+        reference = image_reference.parse(one["image"])
         if reference.digest or not _TAG.fullmatch(reference.tag):
             yield (
                 f"the image of {one['name']} is {one['image']}, and the collection looks for {reference.written}:vVERSION",
                 f"Give the image its version as a tag (docker tag), name that where {one['name']} is defined, and recreate it when that "
                 "suits you",
-            )
-        elif client.operators and image_reference.parse(declared_image).tag != reference.tag:
-            yield (
-                f"`docker compose up` in {one['folder']} would start {declared_image}, and {one['name']} runs {one['image']}",
-                "Set there what runs; upgrade.yml is the way to another version",
             )
 
 
@@ -124,20 +119,30 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
             f"its Compose files use {unset}, which no env file sets: only the shell of whoever started it had the value",
             f"{place}, empty if it was not set (for HOME or USER write the value into the file)",
         )
-    elif version is None:
+        return
+    if version is None:
         images = ", ".join(sorted(compose_files.images(client.containers)))
         yield f"its version is in more than one place: {images}", compose_version.ONE_PLACE
     elif version[0] and version[0] not in known:
         yield f"its version is the default of {version[0]}, which no env file sets", place
+    for one in client.containers:
+        if image_reference.parse(one["next_image"] or one["image"]).tag != image_reference.parse(one["image"]).tag:
+            yield (
+                f"`docker compose up` in {one['folder']} would start {one['next_image']}, and {one['name']} runs {one['image']}",
+                "Set there what runs; upgrade.yml is the way to another version",
+            )
     # An upgrade of one client would set the version of the other, too.
-    for one in others if version and not unset else ():
-        theirs = compose_files.newest(one.containers)
+    for other in others:
+        theirs = compose_files.newest(other.containers)
         shared = {*files, *newest["operators_files"]} & {
             *compose_files.interpolation_files(theirs),
             *theirs["operators_files"],
         }
         for path in sorted(path for path in shared if client.file(path) or path in newest["operators_files"]):
-            yield f"{path} is also a file of project {one.project}, another client", "Give each client files of its own"
+            yield (
+                f"{path} is also a file of project {other.project}, another client",
+                "Give each client files of its own",
+            )
 
 
 def _used(containers: t.Sequence[Mapping]) -> t.Iterable[str]:

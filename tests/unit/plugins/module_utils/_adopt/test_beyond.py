@@ -54,7 +54,7 @@ ALONE = {"biz": {"server": {}}}
             "/srv/biz/compose.json is JSON, in which no version can be set",
             "Write it as YAML",
         ),
-        (client(declared(image="r/coreapp:v${V}"), declared(image="r/web:v${V}")), f"its Compose files use V, {UNSET}", SET),
+        (client({**declared(image="r/coreapp:v${V}"), "next_image": "r/coreapp:v"}, declared(image="r/web:v${V}")), f"its Compose files use V, {UNSET}", SET),
         (client(declared(labels={"at": "${HOME}/x"})), f"its Compose files use HOME, {UNSET}", SET),
         (
             client(declared({"TZ": "UTC"}, environment=["TZ", "NEVER_SET"])),
