@@ -130,7 +130,9 @@ def _complete(one: report.Deployment, hostvars: Hostvars, groups: Groups, render
         if not client.project:
             described = one.described[client.name]
             document, described.compose_file = render(later, client.name, groups)
-            described.lines[NOTES] += [_left_out(client, each, one.topology, document) for each in client.containers]
+            described.lines[NOTES] += filter(
+                None, (_left_out(client, each, one.topology, document) for each in client.containers)
+            )
 
 
 def _left_out(client: clients.Client, container: t.Mapping[str, t.Any], topology: str, document: t.Any) -> str:
@@ -144,6 +146,5 @@ def _left_out(client: clients.Client, container: t.Mapping[str, t.Any], topology
     found = [f"variable {key}" for key in sorted(container["environment"].keys() - given)]
     found += [f"mount {path}" for _kind, _source, path in container["mounts"] if path.rstrip("/") != MEDIA_FOLDER]
     return (
-        f"{container['name']}: of its variables and mounts the Compose file at the end of report.md leaves out {', '.join(found) or 'none'}; its "
-        "ports, networks, labels and limits are not compared"
+        f"{container['name']}: the Compose file at the end of report.md leaves out {', '.join(found)}" if found else ""
     )

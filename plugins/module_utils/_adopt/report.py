@@ -146,19 +146,23 @@ def _first(texts: t.Sequence[str]) -> list[str]:
 
 def _no_settings(missing: t.Mapping[str, State], left: t.Sequence[str]) -> list[State]:
     """The first entry: clients without a settings backup."""
-    if not missing and not left:
-        return []
-    facts = [
-        "no settings backup is known: if the registration is lost, the number must be registered again",
-        *(f"{name}: {one['settings']['problem']}" for name, one in missing.items() if one["settings"].get("problem")),
-        *([f"{', '.join(left)}: not in the inventory yet, so that none can be made by the collection"] if left else []),
-    ]
-    step = (
-        "Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one (so does "
-        "backup.yml)"
-    )
+    steps = []
+    facts = ["no settings backup is known: if the registration is lost, the number must be registered again"]
+    if missing:
+        facts += [
+            f"{name}: {one['settings']['problem']}" for name, one in missing.items() if one["settings"].get("problem")
+        ]
+        steps.append(
+            "Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one (so does "
+            "backup.yml)"
+        )
+    if left:
+        facts.append(f"{', '.join(left)}: not in the inventory yet, so that none can be made by the collection")
+        steps.append(
+            f"For {', '.join(left)}: do what the entry below says, or make one by the client's API (POST /v1/settings/backup)"
+        )
     who = ", ".join([*(host for one in missing.values() for host in one["hosts"]), *left])
-    return [_action(who, Action(tuple(facts), (step,)))]
+    return [_action(who, Action(tuple(facts), tuple(steps)))] if steps else []
 
 
 def _numbered(actions: t.Sequence[State], options: str) -> list[str]:

@@ -71,7 +71,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
         found.lines[UPGRADE] += [
             "is refused as long as the containers are outside Compose",
             f"five commands move them into the Compose project {deployment_topology.names(client.deployment)['project']} "
-            f"({MOVE_GUIDE}); its Compose file is at the end of report.md",
+            f"({MOVE_GUIDE}); its Compose file is at the end of report.md: compare it with your docker run commands",
         ]
     if client.operators:
         _operators(client, found)

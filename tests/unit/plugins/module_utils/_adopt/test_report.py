@@ -164,3 +164,12 @@ def test_hosts_without_a_client_are_listed() -> None:
         "- h2: no container of the client, running or stopped"
     ]
     assert report({"h2": survey()})[-1] == "There is nothing to adopt. provision.yml sets up a new client."
+
+
+def test_a_client_without_a_settings_backup_that_was_left_alone_has_a_way_to_one() -> None:
+    found = part(report({"h1": single(), "h2": survey(container("wacore"))}), "## Needs an action")
+    assert found[:3] == [
+        "1. h2: no settings backup is known: if the registration is lost, the number must be registered again",
+        "   - h2: not in the inventory yet, so that none can be made by the collection",
+        "   - To do: For h2: do what the entry below says, or make one by the client's API (POST /v1/settings/backup)",
+    ]
