@@ -33,7 +33,7 @@ SET = "Set it in /srv/biz/.env as when the client was started, empty if it was n
 
 RETAG = "Give the image its version as a tag (docker tag), name that where"
 MISSING = "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it"
-ALONE = {"biz": {"server": {}}}
+ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
 
 
 @pytest.mark.parametrize(
