@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import declar
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
 Mapping = t.Mapping[str, t.Any]
 Problems = t.Iterator[tuple[str, str]]  # what was found, and what to change
@@ -104,6 +105,17 @@ def _containers(client: Client) -> Problems:
                 f"Give the image its version as a tag (docker tag), name that where {one['name']} is defined, and recreate it when that "
                 "suits you",
             )
+        held = {key: value for path in one["env_files"] for key, value in client.keys_of(path).items()}
+        edited = ", ".join(
+            key
+            for key in env_rules.OPTIONS.values()
+            if held.get(key) and key not in one["own_keys"] and one["environment"].get(key) != held[key]
+        )
+        if edited:
+            yield (
+                f"{', '.join(one['env_files'])}: {edited} was edited after {one['name']} was created",
+                "Put back the values that run, or recreate the containers when that suits you",
+            )
 
 
 def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
@@ -178,7 +190,7 @@ def _members(containers: t.Sequence[tuple[Mapping, str]], first: Client) -> Prob
     if not first.multiconnect and (max(has.values()) > 1 or has["master"]):
         every = ", ".join(f"{one['name']} ({one['state']})" for one, _host in containers)
         yield (
-            f"it has {every} without WA_APP_MULTICONNECT=1, which is no topology of the client",
+            f"it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: {every}",
             "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
         )
     versions = {image_reference.parse(one["image"]).version for one, _host in containers}

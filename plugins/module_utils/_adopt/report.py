@@ -150,7 +150,9 @@ def _no_settings(missing: t.Mapping[str, State], left: t.Sequence[str]) -> list[
     facts = ["no settings backup is known: if the registration is lost, the number must be registered again"]
     if missing:
         facts += [
-            f"{name}: {one['settings']['problem']}" for name, one in missing.items() if one["settings"].get("problem")
+            f"{name}: {one['settings']['problem'].removeprefix(f'{name}: ')}"
+            for name, one in missing.items()
+            if one["settings"].get("problem")
         ]
         steps.append(
             "Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one (so does "

@@ -81,7 +81,8 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
 
 def single(project: str = "biz", **changes: t.Any) -> dict[str, t.Any]:
     """A host with a whole client of the single topology."""
-    return survey(container("wacore", project), container("waweb", project), **changes)
+    ours = (container(one, project, environment=changes.get("env", {})) for one in ("wacore", "waweb"))
+    return survey(*ours, **changes)
 
 
 def without_files(found: dict[str, t.Any]) -> dict[str, t.Any]:

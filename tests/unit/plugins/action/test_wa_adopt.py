@@ -192,14 +192,18 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver) -> None:
         "waweb",
         "",
         mounts=[["volume", "media", "/usr/local/wamedia"]],
-        environment={"WA_API_KEY": "Canary-api-key", "HOOK": "https://u:Canary-url@example.com"},
+        environment={
+            "WA_API_KEY": "Canary-api-key",
+            "HOOK": "https://u:Canary-url@example.com",
+            "WA_DB_USERNAME": CANARY,
+        },
         env_files=files,
     )
     core = container(
         "wacore",
         "",
         env_files=files,
-        environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x"},
+        environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x", "WA_DB_USERNAME": CANARY},
         labels={"key": CANARY},
         mounts=[["volume", "media", "/usr/local/wamedia"], ["bind", "/x", f"/{CANARY}"]],
     )
@@ -313,7 +317,7 @@ def test_a_client_without_a_settings_backup_is_the_first_entry(driver: Driver) -
     driver()
     assert driver.lines[6:9] == [
         "1. h1: no settings backup is known: if the registration is lost, the number must be registered again",
-        "   - h1: h1: no settings backup was made: it does not answer",
+        "   - h1: no settings backup was made: it does not answer",
         "   - To do: Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one "
         "(so does backup.yml)",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from adopt_samples import MULTI, REGISTRY, adopt, container, survey
+from adopt_samples import ENV, MULTI, REGISTRY, adopt, container, survey
 
 FILE = "/srv/biz/docker-compose.yml"
 PLAIN = "registry.example.com/whatsapp/coreapp:v2.51.2"
@@ -116,6 +116,15 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "not every container has the same media at /usr/local/wamedia: biz-wacore-1, biz-waweb-1: nothing",
             "Mount one volume at /usr/local/wamedia in all of them",
         ),
+        (
+            survey(
+                container("wacore"),
+                container("waweb", environment={"WA_DB_PORT": "3307"}, own_keys=["WA_DB_PORT", "WA_DB_PASSWORD"]),
+                env={**ENV, "WA_DB_PORT": "3308", "WA_DB_PASSWORD": "Canary-new", "OTHER": "1"},
+            ),
+            "/srv/biz/db.env: WA_DB_PORT, WA_DB_PASSWORD was edited after biz-wacore-1 was created",
+            "Put back the values that run, or recreate the containers when that suits you",
+        ),
         (survey(container("wacore")), "no container is its Webapp", MISSING),
         (survey(container("waweb")), "no container is its Coreapp", MISSING),
         (
@@ -125,13 +134,13 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
         ),
         (
             survey(container("wacore"), container("core-old", state="exited"), container("waweb")),
-            "it has biz-wacore-1 (running), biz-core-old-1 (exited), biz-waweb-1 (running) without WA_APP_MULTICONNECT=1, which is no "
-            "topology of the client",
+            "it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: biz-wacore-1 (running), biz-core-old-1 (exited), "
+            "biz-waweb-1 (running)",
             "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
         ),
         (
             survey(container("wacore", ""), container("master", ""), container("waweb", "")),
-            "it has wacore (running), master (running), waweb (running) without WA_APP_MULTICONNECT=1, which is no topology of the client",
+            "it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: wacore (running), master (running), waweb (running)",
             "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
         ),
         (
