@@ -15,23 +15,16 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._client import recreation
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import (
-    deployment_state,
-    failure_report,
-    next_step,
-    preflight,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import rollout as upgrade_rollout
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
@@ -277,90 +270,6 @@ def _results(
     return {host: hostvars[host].get("wa_drift") or {} for host in hosts}
 
 
-def upgrade_verdict(
-    facts: t.Mapping[str, t.Any],
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    groups: t.Mapping[str, t.Sequence[str]],
-    hosts: t.Sequence[str],
-    inspected: bool = False,
-) -> dict[str, t.Any]:
-    """Returns the verdict of the preflight on a host of the play's `hosts`, see `_upgrade.preflight.verdict`.
-
-    `facts` are those of the role, without what the rules of other features say; `hooks` are the paths of the hooks. The result also has what
-    the upgrade needs of `deployment_state.of_host`, the rows of `messages` (`counted`), and the `missing_images`.
-    """
-    everyone = (*facts["deployment"]["members"], facts["deployment"]["leader"])
-    reads = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in everyone}
-    found = reads[facts["host"]]
-    state = deployment_state.of_host(reads, facts["deployment"], facts["host"])
-    facts = {**facts, **state, "found": found}
-    members = [one for one in facts["deployment"]["members"] if one in hosts]
-    drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
-    compose = facts["compose"]["compose"]
-    # What Compose files of the operator's mount is known after they are read.
-    lost = recreation.lost_with_layers if compose.get("migration") else recreation.lost_by_rendered_file
-    identity = {**facts["identity"], "file": (found.get("identity") or {}).get("db_env") or {}}
-    verdict = preflight.verdict(
-        {
-            **facts,
-            "leader": reads[facts["deployment"]["leader"]],
-            "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
-            "commands": {
-                "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
-                "take_over": playbook_command("upgrade", _resumes(facts)),
-                "restored": playbook_command("restore", _restored(facts), ",".join(facts["deployment"]["members"])),
-            },
-            "upgraded": sorted(
-                one
-                for one in {facts["deployment"]["leader"], *groups.get("wa_upgrade_leaders", ())}
-                if "__wa_upgrade_begun" in hostvars[one] and (one == facts["deployment"]["leader"] or one not in hosts)
-            ),
-            "identity": _refusal(client_identity.refusal)(
-                {**identity, "attributes": client_identity.ATTRIBUTES, "looks": {one: reads[one] for one in members}}
-            ),
-            "loss": lost(facts["clients"]),
-            "together": upgrade_plan.on_server(
-                hostvars, groups, hosts, facts["deployment"]["leader"], str(facts["version"])
-            ),
-            "today": time.strftime("%Y-%m-%d", time.gmtime()),
-            "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
-            "split_volume": provision_plan.split_volume(drift),
-            "sessions": _unknown_sessions(drift.get(facts["deployment"]["leader"]) or {}),
-        },
-        inspected,
-    )
-    there = {image["name"] for image in found.get("images") or ()}
-    return {
-        **verdict,
-        **{name: state[name] for name in ("running", "left", "journal_lost", "unfinished", "before", "databases")},
-        "counted": (found.get("database") or {}).get("messages") or {},
-        "missing_images": [one for one in facts["target_images"] if one not in there],
-        "serves": any(one["state"] == "running" for one in state["everywhere"]),
-        "made_elsewhere": any(not one.get("own") for one in state["clients"]),
-    }
-
-
-def _restored(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the variables with which restore.yml ends an upgrade whose database was restored by hand."""
-    before = (facts["left"].get("notes") or {}).get("from_version")
-    given = {"wa_version": before} if before else {}
-    return {**given, "wa_restore_snapshot_command": "true", "wa_restore_accept_lost": True}
-
-
-def _unknown_sessions(drift: t.Mapping[str, t.Any]) -> str:
-    """Returns the refusal of sessions on the database that are not the client's, from the comparison at the leader."""
-    from ansible_collections.waba.onprem.plugins.module_utils._client import start_guard
-
-    found = (drift.get("database") or {}).get("unknown")
-    return start_guard.sessions_line(found) if found else ""
-
-
-def _resumes(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the variables with which the run takes the deployment over from the one that has it."""
-    given = str(facts["version"]).strip()
-    return {"wa_upgrade_take_over": True, **({"wa_upgrade_version": given} if given else {})}
-
-
 def rollout_turn(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """Returns whether a leader's deployment may be upgraded now, see `_upgrade.rollout.turn`."""
 
@@ -378,17 +287,6 @@ def rollout_turn(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mappin
         waited=any(watched[one].get("results") and not watched[one].get("failed") for one in facts["batch"]),
         now=time.time(),
     )
-
-
-def deployment_verdict(
-    deployment: t.Mapping[str, t.Any],
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    run_hosts: t.Sequence[str],
-    hosts: t.Sequence[str],
-) -> dict[str, t.Any]:
-    """Returns the verdict of the preflight on a deployment, see `_upgrade.preflight.of_deployment`."""
-    verdicts = {one: hostvars[one].get("__wa_upgrade_verdict") or {} for one in deployment["members"] if one in hosts}
-    return preflight.of_deployment(deployment, verdicts, run_hosts, hosts)
 
 
 def host_refusal(
@@ -540,8 +438,6 @@ class FilterModule:
             "gc_turns": gc_turns,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
-            "upgrade_verdict": _with_ansible_errors(upgrade_verdict),
-            "deployment_verdict": deployment_verdict,
             "upgrade_report": upgrade_report,
             "upgrade_failure": upgrade_failure,
             "upgrade_step": next_step.next_step,

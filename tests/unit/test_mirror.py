@@ -32,6 +32,7 @@ WITHOUT = {
     "modules/wa_guard",
     "modules/wa_inventory_version",
     "modules/wa_report",
+    "modules/wa_upgrade_check",
     "modules/wa_upgrade_step",
     "modules/wa_upgrade_watch",
 }

@@ -454,14 +454,15 @@ def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
             yield file, task
 
 
-def test_tasks_on_the_controller_never_become_root() -> None:
-    """The variable `ansible_become` of an inventory overrides the keyword `become: false`."""
-    local = [(file, task) for file, task in role_tasks() if task.get("delegate_to") in ("localhost", "127.0.0.1")]
-    assert local
-    for file, task in local:
-        assert task.get("become") is False, f"{file}: {task['name']}"
-        assert task.get("vars", {}).get("ansible_become") is False, f"{file}: {task['name']}"
-    assert not [task for _file, task in role_tasks() if "local_action" in task or task.get("connection") == "local"]
+def test_no_task_runs_on_the_controller() -> None:
+    """It would become root there, where the inventory sets `ansible_become`. Actions need no task for what they write."""
+    assert not [
+        task["name"]
+        for _file, task in role_tasks()
+        if task.get("delegate_to") in ("localhost", "127.0.0.1")
+        or "local_action" in task
+        or task.get("connection") == "local"
+    ]
 
 
 def typed(kind: str) -> set[str]:

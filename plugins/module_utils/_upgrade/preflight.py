@@ -133,8 +133,7 @@ COPIED = Skip(
 )
 ONE_HOST = Skip("a deployment of one host", lambda now: len(now.deployment["members"]) < 2)
 NO_MARKER = Skip(
-    "`wa_upgrade_check_only`, and no member has read a marker file",
-    lambda now: bool(now.facts["check_only"]) and not now.facts["markers"],
+    "no member has read a marker file", lambda now: not (now.facts["markers"] or now.facts["marker"].get("msg"))
 )
 
 
@@ -152,6 +151,7 @@ class Check:
     expected: str
     find: t.Callable[[Observed], Problem]  # returns what is wrong; raises WaError for the same
     needs: str = VARIABLES
+    look: str = ""  # of the deployment, which is made where the check is
     after: tuple[str, ...] = ()  # checks that must not have failed; all that need the deployment are after the `GATES`
     leader: bool = False  # whether it is made at the leader only
     skip: tuple[Skip, ...] = ()
@@ -536,19 +536,9 @@ def _counted(now: Observed) -> Facts:
 
 
 def _media(now: Observed) -> Problem:
-    """The leader's marker, or what `wa_upgrade_check_only` has read without writing one, is compared with those of the others."""
-    if now.facts["check_only"]:
-        return str(now.facts["split_volume"])
-    media, marker = now.facts["media"], now.facts["marker"] if now.leads else {}
-    if marker.get("msg"):
-        return _message(now, marker, "actions")
-    return "" if media.get("skipped") else _message(now, media, "actions")
-
-
-def _reads(now: Observed) -> Problem:
-    reason = now.facts["uninspected"]
-    reported = [now.facts[name].get("msg") for name in ("media", "marker")]
-    return "" if reason in reported else str(redact.hide(str(reason), now.facts["secrets"]))
+    """What all members have read after the leader has written a new marker; `wa_upgrade_check_only` writes none."""
+    marker: Facts = now.facts["marker"]
+    return _message(now, marker, "marker") if marker.get("msg") else str(now.facts["split_volume"])
 
 
 CHECKS = (
@@ -709,6 +699,7 @@ CHECKS = (
         "`wa_upgrade_update_compose_files`, or no version of the client in them",
         _operators_files,
         DEPLOYMENT,
+        look="operators_files",
         skip=(NO_COMPOSE_DIR, NO_TARGET, NOTHING),
     ),
     # Going back before the migration starts what this file names.
@@ -720,10 +711,23 @@ CHECKS = (
         skip=(UNFINISHED, NOTHING),
     ),
     Check(
-        "the client is healthy", "good health", _unhealthy, DEPLOYMENT, leader=True, skip=(UNFINISHED, _skips(*_HEALTH))
+        "the client is healthy",
+        "good health",
+        _unhealthy,
+        DEPLOYMENT,
+        look="health",
+        leader=True,
+        skip=(UNFINISHED, _skips(*_HEALTH)),
     ),
     # The start puts db.env in force, and the verification compares again.
-    Check("db.env and the media volume are in sync", "no difference", _drifted, DEPLOYMENT, skip=(UNFINISHED,)),
+    Check(
+        "db.env and the media volume are in sync",
+        "no difference",
+        _drifted,
+        DEPLOYMENT,
+        look="drift",
+        skip=(UNFINISHED,),
+    ),
     Check(
         DATABASE,
         "an answer to the client's user",
@@ -758,6 +762,7 @@ CHECKS = (
         "to restore it, and nothing in it that a restore could not put back",
         _no_dump,
         DEPLOYMENT,
+        look="dumpable",
         after=(DATABASE,),
         leader=True,
         skip=(NO_DUMP, NO_TARGET, NOTHING, COPIED),
@@ -794,12 +799,6 @@ CHECKS = (
         DEPLOYMENT,
         skip=(ONE_HOST, UNFINISHED, NO_MARKER),
     ),
-    Check(
-        "every read was made",
-        "reads without an error",
-        _reads,
-        DEPLOYMENT,
-    ),
 )
 
 # Those that must not have failed for what takes longer to be read.
@@ -821,13 +820,12 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     (those of all members), `together` (bytes of the largest table of each other deployment that the run upgrades on the same database
     server), `identity` and `loss` (refusals).
 
-    Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
-    member, as read), `sessions` (refusal of those that are not the client's), `split_volume` (refusal), `uninspected` (why a read has
-    failed, or empty).
+    Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker` (results), `markers` (by
+    member, as read), `sessions` (refusal of those that are not the client's), `split_volume` (refusal).
 
-    The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
-    (messages), `message` (one of them, or all), `readable` (whether the
-    deployment can be read), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
+    The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failures`
+    (messages), `message` (one of them, or all), `looks` (what is to be read of the deployment), `marks` (whether the leader writes a marker
+    before), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
     as text), `needed` (whether the target takes an upgrade), `prepares` (whether logs are cleaned and images pulled),
     `database_copy` (of the dump about `bytes` and `seconds`, and the `limit`; empty if it is not known), and `outage` (see
     `outage.expected`; empty where none begins).
@@ -841,15 +839,20 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         one = _examine(check, now, _reason(check, now, failed, inspected))
         checks.append(one)
         failed += [check.name] if one["state"] == FAILED else []
+    readable = not any(name in failed for name in GATES)
+    looks = [
+        one.look for one in CHECKS if readable and one.look and (now.leads or not one.leader) and not _skip(one, now)
+    ]
     refusals = [one["refusal"] for one in checks if one.get("refusal")]
     messages = [one["message"] for one in checks if one["state"] == FAILED]
     expiry = _expiry(now)
     shown = [*messages, *expiry] if messages else []
     return {
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
-        "failed": messages,
+        "failures": messages,
         "message": shown[0] if len(shown) == 1 else shown,
-        "readable": not any(name in failed for name in GATES),
+        "looks": sorted(looks),
+        "marks": now.leads and not now.facts["check_only"] and "drift" in looks and not ONE_HOST.applies(now),
         "lines": [_line(one) for one in checks],
         "notes": expiry + ([] if failed else _notes(now, refusals)),
         "check_only": bool(facts["check_only"]),
@@ -900,6 +903,10 @@ def _reason(check: Check, now: Observed, failed: t.Sequence[str], inspected: boo
         return f'not checked, since "{missing}" has failed'
     if check.needs == DEPLOYMENT and not inspected:
         return "not read yet"
+    return _skip(check, now)
+
+
+def _skip(check: Check, now: Observed) -> str:
     return next((skip.reason for skip in check.skip if skip.applies(now)), "")
 
 
@@ -1003,9 +1010,9 @@ def of_deployment(
         one = verdicts.get(host) if host in reached else None
         if not one:
             one = _unreached(host, host in run_hosts)
-        failed += [text for text in one["failed"] if text not in failed]
+        failed += [text for text in one["failures"] if text not in failed]
         notes += [text for text in one.get("notes") or () if text not in notes]
-        unready += [host] if one["failed"] else []
+        unready += [host] if one["failures"] else []
         lines.append(host)
         for check, line in zip(one["checks"], one["lines"]):
             first = shown.setdefault((check["check"], check["found"]), host)
@@ -1045,4 +1052,4 @@ def _unreached(host: str, in_run: bool) -> dict[str, t.Any]:
         "expected": "a host of this run that answers",
         "found": found,
     }
-    return {"checks": [one], "lines": [_line(one)], "failed": [f"{host}: {found}"]}
+    return {"checks": [one], "lines": [_line(one)], "failures": [f"{host}: {found}"]}

@@ -111,10 +111,8 @@ GOOD: dict[str, t.Any] = {
     "health": {"healthy": True},
     "drift": {"drift": []},
     "dumpable": {"databases": ["waba1", "messageStore"], "actions": ["dump"]},
-    "marker": {"actions": []},
-    "media": {"actions": []},
-    "markers": {},
+    "marker": {},
+    "markers": {"h1": "a", "h2": "a"},
     "split_volume": "",
     "sessions": "",
-    "uninspected": "",
 }

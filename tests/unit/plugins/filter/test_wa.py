@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from preflight_samples import CLIENTS, GOOD
-from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
@@ -453,118 +449,6 @@ def test_another_client_is_named_before_a_container_outside_the_project() -> Non
     here = {**FREE, "guard": {"refusal": "x runs outside"}, "identity": {"recorded": recorded}}
     refusal = wa.FilterModule().filters()["host_refusal"](IDENTITY, {"h1": {"__wa_host_found": here}}, ["h1"], "h1")
     assert "would become h1" in refusal
-
-
-KEPT = {"identity": {}, "keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
-
-
-def upgrade_verdict(
-    hostvars: dict[str, dict[str, t.Any]], inspected: bool = True, read: t.Any = None, **changes: t.Any
-) -> dict[str, t.Any]:
-    """The verdict on h1, whose look has found what is good, with the changes in `read`."""
-    deployment = IDENTITY["deployment"]
-    clients = [{**one, **KEPT, "project": deployment["project"], "own": True} for one in CLIENTS]
-    look = {**GOOD["found"], "containers": clients, **(read or {})}
-    known = {**hostvars, "h1": {"__wa_upgrade_host": look, **hostvars["h1"]}}
-    facts = {**GOOD, "hooks": [], "deployment": deployment, "identity": IDENTITY, **changes}
-    found = wa.FilterModule().filters()["upgrade_verdict"](facts, known, GROUPS, HOSTS, inspected)
-    return t.cast("dict[str, t.Any]", found)
-
-
-def test_the_verdict_of_a_host_has_what_other_features_refuse(tmp_path: Path) -> None:
-    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    hook = tmp_path / "hook.yml"
-    hook.write_text("- debug:\n")
-    assert upgrade_verdict(hostvars, hooks=[str(hook)])["failed"] == []
-    hook.write_text("- meta: end_play\n")
-    recorded = {"host": "h2", "leader": "h2", "project": "wa-a"}
-    hostvars["h2"]["__wa_upgrade_host"] = {"identity": {"recorded": recorded}}
-    ours = {**CLIENTS[0], **KEPT, "project": IDENTITY["deployment"]["project"], "own": True}
-    loss = {"containers": [{**ours, "keeps_configuration": False}]}
-    failed = upgrade_verdict(hostvars, hooks=[str(hook)], read=loss)["failed"]
-    assert [text.partition(" ")[0] for text in failed] == ["h1:"] * 3
-    assert f"{hook}: ansible.builtin.meta would end the upgrade" in failed[0]
-    assert "leader h2 (as recorded on h2) would become h1" in failed[1]
-    assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
-
-
-@pytest.mark.parametrize(
-    ("begun", "changes", "leaders"),
-    [
-        ([], {}, ""),
-        (["h9"], {}, "h9"),
-        (["h9"], {"version": "2.51.2", "dump": False}, "h9"),
-        (["h1"], {}, "h1"),
-        # The same playbook twice in a run: the second finds nothing to upgrade.
-        (["h1"], {"version": "2.51.2", "dump": False}, ""),
-        (["h2"], {}, ""),  # of another deployment, which is refused itself
-    ],
-)
-def test_a_run_that_has_upgraded_before_is_refused(
-    begun: list[str], changes: dict[str, t.Any], leaders: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(GROUPS, "wa_upgrade_leaders", ["h1", "h2", "h9"])
-    hostvars: dict[str, dict[str, t.Any]] = {
-        host: {"__wa_upgrade_begun": {}} if host in begun else {} for host in ("h1", "h2", "h9")
-    }
-    failed = upgrade_verdict(hostvars, **changes)["failed"]
-    assert [text.partition("the deployment of ")[2].partition(",")[0] for text in failed] == (
-        [leaders] if leaders else []
-    )
-
-
-def test_the_command_that_takes_a_deployment_over_is_named() -> None:
-    read = {"upgrade": {"held": True, "message": "locked by a run"}}
-    (failed,) = upgrade_verdict({"h1": {}, "h2": {}}, read=read, version="2.53.4")["failed"]
-    options = """-e '{"wa_upgrade_take_over": true}' -e wa_upgrade_version=2.53.4"""
-    command = f"ansible-playbook waba.onprem.upgrade {options}"
-    assert failed == f"a is locked by a run (on h1). To take it over: {command}"
-
-
-def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators_own_files() -> None:
-    ours = {**KEPT, "project": IDENTITY["deployment"]["project"], "own": True, "configuration_mount": "wadata"}
-    mounted = {"containers": [{**one, **ours} for one in CLIENTS]}
-    compose = {"compose": {**GOOD["compose"]["compose"], "migration": False}, "services": [], "refusal": ""}
-    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    assert upgrade_verdict(hostvars, read=mounted)["failed"] == []
-    (failed,) = upgrade_verdict(hostvars, read=mounted, compose=compose)["failed"]
-    assert "has its configuration, registration included, on wadata" in failed
-
-
-def test_an_upgrade_that_is_to_be_completed_is_named_with_its_command() -> None:
-    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
-    left = {**at("stopping"), "target": "2.55.1"}
-    failed = upgrade_verdict(hostvars, read={"journal": left})["failed"]
-    assert failed == [
-        f"a: {failure_report.standing(left, True)} Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"
-    ]
-
-
-def test_the_verdict_has_what_the_upgrade_needs() -> None:
-    images = [{"name": GOOD["target_images"][0], "expires_on": ""}]
-    found = upgrade_verdict({"h1": {}, "h2": {}}, read={"images": images})
-    assert (found["before"], found["unfinished"], found["left"], found["serves"]) == ("2.51.2", False, {}, True)
-    assert (found["missing_images"], found["made_elsewhere"]) == (GOOD["target_images"][1:], False)
-    assert found["counted"] == {}
-
-
-@pytest.mark.parametrize(
-    ("markers", "state"),
-    [({"h1": "a", "h2": "a"}, "ok"), ({"h1": "a", "h2": "b"}, "failed"), ({"h1": "", "h2": None}, "skipped")],
-)
-def test_with_check_only_the_markers_of_the_members_are_compared(markers: dict[str, t.Any], state: str) -> None:
-    hostvars = {host: {"__wa_upgrade_drift": {"marker": marker, "drift": []}} for host, marker in markers.items()}
-    checks = upgrade_verdict(hostvars, check_only=True)["checks"]
-    assert [one["state"] for one in checks if one["check"] == "the members share the media volume"] == [state]
-
-
-def test_the_verdict_of_a_deployment_is_made_from_what_its_members_have_recorded() -> None:
-    verdict = upgrade_verdict({"h1": {}, "h2": {}})
-    hostvars = {"h1": {"__wa_upgrade_verdict": verdict}, "h2": {"__wa_upgrade_verdict": verdict}}
-    joined = wa.FilterModule().filters()["deployment_verdict"]
-    assert joined(IDENTITY["deployment"], hostvars, HOSTS, HOSTS)["passed"] is True
-    found = joined(IDENTITY["deployment"], hostvars, HOSTS, ["h2"])  # what an earlier run has recorded does not count
-    assert (found["unready"], found["reporter"]) == (["h1"], "h2")
 
 
 @pytest.mark.parametrize("name", ["asked", "accept_lost", "drill", "remove_former"])

@@ -1,0 +1,159 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of wa_upgrade_check: what a look returns, which checks fail, and what is written and displayed."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from preflight_samples import DEPLOYMENT
+
+from ansible_collections.waba.onprem.plugins.action import wa_upgrade_check
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
+
+HOSTS = ["h1", "h2"]
+
+
+class Templar:
+    def template(self, value: t.Any) -> t.Any:
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+def run(args: dict[str, t.Any], variables: dict[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+    action = object.__new__(wa_upgrade_check.ActionModule)
+    action._task = type("Task", (), {"args": args, "check_mode": check_mode, "diff": True})
+    action._templar = Templar()
+    found: dict[str, t.Any] = action.run(None, variables)
+    return found
+
+
+class Module:
+    """What a look runs."""
+
+    def __init__(self, answer: t.Any) -> None:
+        self.answer = answer
+        self._task = type("Task", (), {})
+        self.cleaned = 0
+
+    def run(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        self.variables = task_vars
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return dict(self.answer)
+
+    def cleanup(self) -> None:
+        self.cleaned += 1
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., t.Any]:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+
+    def make(answer: t.Any, check_mode: bool = False, **wanted: t.Any) -> tuple[dict[str, t.Any], Module]:
+        module = Module(answer)
+        monkeypatch.setattr(wa_upgrade_check, "other_action", lambda _self, name, options: module)
+        given = {"module": "waba.onprem.wa_info", "options": {}, "writes": False, **wanted}
+        return run({"looks": ["a"]}, {"__wa_upgrade_look_a": given}, check_mode), module
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("writes", "check_mode", "checks", "changed"),
+    [(False, False, True, False), (True, False, False, True), (True, True, True, True)],
+)
+def test_a_look_that_does_not_write_is_made_in_check_mode(
+    look: t.Callable[..., t.Any], writes: bool, check_mode: bool, checks: bool, changed: bool
+) -> None:
+    found, module = look({"changed": True, "failed": True, "msg": "no"}, check_mode, writes=writes, vars={"b": 1})
+    assert found == {"changed": changed, "a": {"changed": changed, "msg": "no"}}
+    assert (module._task.check_mode, module._task.diff, module.variables["b"]) == (checks, False, 1)
+    assert module.cleaned == 1
+
+
+def test_what_cannot_be_templated_is_what_was_found(look: t.Callable[..., t.Any]) -> None:
+    look({})
+    variables = {"__wa_upgrade_look_a": AnsibleError("no filter named x")}
+    assert run({"look": "a"}, variables) == {"changed": False, "msg": "no filter named x"}
+
+
+def test_an_unreachable_host_is_ansibles_to_report(look: t.Callable[..., t.Any]) -> None:
+    with pytest.raises(AnsibleConnectionFailure):
+        look(AnsibleConnectionFailure("refused"))
+
+
+def verdict(*failures: str, check_only: bool = False) -> dict[str, t.Any]:
+    return {
+        "failures": list(failures),
+        "message": [*failures],
+        "check_only": check_only,
+        "notes": ["waba: version 2.51.2"],
+        "checks": [],
+        "lines": [],
+    }
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+
+    def make(part: str, host: str = "h1", check_mode: bool = False, **verdicts: t.Any) -> dict[str, t.Any]:
+        variables = {
+            "__wa_upgrade_facts": {},
+            "__wa_upgrade_deployment": {**DEPLOYMENT, "slug": "waba"},
+            "__wa_upgrade_verdict": verdicts[host],
+            "hostvars": {one: {"__wa_upgrade_verdict": verdicts.get(one, {})} for one in HOSTS},
+            "inventory_hostname": host,
+            "groups": {},
+            "ansible_play_hosts": list(verdicts),
+            "ansible_play_hosts_all": HOSTS,
+        }
+
+        def of_host(*_given: t.Any) -> dict[str, t.Any]:
+            if isinstance(verdicts[host], Exception):
+                raise verdicts[host]
+            return t.cast("dict[str, t.Any]", verdicts[host])
+
+        monkeypatch.setattr(upgrade_checks, "of_host", of_host)
+        return run({"part": part}, variables, check_mode)
+
+    return make
+
+
+def test_a_host_fails_unless_its_deployment_is_only_checked(check: t.Callable[..., dict[str, t.Any]]) -> None:
+    assert check("host", h1=verdict("a")) == {"failed": True, "msg": ["a"]}
+    assert check("deployment", h1=verdict("a", check_only=True))["failures"] == ["a"]
+    assert check("host", h1=verdict()) == {**verdict(), "changed": False}
+    assert check("host", h1=WaError("a", "b", "c"))["msg"] == "a: b; expected c."
+
+
+def test_members_fail_together(check: t.Callable[..., dict[str, t.Any]]) -> None:
+    shown = check("members", h1=verdict(), h2=verdict())
+    assert shown == {"changed": False, "msg": ["waba: version 2.51.2"], "_ansible_verbose_always": True}
+    found = check("members", h1=verdict())
+    assert found["failed"]
+    assert found["msg"].startswith("h1: h2 of deployment waba did not pass the checks above or could not be reached.")
+
+
+def test_a_check_of_its_own_is_written_and_displayed_once(
+    check: t.Callable[..., dict[str, t.Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    file = tmp_path / "wa-checks" / "waba.json"
+    both = {host: verdict(check_only=True) for host in HOSTS}
+    assert check("members", host="h2", **both) == {"changed": False}
+    assert check("members", check_mode=True, **both)["msg"][0] == "waba: 0 of 0 checks failed"
+    assert not file.exists()
+    found = check("members", h1=both["h1"], h2=verdict("h2: no", check_only=True))
+    assert (found["failed"], found["msg"][-1]) == (True, "h2: no")
+    assert json.loads(file.read_text())["failed"] == ["h2: no"]
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
