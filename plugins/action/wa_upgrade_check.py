@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
 from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
 
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {
                 "look": {"type": "str"},
                 "looks": {"type": "list", "elements": "str"},
-                "part": {"type": "str", "choices": ["host", "deployment", "members"]},
+                "part": {"type": "str", "choices": ["host", "deployment", "members", "step"]},
             },
             mutually_exclusive=[("look", "looks", "part")],
             required_one_of=[("look", "looks", "part")],
@@ -45,7 +46,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             found = {name: self._look(name, variables) for name in args["looks"]}
             return {"changed": any(one["changed"] for one in found.values()), **found}
         try:
-            return self._members(variables) if args["part"] == "members" else self._host(variables, args["part"])
+            parts = {"members": self._members, "step": self._step}
+            return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
 
@@ -95,6 +97,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if found["failed"]:
             return {"failed": True, "msg": [*found["lines"], *found["failed"]]}
         return self._shown(found["lines"])
+
+    def _step(self, variables: dict[str, t.Any]) -> Result:
+        facts = self._templar.template(variables["__wa_upgrade_observed"])
+        found = next_step.next_step(facts)
+        if found["refusal"]:
+            return {"failed": True, "msg": f"{facts['deployment']}: {found['refusal']}"}
+        return {**found, "changed": False}
 
     @staticmethod
     def _shown(lines: t.Sequence[str]) -> Result:

@@ -93,8 +93,13 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
     stderr = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
     said = str(result.get("msg") or "")
     command = result.get("cmd")
-    if isinstance(command, list) and command[:2] == ["timeout", "-k"] and result.get("rc") in (124, 137, -9):
-        said = f"it had not ended after {command[3]} s"
+    if (
+        isinstance(command, list)
+        and command[:1] == ["timeout"]
+        and "-k" in command
+        and result.get("rc") in (124, 137, -9)
+    ):
+        said = f"it had not ended after {command[command.index('-k') + 2]} s"
     message = ": ".join(text for text in (said.rstrip(".") if stderr else said, *stderr[-1:]) if text)
     return compose_messages.quoteless(message)
 
@@ -440,7 +445,6 @@ class FilterModule:
             "command_line": playbook_command,
             "upgrade_report": upgrade_report,
             "upgrade_failure": upgrade_failure,
-            "upgrade_step": next_step.next_step,
             "failed_stage": next_step.failed_stage,
             "failure_lines": unfinished,
             "redacted_value": redact.redact,

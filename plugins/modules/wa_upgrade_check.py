@@ -13,9 +13,11 @@ options:
   look: {description: 'A look, whose result is returned as it is.', type: str}
   looks: {description: 'Looks, whose results are returned by name.', type: list, elements: str}
   part:
-    description: Whether the host is checked before or after its deployment was read, or what the members have found is joined.
+    description:
+      - Whether the host is checked before or after its deployment was read, what the members have found is joined, or it is determined
+        where the upgrade goes on.
     type: str
-    choices: [host, deployment, members]
+    choices: [host, deployment, members, step]
 author: [waba.onprem contributors (@waba)]
 """
 

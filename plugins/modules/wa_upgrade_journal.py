@@ -178,9 +178,11 @@ def run(module: AnsibleModule, result: Result) -> None:
                 result.record_change(action)
     finally:
         journal = found if upgrade_journal.is_upgrade(found) else None
+        allowed_at = float((journal or {}).get("migrate") or 0)
         result.values.update(
             journal=journal or {},
             **upgrade_journal.migration(journal),
+            migration_waited=round(time.time() - allowed_at) if allowed_at else 0,
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
         )
 

@@ -217,7 +217,7 @@ HOLDS = {
     "verifying": Case("during the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
 }
 FULL = "No space left on device"
-FOLLOWS = "Record the round"  # the first task of waiting for longer than a moment
+FOLLOWS = "Wait for the migration for another round"  # the task after the first moment of waiting
 # As systemd does it. The host's init script kills an engine that has not ended in ten seconds, and one that was killed while it stopped
 # a container may not start that again.
 RESTART = "pid=$(cat /run/docker.pid) && kill $pid && timeout 90 tail --pid=$pid -f /dev/null && service docker start"
@@ -589,7 +589,7 @@ def hung_snapshot(lab: Lab, old: str, new: str) -> None:
     print(f"\n### hung snapshot: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     output = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 4711", wa_upgrade_dump_timeout="5s")
-    expect_words("first run", output, 2, "was stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
+    expect_words("first run", output, 2, "within wa_upgrade_dump_timeout", "it had not ended after 5 s", "serves again")
     expect("what runs", lab.running(), {old})
     expect("left of the command", lab.host("grep -lw 4711 /proc/[0-9]*/cmdline", check=False), "")
     expect_words("second run", lab.say("upgrade", **wanted), 0)

@@ -253,7 +253,7 @@ def test_every_included_file_exists() -> None:
 
 def test_every_unreachable_host_in_an_outage_is_a_failure() -> None:
     """Ansible ends the play of an unreachable host without its rescue, so a task on a host is a step there."""
-    local = {"assert", "debug", "fail", "include_tasks", "set_fact", "wait_for_connection", "wa_upgrade_step"}
+    local = {"assert", "debug", "fail", "include_tasks", "set_fact", "wa_upgrade_check", "wa_upgrade_step"}
     tasks = ROOT / "roles" / "wa_upgrade" / "tasks"
     files = [tasks / "upgrade.yml"]
     for folder in ("common", "lock", "stop", "migrate", "start", "verify", "rollback"):
@@ -388,7 +388,7 @@ def test_the_state_of_a_failed_upgrade_is_displayed_before_a_hook_takes_its_time
     names = [task["name"] for task in tasks]
     hook = names.index("Run the hook after the outage")
     assert names.index("Release the lock, and keep the journal unless the old version serves") < hook
-    assert names.index("Display the state of the deployment") == hook - 1
+    assert names.index("Fail and explain the state of the deployment") == hook - 1
     assert tasks[hook]["ansible.builtin.include_tasks"]["apply"]["timeout"]
 
 

@@ -263,7 +263,7 @@ def note(
     if migrate and journal.get("migrate"):  # written already; a full disk must not end the wait
         return journal
     if migrate:
-        journal["migrate"] = True
+        journal["migrate"] = round(now, 1)
     kept = {**journal["notes"], **notes}
     return dict(journal, schema=schema or journal["schema"], notes=kept, lease_until=now + lease)
 

@@ -112,8 +112,7 @@ def screen(facts: Facts) -> list[str]:
     - of the leader: what it has `asked` about the journal (`wa_upgrade_journal`), `leader_lost`, its `containers` (None where they could
       not be read), the journal that the checks have found there (`left`), and whether a client `runs`
     - of the way back: why the old version does not serve (`not_back`), or is `not_started` or `not_reached` on some hosts; `asks_health`
-    - of the traffic: whether hooks are there that keep it away (`keeps_traffic_away`) and let it come (`lets_traffic_come`), or why the
-      latter has failed (`traffic_failed`)
+    - of the traffic: whether hooks are there that keep it away (`keeps_traffic_away`) and let it come (`lets_traffic_come`)
     - `members`, `still_locked`, `settings_backup`, `skipped`, `left_alone` (leaders of later waves), `upgrade_command`, `restore_command`
     """
     case, leader = _case(facts), facts["leader"]
@@ -252,10 +251,8 @@ def _left_over(facts: Facts, case: str) -> list[str]:
         lines.append(f"Not started on all hosts ({facts['not_started']}). Correct this, then run provision.yml.")
     hook = "wa_upgrade_after_outage"
     came = facts["at"] in ("locked", "stopping") and not (facts["leader_lost"] or facts["not_back"])
-    if facts["traffic_failed"]:
-        lines.append(f"Traffic may still be kept away, since {hook} failed ({facts['traffic_failed']}).")
-    elif came and facts["lets_traffic_come"]:
-        lines.append(f"{hook} lets traffic come: see that it does.")
+    if came and facts["lets_traffic_come"]:
+        lines.append(f"{hook} runs now, and lets traffic come: see below that it does not fail.")
     elif facts["keeps_traffic_away"] and facts["at"] and not came:
         why = f", {'if' if case == 'verifying' else 'since'} {hook} was not run" if facts["lets_traffic_come"] else ""
         lines.append(f"Traffic may be kept away{why}.")

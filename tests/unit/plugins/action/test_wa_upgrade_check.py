@@ -157,3 +157,15 @@ def test_a_check_of_its_own_is_written_and_displayed_once(
     assert (found["failed"], found["msg"][-1]) == (True, "h2: no")
     assert json.loads(file.read_text())["failed"] == ["h2: no"]
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    observed = {"__wa_upgrade_observed": {"deployment": "waba"}}
+    for refusal, found in (
+        ("", {"at": "serve", "refusal": "", "changed": False}),
+        ("no", {"failed": True, "msg": "waba: no"}),
+    ):
+        step = {"at": "" if refusal else "serve", "refusal": refusal}
+        monkeypatch.setattr(wa_upgrade_check.next_step, "next_step", lambda _facts, step=step: step)
+        assert run({"part": "step"}, observed) == found

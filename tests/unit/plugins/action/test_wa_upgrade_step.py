@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.waba.onprem.plugins.action import wa_upgrade_step
+
 
 @pytest.fixture
 def play(tmp_path: Path) -> t.Callable[..., dict[str, t.Any]]:
@@ -95,11 +97,20 @@ def test_an_unreachable_host_is_a_failure(play: t.Callable[..., dict[str, t.Any]
     assert "unreachable" not in found
 
 
-def test_a_host_may_be_unreachable(play: t.Callable[..., dict[str, t.Any]]) -> None:
-    task = command("true", delegate_to="gone")
-    task["waba.onprem.wa_upgrade_step"]["may_be_unreachable"] = True
-    found = play(task)
-    assert (found["failed"], found["reached"]) == (False, False)
+@pytest.mark.parametrize("away", [{"away": True}, {"reached": False}])
+def test_what_is_away_is_called_again_for_a_time(monkeypatch: pytest.MonkeyPatch, away: dict[str, t.Any]) -> None:
+    answers, slept = [away, away, {"changed": True}], list[float]()
+    monkeypatch.setattr(wa_upgrade_step.time, "sleep", slept.append)
+    monkeypatch.setattr(wa_upgrade_step.ActionBase, "run", lambda *_arguments: {})
+    action = object.__new__(wa_upgrade_step.ActionModule)
+    action._connection = type("Connection", (), {"reset": lambda _self: slept.append(0)})()
+    monkeypatch.setattr(action, "_call", lambda *_arguments: answers.pop(0), raising=False)
+    given = {"module": "waba.onprem.wa_guard", "options": {}}
+    action._task = type("Task", (), {"args": given})
+    assert action.run(None, {}) == away
+    action._task = type("Task", (), {"args": {**given, "patience": 60}})
+    assert action.run(None, {}) == {"changed": True}
+    assert slept == ([3.0] if "away" in away else [3.0, 0])
 
 
 def test_a_loop_over_members_has_a_result_for_each(play: t.Callable[..., dict[str, t.Any]]) -> None:

@@ -27,7 +27,12 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
         ({"failed": True}, ""),
         ({"failed": True, "msg": "non-zero return code", "stderr": "a\nno room\n"}, "non-zero return code: no room"),
         (
-            {"failed": True, "msg": "non-zero return code", "rc": 124, "cmd": ["timeout", "-k", "30", "240", "docker"]},
+            {
+                "failed": True,
+                "msg": "non-zero",
+                "rc": 124,
+                "cmd": ["timeout", "9", "flock", "timeout", "-k", "30", "240", "a"],
+            },
             "it had not ended after 240 s",
         ),
         ({"failed": True, "msg": "killed", "rc": 137, "cmd": ["docker", "stop"]}, "killed"),
@@ -99,7 +104,7 @@ def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None
     members = [{"host": "h1", "project": "wa-h1"}, {"host": "h2", "project": "wa-h1"}]
     away = {"failed": True, "reached": False, "msg": "h2 cannot be reached"}
     facts = {
-        **dict.fromkeys(("task", "why", "not_back", "not_started", "traffic_failed", "settings_backup"), ""),
+        **dict.fromkeys(("task", "why", "not_back", "not_started", "settings_backup"), ""),
         **dict.fromkeys(("runs", "leader_lost", "keeps_traffic_away", "lets_traffic_come"), False),
         **dict.fromkeys(("locked", "stopped", "asks_health"), True),
         "deployment": "eu",

@@ -419,7 +419,8 @@ def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, 
 
 
 def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: Path) -> None:
-    assert begin_migration(run)["journal"]["migrate"] is True
+    allowed = begin_migration(run)
+    assert (allowed["journal"]["migrate"] > 0, allowed["migration_waited"] >= 20) == (True, True)
     write_migration(tmp_path, "ended")
     resumed = run("begin", run_id="m/2/5", take_over=True)["journal"]
     assert (resumed["schema"], "migrate" in resumed, "migration" in resumed) == ("started", False, False)
@@ -444,7 +445,7 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
     with file.migrating() if alive else contextlib.nullcontext():
         result = run("migrate", wait_timeout="0s")
     assert result.get("msg", "").startswith(refused)
-    assert (read()["journal"].get("migrate"), result["changed"]) == (None if refused else True, not refused)
+    assert ("migrate" in read()["journal"], result["changed"]) == (not refused, not refused)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +487,7 @@ def test_migrate_returns_when_the_migration_has_ended_or_why_it_was_not_started(
     with works:
         result = run("migrate", notes={"copied": True}, wait_timeout="1s")
     assert result.get("msg", "").startswith(said)
-    assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"]) == (True, True)
+    assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"] > 0) == (True, True)
     assert result["journal"]["schema"] == (schema if not said else "untouched")
 
 
