@@ -19,7 +19,7 @@ def plan(facts: Facts) -> dict[str, t.Any]:
     """Returns `operation`, the first one of `wa_db_restore`; `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what
     is done; `removes`, containers by host.
 
-    `facts` are `asked`, a manifest; `command`, that of a snapshot where none is asked for; `deployment`, `leader`, `project`, `version` of the
+    `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for; `deployment`, `leader`, `project`, `version` of the
     inventory; `accept_lost`, `remove_former`, `drill`; `drill_host`, whether it has a `drill_login`, and `drill_image`; `hosts`, the members;
     `members`, by host the `containers` and `journal` of `wa_info`, without a host that was not read; and `copy`, a result of
     `wa_db_restore` that has checked the manifest, empty before.
@@ -76,6 +76,9 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
 
 
 def _unread(facts: Facts, read: Facts, path: str) -> str:
+    leaders = facts["leaders"]
+    if len(leaders) > 1:
+        return f"{len(leaders)} deployments are in this run ({', '.join(leaders)}); expected one. {_NOTHING}. Name its hosts with --limit"
     unread = sorted(host for host, one in read.items() if not one)
     if unread:
         return f"{', '.join(unread)} of deployment {facts['deployment']} was not read; expected all members, which are stopped. {_NOTHING}"

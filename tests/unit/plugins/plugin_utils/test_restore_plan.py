@@ -35,6 +35,7 @@ def member(*containers: dict[str, t.Any], **notes: t.Any) -> dict[str, t.Any]:
 
 def plan(**facts: t.Any) -> dict[str, t.Any]:
     known = {
+        "leaders": ["h1"],
         "asked": "/b/eu.json",
         "command": "",
         "deployment": "eu",
@@ -85,6 +86,7 @@ def test_a_restore_that_was_cut_off_goes_on_with_its_own_copy() -> None:
     ("facts", "said"),
     [
         ({"members": {"h1": member()}}, "h2 of deployment eu was not read; expected all members, which are stopped"),
+        ({"leaders": ["h1", "h3"]}, "2 deployments are in this run (h1, h3); expected one"),
         ({"project": ""}, "deployment eu runs outside Compose; expected a Compose project"),
         (
             {"members": {"h1": member(container("x-dbupgrade-1", state="running")), "h2": member()}},
@@ -203,7 +205,7 @@ def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) ->
     ],
 )
 def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
-    facts: dict[str, t.Any] = {"asked": "/b/eu.json", "command": "", "version": "2.51.2"}
+    facts: dict[str, t.Any] = {"leaders": ["h1"], "asked": "/b/eu.json", "command": "", "version": "2.51.2"}
     facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="")
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
     known = {
