@@ -75,7 +75,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return kept
         problem, found = finding.get("error") or "", result["database"]
         if purpose in _UPGRADE:
-            return {**kept, **self._in_an_upgrade(run, purpose, problem or found.get("unreadable", ""), found)}
+            problem = problem or found.get("unreadable", "")
+            return {**kept, **self._in_an_upgrade(run, purpose, problem, result.get("engine_away", False), found)}
         if problem:
             return {"failed": True, "away": True, "msg": f"{run.host}: {problem}"}
         refused, notes = run.decide(found)
@@ -85,7 +86,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return {"failed": True, "msg": f"{run.host}: {refused[0]}"} if refused else kept
 
     def _in_an_upgrade(
-        self, run: start_guard.Run, purpose: str, problem: str, found: dict[str, t.Any]
+        self, run: start_guard.Run, purpose: str, problem: str, engine_away: bool, found: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         """Returns how the step fails; empty if it may go on. `problem` is why the database, or a part of it, could not be read."""
         used = requirements.sessions(found.get("unknown") or [])
@@ -94,7 +95,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if purpose == "idle" and found.get("running"):
             return {"failed": True, "msg": f"{run.host}: a container of the client runs; it was started after the stop"}
         # A restarted engine is back in half a minute. A database that does not answer is no reason against going back.
-        if problem and (purpose == "idle" or problem.startswith("Docker Engine")):
+        if problem and (purpose == "idle" or engine_away):
             return {"failed": True, "away": True, "msg": f"{run.host}: {problem}"}
         if problem:
             self._note(run.ours, f"{_NOT_KNOWN}: {problem}")

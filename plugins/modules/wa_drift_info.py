@@ -147,6 +147,11 @@ marker:
   type: str
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
+engine_away:
+  description: Whether something is not known because the Docker Engine does not answer.
+  type: bool
+  returned: success
+  sample: false
 runs:
   description: Whether a container of the client's Compose project runs.
   type: bool
@@ -221,6 +226,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, figures
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 
 class ReadOnly(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
@@ -246,6 +252,14 @@ def merged(desired: t.Mapping[str, t.Any], secrets: t.Mapping[str, t.Any]) -> di
             else:
                 found[name][key] = value
     return found
+
+
+def answers(engine: Docker | None) -> bool:
+    """Returns whether the Docker Engine answers. What has not answered the comparison is not asked again."""
+    try:
+        return engine is not None and bool(engine.info())
+    except WaError:
+        return False
 
 
 def main() -> None:
@@ -291,6 +305,7 @@ def main() -> None:
     result.redact = compared.redact
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
+    result.values["engine_away"] = any(one.error for one in found.values()) and not answers(compared.engine)
     result.values.update(
         requirements=found["host"].requirements if "host" in found else None,
         hold=compared.hold,

@@ -91,6 +91,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, compos
         "record": {},
         "record_changed": False,
         "hold": {},
+        "engine_away": False,
         "runs": True,
         "expires_on": "",
         "undeclared_keys": [],
@@ -458,7 +459,9 @@ def test_an_unreachable_engine_does_not_hide_other_concerns(host: ObservedHost, 
         if "docker_host" in options:
             options["docker_host"] = address
     host.cron.chmod(0o666)
-    found = look()["concerns"]
+    result = look()
+    found = result["concerns"]
+    assert result["engine_away"] is True
     assert [one["state"] for one in found.values()] == ["unknown", "unknown", "unknown", "unknown", "drifted"]
     reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
     assert found["host"]["error"].startswith(f"{reason}; expected an engine that answers. Start the Docker Engine")
@@ -471,7 +474,9 @@ def test_an_error_of_a_module_helper_affects_its_concern_only(
     host: ObservedHost, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.desired["db_env"]["owner"] = "no-such-user"
-    found = look()["concerns"]
+    result = look()
+    found = result["concerns"]
+    assert result["engine_away"] is False
     assert found == {
         **dict.fromkeys(CONCERNS, SYNCED),
         "db_env": {"state": "unknown", "error": "module: chown failed: failed to look up user no-such-user."},
