@@ -19,10 +19,10 @@ def plan(facts: Facts) -> dict[str, t.Any]:
     """Returns `operation`, the first one of `wa_db_restore`; `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what
     is done; `removes`, containers by host.
 
-    `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for; `deployment`, `leader`, `project`, `version` of the
-    inventory; `accept_lost`, `remove_former`, `drill`; `drill_host`, whether it has a `drill_login`, and `drill_image`; `hosts`, the members;
-    `members`, by host the `containers` and `journal` of `wa_info`, without a host that was not read; and `copy`, a result of
-    `wa_db_restore` that has checked the manifest, empty before.
+    `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
+    `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host`, whether it has a
+    `drill_login`, and `drill_image`; `hosts`, the members; `members`, by host the `containers` and `journal` of `wa_info`, without a host
+    that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
     return {"operation": operation, **_plan(facts)}

@@ -102,7 +102,11 @@ def test_a_start_is_refused(driver: Driver, answer: dict[str, t.Any], said: str)
 
 USED = [{"from": "10.0.0.9", "database": "waba1", "id": 7, "seconds": 1}]
 AWAY = {"concerns": {"database": {"state": "unknown", "error": "login: refused."}}, "database": {}}
-ENGINE_AWAY = {"concerns": {"database": {"error": "Docker Engine: does not answer"}}, "database": {}, "engine_away": True}
+ENGINE_AWAY = {
+    "concerns": {"database": {"error": "Docker Engine: does not answer"}},
+    "database": {},
+    "engine_away": True,
+}
 
 
 @pytest.mark.parametrize(

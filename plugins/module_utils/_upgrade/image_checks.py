@@ -1,0 +1,84 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks before an upgrade of the images, and when those that run expire. Pure rules."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade.check import Observed, Problem
+
+_EXPIRES_SOON = 30  # days; the next version must be obtained and tried
+
+
+def _joined(texts: t.Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def missing_images(now: Observed) -> Problem:
+    missing = now.found.get("missing_images")
+    if not missing:
+        return None
+    return (
+        f"{_joined(missing)}.",
+        "Set wa_upgrade_version to a version that the registry has, or correct wa_registry or wa_images.",
+    )
+
+
+def unanswered_images(now: Observed) -> Problem:
+    unanswered = now.found.get("unanswered_images")
+    if not unanswered:
+        return None
+    return (
+        f"{_joined(unanswered)}. The registry gave no clear answer whether it has the version, also when asked "
+        "again (a refused login is not repeated).",
+        "Run again when it answers; if the message is about a login or the network, correct that (wa_client_registry_username, "
+        "wa_registry, wa_images).",
+    )
+
+
+def wrong_images(now: Observed) -> Problem:
+    # The migration would run with it, and what it leaves has another schema than the version that its name promises.
+    wrong = now.found.get("wrong_images")
+    if not wrong:
+        return None
+    return (
+        f"{_joined(wrong)}. Nothing was changed.",
+        f"Take the registry's build (docker pull {'; docker pull '.join(wrong)}), or load the right one, and run upgrade.yml again.",
+    )
+
+
+def expired(now: Observed) -> Problem:
+    images = [one for one in now.found.get("images", []) if one["name"] in now.facts["target_images"]]
+    expired = [f"{one['name']} on {one['expires_on']}" for one in images if "" < one["expires_on"] < now.facts["today"]]
+    return (f"expired: {', '.join(expired)}.", "Choose a newer version in wa_upgrade_version.") if expired else None
+
+
+def room(now: Observed) -> Problem:
+    # Room for logs is not required to complete an upgrade.
+    return " ".join(requirements.room(now.found, now.facts["target_images"], logs=not now.unfinished))
+
+
+def expiry(now: Observed) -> list[str]:
+    """Returns a warning where the running version has expired, or will soon; none where its images have no day of expiry."""
+    running = {str(one["image"]) for one in now.facts["clients"]}
+    known = [one for one in now.found.get("images") or () if one["name"] in running and one["expires_on"]]
+    if not known:
+        return []
+    first = min(known, key=lambda one: str(one["expires_on"]))
+    day = str(first["expires_on"])
+    try:
+        left = (datetime.date.fromisoformat(day) - datetime.date.fromisoformat(str(now.facts["today"]))).days
+    except ValueError:
+        return []
+    if left > _EXPIRES_SOON:
+        return []
+    found = f"expires in {left} days, on {day}" if left >= 0 else f"expired on {day}"
+    cure = "Upgrade it before" if left >= 0 else "Upgrade it, with wa_upgrade_skip: [expiry]"
+    return [
+        f"{now.host}: warning: version {first['version']}, which runs, {found}. An expired client refuses health, GC and the "
+        f"settings backup. {cure}."
+    ]
