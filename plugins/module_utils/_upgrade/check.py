@@ -1,7 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a check before an upgrade is: what it is made from, where it is not made, and what it returns. Pure rules."""
+"""What a check before an upgrade is: what it is made from, where it is not made, and what it returns. Pure rules.
+
+To add one: a function in the file of its family, its row in `preflight.CHECKS`, and how it fails in the family's test. Where it needs
+another look at the deployment, that is a variable `__wa_upgrade_look_NAME` of the role, which the row names.
+"""
 
 from __future__ import annotations
 

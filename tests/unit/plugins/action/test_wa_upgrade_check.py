@@ -16,6 +16,7 @@ from preflight_samples import DEPLOYMENT
 
 from ansible_collections.waba.onprem.plugins.action import wa_upgrade_check
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
 
 HOSTS = ["h1", "h2"]
@@ -167,5 +168,5 @@ def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch)
         ("no", {"failed": True, "msg": "waba: no"}),
     ):
         step = {"at": "" if refusal else "serve", "refusal": refusal}
-        monkeypatch.setattr(wa_upgrade_check.next_step, "next_step", lambda _facts, step=step: step)
+        monkeypatch.setattr(next_step, "next_step", lambda _facts, step=step: step)
         assert run({"part": "step"}, observed) == found

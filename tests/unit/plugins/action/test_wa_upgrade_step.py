@@ -10,11 +10,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.action import wa_upgrade_step
 
@@ -100,8 +102,8 @@ def test_an_unreachable_host_is_a_failure(play: t.Callable[..., dict[str, t.Any]
 @pytest.mark.parametrize("away", [{"away": True}, {"reached": False}])
 def test_what_is_away_is_called_again_for_a_time(monkeypatch: pytest.MonkeyPatch, away: dict[str, t.Any]) -> None:
     answers, slept = [away, away, {"changed": True}], list[float]()
-    monkeypatch.setattr(wa_upgrade_step.time, "sleep", slept.append)
-    monkeypatch.setattr(wa_upgrade_step.ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
     action = object.__new__(wa_upgrade_step.ActionModule)
     action._connection = type("Connection", (), {"reset": lambda _self: slept.append(0)})()
     monkeypatch.setattr(action, "_call", lambda *_arguments: answers.pop(0), raising=False)
