@@ -44,7 +44,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return self._look(args["look"], variables)
         if args["looks"] is not None:
             found = {name: self._look(name, variables) for name in args["looks"]}
-            return {"changed": any(one["changed"] for one in found.values()), **found}
+            warnings = [
+                text for one in found.values() for text in one.pop("warnings", ())
+            ]  # Ansible displays those of the task
+            return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
             parts = {"members": self._members, "step": self._step}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
