@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from fake_docker import FakeDocker
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -65,3 +66,11 @@ def test_brackets_in_a_name_match_literally(run: Run, tmp_path: Path) -> None:
     (folder / "x[1].env").touch()
     (folder / "x1.env").touch()
     assert run(files=[folder / "x[1]*.env"])["actions"] == [f"remove {folder}/x[1].env"]
+
+
+def test_stopped_containers_are_removed(engine: FakeDocker, run_module: t.Callable[..., dict[str, t.Any]]) -> None:
+    engine.container("wa-dbupgrade-1", state="exited")
+    options = {"containers": ["wa-dbupgrade-1", "none"], "docker_host": engine.host}
+    assert run_module("wa_remove", options, True)["actions"] == ["remove wa-dbupgrade-1"]
+    assert run_module("wa_remove", options)["changed"]
+    assert not run_module("wa_remove", options)["changed"]
