@@ -108,9 +108,18 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / "fleet_page" / name).read_text(encoding="utf-8")
 
 
+def _readable(value: t.Any) -> t.Any:
+    """Returns a value of the template without characters that are not seen, or that turn the order of others."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(one if one.isprintable() or one == "\t" else "?" for one in value)
+
+
 @functools.cache
 def _template() -> t.Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_readable
+    )
     environment.filters["state"] = STATES.__getitem__
     return environment.from_string(_asset("page.html.j2"))
 

@@ -144,6 +144,15 @@ def test_the_first_screen_says_what_to_do_and_where(opened: Open) -> None:
         assert words in text
 
 
+def test_a_count_leads_to_the_first_of_its_state(opened: Open) -> None:
+    """Of 200 deployments seven are unreachable, and fill the first screen."""
+    page = opened(200, width=1000, height=800)
+    for state in ("unhealthy", "in_sync"):
+        page.click(f".counts .{state} a")
+        assert 0 <= page.evaluate(f"document.getElementById('{state}').getBoundingClientRect().top") < 400
+        page.evaluate("scrollTo(0, 0)")
+
+
 @pytest.mark.parametrize("number", SIZES)
 @pytest.mark.parametrize("width", [320, 390, 800, 1300])
 def test_nothing_is_wider_than_the_screen(opened: Open, number: int, width: int) -> None:
@@ -189,6 +198,7 @@ def test_the_page_says_its_age_and_an_old_one_in_red(opened: Open, age: float, s
     if shown:
         assert page.evaluate("getComputedStyle(document.getElementById('old')).color") == "rgb(176, 0, 32)"
         assert page.evaluate("document.getElementById('old').innerText").startswith(f"This report is {said[2:-4]} old.")
+    assert page.evaluate("document.title").startswith("This report is" if shown else "3 of 3")
 
 
 def test_without_javascript_all_is_there_but_the_filter(opened: Open) -> None:

@@ -19,6 +19,7 @@
     if (seconds > DAY) {
       old.textContent = "This report is " + span(seconds) + " old. What it says may be over; run status.yml again.";
       old.hidden = false;
+      document.title = old.textContent;
     }
   }
 

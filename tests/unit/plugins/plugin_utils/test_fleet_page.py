@@ -141,10 +141,20 @@ def test_names_are_text() -> None:
     page = read(fleet, runs=runs)
     assert (page.open, page.wrong, page.tags.count("script")) == ([], [], 1)
     assert {"i", "img"} & {*page.tags} == set()
-    assert [name for name, _value in page.attributes if name.startswith("on") or name in ("src", "href", "style")] == []
+    assert [name for name, _value in page.attributes if name.startswith("on") or name in ("src", "style")] == []
+    assert {value for name, value in page.attributes if name == "href"} == {
+        f"#{state}" for state in ("unreachable", "unhealthy", "drifted", "in_sync")
+    }
     assert page.text.count(fleets.HOSTILE) > 4
     assert '"><img src=x onerror=alert(2)>' in page.text
     assert "</script><b>bold</b> & {{ 7 * 7 }}" in page.text
+
+
+def test_what_is_not_seen_or_turns_the_order_of_others_is_shown_as_a_question_mark() -> None:
+    text = one_of(fleets.drifted("a\u202eb", "h\x1b\u200b1", "h2"))
+    assert "a?b on h??1, h2" in text
+    assert "--limit a?b waba.onprem.provision" in text
+    assert {one for one in text if not one.isprintable()} == set()
 
 
 def test_the_policy_lets_only_the_page_itself_run() -> None:
@@ -171,7 +181,7 @@ def test_the_stylesheet_has_its_licence() -> None:
 )
 def test_an_old_report_is_called_old_without_javascript(age: float, said: str) -> None:
     html = fleet_page.page(fleets.mixed(3), (), (), NOW + age)
-    assert f'<p id="old" role="status"{"" if said else " hidden"}>{said}</p>' in html
+    assert f'<p id="old" role="status"{"" if said else " hidden"}>{said}</p>\n<h1>' in html
 
 
 def changed(path: str, value: t.Any) -> fleets.Report:
