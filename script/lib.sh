@@ -60,3 +60,20 @@ npm_install() {
         fail "npm could not install $*: is an npm registry reachable from here? $(tail -n 3 "$log")"
     printf '%s\n' "$*" >"$folder/.installed"
 }
+
+# unpack FOLDER PACKAGE...: Debian packages as FOLDER/PACKAGE, once. They are not installed, since some would start as services.
+unpack() {
+    local folder=$1 log=$LAB/log/unpack.log package
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    shift
+    mkdir -p "$folder" "$LAB/log"
+    for package in "$@"; do
+        [ ! -e "$folder/$package" ] || continue
+        (cd "$folder" && rm -f "$package"_*.deb && apt-get download -q "$package") >"$log" 2>&1 ||
+            ("${root[@]}" apt-get update -q && cd "$folder" && apt-get download -q "$package") >>"$log" 2>&1 ||
+            fail "apt-get could not download $package: $(tail -n 3 "$log")"
+        dpkg-deb -x "$folder/$package"_*.deb "$folder/$package.new"
+        mv "$folder/$package.new" "$folder/$package"
+    done
+}
