@@ -110,8 +110,10 @@ def test_a_refusal_is_in_the_output_and_in_the_exit_code(runner: Runner) -> None
     assert "Nothing was touched." in output
 
 
-def test_a_lost_host_has_an_exit_code_of_its_own(runner: Runner) -> None:
-    assert runner.run("provision", "-e", "ansible_port=9", "-v")[0] == 4
+@pytest.mark.parametrize("playbook", ["provision", *OTHERS])
+def test_a_lost_host_has_an_exit_code_of_its_own(runner: Runner, playbook: str) -> None:
+    code, output, _stats = runner.run(playbook, "-e", "ansible_port=9", "-v")
+    assert code == 4, output
 
 
 def test_no_secret_is_left(runner: Runner) -> None:
