@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import getpass
+import platform
 import typing as t
 
 import commands
@@ -33,6 +35,13 @@ def test_cron_is_installed_and_started_by_systemd(lab: Lab) -> None:
     assert lab.host(STATES, check=False).split() == GOOD
     again = lab.play("provision", {})
     assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_the_journal_says_who_has_locked_the_client_and_from_where(lab: Lab) -> None:
+    lines = lab.host("journalctl --output cat").splitlines()
+    (line,) = [one for one in lines if "Invoked with" in one and "operation=hold" in one]
+    for words in ("deployment=h1", f"user={getpass.getuser()}", f"controller={platform.node()}"):
+        assert words in line
 
 
 @pytest.mark.parametrize(
