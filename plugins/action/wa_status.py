@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet as fleets
 from ansible_collections.waba.onprem.plugins.plugin_utils import _fleet_text as fleet_text
 from ansible_collections.waba.onprem.plugins.plugin_utils import _reports as reports
+from ansible_collections.waba.onprem.plugins.plugin_utils import _runner_artifacts as runner_artifacts
 from ansible_collections.waba.onprem.plugins.plugin_utils import _support_bundle as support_bundle
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
@@ -136,14 +137,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         folder.note({**before, **{one["name"]: one["state"] for one in changed}})
 
     def _found(self, ours: Inventory, name: str) -> dict[str, Result]:
-        """Returns the results of all hosts of the play that it has registered as `name`."""
+        """Returns the results of all hosts of the play that it has registered as `name`, or that ansible-runner has left."""
         hostvars, groups = ours.variables["hostvars"], ours.variables["groups"]
+        artifacts, missing = str(ours.given("wa_status_artifacts") or ""), "it was not looked at"
+        if artifacts:
+            left, missing = (
+                runner_artifacts.results(artifacts, time.time()),
+                f"no result of the last hour in {artifacts}",
+            )
         found = {}
         for host in ours.variables["ansible_play_hosts_all"]:
-            read = dict(hostvars[host].get(name) or {})
+            read = dict((left.get(host) if artifacts else hostvars[host].get(name)) or {})
             read.setdefault("reached", not read.get("unreachable"))
             if "concerns" not in read and "problem" not in read:
-                read["problem"] = str(read.get("msg") or "it was not looked at")
+                read["problem"] = str(read.get("msg") or missing)
             if "about" not in read:
                 read["about"] = about(host, hostvars, groups, self._templar.template)
             found[host] = read

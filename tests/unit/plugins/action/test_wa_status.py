@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from datetime import datetime, timezone
 from pathlib import Path
 
 import fleet_samples as samples
@@ -172,6 +173,19 @@ def test_a_look_that_failed_as_a_whole_is_not_known(driver: Driver, read: t.Any,
     driver.read = read
     (cause,) = driver()["failing"]["support"]
     assert (cause["state"], cause["text"]) == (state, text)
+
+
+def test_of_a_host_that_no_other_controller_has_looked_at_nothing_is_known(driver: Driver, tmp_path: Path) -> None:
+    (cause,) = driver(wa_status_artifacts=str(tmp_path))["failing"]["support"]
+    assert (cause["state"], cause["text"]) == ("unknown", f"no result of the last hour in {tmp_path}")
+    driver.read = {"skipped": True}
+    events = tmp_path / "artifacts" / "job_events"
+    events.mkdir(parents=True)
+    data = {"task_action": "waba.onprem.wa_drift_info", "host": "support", "res": STOPPED}
+    text = json.dumps({"created": f"{datetime.now(timezone.utc).isoformat()}", "event_data": data})
+    (events / "1.json").write_text(text)
+    (cause,) = driver(wa_status_artifacts=str(tmp_path))["failing"]["support"]
+    assert cause["text"] == "wacore has exited"
 
 
 def test_a_wrong_inventory_is_reported_all_the_same(driver: Driver) -> None:
