@@ -60,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             options["wait"] = "0s"
         if purpose in _UPGRADE:
             # A way back waits for somebody else's short job.
-            options.update(running=purpose == "back", wait="60s" if purpose == "back" else "10s", content=False)
+            options.update(running=purpose == "back", wait="60s" if purpose == "back" else "10s", tables=False)
             options.update({"databases": args["databases"]} if args["databases"] else {})
         shown, secrets = split({"database": options})
         asked = {"desired": shown, "secrets": secrets, "concerns": ["database"]}

@@ -361,6 +361,7 @@ def project(inventory: Inventory) -> State:
             "env_file": place["env_file"],
             "env_format": inventory.given("wa_env_format"),
             "identity_file": place["identity_file"],
+            "compose_file": place["compose_file"],
         }
     )
 
@@ -518,35 +519,13 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     """
     found = {name: concern(inventory) for name, concern in CONCERNS.items()}
     del found["db_env"]["keep_previous"]
-    options = found["client"]
-    operators = bool(options["compose"]["repositories"])  # only Compose can read what their files want
-    services = [] if operators else compose_document.wanted(options["document"])
-    kept = (
-        "docker_host",
-        "client_images",
-        "project",
-        "version",
-        "files",
-        "container_names",
-    )
     place = deployment(inventory)
-    called = {
-        name: value
-        for name, value in options["compose"].items()
-        if name not in ("command", "environment", "repositories", "coreapp", "migration")
+    found["client"] = {
+        **project(inventory),
+        **{name: found["client"][name] for name in ("files", "container_names")},
+        "neighbours": list(neighbours),
+        "identity": identity(inventory),
     }
-    found["client"] = _present(
-        {
-            **{name: options[name] for name in kept if name in options},
-            "compose": called if called["services"] else None,
-            "services": services,
-            "neighbours": list(neighbours),
-            "env_file": place["env_file"],
-            "env_format": inventory.given("wa_env_format"),
-            "identity": identity(inventory),
-            "identity_file": place["identity_file"],
-        }
-    )
     if place["is_leader"]:
         found["health"] = health(inventory)
         if inventory.given("wa_message_gc_automatic") is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 # The options with `no_log` of all concerns, by name: the controller does not load the concerns for them.
-SECRETS = frozenset({"driver_options", "password", "extra_secrets", "api_password", "api_key"})
+SECRETS = frozenset({"driver_options", "password", "extra_secrets", "api_password", "api_key", "content"})
 
 
 def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:

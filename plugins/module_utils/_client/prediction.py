@@ -11,7 +11,6 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, listing, recreation
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
-from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
@@ -45,13 +44,15 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
 )
 
 
-def open_project(run: Run, params: t.Mapping[str, t.Any], **more: t.Any) -> Rendered | Operators:
+def open_project(
+    run: Run, params: t.Mapping[str, t.Any], engine: docker_engine.Docker | None = None, **more: t.Any
+) -> Rendered | Operators:
     """Returns the project that the options describe; `more` are fields of both kinds. Raises WaError."""
     try:
         document = json.loads(params["content"] or '{"services": {}}')
     except ValueError:
         raise WaError("option content", "no JSON", "the Compose file as JSON") from None
-    engine, recorded = docker_engine.Docker(params), inspection.record(params["identity_file"] or "")
+    engine, recorded = engine or docker_engine.Docker(params), inspection.record(params["identity_file"] or "")
     compose = Compose(
         run=run,
         host=engine.transport.host,
@@ -77,10 +78,8 @@ def open_project(run: Run, params: t.Mapping[str, t.Any], **more: t.Any) -> Rend
     return Rendered(
         engine,
         compose,
-        wanted=compose_document.wanted(document),
         held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
         environment={one.key: one.value for one in env_file.read_compose(text) if one.key and one.value is not None},
-        overrides={name: body.get("environment") or {} for name, body in document["services"].items()},
         undeclared=params["undeclared_keys"] or (),
         **more,
     )
@@ -93,8 +92,7 @@ def refusals(
     calls: t.Sequence[t.Mapping[str, t.Any]],
 ) -> dict[str, list[str]]:
     """Returns why `calls` of Compose, which do `steps`, must not be made, each with what to do, by what it is about."""
-    names = project.selected or [one.name for one in project.services]
-    client = [one for one in project.services if one.name in names]
+    client = [one for one in project.services if one.name in project.names]
     containers = listing.read(project.engine, project.compose.project, [])
     found: dict[str, t.Iterable[WaError | str]] = {
         "networks": project.refused_networks(calls),

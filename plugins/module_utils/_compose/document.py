@@ -175,18 +175,3 @@ def version_override(client: Client) -> dict[str, t.Any]:
 def started(document: Mapping) -> dict[str, dict[str, t.Any]]:
     """Returns the services that `docker compose up` starts."""
     return {name: body for name, body in document["services"].items() if not body.get("profiles")}
-
-
-def wanted(document: Mapping) -> list[dict[str, t.Any]]:
-    """Returns the desired state of each service: name, image, definition, count, restart policy and networks."""
-    return [
-        {
-            "name": name,
-            "image": body["image"],
-            "definition": body["labels"][DEFINITION_LABEL],
-            "count": body.get("scale", 1),
-            "restart": body["restart"],
-            "networks": [document["networks"][key]["name"] for key in body["networks"]],
-        }
-        for name, body in started(document).items()
-    ]

@@ -67,6 +67,11 @@ class Project:
         """Returns what the project's services are to be."""
         raise NotImplementedError
 
+    @property
+    def names(self) -> t.Sequence[str]:
+        """Returns the names of the client's services."""
+        return self.selected or [one.name for one in self.services]
+
     @cached_property
     def networks(self) -> list[compose_plan.Network]:
         """Returns the actual state of the services' networks."""
@@ -210,14 +215,11 @@ class Project:
 
 @dataclass
 class Rendered(Project):
-    """A project that is made from the collection's file alone; `wanted` is its content as `_compose.document.wanted` gives it."""
+    """A project that is made from the collection's file alone."""
 
-    wanted: t.Sequence[t.Mapping[str, t.Any]] = ()
     held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
     environment: t.Mapping[str, str] = field(default_factory=dict, repr=False)  # db.env as Compose reads it
     undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
-    in_force: bool = True  # whether the file that Compose reads is the one that is wanted
-    overrides: t.Mapping[str, t.Container[str]] = field(default_factory=dict)  # keys that the file sets, by service
 
     @cached_property
     def resolved(self) -> Document:
@@ -237,17 +239,18 @@ class Rendered(Project):
     @cached_property
     def services(self) -> list[compose_plan.Service]:
         """Returns what the project's services are to be."""
+        document = self.compose.document
         return [
             compose_plan.Service(
-                name=one["name"],
-                image=one["image"],
-                image_id=self._image_id(one["image"]),
-                count=one["count"],
-                networks=tuple(one["networks"]),
-                restart=(one["restart"], 0),
-                definition=one["definition"],
+                name=name,
+                image=body["image"],
+                image_id=self._image_id(body["image"]),
+                count=body.get("scale", 1),
+                networks=tuple(document["networks"][key]["name"] for key in body["networks"]),
+                restart=(body["restart"], 0),
+                definition=body["labels"][DEFINITION_LABEL],
             )
-            for one in self.wanted
+            for name, body in started(document).items()
         ]
 
     @cached_property
@@ -276,7 +279,7 @@ class Rendered(Project):
         if one.name in self.stale or not recorded or known:
             return False
         try:  # somebody may have recreated it from the file
-            return not self.in_force or one.hash not in self.current_hashes.get(one.service, ())
+            return one.hash not in self.current_hashes.get(one.service, ())
         except WaError:
             return True
 
@@ -285,13 +288,14 @@ class Rendered(Project):
         if not self.held or self.env_changes.get(one.name):
             return [], []
         environment, image = self._environment(one)
-        keys, overrides = env_state.differing(environment, self.held), self.overrides.get(one.service, ())
+        overrides = self.compose.document["services"][one.service].get("environment") or {}
+        keys = env_state.differing(environment, self.held)
         stale = env_state.check(environment, keys, self.held, image, overrides).stale
-        due, waits = ([key for key in stale if (key in self.undeclared) is later] for later in (False, True))
-        text = f"was created with another {{}} than {self.env_file} holds"
-        return [text.format(", ".join(keys)) for keys in [due] if keys], [
-            text.format(", ".join(keys)) for keys in [waits] if keys
-        ]
+        due, waits = (
+            [f"was created with another {', '.join(some)} than {self.env_file} holds"] if some else []
+            for some in ([key for key in stale if (key in self.undeclared) is later] for later in (False, True))
+        )
+        return due, waits
 
 
 @dataclass

@@ -13,11 +13,11 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing
-from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration, definitions
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, prediction
+from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
+from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern import service_drift
@@ -26,32 +26,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, health
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
-_SERVICE: dict[str, dict[str, t.Any]] = {
-    "name": {"type": "str", "required": True},
-    "image": {"type": "str", "required": True},
-    "definition": {"type": "str", "required": True},
-    "count": {"type": "int", "default": 1},
-    "restart": {"type": "str", "default": "no"},
-    "networks": {"type": "list", "elements": "str", "default": []},
-}
-# How Compose is called where the operator has Compose files, see `_desired.compose`.
-_COMPOSE: dict[str, dict[str, t.Any]] = {
-    "folder": {"type": "path", "required": True},
-    "files": {"type": "list", "elements": "path", "required": True},
-    "env_files": {"type": "list", "elements": "path", "default": []},
-    "profiles": {"type": "list", "elements": "str", "default": []},
-    "services": {"type": "list", "elements": "str", "required": True},
-}
 SPEC: dict[str, dict[str, t.Any]] = {
-    "project": {"type": "str", "required": True},
+    **prediction.ARGUMENT_SPEC,
     "version": {"type": "str", "required": True},
-    "services": {"type": "list", "elements": "dict", "options": _SERVICE, "default": []},
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
-    "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
     "env_file": {"type": "path", "required": True},
-    "env_format": {"type": "str", "default": "portable"},
     "identity": {"type": "dict", "required": True},
     "identity_file": {"type": "path", "required": True},
 }
@@ -71,10 +52,7 @@ def observe(
     Compose hash is not reported again. `run` runs Compose.
     """
     project = open_project(engine, params, run, stale) if params["project"] else None
-    if project:
-        found = service_drift.compare(project, project.recreate == compose_plan.LATER, compare_record)
-    else:
-        found = compare_recorded(engine, params)
+    found = service_drift.compare(project, compare_record) if project else compare_recorded(engine, params)
     for one in params["files"]:
         found.changes += concern_files.differences(one)
         shown = concern_files.diff(one) if diff else None
@@ -87,7 +65,7 @@ def observe(
     waiting = found.pending if found.kept else found.restarts
     waiting += [
         f"{path} was changed and not proven since"
-        for path in (params["env_file"], *_own(params))
+        for path in (params["env_file"], *(one["path"] for one in params["files"]))
         if project and os.path.lexists(Store(path).previous)
     ]
     return found, project
@@ -98,13 +76,6 @@ def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     db_env = client_inspection.db_env(params["env_file"], params["env_format"])
     wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
     return {**wanted, client_inspection.VERSION: params["version"]}
-
-
-def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether containers of the project that another Compose file made are kept until an upgrade."""
-    there = compose_project.containers(engine, params["project"])
-    ours = {one["name"] for one in params["services"]} | {*(params["compose"] or {"services": ()})["services"]}
-    return any(not one.own and one.service in ours for one in there)
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
@@ -134,48 +105,22 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
 def open_project(
     engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
 ) -> Rendered | Operators:
-    """Returns the Compose project."""
-    called, own = params["compose"], _own(params)
-    recorded = client_inspection.record(params["identity_file"])
-    operators = called is not None and (_is_operators(params) or os.path.exists(called["files"][0]))
-    kept = not (operators and _is_operators(params)) and waits(engine, params)
-    # The collection's own file may not be written yet; `files` reports that.
-    files = [path for path in (called["files"] if operators else own) if os.path.exists(path) or path not in own]
-    compose = Compose(
-        run=run,
-        host=engine.transport.host,
-        project=params["project"],
-        folder=called["folder"] if operators else os.path.dirname(own[0]) if own else "",
-        files=files,
-        interpolation=called["env_files"] if operators else [],
-        profiles=called["profiles"] if operators else [],
-    )
-    more: dict[str, t.Any] = {
-        "recreate": compose_plan.LATER if kept else compose_plan.AUTO,
-        "recorded": definitions.recorded(recorded),
-        "env_file": params["env_file"],
-        "stale": stale,
-    }
-    if operators:
-        compose_file = own[0] if own else ""
-        return Operators(engine, compose, selected=called["services"], compose_file=compose_file, **more)
-    in_force = all(concern_files.diff(one) is None for one in params["files"])
-    return Rendered(engine, compose, wanted=params["services"], in_force=in_force, **more)
-
-
-def _own(params: t.Mapping[str, t.Any]) -> list[str]:
-    return [one["path"] for one in params["files"]]
+    """Returns the Compose project. Containers of it that another Compose file made are kept until an upgrade."""
+    project = prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
+    if not _is_operators(params) and any(not one.own and one.service in project.names for one in project.found):
+        project.recreate = compose_plan.LATER
+    return project
 
 
 def _is_operators(params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether an operator's Compose files describe the services, and not the collection's."""
-    return params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
+    return params["compose_files"] is not None and bool(params["compose_files"][0] != "-")
 
 
 def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
     """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
     if params["project"]:
-        cure, wanted = "give its service logging options in the Compose file", params["compose"]["services"]
+        cure, wanted = "give its service logging options in the Compose file", params["services"]
         there = [
             (one.name, one.id) for one in compose_project.containers(engine, params["project"]) if one.service in wanted
         ]

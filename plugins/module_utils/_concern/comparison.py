@@ -33,7 +33,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology
-from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.images import EXPIRY_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
@@ -45,7 +44,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "host": host.SPEC,
     "media_volume": media_volume.SPEC,
     "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
-    "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
+    "client": client.SPEC,
     "database": {**FILE_COMMON_ARGUMENTS, **database.SPEC},
     "log_cleanup": log_cleanup.SPEC,
     "health": health.SPEC,
@@ -284,7 +283,9 @@ class HostComparison:
     def _client(self, concern: t.Any) -> Finding:
         engine = self._docker()
         # The options are hidden in logs and with -vvv. Diffs have their own redaction, so the content itself is not a secret.
-        self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
+        self.module.no_log_values.difference_update(
+            {one["content"] for one in (concern.params, *concern.params["files"])}
+        )
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         running = client.running(engine, concern.params["project"])
         self.runs = bool(running)
@@ -310,7 +311,7 @@ class HostComparison:
 
     def _database(self, concern: t.Any) -> Finding:
         # What the tables are is recorded at the end of a run, and read again before a start.
-        concern.params["content"] &= not concern.params["look"] or not self.compare_record
+        concern.params["tables"] &= not concern.params["look"] or not self.compare_record
         if concern.params["look"]:
             finding, self.database = database.observe(concern, self._docker(), self.redact)
             return finding

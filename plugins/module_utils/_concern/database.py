@@ -40,7 +40,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "look": {"type": "bool", "default": False},
     "cluster": {"type": "bool", "default": False},
     # Whether what the databases hold is read as well.
-    "content": {"type": "bool", "default": True},
+    "tables": {"type": "bool", "default": True},
     # Whether a look also reads connections, rows of messages, and the product, see `_database.capacity`.
     "figures": {"type": "bool", "default": False},
     "wait": {"type": "str", "default": "10s"},
@@ -61,7 +61,7 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     clients = check.clients
     values = _values(concern, result, engine, clients)
     # The members of a cluster use one database together: only what its tables are is read, at the end of a run.
-    needed = params["content"] or not params["cluster"] or params["figures"]
+    needed = params["tables"] or not params["cluster"] or params["figures"]
     if params["look"] and not (values and needed):
         return {}
     running = params["running"] or bool(clients.running)
@@ -76,7 +76,7 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     def look(config: Settings, env: t.Mapping[str, str]) -> None:
         prefix = env.get("WA_DB_NAME_PREFIX", "")
         wait = parse_duration("wait", params["wait"])
-        check.found.update(guard.read(config, prefix, params["databases"], unknown, wait, params["content"]))
+        check.found.update(guard.read(config, prefix, params["databases"], unknown, wait, params["tables"]))
         if params["figures"]:
             # Imported on use, as it is needed by a status only.
             from ansible_collections.waba.onprem.plugins.module_utils._database import capacity

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health
 
@@ -14,9 +15,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 
 
-def compare(project: Project, kept: bool, compare_record: bool) -> Finding:
-    """Returns how the containers differ; `kept` ones are not recreated. With `compare_record` they have to be recorded, too."""
-    found, steps = Finding(kept=kept), project.plan()
+def compare(project: Project, compare_record: bool) -> Finding:
+    """Returns how the containers differ. With `compare_record` they have to be recorded, too."""
+    found, steps = Finding(kept=project.recreate == compose_plan.LATER), project.plan()
     for step in steps:
         lines = found.restarts if step.running else found.containers  # only a container that runs is interrupted
         lines += [f"{step.container} {reason}" for reason in step.reasons]
@@ -26,10 +27,9 @@ def compare(project: Project, kept: bool, compare_record: bool) -> Finding:
         for one in project.restart_policies()
     ]
     found.pending += [str(one) for one in project.diverged_networks()]
-    names = project.selected or [one.name for one in project.services]
     alike = {step.container for step in steps if not step.reasons and not step.pending}
     for one in project.found:
-        if one.service in names:
+        if one.service in project.names:
             found.containers += failures(one.name, one.state, health(project.record(one)))
             if compare_record and one.name in alike and not project.is_recorded(one):
                 found.containers.append(f"{one.name} is not recorded as created from its Compose files")

@@ -163,9 +163,19 @@ class ObservedHost:
         }
 
     @staticmethod
-    def _service(name: str, image: str) -> dict[str, t.Any]:
-        more = {"networks": [NETWORK], "restart": "unless-stopped"}
-        return {"name": name, "image": image, "definition": f"digest-of-{name}", **more}
+    def document() -> dict[str, t.Any]:
+        """The collection's Compose file that the inventory describes."""
+        services = {
+            name: {
+                "image": image,
+                "labels": {compose_document.DEFINITION_LABEL: f"digest-of-{name}"},
+                "networks": ["default"],
+                "restart": "unless-stopped",
+            }
+            for name, image in (("wacore", CORE), ("waweb", WEB))
+        }
+        services["waweb"]["environment"] = {"API_TOKEN": SERVICE_KEY}
+        return {"services": services, "networks": {"default": {"name": NETWORK}}}
 
     def _client(self) -> dict[str, t.Any]:
         deployment = topology.deployment("a", {"all": ["a"]})
@@ -175,7 +185,9 @@ class ObservedHost:
             "docker_host": self.engine.host,
             "project": "wa-a",
             "version": VERSION,
-            "services": [self._service("wacore", CORE), self._service("waweb", WEB)],
+            "project_dir": str(self.project),
+            "content": json.dumps(self.document()),
+            "compose_file": str(self.compose),
             "files": [file(self.compose, "0640", content=content)],
             "env_file": str(self.db_env),
             "identity": {

@@ -128,15 +128,12 @@ def test_the_client_of_a_single_host() -> None:
     assert {"secret_files", "keep_adopted"} & {*found} == set()
 
 
-def test_the_comparison_gets_services_and_neighbours() -> None:
+def test_the_comparison_gets_what_the_module_gets_and_neighbours() -> None:
     found = for_comparison()["client"]
-    assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
+    assert {name: found[name] for name in desired.project(inventory())} == desired.project(inventory())
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
-    assert {"document", "keep_adopted", "database", "project_dir"} & {*found} == set()
-    assert {key for one in found["services"] for key in one} == {
-        *("name", "image", "definition", "count", "restart", "networks")
-    }
+    assert {"document", "keep_adopted", "database"} & {*found} == set()
 
 
 def test_services_with_one_name_are_one_scaled_service() -> None:
@@ -158,8 +155,6 @@ def test_services_with_one_name_are_one_scaled_service() -> None:
         *("wa-support-core-1", "wa-support-core-2", "wa-support-core-3"),
         *("wa-support-master1-1", "wa-support-master2-1", "wa-support-waweb-1"),
     ]
-    services = for_comparison(**given)["client"]["services"]
-    assert {one["name"]: one["count"] for one in services} == {"core": 3, "master1": 1, "master2": 1, "waweb": 1}
 
 
 def test_the_facts_by_which_a_client_is_recognised() -> None:
@@ -209,7 +204,8 @@ def test_a_hold_of_any_member_is_the_deployments() -> None:
 
 def test_three_hosts_are_one_client() -> None:
     found = {name: for_comparison(name, HOSTS, **SHARED) for name in HOSTS}
-    assert {name: [one["name"] for one in state["client"]["services"]] for name, state in found.items()} == {
+    documents = {name: json.loads(state["client"]["content"]) for name, state in found.items()}
+    assert {name: [*compose_document.started(one)] for name, one in documents.items()} == {
         "a.example.com": ["wacore1", "master1", "waweb"],
         "b.example.com": ["wacore2", "master2", "waweb"],
         "c.example.com": ["wacore3", "waweb"],
@@ -610,22 +606,12 @@ def test_a_client_with_files_beside_the_rendered_one_has_the_rendered_one() -> N
     assert (found["planned_files"], rendered["planned_files"]) == (["-", *THEIRS], ["-"])
 
 
-@pytest.mark.parametrize("given", [BESIDE, OPERATORS])
+@pytest.mark.parametrize("given", [{}, BESIDE, OPERATORS])
 def test_the_comparison_gets_the_call_of_compose(given: dict[str, t.Any]) -> None:
     found, called = for_comparison(**given)["client"], desired.compose(inventory(**given))
-    assert found["compose"] == {name: called[name] for name in ("folder", "files", "env_files", "profiles", "services")}
-
-
-@pytest.mark.parametrize("given", [{}, {"wa_client_compose_env_files": BESIDE["wa_client_compose_env_files"]}])
-def test_without_an_operators_files_the_comparison_runs_no_compose(given: dict[str, t.Any]) -> None:
-    assert "compose" not in for_comparison(**given)["client"]
-
-
-@pytest.mark.parametrize(("given", "names"), [({}, ["wacore", "waweb"]), (BESIDE, ["core", "waweb"]), (OPERATORS, [])])
-def test_the_comparison_gets_the_services_of_the_rendered_file(given: dict[str, t.Any], names: list[str]) -> None:
-    found = for_comparison(**given)["client"]["services"]
-    assert [one["name"] for one in found] == names
-    assert found == (compose_document.wanted(desired.client(inventory(**given))["document"]) if names else [])
+    names = ("project_dir", "interpolation_files", "profiles", "services")
+    assert [found[name] for name in names] == [called[name] for name in ("folder", "env_files", "profiles", "services")]
+    assert [found["compose_file"] if one == "-" else one for one in found["compose_files"]] == called["files"]
 
 
 def test_the_options_to_read_a_project_are_those_of_the_modules() -> None:

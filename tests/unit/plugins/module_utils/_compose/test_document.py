@@ -35,7 +35,8 @@ def client(**changes: t.Any) -> compose_document.Client:
 
 
 def digests(made: compose_document.Client) -> dict[str, str]:
-    return {one["name"]: one["definition"] for one in compose_document.wanted(compose_document.document(made))}
+    services = compose_document.started(compose_document.document(made))
+    return {name: body["labels"][compose_document.DEFINITION_LABEL] for name, body in services.items()}
 
 
 @pytest.mark.parametrize(
@@ -146,18 +147,15 @@ def test_without_the_migration_the_other_services_are_the_same(changes: dict[str
 def test_services_that_containers_are_compared_with(migration: bool) -> None:
     services = [{**SINGLE[0], "scale": 2}, SINGLE[1]]
     made = compose_document.document(client(services=services, migration=migration))
-    found = {one.pop("name"): one for one in compose_document.wanted(made)}
-    digest = {name: one.pop("definition") for name, one in found.items()}
-    always = "unless-stopped"
-    assert found == {
-        "wacore": {"image": "r/coreapp:v2.53.4", "count": 2, "restart": always, "networks": ["wa-a_default"]},
-        "waweb": {"image": "r/web:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default"]},
+    found = compose_document.started(made)
+    alike = {"restart": "unless-stopped", "networks": ["default"]}
+    expected = {
+        "wacore": {"image": "r/coreapp:v2.53.4", "scale": 2, **alike},
+        "waweb": {"image": "r/web:v2.53.4", "scale": None, **alike},
     }
-    for name, text in digest.items():
-        assert made["services"][name]["labels"] == {
-            compose_document.OWN_LABEL: "a",
-            compose_document.DEFINITION_LABEL: text,
-        }
+    assert {name: {key: body.get(key) for key in expected[name]} for name, body in found.items()} == expected
+    for body in found.values():
+        assert [*body["labels"]] == [compose_document.OWN_LABEL, compose_document.DEFINITION_LABEL]
 
 
 def test_only_a_scaled_service_has_a_scale() -> None:
@@ -210,8 +208,8 @@ def test_services_with_one_name_become_one_scaled_service(
     found = compose_document.rename(given, names)
     assert {one["name"]: one.get("scale") for one in found} == expected
     assert all("scale" not in one for one in given), "what was given is left as it was"
-    wanted = compose_document.wanted(compose_document.document(client(services=found)))
-    assert {one["name"]: one["count"] for one in wanted} == {name: count or 1 for name, count in expected.items()}
+    made = compose_document.started(compose_document.document(client(services=found)))
+    assert {name: body.get("scale") for name, body in made.items()} == expected
 
 
 @pytest.mark.parametrize(

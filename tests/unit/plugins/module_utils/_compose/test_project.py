@@ -18,7 +18,6 @@ from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker, image_id
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
-from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions import Recorded
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL, OWN_LABEL
@@ -106,8 +105,7 @@ def rendered(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Call
         bodies = {name: {**body, **more} for name, more in (services or {"core": {}}).items()}
         document = {"services": bodies, "networks": {"default": {"name": "wa-a_default"}}}
         one = Compose(compose, engine.host, "wa-a", str(tmp_path), document=document)
-        wanted = compose_document.wanted(document)
-        return Rendered(docker(engine), one, wanted=wanted, env_file="/srv/db.env", **(given or {}))
+        return Rendered(docker(engine), one, env_file="/srv/db.env", **(given or {}))
 
     return call
 
@@ -359,8 +357,6 @@ def of_core(hashes: str, **more: str) -> Recorded:
         (AB, {**HELD, "undeclared": ["A", "B"], "full": True}, recreated(ANOTHER.format("A, B"))),
         (AB, {**HELD, "undeclared": ["C"]}, recreated(ANOTHER.format("A, B"))),
         (AB, {"held": {"A": {"1", "2"}}}, SAME),  # readers of the file disagree
-        (AB, {**HELD, "overrides": {"core": ["A"]}}, recreated(ANOTHER.format("B"))),
-        (AB, {**HELD, "overrides": {"web": ["A"]}}, recreated(ANOTHER.format("A, B"))),
         ({"environment": {"WA_CONFIG_ON_DB": "1"}}, {"held": {"A": set()}}, recreated(ANOTHER.format("A, WA_CONFIG_ON_DB"))),
         ({"environment": {"A": "1", "WA_CONFIG_ON_DB": "of the image"}}, {"held": {"A": {"1"}}}, SAME),
         # A db.env that is not written yet.
@@ -388,6 +384,14 @@ def test_a_container_is_compared_with_the_collections_file_without_compose(
     assert compose.commands == []
 
 
+def test_a_variable_that_the_collections_file_sets_does_not_come_from_db_env(
+    rendered: Make, engine: FakeDocker
+) -> None:
+    add(engine, **AB)
+    project = rendered(HELD, core={"environment": {"A": "1"}}, web={"environment": {"B": "1"}})
+    assert actions(project)[NAME] == recreated(ANOTHER.format("B"))
+
+
 @pytest.mark.parametrize(
     ("made", "hashes", "more", "given", "complaint", "expected"),
     [
@@ -395,16 +399,13 @@ def test_a_container_is_compared_with_the_collections_file_without_compose(
         ("h0", "h1", {}, {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
         ("h0", "h1", {}, {"recreate": LATER}, "", OTHER_FILE),
         ("h0", "h1", {}, {}, "no such file", OTHER_FILE),
-        # By hand from the same file, unless another one lies there.
-        ("now", "h1", {}, {}, "", ""),
-        ("now", "h1", {}, {"in_force": False}, "", OTHER_FILE),
+        ("now", "h1", {}, {}, "", ""),  # by hand from the same file
         ("now", "h1", {}, {}, "no such file", OTHER_FILE),
         # With an operator's files beside it, which are there no more.
         ("h0", "h0", {"inputs": "i"}, {}, "", OTHER_FILE),
         ("h0", "h2,h0", {"inputs": "i"}, {"stale": ["wa-a-core-2"]}, "", OTHER_FILE),
         ("h0", "h0", {"inputs": "i"}, {"stale": [NAME]}, "", ""),
         ("now", "now", {"inputs": "i"}, {}, "", ""),
-        ("now", "now", {"inputs": "i"}, {"in_force": False}, "", OTHER_FILE),
     ],
 )
 def test_a_container_of_another_hash_was_made_from_another_file(

@@ -18,6 +18,7 @@ from observed_host import CORE, SERVICE_KEY, VERSION, WEB, ObservedHost
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -51,11 +52,7 @@ def params(host: ObservedHost) -> Options:
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
     file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None}
-    return {
-        **given,
-        "services": [{"count": 1, **one} for one in given["services"]],
-        "files": [{**file, **one} for one in given["files"]],
-    }
+    return {**given, "files": [{**file, **one} for one in given["files"]]}
 
 
 def look(docker: Docker, params: Options, compare_record: bool = True, asked: bool = False) -> Options:
@@ -123,8 +120,9 @@ def test_only_services_of_the_client_make_its_changes_wait(
 ) -> None:
     host.engine.container(f"wa-a-{service}-2", CORE, "wa-a", service, "exited", labels=labels)
     if called:
-        params.update(services=[], compose={"services": ["wacore", "waweb"]})
-    assert client.waits(docker, params) is waits
+        (host.project / "more.yml").write_text('{"services": {"spare": {"image": "spare:1"}}}')
+        params.update(compose_files=["-", str(host.project / "more.yml")], services=["wacore", "waweb"])
+    assert client.open_project(docker, params, FakeCompose()).recreate == (LATER if waits else AUTO)
 
 
 def from_another_file(*containers: Options) -> None:
@@ -175,17 +173,16 @@ def test_the_environment_of_a_container_is_not_shown(host: ObservedHost, docker:
 
 @pytest.mark.parametrize("compare_record", [True, False])
 @pytest.mark.parametrize(
-    ("made", "more", "complaint", "mode", "content", "differs"),
+    ("made", "more", "complaint", "edited", "differs"),
     [
-        ("hash-of-waweb", "", "", 0o640, "", False),
-        ("other", "", "", 0o640, "", True),
-        ("present", "", "", 0o640, "", False),  # somebody has made it anew from the file
-        ("present", "", "broken", 0o640, "", True),
-        ("present", "", "", 0o640, "edited", True),
-        ("present", "", "", 0o644, "", False),  # the file is the one that is wanted
+        ("hash-of-waweb", "", "", False, False),
+        ("other", "", "", False, True),
+        ("present", "", "", False, False),  # somebody has made it anew from the file
+        ("present", "", "broken", False, True),
+        ("present", "", "", True, True),
         # It was made with an operator's file beside the collection's, which is no more.
-        ("hash-of-waweb", " waweb/inputs=i", "", 0o640, "", True),
-        ("present", " waweb/inputs=i", "", 0o640, "", False),
+        ("hash-of-waweb", " waweb/inputs=i", "", False, True),
+        ("present", " waweb/inputs=i", "", False, False),
     ],
 )
 def test_what_was_made_from_another_file_than_the_one_in_force_is_a_restart(
@@ -195,16 +192,14 @@ def test_what_was_made_from_another_file_than_the_one_in_force_is_a_restart(
     made: str,
     more: str,
     complaint: str,
-    mode: int,
-    content: str,
+    edited: bool,
     differs: bool,
     compare_record: bool,
 ) -> None:
-    body = {"environment": {"API_TOKEN": SERVICE_KEY}}
-    if content:
-        body = {"environment": {"API_TOKEN": content}}
+    body = host.document()["services"]["waweb"]
+    if edited:
+        body = {**body, "init": True}
         host.compose.write_text(json.dumps({"services": {"waweb": body}}))
-    host.compose.chmod(mode)
     host.web["Labels"][HASH] = digest(body) if made == "present" else made
     recorded = json.loads(host.record.read_text())
     host.record.write_text(json.dumps({**recorded, "digests": recorded["digests"] + more}))
@@ -355,17 +350,15 @@ class Operators:
             "queue": {"image": "queue:1"},
         }
         self.write()
-        self.write_own(VERSION)
         self.env.write_text("TZ=UTC\n")
-        self.called: Options = {
-            "folder": str(self.folder),
-            "files": [str(self.file), str(host.compose)],
-            "env_files": [],
-            "profiles": [],
+        called = {
+            "project_dir": str(self.folder),
+            "compose_files": [str(self.file), "-"],
             "services": ["wacore", "waweb"],
         }
         files = [{**params["files"][0], "content": None}]
-        self.params = {**params, "compose": self.called, "services": [], "files": files}
+        self.params: Options = {**params, **called, "files": files}
+        self.write_own(VERSION)
         self.compose = FakeCompose()
         for one, image in ((host.core, CORE), (host.web, WEB)):
             one["Labels"][HASH] = digest({**self.bodies[one["Name"].split("-")[2]], "image": image})
@@ -393,9 +386,10 @@ class Operators:
         return client.open_project(self.docker, self.params, self.compose)
 
     def write_own(self, version: str) -> None:
-        """Write the collection's file with a version."""
+        """Describe the collection's file with a version."""
         images = {"wacore": f"r/coreapp:v{version}", "waweb": f"r/web:v{version}"}
-        self.host.compose.write_text(json.dumps({"services": {name: {"image": one} for name, one in images.items()}}))
+        document = {"services": {name: {"image": one} for name, one in images.items()}}
+        self.params["content"] = json.dumps(document)
 
     def add(self, service: str) -> Options:
         """Add a container beside the client."""
@@ -667,8 +661,7 @@ def test_another_version_of_compose_may_read_the_same_files_otherwise(operators:
     digests = re.sub(r"(waweb/compose)=\S+", r"\1=2.26.1", operators.recorded()["digests"])
     digests = re.sub(r"(waweb/inputs)=\S+", rf"\1={operators.project().inputs}", digests)
     operators.host.write(operators.host.record, json.dumps({**operators.recorded(), "digests": digests}), 0o640)
-    operators.write_own(VERSION)
-    operators.host.compose.write_text(f"{compose_document.HEADER}\n{operators.host.compose.read_text()}")
+    operators.host.compose.write_text(compose_document.HEADER)
     assert operators.look() == IN_SYNC, "the collection's own file is not the operator's"
     if changed == "compose":
         operators.compose.version = "2.26.1"
@@ -786,28 +779,22 @@ def test_the_call_of_compose_is_that_of_the_inventory(operators: Operators) -> N
     site = operators.folder / "site.env"
     site.write_text("A=1\n")
     operators.write(waweb={"profiles": ["site"]})
-    operators.called.update(env_files=[str(site), str(operators.env)], profiles=["site", "blue"])
+    operators.params.update(interpolation_files=[str(site), str(operators.env)], profiles=["site", "blue"])
     assert operators.look() == IN_SYNC
     start = ["timeout", "60", "docker", "--host", operators.engine.host, "compose", "--project-name=wa-a"]
     start += [f"--project-directory={operators.folder}", f"--env-file={site}", f"--env-file={operators.env}"]
-    start += ["--profile=site", "--profile=blue", f"--file={operators.file}", f"--file={operators.host.compose}"]
+    start += ["--profile=site", "--profile=blue", f"--file={operators.file}", "--file=-"]
     assert operators.compose.commands == [[*start, "config", "--format", "json", "wacore", "waweb"]]
 
 
-def test_the_own_file_that_is_not_written_yet_is_not_given_to_compose(operators: Operators) -> None:
+def test_the_own_file_is_compared_as_it_will_be_written(operators: Operators) -> None:
     operators.host.compose.unlink()
-    # Without it the operator's files have another version.
-    assert operators.look()["restarts"] == [
-        f"wa-a-wacore-1 runs {CORE}, expected r/coreapp:v2.51.2",
-        f"wa-a-waweb-1 runs {WEB}, expected r/web:v2.51.2",
-    ]
-    words = operators.compose.commands[0]
-    assert [word for word in words if word.startswith(("--env-file", "--file"))] == [f"--file={operators.file}"]
+    assert operators.look() == drifted(changes=[f"{operators.host.compose} is missing"])
 
 
 @pytest.mark.parametrize("missing", ["docker-compose.yml", "site.env"])
 def test_a_missing_file_of_the_operator_is_an_error(operators: Operators, missing: str) -> None:
-    operators.called["env_files"] = [str(operators.folder / "site.env")]
+    operators.params["interpolation_files"] = [str(operators.folder / "site.env")]
     if missing != "site.env":
         operators.file.rename(operators.folder / "site.env")
     with pytest.raises(WaError) as error:
@@ -833,8 +820,7 @@ def test_a_log_without_a_limit_is_a_warning(operators: Operators, log: Options |
         ("wa-a", "operator", True, True),
         ("wa-a", "operator", False, True),
         ("wa-a", "own", True, True),
-        # What Compose needs is not written yet: the engine's records are compared with the inventory.
-        ("wa-a", "own", False, False),
+        ("wa-a", "own", False, True),
         ("", "operator", True, False),
     ],
 )
@@ -843,7 +829,7 @@ def test_compose_is_run_where_it_can_read_an_operators_files(
 ) -> None:
     operators.params["project"] = project
     if first == "own":
-        operators.called["files"].reverse()
+        operators.params["compose_files"].reverse()
     if not own_file:
         operators.host.compose.unlink()
     client.observe(operators.docker, operators.params, False, operators.compose)
@@ -853,7 +839,7 @@ def test_compose_is_run_where_it_can_read_an_operators_files(
 @pytest.fixture
 def beside(operators: Operators) -> Operators:
     """The operator's file is merged into the collection's, by which the containers were made."""
-    operators.called["files"].reverse()
+    operators.params["compose_files"].reverse()
     operators.write(wacore={"image": CORE}, waweb={"image": WEB})
     for one in (operators.host.core, operators.host.web):
         one["Labels"][compose_document.OWN_LABEL] = "a"
@@ -894,19 +880,16 @@ def test_a_log_is_limited_by_the_rendered_file_where_there_is_one(beside: Operat
 
 
 def test_an_operators_file_is_added_beside_the_collections_and_removed(beside: Operators) -> None:
-    host, with_file = beside.host, beside.params
-    services: dict[str, Options] = {
-        name: {"image": one, "labels": {compose_document.DEFINITION_LABEL: f"digest-of-{name}"}}
-        for name, one in (("wacore", CORE), ("waweb", WEB))
-    }
-    host.compose.write_text(json.dumps({"services": services}))
+    host, with_file, document = beside.host, beside.params, beside.host.document()
+    services = document["services"]
+    del services["waweb"]["environment"]
+    with_file["content"] = json.dumps(document)
     host.record.write_text(json.dumps({key: text for key, text in beside.recorded().items() if key != "digests"}))
     for one in (host.core, host.web):
         service = one["Labels"]["com.docker.compose.service"]
         one["Labels"].update({HASH: digest(services[service])}, **services[service]["labels"])
         one["HostConfig"]["RestartPolicy"], one["Networks"] = {"Name": "unless-stopped"}, ["n1"]
-    own = [{"count": 1, **one} for one in host.desired["client"]["services"]]
-    alone = {**with_file, "compose": None, "services": own}
+    alone = {**with_file, "compose_files": ["-"], "services": []}
 
     def look(params: Options, compare_record: bool = True) -> Options:
         found = client.observe(beside.docker, params, False, beside.compose, compare_record)[0]

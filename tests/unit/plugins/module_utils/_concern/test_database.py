@@ -75,7 +75,7 @@ def read(host: ObservedHost, **options: t.Any) -> dict[str, t.Any]:
 
 
 def observe(host: ObservedHost, **options: t.Any) -> tuple[list[str], list[str]]:
-    module = Module(host, look=True, content=False, **options)
+    module = Module(host, look=True, tables=False, **options)
     finding, _found = database.observe(module, Docker(module.params), Redactor())
     return finding.alarms, finding.warnings
 

@@ -13,6 +13,7 @@ import pytest
 from fake_compose import FakeCompose
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions import Recorded
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER, Found, Network
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Rendered
@@ -53,27 +54,27 @@ def compare(
 
     `policy` and `health` are those of all that are found, `current` Compose's hashes of the Coreapp.
     """
-    wanted = [
-        {
-            "name": name,
+    bodies = {
+        name: {
             "image": IMAGES[name],
-            "definition": "d1",
-            "count": count,
+            "labels": {DEFINITION_LABEL: "d1"},
+            "scale": count,
             "restart": "unless-stopped",
-            "networks": [NET],
+            "networks": ["default"],
         }
         for name, count in services.items()
-    ]
+    }
+    document = {"services": bodies, "networks": {"default": {"name": NET}}}
     engine = Mock(image=lambda _name: {"Id": image_id})
     given: Given = {"recreate": LATER if kept else AUTO, "recorded": RECORDED, **fields}
-    project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", ""), wanted=wanted, **given)
+    project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
     project.found, project.networks = [*found], [Network(NET, NET, network, diverged=diverged)]
     project.current_hashes = {"wacore": {*current}}
     state = {"Health": {"Status": health, "FailingStreak": 3}}
     project._records = {
         one.id: {"Config": {}, "HostConfig": {"RestartPolicy": {"Name": policy}}, "State": state} for one in found
     }
-    return service_drift.compare(project, kept, compare_record)
+    return service_drift.compare(project, compare_record)
 
 
 BESIDE = Recorded({"wacore": {"init": "1", "hash": "h1", "inputs": "i"}, "waweb": {"hash": "h0"}})
@@ -95,7 +96,6 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     ({"definition": "d0", "state": "exited"}, {}, [SETTINGS], [EXITED]),
     # The file was edited manually and then applied with Compose.
     ({"hash": "h9"}, {}, [OTHER_FILE], []),
-    ({"hash": "h9"}, {"current": ["h9"], "in_force": False}, [OTHER_FILE], []),
     ({"hash": "h9"}, {"current": ["h8", "h9"]}, [], []),  # made anew from the file
     # It was made with an operator's file beside the collection's, which is no more.
     ({}, {"recorded": BESIDE}, [OTHER_FILE], []),
