@@ -38,16 +38,12 @@ EXAMPLES = r"""
 import json
 import os
 import typing as t
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages, migration
+from ansible_collections.waba.onprem.plugins.module_utils._compose import declared, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
-from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import (
-    as_written,
-    complete_limits,
-    uninterpolated,
-)
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -55,47 +51,15 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.files import pri
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
-_TIMEOUT = "60"  # seconds, for a local command
 _LOCK_TIMEOUT = 60.0  # seconds
 _MODE = 0o600  # of the migration's file
 
 
-class Project:
-    """The operator's Compose project."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self._module = module
-        params = module.params
-        self.wanted = {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
-        default = os.path.join(params["project_dir"], ".env")
-        self.env_files = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
-
-    def declared(self) -> dict[str, t.Any]:
-        """Returns the project's document with its variables as they are written. Raises WaError with Compose's words."""
-        with uninterpolated(self._module.params["compose_files"]) as copies:
-            return self.config("--no-interpolate", copies=copies)
-
-    def config(
-        self, *options: str, copies: t.Mapping[str, str] | None = None, more: t.Sequence[str] = ()
-    ) -> dict[str, t.Any]:
-        """Returns the project's document, with `copies` in the place of files, and `more` after them. Raises WaError with Compose's words."""
-        params, there = self._module.params, copies or {}
-        files = [there.get(one, one) for one in (*params["compose_files"], *more)]
-        env_files = [there.get(one, one) for one in self.env_files]
-        where = call.options(params["project"], params["project_dir"], files, env_files, ["*"])
-        code, output, complaint = self._module.run_command(
-            ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options],
-            environ_update=call.directory(params["project_dir"]),
-            handle_exceptions=False,
-        )
-        if code != 0:
-            found = messages.one_line(as_written(complaint, there)) or f"exit status {code}"
-            raise WaError(
-                ", ".join(params["compose_files"]), f"docker compose config: {found}", "files that it can read"
-            )
-        document = t.cast("dict[str, t.Any]", json.loads(as_written(output, there)))
-        complete_limits(document.get("services") or {})
-        return document
+def operators_files(params: t.Mapping[str, t.Any]) -> declared.Files:
+    """Returns the operator's files."""
+    default = os.path.join(params["project_dir"], ".env")
+    env_files = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
+    return declared.Files(params["project"], params["project_dir"], tuple(params["compose_files"]), tuple(env_files))
 
 
 def images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -103,17 +67,20 @@ def images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
     return {name: str(one.get("image") or "") for name, one in (document.get("services") or {}).items()}
 
 
-def stage(module: AnsibleModule, result: Result, project: Project) -> None:
+def stage(module: AnsibleModule, result: Result, files: declared.Files, wanted: t.Mapping[str, str]) -> None:
     """Writes the Compose file of the migration."""
-    params, service = module.params, module.params["service"]
-    if service not in project.wanted:
-        raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(project.wanted))
-    made = migration.document(project.declared(), project.config(), service, project.wanted, params["project_dir"])
+    params, service, run = module.params, module.params["service"], module.run_command
+    if service not in wanted:
+        raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(wanted))
+    made = migration.document(
+        declared.written(run, files), declared.config(run, files), service, wanted, params["project_dir"]
+    )
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["path"])
     # A file that is included may have variables of its own, which the migration's file does not get.
     with private_copies({store.path: text}) as copies:
-        others = migration.other_database(project.config(more=[copies[store.path]]), service)
+        complete = replace(files, paths=(*files.paths, copies[store.path]))
+        others = migration.other_database(declared.config(run, complete), service)
     if others:
         raise WaError(
             f"migration made from service {service}",
@@ -128,41 +95,40 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
         _write(store, text, _MODE)
 
 
-def set_version(module: AnsibleModule, result: Result, project: Project) -> None:
+def set_version(module: AnsibleModule, result: Result, files: declared.Files, wanted: t.Mapping[str, str]) -> None:
     """Sets the version after Compose has read the wanted images from the new text. A failure leaves the file as it was."""
-    compose_files = module.params["compose_files"]
-    subject = f"version of the client in {', '.join(compose_files)}"
+    subject = f"version of the client in {', '.join(files.paths)}"
     # Compose follows links, too; the links stay.
-    stores = {path: Store(os.path.realpath(path)) for path in (*compose_files, *project.env_files)}
+    stores = {path: Store(os.path.realpath(path)) for path in (*files.paths, *files.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
-    declared = project.declared()
-    migration.refuse_reserved_service(declared)
-    images = images_of(declared)
-    missing = ", ".join(project.wanted.keys() - images.keys())
+    document = declared.written(module.run_command, files)
+    migration.refuse_reserved_service(document)
+    images = images_of(document)
+    missing = ", ".join(wanted.keys() - images.keys())
     if missing:
         raise WaError(subject, f"they have no service {missing}", "the client's services", "Run adopt.yml again")
     try:
         found = compose_version.update(
-            {images[name] for name in project.wanted},
+            {images[name] for name in wanted},
             module.params["version"],
-            {path: texts[path] for path in compose_files},
-            {path: texts[path] for path in project.env_files},
+            {path: texts[path] for path in files.paths},
+            {path: texts[path] for path in files.env_files},
         )
     except WaError as error:
         cure = f"Nothing was changed. {error.cure}" if error.cure else "Nothing was changed"
         raise WaError(subject, f"{error.subject}: {error.found}", error.expected, cure) from None
     with private_copies({found.path: found.text} if found.path else {}) as copies:
-        read = images_of(project.config(copies=copies))
+        read = images_of(declared.config(module.run_command, files, copies=copies))
     different = {
         name: read.get(name, "")
-        for name, image in project.wanted.items()
+        for name, image in wanted.items()
         if image_reference.parse(read.get(name, "")) != image_reference.parse(image)
     }
     if different:
         others = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
-        wanted = ", ".join(project.wanted[name] for name in different)
+        expected = ", ".join(wanted[name] for name in different)
         cure = "Nothing was changed. Set the version there yourself, and run again"
-        raise WaError(subject, f"Compose would still read {others}", wanted, cure)
+        raise WaError(subject, f"Compose would still read {others}", expected, cure)
     if not found.path:
         return
     stores[found.path].assert_writable()
@@ -212,8 +178,11 @@ def main() -> None:
         required_if=[("operation", "stage", ["path", "service"])],
         supports_check_mode=True,
     )
+    params = module.params
+    wanted = {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
     with Result(module) as result:
-        {"set_version": set_version, "stage": stage}[module.params["operation"]](module, result, Project(module))
+        operation = {"set_version": set_version, "stage": stage}[params["operation"]]
+        operation(module, result, operators_files(params), wanted)
 
 
 if __name__ == "__main__":

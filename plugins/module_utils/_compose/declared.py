@@ -10,14 +10,14 @@ import json
 import os
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
-_TIMEOUT = "20"  # seconds, for a local command
+_TIMEOUT = "60"  # seconds, for a local command
 Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 
@@ -88,6 +88,36 @@ class Files:
         return self.folder or os.path.dirname(self.paths[0])
 
 
+def config(
+    run: Run, files: Files, *options: str, copies: t.Mapping[str, str] | None = None, data: str | None = None
+) -> Document:
+    """Returns what `docker compose config` prints of the files, of which `copies` are read for some. Raises WaError with Compose's words."""
+    there = copies or {}
+    paths, env_files = ([there.get(one, one) for one in some] for some in (files.paths, files.env_files))
+    where = call.options(files.project, files.base, paths, env_files, ["*"])
+    command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
+    try:
+        environment = call.directory(files.base)
+        code, output, complaint = run(command, data=data, environ_update=environment, handle_exceptions=False)
+        if code == 0:
+            document = t.cast("Document", json.loads(as_written(output, there)))
+            complete_limits(document.get("services") or {})
+            return document
+        found = messages.one_line(as_written(complaint, there)) or f"exit status {code}"
+    except (OSError, ValueError) as error:
+        found = f"{type(error).__name__} of docker compose"
+    raise WaError(", ".join(files.paths), f"docker compose config: {found}", "files that Compose can read")
+
+
+def written(run: Run, files: Files) -> Document:
+    """Returns what `config` does, with variables as they are written: Compose does not fail if one is not set.
+
+    `env_file` is left, too, which is otherwise merged into `environment` (tested with Compose 2.26 and 2.40).
+    """
+    with uninterpolated(files.paths) as copies:
+        return config(run, files, "--no-interpolate", copies=copies)
+
+
 class Reader:
     """Reads Compose files, each set of them once."""
 
@@ -96,28 +126,17 @@ class Reader:
         self._documents: dict[tuple[Files, bool], Document | WaError] = {}
 
     def document(self, files: Files, interpolated: bool = True) -> Document:
-        """Returns the merged files in Compose's canonical format. Raises WaError with Compose's words.
-
-        If not `interpolated`, variables are left as they are written (Compose does not fail if one is not set), and `env_file` is
-        left, too, which is otherwise merged into `environment` (tested with Compose 2.26 and 2.40).
-        """
+        """Returns the merged files as `config` does, or `written` if not `interpolated`. Raises WaError with Compose's words."""
         key = files, interpolated
         if key not in self._documents:
             try:
-                self._documents[key] = self._document(files, interpolated)
+                self._documents[key] = (config if interpolated else written)(self._run, files)
             except WaError as error:
                 self._documents[key] = error
         found = self._documents[key]
         if isinstance(found, WaError):
             raise found
         return found
-
-    def _document(self, files: Files, interpolated: bool) -> Document:
-        if interpolated:
-            return self._config(files, files.paths)
-        with uninterpolated(files.paths) as copies:
-            paths = [copies.get(path, path) for path in files.paths]
-            return self._config(files, paths, "--no-interpolate", copies=copies)
 
     def mounts(self, files: Files) -> Document:
         """Returns a document with each service's `volumes`. A variable elsewhere may be unknown. Raises WaError as `document` does."""
@@ -142,28 +161,8 @@ class Reader:
             path = path[len(files.base) + 1 :]
         document = {"services": {"any": {"image": "any", "labels": {"path": path}}}}
         try:
-            found = self._config(files, ["-"], data=json.dumps(document))["services"]["any"]["labels"]["path"]
+            found = config(self._run, replace(files, folder=files.base, paths=("-",)), data=json.dumps(document))
         except WaError:
             return path
-        return os.path.normpath(os.path.join(files.base, found.replace("$$", "$")))
-
-    def _config(
-        self,
-        files: Files,
-        sources: t.Sequence[str],
-        *options: str,
-        data: str | None = None,
-        copies: t.Mapping[str, str] | None = None,
-    ) -> dict[str, t.Any]:
-        where = call.options(files.project, files.base, sources, files.env_files, ["*"])
-        command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
-        try:
-            code, output, complaint = self._run(
-                command, data=data, environ_update=call.directory(files.base), handle_exceptions=False
-            )
-            if code == 0:
-                return t.cast("dict[str, t.Any]", json.loads(as_written(output, copies or {})))
-            found = messages.one_line(as_written(complaint, copies or {})) or f"exit status {code}"
-        except (OSError, ValueError) as error:
-            found = f"{type(error).__name__} of docker compose"
-        raise WaError(", ".join(files.paths), f"docker compose config: {found}", "files that Compose can read")
+        given = str(found["services"]["any"]["labels"]["path"]).replace("$$", "$")
+        return os.path.normpath(os.path.join(files.base, given))

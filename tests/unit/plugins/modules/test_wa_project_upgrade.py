@@ -286,7 +286,7 @@ def test_a_text_that_compose_refuses_is_not_written(
     for check in (True, False):
         failed = folder.run(check)
         assert (failed["msg"], failed["changed"], failed["actions"]) == (
-            f"{folder.file}: docker compose config: invalid image; expected files that it can read.",
+            f"{folder.file}: docker compose config: invalid image; expected files that Compose can read.",
             False,
             [],
         )
@@ -396,7 +396,7 @@ def test_a_refusal_of_compose_is_reported_in_its_words(
     files = folder.paths("docker-compose.yml", "over.yml")
     failed = folder.run(compose_files=files, path=str(folder.path / "migration.yml"), **options)
     assert failed["msg"] == (
-        f"{files[0]}, {files[1]}: docker compose config: {found}; expected files that it can read."
+        f"{files[0]}, {files[1]}: docker compose config: {found}; expected files that Compose can read."
     )
     assert sorted(content(folder.path)) == ["docker-compose.yml", "over.yml"]
 
