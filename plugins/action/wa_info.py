@@ -30,9 +30,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             total = parse_duration("healthy_timeout", args.get("healthy_timeout") or "0s")
         except WaError:
             total = 0.0  # the module refuses it
+        host = task_vars.get("inventory_hostname", "host")
         if self._task.async_val or total <= steps.STEP:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
-            return found
+            return self._checked(host, total, found)
 
         def call(step: float) -> dict[str, t.Any]:
             args["healthy_timeout"] = f"{step:.0f}s"
@@ -41,4 +42,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         def seen(result: dict[str, t.Any]) -> str:
             return "" if result.get("failed") else ", ".join(starts.not_healthy(result["containers"]))
 
-        return steps.wait(task_vars.get("inventory_hostname", "host"), total, call, seen)
+        return self._checked(host, total, steps.wait(host, total, call, seen))
+
+    @staticmethod
+    def _checked(host: str, total: float, found: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Returns the result, as a failure if containers are not healthy after a wait."""
+        left = starts.not_healthy(found.get("containers") or ()) if total and not found.get("failed") else []
+        if not left:
+            return found
+        message = f"{host}: {', '.join(left)}; expected healthy containers within {total:.0f} s. Look into their logs (docker logs NAME)."
+        return {**found, "failed": True, "msg": message}

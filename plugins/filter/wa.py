@@ -14,7 +14,6 @@ from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
@@ -330,45 +329,6 @@ def host_refusal(
     return another(client_identity.ATTRIBUTES) or (f"{host}: {outside}. Nothing was changed." if outside else "")
 
 
-def _other_version(versions: t.Sequence[str], wanted: str, name: str) -> str:
-    """Returns why the client of the deployment `name` must not be started in the version `wanted`; empty if it may.
-
-    `versions` are those that run; or ran last, where no container is left.
-    """
-    if not versions or [*versions] == [wanted]:
-        return ""
-    numbers = [topology.version_key(one) for one in versions if not _refusal(topology.normalise_version)(one)]
-    newer = topology.version_key(wanted) > max(numbers, default=())
-    upgrade = f" Or upgrade: {playbook_command('upgrade', {'wa_upgrade_version': wanted})}" if newer else ""
-    return (
-        f"{name} runs {', '.join(versions)}, or ran it last, wa_version is {wanted}. A start of another version migrates the database, and "
-        f"there is no way back but a restore. Set wa_version to what runs. If the database was restored since, see docs/guides/starts.md.{upgrade}"
-    )
-
-
-def client_members(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    deployment: t.Mapping[str, t.Any],
-    hosts: t.Sequence[str],
-    host: str,
-    version: str,
-    in_turn: bool = False,
-    renamed: t.Any = None,
-    measured: bool = True,
-) -> dict[str, t.Any]:
-    """Returns what the members among `hosts` have in common, see `_client.project.members`.
-
-    `refusal` says why the client must not be started in its `version`, which the inventory gives.
-    """
-    found = {one: hostvars[one].get("__wa_host_found") or {} for one in deployment["members"] if one in hosts}
-    containers = {one: read.get("containers") or [] for one, read in found.items()}
-    confirmed = (hostvars[host].get("wa_confirm_identity") or {}).get("version")
-    records = [] if confirmed else [(read.get("identity") or {}).get("recorded") or {} for read in found.values()]
-    members = client_project.members(containers, deployment, host, in_turn, bool(renamed), measured, records)
-    versions = members.pop("versions")
-    return {**members, "refusal": _other_version(versions, version, deployment["name"])}
-
-
 def gc_turns(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> dict[str, int]:
     """Returns the turn of each host, such that no two deployments of a turn have one database server, by its name and port.
 
@@ -420,9 +380,6 @@ class FilterModule:
         return {
             "host_refusal": host_refusal,
             "automatic_gc_skip_reason": automatic_gc_skip_reason,
-            "client_decision": client_project.decide,
-            "client_members": client_members,
-            "due_change": client_project.change_due,
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "text_list": _with_ansible_errors(units.text_list),

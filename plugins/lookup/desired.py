@@ -12,7 +12,7 @@ author: [waba.onprem contributors (@waba)]
 description: [Internal to the roles and playbooks of the collection.]
 options:
   _terms:
-    description: Names of concerns, the keys of C(TERMS) in C(plugin_utils/_desired.py).
+    description: Names of concerns, the keys of C(TERMS) in C(plugin_utils/_desired.py) and C(plugin_utils/_client_step.py).
     type: list
     elements: str
     required: true
@@ -43,6 +43,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _client_step as client_step
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
@@ -53,13 +54,13 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **options: t.Any) -> list[t.Any]:
         """The desired state of each concern in `terms`."""
         given, template = variables or {}, self._templar.template
-        inventory = Inventory(given, template)
+        inventory, rules = Inventory(given, template), {**desired.TERMS, **client_step.TERMS}
         if options.get("host"):
             inventory = Inventory.of_host(options["host"], given["hostvars"], given["groups"], template)
-        unknown = [term for term in terms if term not in desired.TERMS]
+        unknown = [term for term in terms if term not in rules]
         if unknown:
-            raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.TERMS)}")
+            raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(rules)}")
         try:
-            return [desired.TERMS[term](inventory) for term in terms]
+            return [rules[term](inventory) for term in terms]
         except WaError as error:
             raise AnsibleError(str(error)) from None

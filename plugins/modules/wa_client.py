@@ -55,7 +55,10 @@ options:
   full: {description: Whether what else waits for the next recreation recreates a container., type: bool, default: false}
   env_file: {description: The client's C(db.env)., type: path}
   env_format: {description: Its format., type: str, choices: [compose, docker, portable], default: portable}
-  undeclared_keys: {description: Keys of C(db.env) that the inventory does not declare., type: list, elements: str}
+  declared_keys:
+    description: The keys of C(db.env) that the inventory declares, all when not given. Of another one a difference waits.
+    type: list
+    elements: str
   env_changes:
     description: The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
     type: dict

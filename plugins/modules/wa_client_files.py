@@ -10,7 +10,11 @@ module: wa_client_files
 short_description: Puts the files that a client is started from back, or marks them as proven
 description: [Internal to the roles and playbooks of the collection.]
 options:
-  operation: {description: V(restore) puts earlier contents back; V(settle) removes them., type: str, choices: [restore, settle], required: true}
+  operation:
+    description: V(restore) puts earlier contents back; V(settle) removes them; V(revert) does both.
+    type: str
+    choices: [restore, settle, revert]
+    required: true
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
   identity_file: {description: 'The record of which client is here, for O(hashes) and O(version).', type: path}
   hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
@@ -81,7 +85,7 @@ def settle(module: AnsibleModule, result: Result) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "operation": {"type": "str", "choices": ["restore", "settle"], "required": True},
+            "operation": {"type": "str", "choices": ["restore", "settle", "revert"], "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
             "identity_file": {"type": "path"},
             "hashes": {"type": "dict"},
@@ -93,7 +97,10 @@ def main() -> None:
     )
     os.umask(0o077)
     with Result(module) as result:
-        {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
+        if module.params["operation"] != "settle":
+            restore(module, result)
+        if module.params["operation"] != "restore":
+            settle(module, result)
 
 
 if __name__ == "__main__":

@@ -167,12 +167,6 @@ look:
   type: dict
   returned: when a concern differs
   sample: {}
-undeclared_keys:
-  description: The keys of C(db.env) that the inventory does not declare.
-  type: list
-  elements: str
-  returned: success
-  sample: [WA_DB_CONNECTION_IDLE_TIMEOUT]
 figures:
   description:
     - What an operator wants to know beside the drift, by part - C(containers), C(disk_docker), C(disk_logs), C(disk_media),
@@ -311,7 +305,6 @@ def main() -> None:
         hold=compared.hold,
         runs=compared.runs,
         expires_on=compared.expires_on,
-        undeclared_keys=compared.undeclared,
         unmanaged=compared.unmanaged,
         marker=compared.marker,
         database=compared.database,

@@ -40,7 +40,7 @@ options:
   healthy_timeout:
     description:
       - How long to wait, in seconds or as text such as V(5m), until RV(containers) all run, and are healthy where they have a health check.
-      - Migrations and what C(docker compose run) has left do not count. It returns them as they are when the time is over.
+      - Migrations and what C(docker compose run) has left do not count. It fails when the time is over.
     type: str
     default: 0s
   container_names:
@@ -231,6 +231,11 @@ hold:
     reason: stopped by Ann, the number moves on Monday
     since: 2026-01-31 03:12 UTC
     old: false
+zone:
+  description: The host's time zone.
+  type: str
+  returned: when O(lock_file) is given
+  sample: "+0200"
 journal:
   description: The journal of the upgrade in O(lock_file); empty when there is none.
   type: dict

@@ -33,6 +33,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold as holds
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
@@ -88,11 +89,8 @@ def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> st
 
 
 def restart_allowed(inventory: Inventory) -> bool:
-    """Returns whether containers may be restarted now.
-
-    Of the host's facts only the time zone counts: in a run of many hosts they are hours old. Without them a window is closed.
-    """
-    zone = ((inventory.variables.get("ansible_facts") or {}).get("date_time") or {}).get("tz_offset", "")
+    """Returns whether containers may be restarted now, in the host's time zone. Where that was not read, a window is closed."""
+    zone = (inventory.variables.get("__wa_host_found") or {}).get("zone", "")
     mode, window = inventory["wa_client_restart"], inventory["wa_client_restart_window"]
     return client_starts.restart_allowed(mode, window, str(zone), time.time())
 
@@ -362,6 +360,7 @@ def project(inventory: Inventory) -> State:
             "env_format": inventory.given("wa_env_format"),
             "identity_file": place["identity_file"],
             "compose_file": place["compose_file"],
+            "declared_keys": env_rules.declared(db_env(inventory)),
         }
     )
 

@@ -154,6 +154,11 @@ class Inventory:
         """Returns the variables of any host of the inventory."""
         return cls({**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}, template)
 
+    def another(self, host: str) -> Inventory:
+        """Returns the variables of another host of the inventory."""
+        hostvars, _host, groups = self.all_hosts
+        return self.of_host(host, hostvars, groups, self._template)
+
     def given(self, name: str) -> t.Any:
         """Returns the inventory's value; None if it is not set or is `omit`."""
         if name not in self._read:

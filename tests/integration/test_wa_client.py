@@ -147,7 +147,7 @@ def test_what_differs_is_recreated_and_nothing_else(project: Project) -> None:
     text = f"was created with another WA_DB_HOSTNAME, WA_DB_PASSWORD, WA_DB_PORT than {project.env} holds"
     confirmed = {"confirm_identity": {"hostname": "other", "port": "1"}}
     assert project.changes(**confirmed) == [f"recreate wacore-1 ({text})", f"recreate waweb-1 ({text})"]
-    assert project.changes(undeclared_keys=["WA_DB_HOSTNAME", "WA_DB_PASSWORD", "WA_DB_PORT"], **confirmed) == []
+    assert project.changes(declared_keys=["WA_CONFIG_ON_DB"], **confirmed) == []
     assert project.start(**confirmed) == ["wacore", "waweb"]
 
 

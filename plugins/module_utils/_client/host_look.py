@@ -24,7 +24,7 @@ Run = t.Callable[..., t.Any]  # of a command, as `AnsibleModule.run_command`
 
 
 def read(engine: Docker, params: t.Mapping[str, t.Any], run: Run) -> dict[str, t.Any]:
-    """Returns `containers`, `guard`, `orphan_migrations`, `identity`, `upgrade` and `hold`, as `wa_info` does. Raises WaError."""
+    """Returns `containers`, `guard`, `orphan_migrations`, `identity`, `upgrade`, `hold` and `zone`, as `wa_info` does. Raises WaError."""
     found = listing.read(engine, None, params["container_names"])
     return {
         **lock(JournalFile(params["lock_file"]).load() or {}, params["lock_file"]),
@@ -36,10 +36,11 @@ def read(engine: Docker, params: t.Mapping[str, t.Any], run: Run) -> dict[str, t
 
 
 def lock(content: t.Mapping[str, t.Any], path: str) -> dict[str, t.Any]:
-    """Returns who has the deployment, by the `content` of its lock file at `path`, and whether an operator holds its client."""
+    """Returns who has the deployment, by the `content` of its lock file at `path`, whether an operator holds its client, and the time zone."""
     return {
         "upgrade": upgrade_journal.describe_lock(content),
         "hold": hold.read(topology.hold_file(path), time.time()),
+        "zone": time.strftime("%z"),
     }
 
 

@@ -40,7 +40,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     identity_file={"type": "path"},
     compose_file={"type": "path"},
     env_changes={"type": "dict"},
-    undeclared_keys={"type": "list", "elements": "str", "no_log": False},
+    declared_keys={"type": "list", "elements": "str", "no_log": False},
 )
 
 
@@ -80,7 +80,7 @@ def open_project(
         compose,
         held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
         environment={one.key: one.value for one in env_file.read_compose(text) if one.key and one.value is not None},
-        undeclared=params["undeclared_keys"] or (),
+        undeclared=[key for key in held if key not in (params["declared_keys"] or held)],
         **more,
     )
 

@@ -41,7 +41,6 @@ def decide(
       Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `refusal`, why none is started
-    - `nodes`: the ids of Coreapps and masters; `api_urls`: where the host reaches its Webapps
     """
     project = desired["project"]
     found = services(containers, project)
@@ -71,8 +70,6 @@ def decide(
             if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
         ],
         "refusal": "" if project else _outside(found, recorded),
-        "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
-        "api_urls": [one["api_url"] for one in containers if one["project"] == project and one["api_url"]],
     }
 
 

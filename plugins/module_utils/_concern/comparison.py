@@ -127,7 +127,6 @@ class HostComparison:
         self.hold: dict[str, t.Any] = {}  # set by a file on the host
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.project: dict[str, str] = {}  # what is recorded of the client's Compose project
-        self.undeclared: list[str] = []  # keys of db.env that the inventory does not declare
         self.runs = False  # whether a container of the project runs
         self.expires_on = ""  # the first day on which what runs refuses to serve
         self.steps: dict[
@@ -266,7 +265,6 @@ class HostComparison:
             keys = ", ".join(one["stale_keys"])
             self.stale.add(one["name"])
             found.restarts.append(f"{one['name']} was created with another {keys} than {path} holds")
-        self.undeclared = result.values["undeclared_keys"]
         others: dict[str, list[str]] = {}
         for one in result.values["undeclared_containers"]:
             for key in one["undeclared_keys"]:

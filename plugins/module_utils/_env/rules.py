@@ -71,6 +71,12 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
     return wanted
 
 
+def declared(params: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns the keys that options declare."""
+    extra = [str(key) for name in ("extra", "extra_secrets") for key in params.get(name) or {}]
+    return [*(key for option, key in OPTIONS.items() if params.get(option) is not None), *extra]
+
+
 def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
     """Returns the engine's default port if the file has none, or another engine's.
 

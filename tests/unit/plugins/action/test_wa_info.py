@@ -54,8 +54,14 @@ def test_a_long_wait_says_every_half_minute_which_containers_are_not_healthy(mon
 
 def test_a_wait_ends_with_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, seen("starting"), seen("starting"), healthy_timeout=45)
-    assert driver.drive() == seen("starting")
+    text = "h1: wacore (running, starting); expected healthy containers within 45 s. Look into their logs (docker logs NAME)."
+    assert driver.drive() == {**seen("starting"), "failed": True, "msg": text}
     assert (driver.asked, len(driver.lines)) == (["30s", "15s"], 1)
+
+
+def test_without_a_wait_what_is_not_healthy_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Driver(monkeypatch, seen("unhealthy")).drive() == seen("unhealthy")
+    assert Driver(monkeypatch, seen("unhealthy"), healthy_timeout="5s").drive()["failed"]
 
 
 def test_a_failure_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:

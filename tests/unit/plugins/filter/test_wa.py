@@ -325,35 +325,6 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
     assert read == ["roles", "h1"]
 
 
-CORE = {"project": "wa-a", "state": "running", "role": "core", "service": "wacore", "version": "", "one_shot": False}
-
-
-def test_the_members_of_a_run_are_read_from_their_results() -> None:
-    def found(state: str, version: str) -> dict[str, t.Any]:
-        return {"containers": [{**CORE, "state": state, "version": version}]}
-
-    deployment = {"name": "a", "project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
-    hostvars = {"h1": {"__wa_host_found": found("running", "2.53.4")}, "h2": {}}
-    hostvars["h3"] = {"__wa_host_found": found("exited", "2.51.2")}
-    members = wa.FilterModule().filters()["client_members"]
-    assert members(hostvars, deployment, ["h2", "h1"], "h2", "2.53.4", True, {}) == {
-        "hold": "",
-        "moving": ["wacore"],
-        "first": "h2",
-        "refusal": "",
-    }
-    assert members(hostvars, deployment, ["h2", "h3"], "h2", "2.51.2", False, {"wacore": "core"}) == {
-        "hold": "",
-        "moving": [],
-        "first": "h2",
-        "refusal": "",
-    }
-    together = members(hostvars, deployment, ["h1", "h2"], "h1", "2.53.4")
-    assert together["hold"] == "the client runs on several hosts, and only provision.yml restarts one after the other"
-    hostvars["h2"]["__wa_host_found"] = found("running", "2.55.1")
-    assert members(hostvars, deployment, ["h2"], "h2", "2.55.1")["refusal"] == ""
-
-
 HOSTS = ["h1", "h2"]
 GROUPS = {"all": HOSTS, "a": HOSTS}
 IDENTITY: dict[str, t.Any] = {
@@ -423,30 +394,6 @@ def test_what_forbids_a_change_of_a_host(
     refusal = wa.FilterModule().filters()["host_refusal"](IDENTITY, hostvars, HOSTS, "h1", lock_left)
     assert refusal.startswith(said)
     assert bool(refusal) is bool(said)
-
-
-@pytest.mark.parametrize(
-    ("versions", "wanted", "said", "upgrade"),
-    [
-        ([], "2.53.4", "", False),
-        (["2.53.4"], "2.53.4", "", False),
-        (["2.51.2"], "2.53.4", "a runs 2.51.2, or ran it last, wa_version is 2.53.4. A start of another", True),
-        (["2.53.4"], "2.51.2", "a runs 2.53.4, or ran it last, wa_version is 2.51.2. A start of another", False),
-        (["2.9.1", "2.51.2"], "2.10.0", "a runs 2.51.2, 2.9.1, or ran it last, ", False),
-        (["latest"], "2.51.2", "a runs latest, or ran it last, ", True),
-    ],
-)
-def test_a_start_of_another_version_is_refused(
-    monkeypatch: pytest.MonkeyPatch, versions: list[str], wanted: str, said: str, upgrade: bool
-) -> None:
-    monkeypatch.setattr(context, "CLIARGS", {})
-    ran = [{**CORE, "version": one} for one in versions]
-    hostvars = {"h1": {"__wa_host_found": {"containers": ran}}}
-    deployment = {"name": "a", "project": "wa-a", "leader": "h1", "members": ["h1"]}
-    text = wa.FilterModule().filters()["client_members"](hostvars, deployment, ["h1"], "h1", wanted)["refusal"]
-    assert text.startswith(said)
-    assert bool(text) is bool(said)
-    assert ("Or upgrade: ansible-playbook" in text) is upgrade
 
 
 def test_another_client_is_named_before_a_container_outside_the_project() -> None:

@@ -38,7 +38,8 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
             "dbenv",
             {},
             "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, neighbours, "
-            "guard, host_look, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold",
+            "guard, host_look, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold, client_step, "
+            "client_options, client_api",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),
@@ -61,20 +62,20 @@ def test_the_deployment_of_another_host_is_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("restart", "facts", "allowed"),
+    ("restart", "found", "allowed"),
     [
         ("now", {}, True),
         ("report", {}, False),
         ("window", {}, False),
-        ("window", {"date_time": {"tz_offset": "+0000"}}, True),
-        ("window", {"date_time": {"tz_offset": "+0900"}}, False),
+        ("window", {"zone": "+0000"}, True),
+        ("window", {"zone": "+0900"}, False),
     ],
 )
 def test_restarts_are_allowed_by_the_inventory_and_the_clock(
-    monkeypatch: pytest.MonkeyPatch, restart: str, facts: dict[str, t.Any], allowed: bool
+    monkeypatch: pytest.MonkeyPatch, restart: str, found: dict[str, t.Any], allowed: bool
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
-    assert look_up("restart_allowed", wa_client_restart=restart, ansible_facts=facts) == [allowed]
+    assert look_up("restart_allowed", wa_client_restart=restart, __wa_host_found=found) == [allowed]
 
 
 def test_invalid_values_are_refused_by_name() -> None:

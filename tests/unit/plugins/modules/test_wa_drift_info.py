@@ -94,7 +94,6 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, compos
         "engine_away": False,
         "runs": True,
         "expires_on": "",
-        "undeclared_keys": [],
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
     assert compose.commands == []

@@ -62,8 +62,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "env_changes": {},
         "starts": [],
         "refusal": "",
-        "nodes": ["id-wacore"],
-        "api_urls": ["https://192.0.2.7:9090"],
     }
 
 

@@ -149,7 +149,7 @@ def test_services_that_containers_are_compared_with(migration: bool) -> None:
     made = compose_document.document(client(services=services, migration=migration))
     found = compose_document.started(made)
     alike = {"restart": "unless-stopped", "networks": ["default"]}
-    expected = {
+    expected: dict[str, dict[str, t.Any]] = {
         "wacore": {"image": "r/coreapp:v2.53.4", "scale": 2, **alike},
         "waweb": {"image": "r/web:v2.53.4", "scale": None, **alike},
     }

@@ -387,7 +387,7 @@ def test_a_container_is_compared_with_the_collections_file_without_compose(
 def test_a_variable_that_the_collections_file_sets_does_not_come_from_db_env(
     rendered: Make, engine: FakeDocker
 ) -> None:
-    add(engine, **AB)
+    add(engine, environment=AB["environment"])
     project = rendered(HELD, core={"environment": {"A": "1"}}, web={"environment": {"B": "1"}})
     assert actions(project)[NAME] == recreated(ANOTHER.format("B"))
 
