@@ -216,7 +216,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, figures
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -300,17 +299,7 @@ def main() -> None:
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values["engine_away"] = any(one.error for one in found.values()) and not answers(compared.engine)
-    result.values.update(
-        requirements=found["host"].requirements if "host" in found else None,
-        hold=compared.hold,
-        runs=compared.runs,
-        expires_on=compared.expires_on,
-        unmanaged=compared.unmanaged,
-        marker=compared.marker,
-        database=compared.database,
-        record=compared.record if compared.record != compared.recorded else {},
-        record_changed=client_inspection.compared(compared.record) != client_inspection.compared(compared.recorded),
-    )
+    result.values.update(compared.values)
     if asked:
         result.values.update(figures=compared.figures, login_refused=compared.session.refused, reached=True)
     if module.params["look"] and compared.engine and any(one.differs for one in found.values()):

@@ -123,20 +123,26 @@ class HostComparison:
         self.engine: Docker | None = None
         self.engine_error = ""
         self.redact = redact.Redactor()
-        self.unmanaged: list[dict[str, t.Any]] = []
-        self.hold: dict[str, t.Any] = {}  # set by a file on the host
+        # What the module returns beside the findings: who uses the client's database, and what it holds; the hold set by a file on the host;
+        # whether a container of the project runs, and the first day on which it refuses to serve; the content of the marker file in the media
+        # volume, None if it was not read; what the host lacks; what is to be recorded when the run has ended well.
+        self.values: dict[str, t.Any] = {
+            "database": {},
+            "hold": {},
+            "runs": False,
+            "expires_on": "",
+            "unmanaged": [],
+            "marker": None,
+            "requirements": None,
+            "record": {},
+            "record_changed": False,
+        }
         self.stale: set[str] = set()  # containers that were created with another db.env
-        self.project: dict[str, str] = {}  # what is recorded of the client's Compose project
-        self.runs = False  # whether a container of the project runs
-        self.expires_on = ""  # the first day on which what runs refuses to serve
+        self.records: t.Callable[[], None] = lambda: None  # sets `record`, once the tables are known
         self.steps: dict[
             str, bool
         ] = {}  # whether one is to be removed, and whether one that is no Webapp is to be started
-        self.database: dict[str, t.Any] = {}  # who uses the client's database, and what it holds
-        self.recorded: dict[str, str] = {}  # the client's record, and what it will be when the run has ended well
-        self.record: dict[str, str] = {}
         self.session = health.Session(write)
-        self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
         """Returns the finding of each concern in `desired`."""
@@ -156,7 +162,9 @@ class HostComparison:
         found = {name: Finding(error=f"{name}: not compared") for name in concerns}
 
         def find(names: t.Iterable[str]) -> None:
-            found.update(self._findings({name: concerns[name] for name in names if name in concerns}))
+            for name in names:
+                if name in concerns:
+                    found[name] = self._finding(name, concerns[name])
 
         def ask_api() -> None:
             find(_OF_API)
@@ -176,10 +184,8 @@ class HostComparison:
             thread.join()
         if reading:
             self.figures.update(reading.collect())
-            self.figures["database"] = self.database.pop("figures", {})
-        if self.record:
-            definitions = self.database.get("definitions", "")
-            self.record = client_inspection.next_record(self.recorded, self.record, self.project, definitions)
+            self.figures["database"] = self.values["database"].pop("figures", {})
+        self.records()
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
@@ -191,15 +197,13 @@ class HostComparison:
             registry = figures.registry(options)
         return Figures(self.asked or {}, self.engine, registry, self.module.run_command)
 
-    def _findings(self, concerns: t.Mapping[str, ConcernModule | Finding]) -> t.Iterator[tuple[str, Finding]]:
-        """Returns the finding of each concern, one after the other."""
-        for name, concern in concerns.items():
-            if isinstance(concern, Finding):
-                yield name, concern
-                continue
-            finding = self._observe(name, concern)
-            finding.warnings += concern.warnings
-            yield name, finding
+    def _finding(self, name: str, concern: ConcernModule | Finding) -> Finding:
+        """Returns the finding of one concern."""
+        if isinstance(concern, Finding):
+            return concern
+        finding = self._observe(name, concern)
+        finding.warnings += concern.warnings
+        return finding
 
     def _observe(self, name: str, concern: ConcernModule) -> Finding:
         """Returns the finding of one concern; an error is one, too."""
@@ -233,8 +237,10 @@ class HostComparison:
 
     def _host(self, concern: t.Any) -> Finding:
         if concern.params["lock_file"]:
-            self.hold = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
-        return host.observe(concern, self.engine_error)
+            self.values["hold"] = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
+        found = host.observe(concern, self.engine_error)
+        self.values["requirements"] = found.requirements
+        return found
 
     def _media_volume(self, concern: t.Any) -> Finding:
         engine = self._docker()
@@ -249,7 +255,7 @@ class HostComparison:
             raise
         except WaError as error:  # a volume that cannot be used is drifted
             return Finding(changes=[redact.mask_mount(str(error))])
-        self.marker = result.values.get("marker")
+        self.values["marker"] = result.values.get("marker")
         return Finding(changes=list(result.actions))
 
     def _db_env(self, concern: t.Any) -> Finding:
@@ -284,11 +290,11 @@ class HostComparison:
         self.module.no_log_values.difference_update(
             {one["content"] for one in (concern.params, *concern.params["files"])}
         )
-        self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
+        self.values["unmanaged"] = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         running = client.running(engine, concern.params["project"])
-        self.runs = bool(running)
         # A container has the labels of its image.
-        self.expires_on = min((one.labels[EXPIRY_LABEL] for one in running if one.labels.get(EXPIRY_LABEL)), default="")
+        expiries = [one.labels[EXPIRY_LABEL] for one in running if one.labels.get(EXPIRY_LABEL)]
+        self.values.update(runs=bool(running), expires_on=min(expiries, default=""))
         finding, project = client.observe(
             engine, concern.params, self.module._diff, self.module.run_command, self.compare_record, self.stale
         )
@@ -302,18 +308,24 @@ class HostComparison:
                 "recreates": any(step.action in ("recreate", "remove") for step in acting),
                 "loses": any(step.action == "remove" for step in acting),
             }
-        self.recorded = client_inspection.record(concern.params["identity_file"])
-        self.project = project.next_record().text() if project else {}
-        self.record = client.identity(concern.params)
+        before = client_inspection.record(concern.params["identity_file"])
+        made, wanted = project.next_record().text() if project else {}, client.identity(concern.params)
+
+        def records() -> None:
+            after = client_inspection.next_record(before, wanted, made, self.values["database"].get("definitions", ""))
+            compared = [client_inspection.compared(one) for one in (before, after)]
+            self.values.update(record=after if after != before else {}, record_changed=compared[0] != compared[1])
+
+        self.records = records
         return finding
 
     def _database(self, concern: t.Any) -> Finding:
         # What the tables are is recorded at the end of a run, and read again before a start.
         concern.params["tables"] &= not concern.params["look"] or not self.compare_record
         if concern.params["look"]:
-            finding, self.database = database.observe(concern, self._docker(), self.redact)
+            finding, self.values["database"] = database.observe(concern, self._docker(), self.redact)
             return finding
-        self.database = database.read(concern, self._docker(), self.redact)
+        self.values["database"] = database.read(concern, self._docker(), self.redact)
         return Finding()
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
