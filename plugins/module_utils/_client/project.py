@@ -35,7 +35,6 @@ def decide(
     `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run, `held` why containers stay as they
     are, `hold` why none is restarted, of `members`. The keys:
 
-    - `services`: the containers of the client's services
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
       Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
@@ -54,7 +53,6 @@ def decide(
     acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
     return {
-        "services": found,
         "unhealthy": starts.not_healthy(found),
         "in_force": not foreign
         and any(one["state"] == "running" for one in found)

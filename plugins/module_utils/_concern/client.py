@@ -20,10 +20,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import projec
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
-from ansible_collections.waba.onprem.plugins.module_utils._concern import service_drift
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, health
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health as engine_health
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 SPEC: dict[str, dict[str, t.Any]] = {
@@ -52,7 +52,7 @@ def observe(
     Compose hash is not reported again. `run` runs Compose.
     """
     project = open_project(engine, params, run, stale) if params["project"] else None
-    found = service_drift.compare(project, compare_record) if project else compare_recorded(engine, params)
+    found = compare(project, compare_record) if project else compare_recorded(engine, params)
     for one in params["files"]:
         found.changes += concern_files.differences(one)
         shown = concern_files.diff(one) if diff else None
@@ -69,6 +69,38 @@ def observe(
         if project and os.path.lexists(Store(path).previous)
     ]
     return found, project
+
+
+def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
+    """Returns how the containers differ. With `compare_record` they have to be recorded, too."""
+    found, steps = Finding(kept=project.recreate == compose_plan.LATER), project.plan()
+    for step in steps:
+        lines = found.restarts if step.running else found.containers  # only a container that runs is interrupted
+        lines += [f"{step.container} {reason}" for reason in step.reasons]
+        found.pending += [f"{step.container} {reason}" for reason in step.pending]
+    found.containers += [
+        f"{one['name']} has the restart policy {one['found']}, expected {one['policy']}"
+        for one in project.restart_policies()
+    ]
+    found.pending += [str(one) for one in project.diverged_networks()]
+    alike = {step.container for step in steps if not step.reasons and not step.pending}
+    for one in project.found:
+        if one.service in project.names:
+            found.containers += failures(one.name, one.state, engine_health(project.record(one)))
+            if compare_record and one.name in alike and not project.is_recorded(one):
+                found.containers.append(f"{one.name} is not recorded as created from its Compose files")
+    return found
+
+
+def failures(name: str, state: str, health: str) -> list[str]:
+    """Returns a line if a container fails in a way that neither a start nor the inventory corrects."""
+    if state == "restarting":
+        return [f"{name} restarts again and again. Look into its log (docker logs {name})"]
+    if state == "removing":
+        return [f"{name} is being removed"]
+    if state == "running" and health == "unhealthy":
+        return [f"{name} is unhealthy. Look into its log (docker logs {name})"]
+    return []
 
 
 def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -88,8 +120,8 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
         if one is None or record is None:
             found.containers.append(f"{name} is missing")
             continue
-        failures = service_drift.failures(name, one.state, health(record))
-        found.containers += failures or ([] if one.running else [f"{name} is {one.state}"])
+        lines = failures(name, one.state, engine_health(record))
+        found.containers += lines or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
         policy = alteration.actual_policy(record)

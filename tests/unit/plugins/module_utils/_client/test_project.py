@@ -53,7 +53,6 @@ def decide(containers: list[dict[str, t.Any]], **more: t.Any) -> dict[str, t.Any
 
 def test_the_decision_of_a_client_that_is_in_order() -> None:
     assert decide([CORE, WEB, MIGRATION, STRANGER]) == {
-        "services": [CORE, WEB],
         "unhealthy": [],
         "in_force": True,
         "acts": True,
@@ -91,7 +90,7 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
         ([CORE, {**MIGRATION, "own": False}], MAY),
         ([CORE, container("run", own=False, one_shot=True)], MAY),
         ([{**STRANGER, "own": False}], {**MAY, "in_force": False}),
-        ([], {**MAY, "in_force": False, "services": []}),
+        ([], {**MAY, "in_force": False}),
         # A service of the operator is not removed.
         ([FOREIGN, SURPLUS], MUST_WAIT),
         ([CORE, SURPLUS], MAY),

@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER, Found, Network
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Rendered
-from ansible_collections.waba.onprem.plugins.module_utils._concern import service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 
 Given = dict[str, t.Any]
@@ -74,7 +74,7 @@ def compare(
     project._records = {
         one.id: {"Config": {}, "HostConfig": {"RestartPolicy": {"Name": policy}}, "State": state} for one in found
     }
-    return service_drift.compare(project, compare_record)
+    return client.compare(project, compare_record)
 
 
 BESIDE = Recorded({"wacore": {"init": "1", "hash": "h1", "inputs": "i"}, "waweb": {"hash": "h0"}})
