@@ -126,7 +126,7 @@ drift:
   elements: dict
   sample: [{what: option device, found: ":/old", wanted: ":/export/media"}]
 consumers:
-  description: The client's containers, with what they mount, what their Compose file declares, and what is wrong.
+  description: The client's containers, with what they mount, and what is wrong.
   returned: when O(state=present)
   type: list
   elements: dict
@@ -136,7 +136,6 @@ consumers:
       state: running
       ok: true
       mounted: volume biz_whatsappMedia
-      declared: volume biz_whatsappMedia
       reason: null
       probe: passed
       user: "1000:1000"

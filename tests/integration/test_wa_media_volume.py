@@ -264,35 +264,6 @@ def test_a_volume_name_without_the_project_prefix_is_refused(ansible: t.Any, cli
     assert clients.engine.volume("wm") is None
 
 
-def test_declared_mounted_and_requested_volumes_are_compared(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """The reason says what the Compose file declares."""
-    name = clients.volume()
-    compose = tmp_path / "compose.yml"
-    labels = {
-        "com.docker.compose.project.config_files": str(compose),
-        "com.docker.compose.project.working_dir": str(tmp_path),
-    }
-    clients.add("wacore", volume=name, labels=labels)
-    clients.add("waweb", "web", volume=clients.volume(f"{name}2"), labels=labels)
-    text = (
-        "services: {wacore: {volumes: ['MEDIA:/usr/local/wamedia']}, waweb: {volumes: ['MEDIA:/usr/local/wamedia/']}}\n"
-    )
-    for media, words in (
-        ("whatsappMedia", "recreated, it sees no more what is in"),
-        (
-            "${MEDIA_VOLUME:-whatsappMedia}",
-            f"mounts volume {name}2 at {MEDIA}, not volume {name}",
-        ),  # what it declares is unknown
-        ("other", "; its Compose file declares volume "),
-    ):
-        compose.write_text(text.replace("MEDIA:", f"{media}:") + "volumes: {whatsappMedia: , other: }\n")
-        reported = ansible.module(MODULE, options(clients, name, probe=False))
-        reasons = {one["service"]: one["reason"] for one in reported["consumers"]}
-        assert reasons["wacore"] is None
-        assert words in reasons["waweb"], media
-    assert "the next docker compose up moves it away" in str(reported["warnings"])
-
-
 # The probe
 
 

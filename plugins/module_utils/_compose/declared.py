@@ -138,16 +138,6 @@ class Reader:
             raise found
         return found
 
-    def mounts(self, files: Files) -> Document:
-        """Returns a document with each service's `volumes`. A variable elsewhere may be unknown. Raises WaError as `document` does."""
-        try:
-            found = self.document(files, interpolated=False)
-        except WaError:  # a variable may stand where Compose needs a value, as in `include`
-            return self.document(files)
-        services = (found.get("services") or {}).values()
-        parts = [found.get("volumes"), *(one.get("volumes") for one in services)]
-        return self.document(files) if "$" in json.dumps(parts) else found
-
     def environment(self, files: Files, service: str) -> tuple[list[str], list[str]]:
         """Returns the keys of a service's `environment`, and its env files in their order. Raises WaError as `document` does."""
         body = (self.document(files, interpolated=False).get("services") or {}).get(service) or {}

@@ -9,8 +9,6 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
@@ -115,11 +113,9 @@ class MediaVolume:
         found = self.docker.client_containers(self.params["project"])
         # One-off containers of docker compose run and a finished migration write no media.
         found = [one for one in found if one.running or not self.ended(one)]
-        reader = compose_declared.Reader(self.result.module.run_command)
         for one in found:
-            declared = self.declared(one, reader)
             if (
-                media_rules.is_without_media(one.mounts, declared)
+                media_rules.is_without_media(one.mounts)
                 and self.docker.inspect(one) is not None
                 and one.role == "master"  # some of the vendor's templates have such masters (domain: masters)
             ):
@@ -129,25 +125,11 @@ class MediaVolume:
                 continue
             self.containers.append(one)
             mounted = media_rules.mount_state_of(one.mounts)
-            consumer = Consumer(one.name, one.service, one.state, mounted, declared)
+            consumer = Consumer(one.name, one.service, one.state, mounted)
             folder = media_rules.folder_of(self.params["driver_options"] or {})
             media_rules.check_consumer(consumer, one.mounts, self.name, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
-
-    def declared(self, one: Container, reader: compose_declared.Reader) -> media_rules.MountState | None:
-        """Returns what a container's Compose files declare at the media folder; None if unknown.
-
-        A container of the rendered file has what that declares, and reading it takes a run of Compose.
-        """
-        files = compose_declared.Files.of(one.labels)
-        if OWN_LABEL in one.labels or not files.paths:
-            return None
-        try:
-            document = reader.mounts(files)
-        except WaError:
-            return None
-        return media_rules.declared_mount_state(document, one.service)
 
     def ended(self, one: Container) -> bool:
         """Returns whether a stopped container was a one-off container or a migration."""
@@ -182,10 +164,7 @@ class MediaVolume:
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
 
     def warn(self, plan: Plan) -> None:
-        """Adds the warnings about consumers and drift."""
-        for one in self.consumers:
-            if one.warning:
-                self.result.warn(one.warning)
+        """Adds the warning about drift."""
         if plan.drift and self.params["on_drift"] == "report":
             self.result.warn(f"volume {self.name}: {media_rules.drift_text(plan.drift)}")
 

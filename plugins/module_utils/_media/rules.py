@@ -96,7 +96,7 @@ def drift_text(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
 
 @dataclass(frozen=True)
 class MountState:
-    """The actual or declared mount of media in a container: `kind` is volume, bind, tmpfs or nothing."""
+    """The mount of media in a container: `kind` is volume, bind, tmpfs or nothing."""
 
     kind: str
     name: str = ""
@@ -128,9 +128,7 @@ class Consumer:
     service: str
     state: str
     mounted: MountState
-    declared: MountState | None
     reason: str = ""
-    warning: str = ""
     user: str = ""
     probe: str = "not probed"
 
@@ -142,7 +140,6 @@ class Consumer:
             "state": self.state,
             "ok": not self.reason,
             "mounted": str(self.mounted),
-            "declared": str(self.declared) if self.declared else None,
             "reason": self.reason or None,
             "probe": self.probe,
             "user": self.user or None,
@@ -175,28 +172,21 @@ def _around(mounts: t.Sequence[Mounted]) -> tuple[list[Mounted], list[Mounted]]:
     return above, [one for one, place in places if place.startswith(f"{MEDIA_FOLDER}/")]
 
 
-def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None) -> bool:
-    """Returns whether nothing is mounted at, above or below the media folder, nor declared there by the Compose file."""
-    near = mount_state_of(mounts).kind != "nothing" or any(_around(mounts))
-    return not near and (declared is None or declared.kind == "nothing")
+def is_without_media(mounts: t.Sequence[Mounted]) -> bool:
+    """Returns whether nothing is mounted at, above or below the media folder."""
+    return mount_state_of(mounts).kind == "nothing" and not any(_around(mounts))
 
 
 def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, project: str, folder: str = ""
 ) -> None:
-    """Sets `reason` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
+    """Sets `reason` of a consumer from its mounts; `folder` is the directory that the volume binds."""
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
-    declared = _through(consumer.declared, volume, folder) if consumer.declared else None
     above, below = _around(mounts)
     if mounted == wanted:
         if below:
             parts = ", ".join(f"{one.destination} ({one.kind} {one.name})".replace(" )", ")") for one in below)
             consumer.reason = f"parts of {MEDIA_FOLDER} are covered by other mounts: {parts}"
-        elif declared and declared != wanted:
-            consumer.warning = (
-                f"{consumer.name} mounts the right volume, but its Compose file declares {declared}: "
-                f"the next docker compose up moves it away"
-            )
         return
     elsewhere = [one for one in mounts if one.kind == "volume" and one.name == volume]
     if mounted == MountState("volume", volume, False):
@@ -211,17 +201,6 @@ def check_consumer(
     else:
         consumer.reason = f"mounts {mounted} at {MEDIA_FOLDER}, not volume {volume}"
         consumer.reason += _split(mounted, volume, project)
-    if declared == wanted:
-        if mounted.kind in ("volume", "bind") and mounted.name != volume:
-            consumer.reason += (
-                f"; its Compose file declares {declared}: recreated, it sees no more what is in {mounted.name}"
-            )
-        else:
-            consumer.reason += "; its Compose file declares the right one: recreate the container"
-    elif declared == mounted:
-        consumer.reason += f"; its Compose file declares the same ({declared})"
-    elif declared is not None:
-        consumer.reason += f"; its Compose file declares {declared}"
 
 
 def _split(mounted: MountState, volume: str, project: str) -> str:
@@ -251,20 +230,6 @@ def check_mounts(consumers: t.Sequence[Consumer]) -> None:
             "Media stay in the volume that a container mounts now: name that one, or copy them over before a container that "
             "mounts another one is recreated. Then correct the Compose file and recreate the containers named",
         )
-
-
-def declared_mount_state(compose: t.Mapping[str, t.Any], service: str) -> MountState | None:
-    """Returns a service's mount at the media folder in the output of `docker compose config`; None if the service is not in it."""
-    one = (compose.get("services") or {}).get(service)
-    if one is None:
-        return None
-    names = {key: body["name"] for key, body in (compose.get("volumes") or {}).items()}
-    found = MountState("nothing")
-    for entry in one.get("volumes") or []:
-        if posixpath.normpath(entry["target"]) == MEDIA_FOLDER:
-            source = str(entry.get("source") or "")
-            found = MountState(entry["type"], names.get(source, source), not entry.get("read_only"))
-    return found
 
 
 # Values that the module returns

@@ -83,22 +83,6 @@ def test_a_container_outside_compose_has_no_files() -> None:
     assert Files.of({}).paths == ()
 
 
-@pytest.mark.parametrize(
-    ("image", "volume", "calls"), [("a:${TAG:?not set}", "media", 1), ("a", "${MEDIA}", 2), ("a", "$MEDIA", 2)]
-)
-def test_mounts_have_names_and_paths(tmp_path: Path, image: str, volume: str, calls: int) -> None:
-    (tmp_path / ".env").write_text("MEDIA=media\n")
-    (tmp_path / "compose.yml").write_text(
-        f"services: {{wacore: {{image: '{image}', volumes: ['{volume}:/m:ro', ./conf:/c]}}}}\nvolumes: {{media: }}"
-    )
-    run = Runner()
-    found = Reader(run).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
-    assert found["volumes"]["media"]["name"] == "biz_media"
-    mounts = [(one["type"], one["source"], one["target"]) for one in found["services"]["wacore"]["volumes"]]
-    assert mounts == [("volume", "media", "/m"), ("bind", f"{tmp_path}/conf", "/c")]
-    assert len(run.commands) == calls
-
-
 def test_a_mount_with_a_default_or_an_error_is_not_divided_at_its_colon(tmp_path: Path) -> None:
     """Without interpolation Compose itself refuses it, or takes the default for the target."""
     path = tmp_path / "compose.yml"
@@ -126,15 +110,6 @@ def test_words_of_compose_name_the_file_and_not_its_copy(tmp_path: Path) -> None
     assert "tmp/tmp" not in str(error.value)
 
 
-def test_mounts_of_files_that_compose_reads_only_with_variables(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("LIMIT=1024\n")
-    (tmp_path / "compose.yml").write_text(
-        "services: {wacore: {image: a, volumes: ['media:/m'], ulimits: {nofile: '${LIMIT}'}}}\nvolumes: {media: }"
-    )
-    found = Reader(Runner()).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
-    assert found["services"]["wacore"]["volumes"][0]["source"] == "media"
-
-
 def test_a_missing_plugin_is_named_without_the_usage_of_docker() -> None:
     def run(*_command: t.Any, **_options: t.Any) -> tuple[int, str, str]:
         return 125, "", "unknown flag: --project-name\nSee 'docker --help'.\nUsage: docker\n"
@@ -144,12 +119,6 @@ def test_a_missing_plugin_is_named_without_the_usage_of_docker() -> None:
         match=r"the Compose plugin does not work: docker does not know the command compose\. Install it again, and run again; expected",
     ):
         Reader(run).document(Files("biz", "/srv", ("/srv/a.yml",)))
-
-
-def test_mounts_by_a_variable_that_is_not_set_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "compose.yml").write_text("services: {wacore: {image: a, volumes: ['${MEDIA:?not set}:/m']}}")
-    with pytest.raises(WaError, match="MEDIA"):
-        Reader(Runner()).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def prove(engine: FakeDocker) -> Prove:
         docker = Docker(params)
         containers = docker.client_containers()
         mount = MountState("volume", "media", True)
-        consumers = {one.name: Consumer(one.name, one.service, one.state, mount, None) for one in containers}
+        consumers = {one.name: Consumer(one.name, one.service, one.state, mount) for one in containers}
         where = str(home) if home else None
         proof = probe_results.prove(docker, containers, list(consumers.values()), PATH, where, marker)
         return proof, consumers

@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Mount
 from ansible_collections.waba.onprem.plugins.module_utils._media import rules
-from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, MountState
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer
 
 PATH = "/usr/local/wamedia"
 
@@ -143,8 +143,8 @@ def test_options_that_docker_accepts_are_accepted() -> None:
 # Consumers
 
 
-def checked(mounts: list[Mount], declared: MountState | None = None) -> Consumer:
-    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts), declared)
+def checked(mounts: list[Mount]) -> Consumer:
+    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts))
     rules.check_consumer(consumer, mounts, "biz_m", "biz")
     return consumer
 
@@ -177,47 +177,27 @@ def test_wrong_mounts_have_a_reason(mounts: list[Mount], reason_part: str | None
 
 
 @pytest.mark.parametrize(
-    ("mounts", "declared", "expected"),
+    ("mounts", "expected"),
     [
-        ([], None, True),
-        ([], MountState("nothing"), True),
-        ([Mount("volume", "waent", "/usr/local/waent/data", True)], None, True),
-        ([], MountState("volume", "biz_m"), False),
-        ([RIGHT], None, False),
-        ([Mount("volume", "other", PATH, True)], None, False),
-        ([Mount("bind", "/srv", "/usr/local", True)], None, False),
-        ([Mount("tmpfs", "", PATH + "/incoming", True)], None, False),
+        ([], True),
+        ([Mount("volume", "waent", "/usr/local/waent/data", True)], True),
+        ([RIGHT], False),
+        ([Mount("volume", "other", PATH, True)], False),
+        ([Mount("bind", "/srv", "/usr/local", True)], False),
+        ([Mount("tmpfs", "", PATH + "/incoming", True)], False),
     ],
 )
-def test_a_container_is_without_media(mounts: list[Mount], declared: MountState | None, expected: bool) -> None:
-    assert rules.is_without_media(mounts, declared) is expected
-
-
-@pytest.mark.parametrize(
-    ("mounted", "declared", "reason", "warns"),
-    [
-        ("biz_m", None, "", False),
-        ("biz_m", "biz_m", "", False),
-        ("biz_m", "other", "", True),
-        ("other", "biz_m", "volume biz_m: recreated, it sees no more what is in other", False),
-        ("other", "other", "declares the same (volume other)", False),
-        ("other", "third", "declares volume third", False),
-        ("other", None, "not volume biz_m", False),
-    ],
-)
-def test_what_is_mounted_and_declared_is_compared(mounted: str, declared: str | None, reason: str, warns: bool) -> None:
-    consumer = checked([Mount("volume", mounted, PATH, True)], MountState("volume", declared) if declared else None)
-    assert consumer.reason.endswith(reason)
-    assert (bool(consumer.reason), bool(consumer.warning)) == (bool(reason), warns)
+def test_a_container_is_without_media(mounts: list[Mount], expected: bool) -> None:
+    assert rules.is_without_media(mounts) is expected
 
 
 def test_a_mount_of_the_bound_folder_is_accepted() -> None:
     folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
     for source, good in (("/data/media", True), ("/data/other", False)):
         mounts = [Mount("bind", source, PATH, True)]
-        consumer = Consumer("core", "core", "running", rules.mount_state_of(mounts), MountState("bind", source))
+        consumer = Consumer("core", "core", "running", rules.mount_state_of(mounts))
         rules.check_consumer(consumer, mounts, "biz_m", "biz", folder)
-        assert (not consumer.reason, consumer.warning) == (good, "")
+        assert (not consumer.reason) is good
     assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
 
 
@@ -226,24 +206,6 @@ def test_all_wrong_mounts_are_reported() -> None:
     with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
         rules.check_mounts(wrong)
     rules.check_mounts(wrong[2:])
-
-
-@pytest.mark.parametrize(
-    ("entry", "expected"),
-    [
-        ({"type": "volume", "source": "m", "target": PATH}, "volume biz_m"),
-        ({"type": "volume", "source": "m", "target": f"{PATH}/"}, "volume biz_m"),
-        ({"type": "volume", "source": "m", "target": PATH, "read_only": True}, "volume biz_m (read-only)"),
-        ({"type": "volume", "target": PATH}, "volume"),
-        ({"type": "bind", "source": "/srv", "target": PATH}, "bind /srv"),
-        ({"type": "tmpfs", "target": PATH}, "tmpfs"),
-        ({"type": "volume", "source": "m", "target": "/elsewhere"}, "nothing"),
-    ],
-)
-def test_the_mount_declared_in_a_compose_file(entry: dict[str, t.Any], expected: str) -> None:
-    compose = {"services": {"wacore": {"volumes": [entry]}}, "volumes": {"m": {"name": "biz_m"}}}
-    assert str(rules.declared_mount_state(compose, "wacore")) == expected
-    assert rules.declared_mount_state(compose, "unknown") is None
 
 
 # Plan
