@@ -20,7 +20,6 @@ from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KE
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
-from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
@@ -53,7 +52,6 @@ def host(engine: FakeDocker, compose: FakeCompose, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(requirements, "compose_problem", lambda _module: "")
     monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
     monkeypatch.setattr(requirements, "missing", lambda _module: {})
-    monkeypatch.setattr(log_cleanup, "legacy_lines", lambda _places: [])
     return ObservedHost(engine, tmp_path)
 
 
