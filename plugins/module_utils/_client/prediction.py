@@ -48,10 +48,7 @@ def open_project(
     run: Run, params: t.Mapping[str, t.Any], engine: docker_engine.Docker | None = None, **more: t.Any
 ) -> Rendered | Operators:
     """Returns the project that the options describe; `more` are fields of both kinds. Raises WaError."""
-    try:
-        document = json.loads(params["content"] or '{"services": {}}')
-    except ValueError:
-        raise WaError("option content", "no JSON", "the Compose file as JSON") from None
+    document = json.loads(params["content"] or '{"services": {}}')
     engine, recorded = engine or docker_engine.Docker(params), inspection.record(params["identity_file"] or "")
     compose = Compose(
         run=run,

@@ -558,7 +558,6 @@ def test_the_log_hides_the_compose_file(
         ({"project_dir": None}, "missing required arguments: project_dir"),
         ({"content": None}, "state is present but any of the following are missing: content, compose_files"),
         ({"recreate": "always"}, "value of recreate must be one of: auto, later, never, got: always"),
-        ({"content": "services:\n"}, "option content: no JSON; expected the Compose file as JSON."),
     ],
 )
 def test_invalid_options_are_refused(run_module: Run, options: dict[str, str | None], message: str) -> None:
