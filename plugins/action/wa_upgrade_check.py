@@ -35,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {
                 "look": {"type": "str"},
                 "looks": {"type": "list", "elements": "str"},
-                "part": {"type": "str", "choices": ["host", "deployment", "members", "step"]},
+                "part": {"type": "str", "choices": ["host", "deployment", "display", "members", "step"]},
             },
             mutually_exclusive=[("look", "looks", "part")],
             required_one_of=[("look", "looks", "part")],
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ]  # Ansible displays those of the task
             return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
-            parts = {"members": self._members, "step": self._step}
+            parts = {"display": self._show, "members": self._members, "step": self._step}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
@@ -81,25 +81,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": found["message"]}
         return {**found, "changed": False}
 
-    def _members(self, variables: dict[str, t.Any]) -> Result:
-        """Fails if any member has not passed. With `wa_upgrade_check_only` one member reports for all, and writes that for programs."""
-        host, own = variables["inventory_hostname"], variables["__wa_upgrade_verdict"]
+    def _joined(self, variables: dict[str, t.Any]) -> Result:
         deployment = self._templar.template(variables["__wa_upgrade_deployment"])
         run_hosts, hosts = variables["ansible_play_hosts_all"], variables["ansible_play_hosts"]
         found = upgrade_checks.of_deployment(deployment, variables["hostvars"], run_hosts, hosts)
+        return {**found, "slug": deployment["slug"], "reports": variables["inventory_hostname"] == found["reporter"]}
+
+    def _show(self, variables: dict[str, t.Any]) -> Result:
+        """Displays what a host has found. With `wa_upgrade_check_only` one member does for all, and writes it for programs."""
+        own = variables["__wa_upgrade_verdict"]
         if not own["check_only"]:
-            if found["unready"]:
-                return {"failed": True, "msg": f"{host}: {found['refusal']}"}
-            return self._shown(own["notes"])
-        if host != found["reporter"]:
-            return {"changed": False}
-        if not self._task.check_mode:
+            return {"changed": False, "msg": own["notes"], "_ansible_verbose_always": bool(own["notes"])}
+        found = self._joined(variables)
+        path, reports = f"{found.pop('slug')}.json", found.pop("reports")
+        if reports and not self._task.check_mode:
             folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
             files.make_folder(folder)
-            files.write_json(os.path.join(folder, f"{deployment['slug']}.json"), found)
-        if found["failed"]:
-            return {"failed": True, "msg": [*found["lines"], *found["failed"]]}
-        return self._shown(found["lines"])
+            files.write_json(os.path.join(folder, path), found)
+        return {"changed": False, "msg": found["lines"] if reports else [], "_ansible_verbose_always": reports}
+
+    def _members(self, variables: dict[str, t.Any]) -> Result:
+        found = self._joined(variables)
+        refusal: t.Any = f"{variables['inventory_hostname']}: {found['refusal']}" if found["unready"] else ""
+        if variables["__wa_upgrade_verdict"]["check_only"]:
+            refusal = [found["lines"][0], *found["failed"]] if found["reports"] and found["failed"] else ""
+        return {"failed": True, "msg": refusal} if refusal else {"changed": False}
 
     def _step(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_observed"])
@@ -107,7 +113,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if found["refusal"]:
             return {"failed": True, "msg": f"{facts['deployment']}: {found['refusal']}"}
         return {**found, "changed": False}
-
-    @staticmethod
-    def _shown(lines: t.Sequence[str]) -> Result:
-        return {"changed": False, "msg": [*lines], "_ansible_verbose_always": bool(lines)}

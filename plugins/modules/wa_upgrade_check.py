@@ -14,10 +14,10 @@ options:
   looks: {description: 'Looks, whose results are returned by name.', type: list, elements: str}
   part:
     description:
-      - Whether the host is checked before or after its deployment was read, what the members have found is joined, or it is determined
-        where the upgrade goes on.
+      - Whether the host is checked before or after its deployment was read, what was found is displayed, the members are checked
+        together, or it is determined where the upgrade goes on.
     type: str
-    choices: [host, deployment, members, step]
+    choices: [host, deployment, display, members, step]
 author: [waba.onprem contributors (@waba)]
 """
 

@@ -140,8 +140,9 @@ def test_a_host_fails_unless_its_deployment_is_only_checked(check: t.Callable[..
 
 
 def test_members_fail_together(check: t.Callable[..., dict[str, t.Any]]) -> None:
-    shown = check("members", h1=verdict(), h2=verdict())
+    shown = check("display", h1=verdict(), h2=verdict())
     assert shown == {"changed": False, "msg": ["waba: version 2.51.2"], "_ansible_verbose_always": True}
+    assert check("members", h1=verdict(), h2=verdict()) == {"changed": False}
     found = check("members", h1=verdict())
     assert found["failed"]
     assert found["msg"].startswith("h1: h2 of deployment waba did not pass the checks above or could not be reached.")
@@ -153,11 +154,14 @@ def test_a_check_of_its_own_is_written_and_displayed_once(
     monkeypatch.setenv("PWD", str(tmp_path))
     file = tmp_path / "wa-checks" / "waba.json"
     both = {host: verdict(check_only=True) for host in HOSTS}
-    assert check("members", host="h2", **both) == {"changed": False}
-    assert check("members", check_mode=True, **both)["msg"][0] == "waba: 0 of 0 checks failed"
+    assert check("display", host="h2", **both) == {"changed": False, "msg": [], "_ansible_verbose_always": False}
+    assert check("display", check_mode=True, **both)["msg"][0] == "waba: 0 of 0 checks failed"
+    assert check("members", **both) == {"changed": False}
     assert not file.exists()
-    found = check("members", h1=both["h1"], h2=verdict("h2: no", check_only=True))
-    assert (found["failed"], found["msg"][-1]) == (True, "h2: no")
+    failed = {**both, "h2": verdict("h2: no", check_only=True)}
+    assert check("display", **failed)["msg"][0] == "waba: 0 of 0 checks failed"
+    assert check("members", **failed) == {"failed": True, "msg": ["waba: 0 of 0 checks failed", "h2: no"]}
+    assert check("members", host="h2", **failed) == {"changed": False}
     assert json.loads(file.read_text())["failed"] == ["h2: no"]
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
