@@ -96,8 +96,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         path, reports = f"{found.pop('slug')}.json", found.pop("reports")
         if reports and not self._task.check_mode:
             folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
-            files.make_folder(folder)
-            files.write_json(os.path.join(folder, path), found)
+            try:
+                files.make_folder(folder)
+                files.write_json(os.path.join(folder, path), found)
+            except (WaError, OSError) as error:
+                return {"failed": True, "msg": [*found["lines"], str(error)]}
         return {"changed": False, "msg": found["lines"] if reports else [], "_ansible_verbose_always": reports}
 
     def _members(self, variables: dict[str, t.Any]) -> Result:

@@ -24,19 +24,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Returns the module's result; of an unreachable host a failure with `reached: false`."""
+        """Returns the module's result; of an unreachable host `reached: false`, with a failure unless it may be unreachable."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         _valid, arguments = self.validate_argument_spec(
             {
                 "module": {"type": "str", "required": True},
                 "options": {"type": "dict", "default": {}},
+                "may_be_unreachable": {"type": "bool", "default": False},
                 "patience": {"type": "int", "default": 0},
             }
         )
-        end = time.monotonic() + arguments["patience"]
+        end = None
         while True:
             result = self._call(arguments, task_vars)
+            # What a call has worked before is no time of waiting.
+            end = time.monotonic() + arguments["patience"] if end is None else end
             if not (result.get("away") or not result.get("reached", True)) or time.monotonic() >= end:
                 return result
             time.sleep(_PAUSE)
@@ -55,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         except AnsibleConnectionFailure as error:
             host = self._task.delegate_to or task_vars["inventory_hostname"]
             return {
-                "failed": True,
+                "failed": not arguments["may_be_unreachable"],
                 "reached": False,
                 "msg": f"{host} cannot be reached any more: {error}",
             }

@@ -98,7 +98,8 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
         and "-k" in command
         and result.get("rc") in (124, 137, -9)
     ):
-        said = f"it had not ended after {command[command.index('-k') + 2]} s"
+        killed = "" if result["rc"] == 124 else f", or was killed (code {result['rc']})"
+        said = f"it had not ended after {command[command.index('-k') + 2]} s{killed}"
     message = ": ".join(text for text in (said.rstrip(".") if stderr else said, *stderr[-1:]) if text)
     return compose_messages.quoteless(message)
 

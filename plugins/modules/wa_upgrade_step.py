@@ -12,6 +12,7 @@ description: [Internal to the roles and playbooks of the collection.]
 options:
   module: {description: The full name of the module., type: str, required: true}
   options: {description: The options of the module., type: dict, default: {}}
+  may_be_unreachable: {description: Whether an unreachable host is no failure., type: bool, default: false}
   patience:
     description: For how many seconds a host that cannot be reached, or an engine or a database server that is away, is called again.
     type: int

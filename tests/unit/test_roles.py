@@ -529,3 +529,41 @@ def test_no_order_of_hosts_is_left_to_chance() -> None:
             if used and not re.search(r"\) \| (sort|length)\b", line[used.end() :]):
                 found.append(f"{file.relative_to(ROOT)}: {line.strip()}")
     assert found == []
+
+
+def test_tasks_give_modules_the_options_that_they_have() -> None:
+    """Of a module whose work an action does ansible-lint sees no argument spec."""
+    found = []
+
+    def look(tasks: t.Any, file: pathlib.Path) -> None:
+        for task in tasks if isinstance(tasks, list) else []:
+            for key, value in task.items():
+                if key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+                    look(value, file)
+                elif key.startswith("waba.onprem.") and isinstance(value, dict):
+                    source = (ROOT / "plugins/modules" / f"{key.rpartition('.')[2]}.py").read_text()
+                    documented = re.search(r'DOCUMENTATION = r?"""(.*?)"""', source, re.DOTALL)
+                    assert documented
+                    spec = yaml.safe_load(documented[1])
+                    known = {*spec.get("options", {})} | _fragments(spec.get("extends_documentation_fragment", []))
+                    action = ROOT / "plugins/action" / f"{key.rpartition('.')[2]}.py"
+                    known |= {*re.findall(r'"(\w+)"', action.read_text())} if action.exists() else set()
+                    found.extend(f"{file.relative_to(ROOT)}: {key} {name}" for name in value.keys() - known)
+
+    for file in sorted(path for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*.yml")):
+        look(parsed(file), file)
+    assert found == []
+
+
+def _fragments(names: t.Sequence[str]) -> set[str]:
+    """The options of documentation fragments of the collection."""
+    found: set[str] = set()
+    for name in names:
+        source = (
+            (ROOT / "plugins/doc_fragments" / f"{name.split('.')[2]}.py").read_text()
+            if name.startswith("waba.")
+            else ""
+        )
+        for text in re.findall(r'= r?"""(.*?)"""', source, re.DOTALL):
+            found |= {*(yaml.safe_load(text).get("options") or {})}
+    return found

@@ -99,6 +99,13 @@ def test_an_unreachable_host_is_a_failure(play: t.Callable[..., dict[str, t.Any]
     assert "unreachable" not in found
 
 
+def test_a_host_may_be_unreachable(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    task = command("true", delegate_to="gone")
+    task["waba.onprem.wa_upgrade_step"]["may_be_unreachable"] = True
+    found = play(task)
+    assert (found["failed"], found["reached"]) == (False, False)
+
+
 @pytest.mark.parametrize("away", [{"away": True}, {"reached": False}])
 def test_what_is_away_is_called_again_for_a_time(monkeypatch: pytest.MonkeyPatch, away: dict[str, t.Any]) -> None:
     answers, slept = [away, away, {"changed": True}], list[float]()
@@ -113,6 +120,23 @@ def test_what_is_away_is_called_again_for_a_time(monkeypatch: pytest.MonkeyPatch
     action._task = type("Task", (), {"args": {**given, "patience": 60}})
     assert action.run(None, {}) == {"changed": True}
     assert slept == ([3.0] if "away" in away else [3.0, 0])
+
+
+def test_what_a_call_has_worked_is_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def call(*_arguments: t.Any) -> dict[str, t.Any]:
+        clock[0] += 200
+        return {"reached": False} if clock[0] < 300 else {"changed": True}
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    action = object.__new__(wa_upgrade_step.ActionModule)
+    action._connection = type("Connection", (), {"reset": lambda _self: None})()
+    monkeypatch.setattr(action, "_call", call, raising=False)
+    action._task = type("Task", (), {"args": {"module": "waba.onprem.wa_guard", "patience": 30}})
+    assert action.run(None, {}) == {"changed": True}
 
 
 def test_a_loop_over_members_has_a_result_for_each(play: t.Callable[..., dict[str, t.Any]]) -> None:
