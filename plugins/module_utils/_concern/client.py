@@ -138,8 +138,15 @@ def open_project(
     engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
 ) -> Rendered | Operators:
     """Returns the Compose project. Containers of it that another Compose file made are kept until an upgrade."""
+    theirs = _is_operators(params)
+    if not theirs and not os.path.exists(params["compose_file"]):
+        params = {
+            **params,
+            "compose_files": None,
+            "services": [],
+        }  # db.env, which Compose reads, may not be there either
     project = prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
-    if not _is_operators(params) and any(not one.own and one.service in project.names for one in project.found):
+    if not theirs and any(not one.own and one.service in project.names for one in project.found):
         project.recreate = compose_plan.LATER
     return project
 
