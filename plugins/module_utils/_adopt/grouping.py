@@ -211,15 +211,19 @@ def _number(members: t.Sequence[Client], known: Record) -> None:
             client.words[one["name"]] = word
 
 
+def _containers(client: Client) -> set[str]:
+    return {one["id"] for one in client.containers}
+
+
 def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> Action | None:
     """Clients that share one machine's containers or one database; equal names prove nothing."""
     ours = {one.name for one in members}
     for one in members:
-        for other in (each for each in found if each.name not in ours):
-            if {each["id"] for each in one.containers} & {each["id"] for each in other.containers}:
+        for other in (each for each in found if each is not one):
+            if _containers(one) & _containers(other):
                 fact = f"{one.host} and {other.host} are one machine"
                 return Action((fact, _NOTHING), ("Remove one of them from the inventory that adopt.yml reads",))
-            if _have_one_database(one, other):
+            if other.name not in ours and _have_one_database(one, other):
                 facts = (
                     f"shares its database with {other.name}: one running server, and the same prefix",
                     "two clients for one number disconnect each other",
