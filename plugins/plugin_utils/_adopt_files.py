@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 import yaml
 from ansible.parsing.vault import VaultLib, is_encrypted
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import placing
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
 RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
+Documents = dict[str, dict[str, t.Any]]  # by path
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
 
 
@@ -96,9 +98,11 @@ class Writer:
 
     def plan(self, adoption: Adoption) -> None:
         """Plans the files of the inventory, and the record. What differs from the record was edited by the operator."""
-        before, after = self.recorded().placed, adoption.placed
-        for kind in ("documents", "secrets"):
+        recorded, after = self.recorded(), adoption.placed
+        before = recorded.placed
+        for kind, file in (("documents", "vars.yml"), ("secrets", "vault.yml")):
             old, new = getattr(before, kind), getattr(after, kind)
+            self._leave_edited(placing.groups(recorded.hosts), [*recorded.hosts], old, new, file)
             for name in dict.fromkeys([*new, *old]):
                 there = self._load(name)
                 merged = merge(there or {}, old.get(name, {}), new.get(name, {}), f"{name}: ", self.kept)
@@ -106,6 +110,28 @@ class Writer:
                 if merged != (there or {}) or clear:
                     self._file(name, merged, kind == "secrets", after.comments.get(name, {}))
         self.record(adoption)
+
+    def _leave_edited(
+        self, groups: t.Mapping[str, t.Sequence[str]], hosts: t.Sequence[str], old: Documents, new: Documents, file: str
+    ) -> None:
+        """Leaves out of `new` what would override a value of a group that the operator edited, and that hosts no longer have in common."""
+        inventory = new.get("inventory.yml", {"all": {"hosts": {}}})["all"]["hosts"]
+        labels = [f"group_vars/{label}" for label in groups]
+        for group, narrower, names in (
+            ("group_vars/all", labels, hosts),
+            *((f"group_vars/{label}", [], names) for label, names in groups.items()),
+        ):
+            path = f"{group}/{file}"
+            there, wanted = self._load(path) or {}, new.get(path, {})
+            edited = [
+                key for key, value in old.get(path, {}).items() if key not in wanted and there.get(key, value) != value
+            ]
+            documents = [
+                new.get(f"{folder}/{file}", {}) for folder in (*narrower, *(f"host_vars/{name}" for name in names))
+            ]
+            for document in (*documents, *(inventory.get(name, {}) for name in names)):
+                for key in edited:
+                    document.pop(key, None)
 
     def record(self, adoption: Adoption) -> None:
         """Plans the record alone."""

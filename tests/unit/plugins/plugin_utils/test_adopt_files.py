@@ -132,13 +132,48 @@ def test_what_was_added_and_edited_stays(tmp_path: Path) -> None:
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-3", "wa_api_password": "Canary-2"}
 
 
-def test_a_value_that_was_edited_stays_where_it_is_when_others_move(tmp_path: Path) -> None:
-    both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
+@pytest.mark.parametrize(
+    ("folder", "key", "others"),
+    [
+        ("group_vars/biz", "a", {}),
+        ("group_vars/all", "ansible_user", {}),
+        ("group_vars/all", "wa_registry", {"h3": "x"}),
+    ],
+)
+def test_a_value_that_was_edited_stays_where_it_is_when_others_move(
+    tmp_path: Path, folder: str, key: str, others: dict[str, str]
+) -> None:
+    """No narrower file overrides it; a host that joins has its own value."""
+
+    def one(value: str) -> Values:
+        connection, variables = ({key: value}, {}) if key == "ansible_user" else ({}, {key: value})
+        return host("biz", {**variables, "b": 1}, connection=connection)
+
+    path = f"{folder}/vars.yml"
+    both = {name: one("old") for name in ("h1", "h2")}
     write(tmp_path, both)
-    (tmp_path / "group_vars/biz/vars.yml").write_text("a: 9\n")
+    (tmp_path / path).write_text(opened(tmp_path / path).replace("old", "edited"))
+    now = {**both, **{name: one(value) for name, value in (others or {"h2": "new"}).items()}}
     made = writer(tmp_path)
-    made.plan(Adoption({**both, "h2": host("biz", {"a": 2})}))
-    assert made.kept == ["group_vars/biz/vars.yml: a"]
+    made.plan(Adoption(now))
+    made.write()
+    assert made.kept == [f"{path}: {key}"]
+    found = tree(tmp_path)
+    inventory = found.pop("inventory.yml")["all"]["hosts"]
+    assert [inventory[name] for name in ("h1", "h2")] == [{}, {}]
+    everything = {name: one[key] for name, one in found.items() if key in one}
+    assert everything == {path: "edited", **{f"host_vars/{name}/vars.yml": value for name, value in others.items()}}
+    assert write(tmp_path, now) == []
+
+
+def test_a_secret_that_was_edited_is_not_overridden_by_hosts_that_differ(tmp_path: Path) -> None:
+    hosts = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
+    write(tmp_path, hosts, {name: {"p": "Canary-1"} for name in hosts})
+    (tmp_path / "group_vars/biz/vault.yml").write_bytes(VAULT.encrypt("p: Canary-9\n", SECRET))
+    write(tmp_path, hosts, {"h1": {"p": "Canary-1"}, "h2": {"p": "Canary-2"}})
+    assert {path: one["p"] for path, one in tree(tmp_path).items() if "p" in one} == {
+        "group_vars/biz/vault.yml": "Canary-9"
+    }
 
 
 def test_a_clear_file_of_secrets_is_encrypted(tmp_path: Path) -> None:
