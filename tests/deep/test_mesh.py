@@ -9,6 +9,7 @@ Keys, configurations and the script are those of the guide; names, ports and fol
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -106,6 +107,8 @@ class Mesh:
             ("/etc/receptor/", f"{self.folder}/keys/"),
             ("/var/lib/receptor", str(self.folder / name / "data")),
             ("/run/receptor/control.sock", str(self.folder / "control.sock")),
+            # By which a test speaks as a worker.
+            ("control\n- work-verification", f"control\n    filename: {self.folder}/{name}.sock\n- work-verification"),
             ("main.example.com:27199", f"localhost:{self.port}"),
             ("27199", str(self.port)),
             ("north", name),
@@ -237,6 +240,18 @@ def test_work_that_is_not_signed_is_refused(mesh: Mesh) -> None:
     said = mesh.ctl("work", "submit", "ansible-runner", "--node", "north", "--no-payload", "--follow")
     assert "signature is empty" in said
     mesh.ctl("work", "release", "--all")
+
+
+def test_a_worker_has_main_sign_no_work_for_another_one(mesh: Mesh) -> None:
+    work = {"node": "south", "worktype": "ansible-runner", "signwork": "true"}
+    submit = json.dumps({"command": "work", "subcommand": "submit", **work})
+    with socket.socket(socket.AF_UNIX) as north:
+        north.connect(str(mesh.folder / "north.sock"))
+        north.sendall(f"connect main control\n{submit}\n".encode())
+        greeting, said = itertools.islice(north.makefile("rb"), 2)
+    assert greeting == b"Receptor Control, node north\n"
+    assert said.startswith(b"ERROR: ")
+    assert json.loads(mesh.ctl("work", "list")) == {}
 
 
 @pytest.mark.parametrize(("keys", "alert"), [("", b"alert certificate required"), ("strangers", b"alert unknown ca")])
