@@ -48,6 +48,7 @@ def group(
     """
     deployments: dict[str, list[Client]] = {}
     left: list[Left] = []
+    everything, found = found, [one for one in found if not _known_elsewhere(one, found, known)]
     _name(found, known, reached)
     sets = _sets(found, known, answers)
     labels = [one["deployment"] for one in known.values()]
@@ -55,7 +56,9 @@ def group(
     nodes = {one.host for one in found if one.multiconnect} | {host for host in answers if host not in read}
     for members in sets:
         refusal = (
-            _refusal(members, found, known, answers, nodes) or _shared(members, found) or beyond.deployment(members)
+            _refusal(members, everything, known, answers, nodes)
+            or _shared(members, found)
+            or beyond.deployment(members)
         )
         if refusal:
             left.append(Left([one.name for one in members], [one.host for one in members], refusal))
@@ -88,6 +91,15 @@ def _known_name(client: Client, known: Record) -> str | None:
             if one["project"] == client.project and client.host in (one["machine"], name)
         ),
         None,
+    )
+
+
+def _known_elsewhere(client: Client, found: t.Sequence[Client], known: Record) -> bool:
+    """Whether an adopted inventory was read, in which one machine has a host for each of its clients, and this host is for another one."""
+    return (
+        client.host in known
+        and not _known_name(client, known)
+        and any(_containers(one) == _containers(client) and _known_name(one, known) for one in found)
     )
 
 
