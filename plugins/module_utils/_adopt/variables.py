@@ -139,7 +139,7 @@ def _media(client: Client, found: Described, name: str) -> None:
     if kind == "bind":
         found.variables["wa_media_volume_name"] = name
         found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
-    else:
+    elif kind:
         found.variables["wa_media_volume_name"] = source
         volume: t.Mapping[str, t.Any] = next((one for one in client.survey["volumes"] if one["Name"] == source), {})
         options = volume.get("Options") or {}

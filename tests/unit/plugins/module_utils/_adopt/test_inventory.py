@@ -260,6 +260,14 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
     assert compose_file(adoption)["volumes"]["media"]["name"] == found["wa_media_volume_name"]
 
 
+def test_a_host_with_nothing_but_a_master_without_media_has_no_volume_to_name() -> None:
+    master = survey(container("master", environment=MULTI, mounts=[]))
+    adoption = adopt({"h1": member(1), "h2": master})
+    assert adoption.deployments == ["biz"]
+    assert variables(adoption)["wa_media_volume_name"] == "biz_whatsappMedia"
+    assert "wa_media_volume_name" not in variables(adoption, "h2")
+
+
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
     left = container("wacore", name="biz-wacore-run-1", one_shot=True, state="exited", number=2)
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
