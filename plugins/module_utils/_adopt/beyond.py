@@ -106,15 +106,27 @@ def _containers(client: Client) -> Problems:
                 "suits you",
             )
         held = {key: value for path in one["env_files"] for key, value in client.keys_of(path).items()}
-        edited = ", ".join(
+        edited = [
             key
             for key in env_rules.OPTIONS.values()
             if held.get(key) and key not in one["own_keys"] and one["environment"].get(key) != held[key]
-        )
+        ]
         if edited:
             yield (
-                f"{', '.join(one['env_files'])}: {edited} was edited after {one['name']} was created",
+                f"{', '.join(one['env_files'])}: {', '.join(edited)} was edited after {one['name']} was created",
                 "Put back the values that run, or recreate the containers when that suits you",
+            )
+        path = (client.env_file or {"path": ""})["path"]
+        chosen = client.keys_of(path) if path in one["env_files"] else {}
+        overridden = ", ".join(
+            key
+            for key in env_rules.OPTIONS.values()
+            if chosen.get(key) and key not in edited and one["environment"].get(key) != chosen[key]
+        )
+        if overridden:
+            yield (
+                f"{one['name']} does not run with {overridden} of {path}: its Compose files or another env file set it, too",
+                "Set it in one file",
             )
 
 

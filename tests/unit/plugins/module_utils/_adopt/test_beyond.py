@@ -28,6 +28,15 @@ def declared(has: dict[str, str] | None = None, **keys: t.Any) -> dict[str, t.An
     return {"declared": keys, "environment": has or {}}
 
 
+def two_env_files(second: dict[str, str]) -> dict[str, t.Any]:
+    """A host with a client whose Coreapp has a second env file, which is in force."""
+    paths = ["/srv/biz/db.env", "/srv/biz/more.env"]
+    found = survey(container("wacore", environment=second, env_files=paths), container("waweb"))
+    text = "".join(f"{key}={value}\n" for key, value in second.items())
+    found["files"].append({"path": paths[1], "problem": "", "text": text})
+    return found
+
+
 UNSET = "which no env file sets: only the shell of whoever started it had the value"
 SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
 
@@ -119,11 +128,21 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
         (
             survey(
                 container("wacore"),
-                container("waweb", environment={"WA_DB_PORT": "3307"}, own_keys=["WA_DB_PORT", "WA_DB_PASSWORD"]),
+                container("waweb", environment={"WA_DB_PORT": "3308", "WA_DB_PASSWORD": "Canary-new"}, own_keys=["WA_DB_PORT"]),
                 env={**ENV, "WA_DB_PORT": "3308", "WA_DB_PASSWORD": "Canary-new", "OTHER": "1"},
             ),
             "/srv/biz/db.env: WA_DB_PORT, WA_DB_PASSWORD was edited after biz-wacore-1 was created",
             "Put back the values that run, or recreate the containers when that suits you",
+        ),
+        (
+            survey(container("wacore", environment={"WA_DB_PORT": "3307"}, own_keys=["WA_DB_PORT"]), container("waweb")),
+            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: its Compose files or another env file set it, too",
+            "Set it in one file",
+        ),
+        (
+            two_env_files({"WA_DB_PORT": "3307"}),
+            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: its Compose files or another env file set it, too",
+            "Set it in one file",
         ),
         (survey(container("wacore")), "no container is its Webapp", MISSING),
         (survey(container("waweb")), "no container is its Coreapp", MISSING),
