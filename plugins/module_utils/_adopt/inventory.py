@@ -138,11 +138,8 @@ def _complete(one: report.Deployment, hostvars: Hostvars, groups: Groups, render
 def _left_out(client: clients.Client, container: t.Mapping[str, t.Any], topology: str, document: t.Any) -> str:
     """Returns what the role's Compose file has not of a container: the names of its variables, and its mounts."""
     body = document["services"][layout.service_name(client.words[container["name"]], topology)]
-    given = {
-        *body["environment"],
-        *env_rules.DATABASE_KEYS,
-        *(key for path in container["env_files"] for key in client.keys_of(path)),
-    }
+    # The role's file has no other env file.
+    given = {*body["environment"], *env_rules.DATABASE_KEYS, *client.keys_of((client.env_file or {"path": ""})["path"])}
     found = [f"variable {key}" for key in sorted(container["environment"].keys() - given)]
     found += [f"mount {path}" for _kind, _source, path in container["mounts"] if path.rstrip("/") != MEDIA_FOLDER]
     return (

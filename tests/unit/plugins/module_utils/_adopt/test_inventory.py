@@ -131,6 +131,14 @@ def test_what_the_compose_file_of_the_role_leaves_out_is_said() -> None:
     assert "Canary" not in written(adoption)
 
 
+def test_variables_of_a_second_env_file_are_left_out() -> None:
+    paths, files = ["/srv/biz/db.env", "/srv/biz/more.env"], [env_of("/srv/biz/db.env", "0600", *ENV)]
+    files.append({**env_of("/srv/biz/more.env", "0600"), "text": "TZ=UTC\n"})
+    core = container("wacore", "", environment={"TZ": "UTC"}, env_files=paths)
+    adoption = adopt({"h1": survey(core, container("waweb", "", env_files=paths[:1]), files=files)})
+    assert left_out(adoption) == ["wacore: variable TZ"]
+
+
 def test_no_secret_is_in_what_is_written_in_clear() -> None:
     own = container("waweb", environment={"WA_API_KEY": "Canary-api-key"})
     beside = {
