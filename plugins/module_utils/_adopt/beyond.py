@@ -56,6 +56,12 @@ def _start(client: Client) -> Problems:
             f"Docker Swarm runs {swarm}, and starts what is stopped again, on any of its hosts",
             "Start the client by docker compose in place of docker stack",
         )
+    unknown = ", ".join(one["name"] for one in client.containers if client.project and not one["files"])
+    if unknown:
+        yield (
+            f"the engine does not know from which Compose files {unknown} was started, as with old versions of docker-compose",
+            "Start it once by docker compose v2",
+        )
     own = {text for one in client.containers for text in (one["name"], one["folder"], one["image"])}
     for one in client.survey["autostart"]:
         if one["kind"] == "template" and own & {*one["line"].split("\n")}:
@@ -69,7 +75,7 @@ def _start(client: Client) -> Problems:
             yield f"it was started from {gone}, which is not on {client.host} any more", "Put the file back as it was"
         elif one["compose_problem"]:
             yield f"`docker compose` cannot read {files}: {one['compose_problem']}", "Correct that"
-        elif files.endswith(".json"):
+        elif any(path.endswith(".json") for path in one["operators_files"]):
             yield f"{files} is JSON, in which no version can be set", "Write it as YAML"
     needed = {path for one in client.containers if client.operators for path in one["interpolation_files"]}
     env_files = {path for one in client.containers for path in one["env_files"]}

@@ -63,6 +63,16 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "/srv/biz/compose.json is JSON, in which no version can be set",
             "Write it as YAML",
         ),
+        (
+            client({"operators_files": ["/srv/biz/compose.json", FILE]}),
+            f"/srv/biz/compose.json, {FILE} is JSON, in which no version can be set",
+            "Write it as YAML",
+        ),
+        (
+            client({"files": []}),
+            "the engine does not know from which Compose files biz-wacore-1 was started, as with old versions of docker-compose",
+            "Start it once by docker compose v2",
+        ),
         (client({**declared(image="r/coreapp:v${V}"), "next_image": "r/coreapp:v"}, declared(image="r/web:v${V}")), f"its Compose files use V, {UNSET}", SET),
         (client(declared(labels={"at": "${HOME}/x"})), f"its Compose files use HOME, {UNSET}", SET),
         (
