@@ -103,6 +103,10 @@ def _containers(client: Client) -> Problems:
             f"not every container has the same media at {MEDIA_FOLDER}: {mounts}",
             f"Mount one volume at {MEDIA_FOLDER} in all of them",
         )
+    coreapps = [one for one in client.containers if one["role"] != "web"]
+    if len({image_reference.parse(one["image"]).repository for one in coreapps}) > 1:
+        every = ", ".join(f"{one['name']} {one['image']}" for one in coreapps)
+        yield f"its Coreapps are of different repositories: {every}", "Give all of them the image of one repository"
     for one in client.containers:
         reference = image_reference.parse(one["image"])
         if reference.digest or not _TAG.fullmatch(reference.tag):

@@ -154,6 +154,15 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: its Compose files or another env file set it, too",
             "Set it in one file",
         ),
+        (
+            survey(
+                container("wacore", environment=MULTI, image="a/coreapp:v2.51.2"),
+                container("master", environment=MULTI, image="b/coreapp:v2.51.2"),
+                container("waweb", environment=MULTI),
+            ),
+            "its Coreapps are of different repositories: biz-wacore-1 a/coreapp:v2.51.2, biz-master-1 b/coreapp:v2.51.2",
+            "Give all of them the image of one repository",
+        ),
         (survey(container("wacore")), "no container is its Webapp", MISSING),
         (survey(container("waweb")), "no container is its Coreapp", MISSING),
         (
