@@ -205,10 +205,12 @@ def _members(containers: t.Sequence[tuple[Mapping, str]], first: Client) -> Prob
     has = collections.Counter(one["role"] for one, _host in containers)
     for role in _ROLES if first.multiconnect else ("web", "core"):
         if not has[role]:
-            yield (
-                f"no container is its {_ROLES[role]}",
-                "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it",
+            elsewhere = (
+                "on a host that was not read, run adopt.yml again with that host"
+                if first.multiconnect
+                else "in another project or on another host, put both into one Compose project"
             )
+            yield f"no container is its {_ROLES[role]}", f"If it is {elsewhere}; otherwise start it"
     if not first.multiconnect and (max(has.values()) > 1 or has["master"]):
         every = ", ".join(f"{one['name']} ({one['state']})" for one, _host in containers)
         yield (

@@ -241,7 +241,7 @@ def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> Action | 
                     "two clients for one number disconnect each other",
                 )
                 cure = (
-                    "Stop one of them, and run adopt.yml again. If one is the Webapp and the other the Coreapp of one client, put both into one "
+                    "Remove one of them (docker rm), and run adopt.yml again. If one is the Webapp and the other the Coreapp of one client, put both into one "
                     "Compose project"
                 )
                 return Action((*facts, _NOTHING), (cure,))

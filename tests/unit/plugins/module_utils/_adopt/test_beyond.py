@@ -41,6 +41,7 @@ UNSET = "which no env file sets: only the shell of whoever started it had the va
 SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
 
 RETAG = "Give the image its version as a tag (docker tag), name that where"
+ALONE_MISSING = "If it is in another project or on another host, put both into one Compose project; otherwise start it"
 MISSING = "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it"
 ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
 
@@ -163,8 +164,8 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "its Coreapps are of different repositories: biz-wacore-1 a/coreapp:v2.51.2, biz-master-1 b/coreapp:v2.51.2",
             "Give all of them the image of one repository",
         ),
-        (survey(container("wacore")), "no container is its Webapp", MISSING),
-        (survey(container("waweb")), "no container is its Coreapp", MISSING),
+        (survey(container("wacore")), "no container is its Webapp", ALONE_MISSING),
+        (survey(container("waweb")), "no container is its Coreapp", ALONE_MISSING),
         (
             survey(*(container(one, environment=MULTI) for one in ("wacore", "waweb")), evidence=ALONE),
             "no container is its master",

@@ -213,6 +213,7 @@ def test_clients_of_one_running_server_are_left_alone() -> None:
     made = adopt(both)
     assert members(made) == {}
     assert "h2: shares its database with h1: one running server, and the same prefix" in said(made)
+    assert "To do: Remove one of them (docker rm), and run adopt.yml again" in said(made)
     assert "If one is the Webapp and the other the Coreapp of one client, put both into one Compose project" in said(
         made
     )
