@@ -139,17 +139,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _found(self, ours: Inventory, name: str) -> dict[str, Result]:
         """Returns the results of all hosts of the play that it has registered as `name`, or that ansible-runner has left."""
         hostvars, groups = ours.variables["hostvars"], ours.variables["groups"]
-        artifacts, missing = str(ours.given("wa_status_artifacts") or ""), "it was not looked at"
-        if artifacts:
-            left, missing = (
-                runner_artifacts.results(artifacts, time.time()),
-                f"no result of the last hour in {artifacts}",
-            )
+        artifacts = str(ours.given("wa_status_artifacts") or "")
+        left = runner_artifacts.results(artifacts, time.time()) if artifacts else {}
         found = {}
         for host in ours.variables["ansible_play_hosts_all"]:
             read = dict((left.get(host) if artifacts else hostvars[host].get(name)) or {})
             read.setdefault("reached", not read.get("unreachable"))
             if "concerns" not in read and "problem" not in read:
+                missing = runner_artifacts.missing(artifacts, host, groups) if artifacts else "it was not looked at"
                 read["problem"] = str(read.get("msg") or missing)
             if "about" not in read:
                 read["about"] = about(host, hostvars, groups, self._templar.template)

@@ -16,6 +16,12 @@ _LOOK = "waba.onprem.wa_drift_info"
 _LONGEST = 3600.0  # seconds that a result counts: a controller that was killed leaves those of an earlier run
 
 
+def missing(folder: str, host: str, groups: t.Mapping[str, t.Sequence[str]]) -> str:
+    """Returns what is said of a host without a result: that of the controller whose folder is called as a group of the host."""
+    names = sorted(path.name for path in Path(folder).expanduser().glob("*") if host in groups.get(path.name, ()))
+    return f"no result of the last hour {f'of controller {names[0]}' if names else f'in {folder}'}"
+
+
 def results(folder: str, now: float) -> dict[str, dict[str, t.Any]]:
     """Returns the newest result of each host in all artifacts below `folder` that is not too old; `now` is in seconds since 1970."""
     newest: dict[str, tuple[float, dict[str, t.Any]]] = {}

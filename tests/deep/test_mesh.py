@@ -288,7 +288,7 @@ def test_the_hosts_of_a_killed_controller_are_unknown(mesh: Mesh) -> None:
         "h2": "unknown",
     }
     (cause,) = states["h2"][1]
-    assert cause["text"].startswith("no result of the last hour in ")
+    assert cause["text"] == "no result of the last hour of controller south"
 
 
 def test_no_secret_has_travelled_or_is_left(mesh: Mesh) -> None:

@@ -178,6 +178,9 @@ def test_a_look_that_failed_as_a_whole_is_not_known(driver: Driver, read: t.Any,
 def test_of_a_host_that_no_other_controller_has_looked_at_nothing_is_known(driver: Driver, tmp_path: Path) -> None:
     (cause,) = driver(wa_status_artifacts=str(tmp_path))["failing"]["support"]
     assert (cause["state"], cause["text"]) == ("unknown", f"no result of the last hour in {tmp_path}")
+    (tmp_path / "all").mkdir()  # as mesh-status makes one for each controller, called as a group of its hosts
+    (cause,) = driver(wa_status_artifacts=str(tmp_path))["failing"]["support"]
+    assert cause["text"] == "no result of the last hour of controller all"
     driver.read = {"skipped": True}
     events = tmp_path / "artifacts" / "job_events"
     events.mkdir(parents=True)
