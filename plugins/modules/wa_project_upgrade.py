@@ -79,8 +79,8 @@ def stage(module: AnsibleModule, result: Result, files: declared.Files, wanted: 
     store = Store(params["path"])
     # A file that is included may have variables of its own, which the migration's file does not get.
     with private_copies({store.path: text}) as copies:
-        complete = replace(files, paths=(*files.paths, copies[store.path]))
-        others = migration.other_database(declared.config(run, complete), service)
+        complete = replace(files, paths=(*files.paths, store.path))
+        others = migration.other_database(declared.config(run, complete, copies=copies), service)
     if others:
         raise WaError(
             f"migration made from service {service}",

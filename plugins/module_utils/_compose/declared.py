@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files as 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
-_TIMEOUT = "60"  # seconds, for a local command
+_TIMEOUT = "30"  # seconds, for a local command; a comparison has three, and 180 s for all
 Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 

@@ -202,7 +202,7 @@ def test_the_command_lines(folder: Folder, compose: FakeCompose) -> None:
         **{"docker-compose_yml": VARIABLE, "over_yml": "services: {}\n", "_env": "A=1\n", "b_env": env_text("1")}
     )
     files, variables = folder.paths("docker-compose.yml", "over.yml"), folder.paths(".env", "b.env")
-    start = ["timeout", "60", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
+    start = ["timeout", "30", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
     end = ["--profile=*", *(f"--file={path}" for path in files), "config", "--format=json"]
     given = [f"--env-file={path}" for path in variables]
     folder.run(compose_files=files, interpolation_files=variables)
@@ -470,7 +470,7 @@ def test_the_migration_is_written_for_root_alone(folder: Folder, staged: Path, c
     assert {name: found for name, found in after.items() if name != staged.name} == before
     assert [stage(folder, staged), stage(folder, staged, check=True)] == [UNCHANGED, UNCHANGED]
     assert content(folder.path) == after
-    start = ["timeout", "60", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
+    start = ["timeout", "30", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
     end = [f"--env-file={folder.env}", "--profile=*", f"--file={folder.file}", "config", "--format=json"]
     # The third reads the migration from a private copy.
     assert [compose.commands[0::3], compose.commands[1::3]] == [
