@@ -39,6 +39,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, evidence
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
+from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -71,7 +72,9 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         paths = tuple(one["operators_files"] or one["files"])
         variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
-        one.update(env_files=[], own_keys=[], compose_problem="", declared={}, document={}, next_image="")
+        one.update(
+            env_files=[], own_keys=[], compose_problem="", declared={}, document={}, next_image="", image_files=[]
+        )
         if not files.paths:
             continue
         try:
@@ -88,6 +91,9 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)
         one["declared"] = (one["document"].get("services") or {}).get(one["service"], {})
+        if "image" in one["declared"]:
+            texts = {file["path"]: file["text"] or "" for file in docker_inspection.read_files(one["operators_files"])}
+            one["image_files"] = compose_version.places(str(one["declared"]["image"]), texts)
         with contextlib.suppress(WaError):  # a variable that no env file sets, which the report names
             services = reader.document(files).get("services") or {}
             one["next_image"] = str((services.get(one["service"]) or {}).get("image") or "")

@@ -249,7 +249,7 @@ def test_a_version_that_is_in_no_file_of_the_operator_is_an_error(project: Proje
     images = {version: sorted(f"{image}:v{version}" for image in project.images.values()) for version in (OLD, NEW)}
     assert failed["msg"] == (
         f"version of the client in {project.file}: {', '.join(images[OLD])}: in none of {project.file}; expected {', '.join(images[NEW])} "
-        "in one file. Nothing was changed. Use one variable of .env, or tags alone, for all images of the client"
+        "in one file. Nothing was changed. Use one variable of .env, or tags alone in one Compose file, for all images of the client"
     )
     assert project.file.read_text() == "include: [shop.yml]\n"
     project.file.write_text(project.compose_text().replace("ports:", "port:"))

@@ -147,6 +147,7 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
     known = {*_ALWAYS, *(key for path in files for key in client.keys_of(path))}
     place = f"Set it in {files[-1] if files else 'the file .env'} as when the client was started"
     unset = ", ".join(name for name in _used(client.containers) if name not in known)
+    tagged = dict.fromkeys(path for one in client.containers for path in one["image_files"])
     version = compose_version.variable(compose_files.images(client.containers))
     if unset:
         yield (
@@ -157,6 +158,8 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
     if version is None:
         images = ", ".join(sorted(compose_files.images(client.containers)))
         yield f"its version is in more than one place: {images}", compose_version.ONE_PLACE
+    elif not version[0] and len(tagged) > 1:
+        yield f"its version is in more than one Compose file: {', '.join(tagged)}", compose_version.ONE_PLACE
     elif version[0] and version[0] not in known:
         yield f"its version is the default of {version[0]}, which no env file sets", place
     for one in client.containers:

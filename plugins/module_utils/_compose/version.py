@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 
 # A variable of Compose: ${NAME}, ${NAME:-default}, ${NAME:?error}, $NAME.
 VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
-ONE_PLACE = "Use one variable of .env, or tags alone, for all images of the client"
+ONE_PLACE = "Use one variable of .env, or tags alone in one Compose file, for all images of the client"
 # Before an image in YAML outside comments: its key or an anchor, or both.
 _BEFORE = r"^([^#\n]*?(?:(?<![\w.-])image:[ \t]*|&[\w.-]+[ \t]+)+[\"']?)"
 Texts = t.Mapping[str, str]  # by path
@@ -83,15 +83,22 @@ def _set_variable(name: str, value: str, env_files: Texts) -> Update:
     raise WaError(f"variable {name}", "set in no env file", f"{name}={value} in the file .env")
 
 
+def places(image: str, compose_files: Texts) -> list[str]:
+    """Returns the Compose files with the line of an image."""
+    return [path for path, text in compose_files.items() if _line(image).search(text)]
+
+
+def _line(image: str) -> re.Pattern[str]:
+    return re.compile(_BEFORE + re.escape(image) + r"(?![^\"'\s,}])", re.MULTILINE)
+
+
 def _set_tags(images: t.Iterable[str], version: str, compose_files: Texts) -> Update:
     old = {image: f"{image.rpartition(':')[0]}:v{version}" for image in sorted(images)}
     found = []
     for path, text in compose_files.items():
         made, changes = text, []
         for image, new in old.items():
-            made, count = re.subn(
-                _BEFORE + re.escape(image) + r"(?![^\"'\s,}])", rf"\g<1>{new}", made, flags=re.MULTILINE
-            )
+            made, count = _line(image).subn(rf"\g<1>{new}", made)
             changes += [f"{path}: {image} becomes {new}"] if count and image != new else []
         found += [Update(path, made, tuple(changes))] if made != text else []
     if {*old} == {*old.values()}:

@@ -63,7 +63,7 @@ def layout(
 # The message where the version is in a file that the named one refers to.
 NOT_HERE = (
     f"version of the client in @D/{FILE}: @R/coreapp:v{OLD}, @R/web:v{OLD}: in none of @D/{FILE}; expected @R/coreapp:v{NEW}, "
-    f"@R/web:v{NEW} in one file. Nothing was changed. Use one variable of .env, or tags alone, for all images of the client"
+    f"@R/web:v{NEW} in one file. Nothing was changed. Use one variable of .env, or tags alone in one Compose file, for all images of the client"
 )
 
 # What script/test integration starts.

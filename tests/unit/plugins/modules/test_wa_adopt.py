@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -63,6 +64,30 @@ def test_compose_files_that_have_gone_are_left_out(tmp_path: Path) -> None:
     one["files"] = gone
     wa_adopt.read_compose_files([one], run)
     assert (one["operators_files"], one["files_gone"]) == (gone, gone)
+
+
+def test_each_compose_file_with_the_line_of_the_image_is_named(tmp_path: Path) -> None:
+    image = "r/coreapp:v2.51.2"
+    texts = {
+        "a.yml": f"services: {{wacore: {{image: {image}}}}}\n",
+        "b.yml": f"# {image}\n",
+        "c.yml": f"image: '{image}'\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        return 0, json.dumps({"services": {"wacore": {"image": image}}}), ""
+
+    one: dict[str, t.Any] = {
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(tmp_path / name) for name in texts],
+        "interpolation_files": [],
+    }
+    wa_adopt.read_compose_files([one], run)
+    assert one["image_files"] == [str(tmp_path / "a.yml"), str(tmp_path / "c.yml")]
 
 
 def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:

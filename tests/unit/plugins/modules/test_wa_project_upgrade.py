@@ -341,7 +341,9 @@ def test_the_owner_of_an_edited_file_is_kept(folder: Folder) -> None:
     assert (seen.st_uid, seen.st_gid) == (user.pw_uid, user.pw_gid)
 
 
-ONE_PLACE = "Nothing was changed. Use one variable of .env, or tags alone, for all images of the client"
+ONE_PLACE = (
+    "Nothing was changed. Use one variable of .env, or tags alone in one Compose file, for all images of the client"
+)
 
 
 @pytest.mark.parametrize(

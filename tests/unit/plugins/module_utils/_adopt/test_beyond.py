@@ -89,17 +89,22 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v${B}"), "A=2.51.2\nB=2.51.2\n"),
             "its version is in more than one place: r/coreapp:v${A}, r/web:v${B}",
-            "Use one variable of .env, or tags alone, for all images of the client",
+            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
         ),
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v2.51.2"), "A=2.51.2\n"),
             "its version is in more than one place: r/coreapp:v${A}, r/web:v2.51.2",
-            "Use one variable of .env, or tags alone, for all images of the client",
+            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
         ),
         (
             client(declared(image="r/coreapp:v${V:-2.51.2}"), declared(image="r/web:v${V:-2.51.2}")),
             "its version is the default of V, which no env file sets",
             "Set it in /srv/biz/.env as when the client was started",
+        ),
+        (
+            client({"image_files": ["/srv/biz/core.yml"]}, {"image_files": [FILE]}),
+            f"its version is in more than one Compose file: /srv/biz/core.yml, {FILE}",
+            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
         ),
         (
             client({"image": "r/coreapp:latest"}, {"image": "r/web:v2.51.2"}),

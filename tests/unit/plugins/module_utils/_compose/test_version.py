@@ -57,7 +57,7 @@ def test_one_variable_or_the_tags_have_the_version(images: list[str], expected: 
 )
 def test_a_version_elsewhere_is_refused(images: list[str]) -> None:
     assert variable(images) is None
-    refusal = f"its version: in more than one place: {', '.join(sorted(images))}. Use one variable of .env, or tags alone, for all images of the client"
+    refusal = f"its version: in more than one place: {', '.join(sorted(images))}. Use one variable of .env, or tags alone in one Compose file, for all images of the client"
     with pytest.raises(WaError, match=f"^{re.escape(refusal)}$"):
         update(images, NEW, {FILE: ""}, {})
 
@@ -208,5 +208,5 @@ def test_images_in_another_or_in_several_files_are_refused(files: dict[str, str]
         update(OLD, NEW, files, {})
     assert str(refused.value) == (
         f"r/coreapp:v2.51.2, r/web:v2.51.2: in {found} of {', '.join(files)}; expected r/coreapp:v2.53.4, r/web:v2.53.4 in one file. "
-        "Use one variable of .env, or tags alone, for all images of the client"
+        "Use one variable of .env, or tags alone in one Compose file, for all images of the client"
     )
