@@ -533,7 +533,7 @@ def test_no_order_of_hosts_is_left_to_chance() -> None:
 
 def test_tasks_give_modules_the_options_that_they_have() -> None:
     """Of a module whose work an action does ansible-lint sees no argument spec."""
-    found = []
+    found: list[str] = []
 
     def look(tasks: t.Any, file: pathlib.Path) -> None:
         for task in tasks if isinstance(tasks, list) else []:
