@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
@@ -130,7 +131,7 @@ def _containers(client: Client) -> Problems:
         chosen = client.keys_of(path) if path in one["env_files"] else {}
         overridden = ", ".join(
             key
-            for key in env_rules.OPTIONS.values()
+            for key in (env_rules.OPTIONS[name] for name in client_identity.DATABASE)
             if chosen.get(key) and key not in edited and one["environment"].get(key) != chosen[key]
         )
         if overridden:

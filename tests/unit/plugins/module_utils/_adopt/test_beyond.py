@@ -241,6 +241,11 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
         client(declared({"TZ": "UTC"}, environment=["TZ"]), env="TZ=UTC\n"),
         client({"document": {"services": {"tool": {"image": "${TOOL}"}}}}),
         client({"project": "", "files": [], "operators_files": [], "files_gone": ["/x"]}, {"project": ""}),
+        # Another password is the same client.
+        survey(
+            container("wacore", environment={"WA_DB_PASSWORD": "Canary-9"}, own_keys=["WA_DB_PASSWORD"]),
+            container("waweb"),
+        ),
     ],
 )
 def test_what_is_usual_is_adopted(found: dict[str, t.Any]) -> None:
