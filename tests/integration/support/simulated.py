@@ -54,7 +54,7 @@ class Simulated(Deployment):
         self.start_web(core=next(iter(self.nodes)))
         web = self.web
         assert web is not None
-        until(lambda: not web.broken, 30)
+        until(lambda: not web.broken, 120)  # beside other tests
         web.all_requests = Bucket(1000, 1000)  # the request rate is not tested here
         if not fresh:
             until(lambda: self.login("secret", PASSWORD)[0] == 200, 30)
