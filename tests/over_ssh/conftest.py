@@ -50,11 +50,17 @@ def run(site: Site, ansible_adhoc: t.Any) -> Module:
     """Run a module, of this collection unless its name has a namespace; a result with a password fails the test."""
 
     def call(module: str, check: bool = False, /, **options: t.Any) -> dict[str, t.Any]:
+        variables = options.pop("play_vars", {})
         host = ansible_adhoc(inventory=site.lab.inventory, host_pattern=HOST)[HOST]
         host.options["loader"].set_vault_secrets([("default", VaultSecret(b"Canary-17-Vault"))])  # for wa_adopt
         play = host._build_play_ds
         # The fixtures have no option for check mode, a play has.
-        host._build_play_ds = lambda arguments: {**play(arguments), "check_mode": check, "diff": True}
+        host._build_play_ds = lambda arguments: {
+            **play(arguments),
+            "check_mode": check,
+            "diff": True,
+            "vars": variables,
+        }
         result = dict(getattr(host, module if "." in module else f"waba.onprem.{module}")(**options).contacted[HOST])
         assert not [secret for secret in site.secrets.values() if secret in json.dumps(result)]
         return result

@@ -168,6 +168,25 @@ def test_wa_upgrade_step(site: Site, converge: Converge) -> None:
     assert site.lab.host(folders) == before
 
 
+def test_wa_upgrade_check(site: Site, run: Module) -> None:
+    """A look is what the module says that its variable names; one that cannot be made says why, and stops no other."""
+    looks = {
+        "__wa_upgrade_look_host": {"module": "waba.onprem.wa_info", "options": READS["wa_info"], "writes": False},
+        "__wa_upgrade_look_gone": {
+            "module": "waba.onprem.wa_info",
+            "options": {"gather": ["nonsense"]},
+            "writes": False,
+        },
+    }
+    before = site.snapshot()
+    for check in (True, False):
+        found = run("wa_upgrade_check", check, looks=["gone", "host"], play_vars=looks)
+        assert (found["changed"], found.get("failed", False)) == (False, False), found
+        assert {CORE, WEB} <= {one["name"] for one in found["host"]["containers"]}
+        assert "nonsense" in found["gone"]["msg"]
+    assert site.snapshot() == before
+
+
 def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
     file = f"{PLACE}/docker-compose.yml"
     text = "services: {wacore: {image: 'r/coreapp:v${V}'}}"
