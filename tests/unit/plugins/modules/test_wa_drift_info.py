@@ -411,7 +411,7 @@ def test_with_fail_on_drift_a_container_of_another_file_is_not_ignored(host: Obs
     host.web["Labels"][HASH] = "other"
     line = "wa-a-waweb-1 was created from another Compose file than the one that was applied"
     assert look(fail_on_drift=True)["concerns"]["client"] == restarts(line)
-    host.web["Labels"][HASH] = digest(host.document()["services"]["waweb"])  # made anew from the file
+    host.web["Labels"][HASH] = digest(host.document()["services"]["waweb"])  # recreated from the file
     assert look(fail_on_drift=True)["concerns"]["client"] == SYNCED
 
 

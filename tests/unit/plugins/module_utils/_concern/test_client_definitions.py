@@ -96,7 +96,7 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     ({"definition": "d0", "state": "exited"}, {}, [SETTINGS], [EXITED]),
     # The file was edited manually and then applied with Compose.
     ({"hash": "h9"}, {}, [OTHER_FILE], []),
-    ({"hash": "h9"}, {"current": ["h8", "h9"]}, [], []),  # made anew from the file
+    ({"hash": "h9"}, {"current": ["h8", "h9"]}, [], []),  # recreated from the file
     # It was made with an operator's file beside the collection's, which is no more.
     ({}, {"recorded": BESIDE}, [OTHER_FILE], []),
     ({}, {"recorded": BESIDE, "current": ["h1"]}, [], []),
