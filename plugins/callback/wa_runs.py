@@ -13,7 +13,8 @@ description:
   - Appends a line of JSON to C(runs.jsonl) in C(wa_report_dir), a variable of the first host, for each run that has changed something, or
     has failed. It has the time, the user, the controller, the playbook with C(--limit) and C(--tags), the hosts, and the result.
   - Runs in check mode, and without C(wa_report_dir), are not recorded. Values of variables are not in it.
-  - Ansible itself logs each module of a run to syslog on the host.
+  - On the hosts Ansible logs each module to syslog, and the collection what it has changed. Both begin with the user, the controller and the
+    playbook, unless C(target_log_info) is set in C(ansible.cfg) or C(ANSIBLE_TARGET_LOG_INFO) in the environment.
 requirements:
   - Set C(callbacks_enabled = waba.onprem.wa_runs) in C(ansible.cfg).
 author:
@@ -27,6 +28,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible import constants as C
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
@@ -34,6 +36,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _collection as 
 from ansible_collections.waba.onprem.plugins.plugin_utils._run import controller
 
 NAME = "runs.jsonl"
+LOG_INFO = "TARGET_LOG_INFO"  # Ansible's setting: what each module's line in syslog begins with
 _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 
@@ -51,10 +54,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self._play: t.Any = None
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
-        """Notes what is run."""
+        """Notes what is run, for the record and for what modules write to syslog on the hosts."""
         path = Path(playbook._file_name).resolve()
         self._playbook = f"waba.onprem.{path.stem}" if path.parent == _PLAYBOOKS else path.name
         self._began = time.time()
+        if not C.config.get_config_value(LOG_INFO):
+            os.environ[f"ANSIBLE_{LOG_INFO}"] = f"{user()} at {controller()}, {self._playbook}:"
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """Keeps the play, which knows the variables."""

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The result and diff of a module; `redact` hides their secrets."""
+"""The result and diff of a module, and what it writes to syslog; `redact` hides their secrets."""
 
 from __future__ import annotations
 
@@ -63,12 +63,20 @@ class Result:
             shape["diff"] = self._diff
         return t.cast("dict[str, t.Any]", self.redact(shape))
 
+    def _log(self, *failure: str) -> None:
+        """Writes what was done, and why it failed, to syslog; Ansible itself writes only how the module was called."""
+        done = [*self.actions, *failure]
+        if done and not self.module.check_mode:
+            self.module.log(" ".join(self.redact("; ".join(done)).split()))
+
     def exit(self) -> t.NoReturn:
         """Ends the module successfully."""
+        self._log()
         self.module.exit_json(**self._shape(), **self.unmasked)
         raise AssertionError("exit_json returned")
 
     def fail(self, error: WaError | str) -> t.NoReturn:
         """Ends the module with an error; the result includes the values gathered so far."""
+        self._log(f"failed: {error}")
         self.module.fail_json(msg=self.redact(str(error)), **self._shape())
         raise AssertionError("fail_json returned")

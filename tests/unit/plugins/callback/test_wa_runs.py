@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.waba.onprem.plugins.callback import wa_runs
+from ansible_collections.waba.onprem.plugins.plugin_utils._run import controller
 
 SECRET = "Canary-3-Pw"
 TASKS: dict[str, dict[str, t.Any]] = {
     "change": {"ansible.builtin.command": "true"},
+    "log": {"ansible.builtin.command": "printenv ANSIBLE_TARGET_LOG_INFO"},
     "nothing": {"ansible.builtin.debug": {}},
     "fail": {"ansible.builtin.fail": {}},
     "lost": {"ansible.builtin.ping": {}},
@@ -90,3 +92,10 @@ def test_who_runs_it_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert wa_runs.user() == f"ann as {own}"
     monkeypatch.setenv("SUDO_USER", own)
     assert wa_runs.user() == own
+
+
+def test_modules_log_who_runs_them_and_from_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANSIBLE_TARGET_LOG_INFO", raising=False)
+    assert f'"{wa_runs.user()} at {controller()}, site.yml:"' in play(tmp_path, "log", "-v")
+    monkeypatch.setenv("ANSIBLE_TARGET_LOG_INFO", "ticket 12")
+    assert '"ticket 12"' in play(tmp_path, "log", "-v")

@@ -111,3 +111,29 @@ def test_a_secret_added_later_is_hidden(ended: t.Callable[..., dict[str, t.Any]]
         result.exit()
 
     assert ended(learn)["actions"] == ["set <hidden>"]
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "work", "expected"),
+    [
+        (False, lambda result: fill(result).exit(), ["set <hidden>; restarted"]),
+        (
+            False,
+            lambda result: fill(result).fail(f"{SECRET}\nis weak"),
+            ["set <hidden>; restarted; failed: <hidden> is weak"],
+        ),
+        (False, Result.exit, []),
+        (True, lambda result: fill(result).exit(), []),
+        (True, lambda result: result.fail("weak"), []),
+    ],
+)
+def test_changes_and_failures_are_logged_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, check_mode: bool, work: t.Callable[[Result], t.Any], expected: list[str]
+) -> None:
+    said: list[str] = []
+    with patch_module_args({"_ansible_check_mode": check_mode}):
+        module = AnsibleModule({}, supports_check_mode=True)
+        monkeypatch.setattr(module, "log", said.append)
+        with pytest.raises(SystemExit):
+            work(Result(module, Redactor([SECRET])))
+    assert said == expected
