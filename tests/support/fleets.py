@@ -8,11 +8,14 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._client.start_guard import sessions_line
+
 NOW = 1_795_000_000.0  # 2026-11-18 11:06:40 UTC
 Report = dict[str, t.Any]
 HOSTILE = "<script>alert(1)</script>"
 _GIB = 1 << 30
 _STATES = ("unreachable", "unhealthy", "unknown", "drifted", "attention", "in_sync")
+SESSIONS = sessions_line([{"from": "10.9.8.7", "seconds": 40}] * 3)
 _DIFF = (
     "--- before: {path}\n+++ after: {path}\n@@ -1,3 +1,3 @@\n WA_DB_ENGINE=MYSQL\n-WA_DB_PORT=3307\n+WA_DB_PORT=3306\n"
 )
@@ -222,14 +225,15 @@ def unhealthy(name: str, *hosts: str, now: float = NOW) -> Report:
     limit = f"-i hosts.yml --limit {name}"
     return with_causes(
         one,
-        cause("unhealthy", "unhealthy", "the client does not serve: no Coreapp is connected", None, "does not serve"),
         cause(
-            "session",
             "unhealthy",
-            "3 sessions from 10.9.8.7 are not this client's",
+            "unhealthy",
+            "the client does not serve: no Coreapp is connected",
             one["leader"],
-            "3 unknown sessions",
+            "DOES NOT SERVE",
+            f"ansible -i hosts.yml {one['leader']} --become -m ansible.builtin.command -a 'docker logs --tail 50 wa-{name}-wacore-1'",
         ),
+        cause("session", "unhealthy", SESSIONS, one["leader"], "UNKNOWN SESSION"),
         cause(
             "messages",
             "attention",

@@ -109,8 +109,9 @@ def test_causes_of_the_worst_state_are_in_full_and_the_others_in_short() -> None
     text = one_of(fleets.unhealthy("ill"))
     before = text.partition("Details:")[0].partition("What to do now")[2]
     assert before.split("unhealthy ill ")[1] == (
-        "the client does not serve: no Coreapp is connected 3 sessions from 10.9.8.7 are not this client's "
-        "Also: 2.4 M rows; no settings backup "
+        "the client does not serve: no Coreapp is connected "
+        "ansible -i hosts.yml ill --become -m ansible.builtin.command -a 'docker logs --tail 50 wa-ill-wacore-1' "
+        f"{fleets.SESSIONS} Also: 2.4 M rows; no settings backup "
     )
     assert (
         "Also to do messages has 2412345 rows, more than 2000000 ansible-playbook -i hosts.yml --limit ill waba.onprem.gc"
