@@ -43,14 +43,14 @@ def measure(
     prepare: t.Mapping[str, t.Callable[[], object]] | None = None,
     clock: t.Callable[[], float] | None = None,
 ) -> list[Side]:
-    """Run each of `sides` once unmeasured, then `rounds` times in turn, the order reversed every round.
+    """Run each of `sides` once unmeasured, then `rounds` times in turn, the order reversed every round; with one round only that.
 
     Turn by turn, so that whatever else the machine does falls on all of them alike. What a side has in `prepare` is run
     before each of its runs and is not measured. `clock` returns seconds of CPU; ours and our children's without it.
     """
     clock = clock or _cpu_seconds
     prepare = prepare or {}
-    for name, work in sides.items():
+    for name, work in sides.items() if rounds > 1 else ():
         prepare.get(name, bool)()
         work()
     measured = {name: Side(name) for name in sides}
