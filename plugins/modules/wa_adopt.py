@@ -52,8 +52,7 @@ def survey(engine: docker_engine.Docker, run: compose_declared.Run) -> dict[str,
     """Returns how the containers were created, what else acts on them, and their env files, with secrets."""
     found = docker_inspection.read(engine)
     read_compose_files([*found["containers"], *found["sidecars"]], run)
-    lines, found["unreadable_paths"] = autostart.read(docker_inspection.search_terms(found))
-    found["autostart"] = [*lines, *found.pop("watchers")]
+    found["autostart"] = [*autostart.read(docker_inspection.search_terms(found)), *found.pop("watchers")]
     found["files"] = docker_inspection.read_files(compose_files.complete_env_files(found))
     return found
 
@@ -66,11 +65,11 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         # After ours they only add to a client that the collection describes.
         theirs = [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
         # Compose leaves the labels as they are of a container that it need not recreate: a file may be gone, and not be missed.
-        one["files_gone"] = [path for path in theirs if not os.path.exists(path)]
-        one["operators_files"] = [path for path in theirs if path not in one["files_gone"]] or theirs
         one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
+        one["files_gone"] = [path for path in (*theirs, *one["interpolation_files"]) if not os.path.exists(path)]
+        one["operators_files"] = [path for path in theirs if path not in one["files_gone"]] or theirs
         paths = tuple(one["operators_files"] or one["files"])
-        variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
+        variables = tuple(path for path in one["interpolation_files"] if path not in one["files_gone"])
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
         one.update(
             env_files=[], own_keys=[], compose_problem="", declared={}, document={}, next_image="", image_files=[]
@@ -81,12 +80,6 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             keys, env_files = reader.environment(files, one["service"])
         except WaError as error:
             one["compose_problem"] = error.found
-            with contextlib.suppress(WaError):
-                reader.document(files)
-                one["compose_problem"] += (
-                    ". Compose reads them with the values of variables, and not with --no-interpolate, which the collection needs: write values in "
-                    "place of variables there"
-                )
             continue
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
         one["document"] = reader.document(files, interpolated=False)

@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HI
 
 RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
 Documents = dict[str, dict[str, t.Any]]  # by path
+_WIDTH = 120
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
 
 
@@ -39,6 +40,9 @@ def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
 
 
 Dumper.add_representer(str, _text)
+Dumper.add_representer(
+    list, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, len(str(data)) < _WIDTH)
+)
 
 
 class Vaulted(str):
@@ -62,7 +66,7 @@ Loader.add_constructor("!unsafe", _scalar)
 
 def dump(document: t.Any) -> str:
     """A document as an inventory's file holds it."""
-    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
 
 
 @dataclass

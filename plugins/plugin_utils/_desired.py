@@ -410,10 +410,9 @@ def compose_file_of(
     host: str,
     groups: t.Mapping[str, t.Sequence[str]],
     template: Template,
-) -> tuple[State, str]:
-    """Returns the role's Compose file for a host, as a mapping and as text, from the variables of all hosts."""
-    made = client(Inventory.of_host(host, hostvars, groups, template))
-    return made["document"], made["files"][0]["content"]
+) -> str:
+    """Returns the text of the role's Compose file for a host, from the variables of all hosts."""
+    return str(client(Inventory.of_host(host, hostvars, groups, template))["files"][0]["content"])
 
 
 def backup(inventory: Inventory) -> State:

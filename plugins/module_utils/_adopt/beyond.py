@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import collections
 import errno
+import json
 import os
 import re
 import typing as t
@@ -26,7 +26,6 @@ _SWARM = "com.docker.swarm.service.name"  # a label
 _ALWAYS = ("COMPOSE_PROJECT_NAME", "PWD")  # set by Compose, or by `_compose.call`
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 _TAG = re.compile(r"v\d+(?:\.\d+)+")
-_ROLES = {"web": "Webapp", "core": "Coreapp", "master": "master"}
 
 
 def client(one: Client, found: t.Sequence[Client]) -> Action | None:
@@ -45,49 +44,41 @@ def deployment(members: t.Sequence[Client]) -> Action | None:
 
 def _action(problems: t.Iterable[tuple[str, str]]) -> Action | None:
     found = dict(problems)
-    step = f"{'. '.join(dict.fromkeys(found.values()))}. Then run adopt.yml again"
-    return Action((*found, "it was left alone"), (step,)) if found else None
+    cure = f"{'. '.join(dict.fromkeys(found.values()))}. Then run adopt.yml again"
+    return Action((*found, "it was left alone"), cure) if found else None
 
 
 def _start(client: Client) -> Problems:
     """How it was started, and what starts it again."""
-    swarm = ", ".join(one["name"] for one in client.containers if _SWARM in one["labels"])
-    if swarm:
-        yield (
-            f"Docker Swarm runs {swarm}, and starts what is stopped again, on any of its hosts",
-            "Start the client by docker compose in place of docker stack",
-        )
-    unknown = ", ".join(one["name"] for one in client.containers if client.project and not one["files"])
-    if unknown:
-        yield (
-            f"the engine does not know from which Compose files {unknown} was started, as with old versions of docker-compose",
-            "Start it once by docker compose v2",
-        )
-    own = {text for one in client.containers for text in (one["name"], one["folder"], one["image"])}
+    for one in client.containers:
+        files, gone = ", ".join(one["operators_files"]), ", ".join(one["files_gone"])
+        if _SWARM in one["labels"]:
+            yield f"Docker Swarm runs {one['name']}", "Start the client by docker compose in place of docker stack"
+        elif client.project and not one["files"]:
+            yield (
+                f"the engine does not know from which Compose files {one['name']} was started, as with old versions of docker-compose",
+                "Start it once by docker compose v2",
+            )
+        elif gone:
+            yield f"it was started from {gone}, which is not on {client.host} any more", "Put the file back as it was"
+        elif files and one["compose_problem"]:
+            yield (
+                f"Compose cannot read {files} with --no-interpolate: {one['compose_problem']}",
+                "Correct that; where Compose reads them otherwise, write values in place of variables there, as in include",
+            )
+        elif any(path.endswith(".json") for path in one["operators_files"]):
+            yield f"{files} is JSON, in which no version can be set", "Write it as YAML"
     for one in client.survey["autostart"]:
-        if one["kind"] == "template" and own & {*one["line"].split("\n")}:
+        if one["kind"] == "template":
             yield (
                 f"{one['path']} is a unit of a template, and which containers it starts is not read",
                 "Write a unit of its own with the names in place of %i, enable that, and disable the template's",
             )
-    for one in client.containers if client.operators else ():
-        files, gone = ", ".join(one["operators_files"]), ", ".join(one["files_gone"])
-        if gone:
-            yield f"it was started from {gone}, which is not on {client.host} any more", "Put the file back as it was"
-        elif one["compose_problem"]:
-            yield f"`docker compose` cannot read {files}: {one['compose_problem']}", "Correct that"
-        elif any(path.endswith(".json") for path in one["operators_files"]):
-            yield f"{files} is JSON, in which no version can be set", "Write it as YAML"
-    needed = {path for one in client.containers if client.operators for path in one["interpolation_files"]}
-    env_files = {path for one in client.containers for path in one["env_files"]}
+    paths = {path for one in client.containers for path in (*one["env_files"], *compose_files.interpolation_files(one))}
     for file in client.survey["files"]:
-        # Compose need not find an env file; one that has gone is no reason to leave the client alone.
-        missing = file["path"] not in needed and file["problem"] == os.strerror(errno.ENOENT)
-        if file["path"] in needed | env_files and file["text"] is None and not missing:
-            yield (
-                f"the variables of the client are in {file['path']}, which cannot be read ({file['problem']})",
-                "Put it there as when the client was started, in UTF-8, and run adopt.yml as root",
-            )
+        # Compose need not find each of them.
+        if file["path"] in paths and file["problem"] not in ("", os.strerror(errno.ENOENT)):
+            yield f"{file['path']} cannot be read ({file['problem']})", "Write it in UTF-8, and run adopt.yml as root"
 
 
 def _containers(client: Client) -> Problems:
@@ -104,65 +95,38 @@ def _containers(client: Client) -> Problems:
             f"not every container has the same media at {MEDIA_FOLDER}: {mounts}",
             f"Mount one volume at {MEDIA_FOLDER} in all of them",
         )
-    coreapps = [one for one in client.containers if one["role"] != "web"]
-    if len({image_reference.parse(one["image"]).repository for one in coreapps}) > 1:
-        every = ", ".join(f"{one['name']} {one['image']}" for one in coreapps)
-        yield f"its Coreapps are of different repositories: {every}", "Give all of them the image of one repository"
+    identity = [env_rules.OPTIONS[name] for name in client_identity.DATABASE]
     for one in client.containers:
-        reference = image_reference.parse(one["image"])
-        if reference.digest or not _TAG.fullmatch(reference.tag):
-            yield (
-                f"the image of {one['name']} is {one['image']}, and the collection looks for {reference.written}:vVERSION",
-                f"Give the image its version as a tag (docker tag), name that where {one['name']} is defined, and recreate it when that "
-                "suits you",
-            )
-        held = {key: value for path in one["env_files"] for key, value in client.keys_of(path).items()}
-        edited = [
-            key
-            for key in env_rules.OPTIONS.values()
-            if held.get(key) and key not in one["own_keys"] and one["environment"].get(key) != held[key]
-        ]
-        if edited:
-            yield (
-                f"{', '.join(one['env_files'])}: {', '.join(edited)} was edited after {one['name']} was created",
-                "Put back the values that run, or recreate the containers when that suits you",
-            )
-        path = (client.env_file or {"path": ""})["path"]
-        chosen = client.keys_of(path) if path in one["env_files"] else {}
-        overridden = ", ".join(
-            key
-            for key in (env_rules.OPTIONS[name] for name in client_identity.DATABASE)
-            if chosen.get(key) and key not in edited and one["environment"].get(key) != chosen[key]
-        )
-        if overridden:
-            yield (
-                f"{one['name']} does not run with {overridden} of {path}: its Compose files or another env file set it, too",
-                "Set it in one file",
-            )
+        for path in one["env_files"]:
+            held = client.keys_of(path)
+            # With another password that its Compose file sets it is the same client.
+            keys = [key for key in env_rules.OPTIONS.values() if key in identity or key not in one["own_keys"]]
+            differing = [key for key in keys if held.get(key) and held[key] != one["environment"].get(key)]
+            if differing:
+                yield (
+                    f"{one['name']} does not run with {', '.join(differing)} of {path}: it was edited since, or is set elsewhere, too",
+                    "Put back what runs or recreate the containers, and set each value in one file",
+                )
 
 
 def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
     """Where the variables of its Compose files are set; one of them may have the version."""
-    newest = compose_files.newest(client.containers)
-    files = compose_files.interpolation_files(newest)
+    files = compose_files.interpolation_files(compose_files.newest(client.containers))
     known = {*_ALWAYS, *(key for path in files for key in client.keys_of(path))}
-    place = f"Set it in {files[-1] if files else 'the file .env'} as when the client was started"
     unset = ", ".join(name for name in _used(client.containers) if name not in known)
-    tagged = dict.fromkeys(path for one in client.containers for path in one["image_files"])
-    version = compose_version.variable(compose_files.images(client.containers))
     if unset:
         yield (
             f"its Compose files use {unset}, which no env file sets: only the shell of whoever started it had the value",
-            f"{place}, empty if it was not set (for HOME or USER write the value into the file)",
+            f"Set it in {files[-1] if files else 'the file .env'} as when the client was started, empty if it was not set (for HOME or "
+            "USER write the value into the file)",
         )
         return
-    if version is None:
-        images = ", ".join(sorted(compose_files.images(client.containers)))
-        yield f"its version is in more than one place: {images}", compose_version.ONE_PLACE
-    elif not version[0] and len(tagged) > 1:
-        yield f"its version is in more than one Compose file: {', '.join(tagged)}", compose_version.ONE_PLACE
-    elif version[0] and version[0] not in known:
-        yield f"its version is the default of {version[0]}, which no env file sets", place
+    images = compose_files.images(client.containers)
+    tagged = dict.fromkeys(path for one in client.containers for path in one["image_files"])
+    version = compose_version.variable(images)
+    if version is None or (version[0] not in known if version[0] else len(tagged) > 1):
+        where = f", in {', '.join(tagged)}" if tagged else ""
+        yield f"its version is not in one place: {', '.join(sorted(images))}{where}", compose_version.ONE_PLACE
     for one in client.containers:
         if image_reference.parse(one["next_image"] or one["image"]).tag != image_reference.parse(one["image"]).tag:
             yield (
@@ -171,16 +135,16 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
             )
     # An upgrade of one client would set the version of the other, too.
     for other in others:
-        theirs = compose_files.newest(other.containers)
-        shared = {*files, *newest["operators_files"]} & {
-            *compose_files.interpolation_files(theirs),
-            *theirs["operators_files"],
-        }
-        for path in sorted(path for path in shared if client.file(path) or path in newest["operators_files"]):
+        for path in sorted(_files(client) & _files(other)):
             yield (
                 f"{path} is also a file of project {other.project}, another client",
                 "Give each client files of its own",
             )
+
+
+def _files(client: Client) -> set[str]:
+    newest = compose_files.newest(client.containers)
+    return {*newest["operators_files"], *filter(client.file, compose_files.interpolation_files(newest))}
 
 
 def _used(containers: t.Sequence[Mapping]) -> t.Iterable[str]:
@@ -188,40 +152,33 @@ def _used(containers: t.Sequence[Mapping]) -> t.Iterable[str]:
     found: dict[str, None] = {}
     for one in containers:
         outside = {key: value for key, value in one["document"].items() if key != "services"}
-        for variable in compose_version.VARIABLE.finditer("\n".join((*_texts(one["declared"]), *_texts(outside)))):
-            if not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
-                found[variable["name"] or variable["plain"]] = None
+        used = compose_version.VARIABLE.finditer(json.dumps([one["declared"], outside]))
+        names = [each["name"] or each["plain"] for each in used if not _HAS_OTHERWISE.fullmatch(each["rest"] or "")]
         passed = [key for key, text in declared.environment(one["declared"]).items() if text is None]
-        found.update(dict.fromkeys(key for key in passed if key in one["environment"]))
+        found.update(dict.fromkeys([*names, *(key for key in passed if key in one["environment"])]))
     return found
-
-
-def _texts(value: t.Any) -> t.Iterator[str]:
-    """Returns the texts in a service's definition, in which Compose replaces variables."""
-    if isinstance(value, str):
-        yield value
-    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _texts(one)
 
 
 def _members(containers: t.Sequence[tuple[Mapping, str]], first: Client) -> Problems:
     """Which containers it has on its hosts, and of which versions."""
-    has = collections.Counter(one["role"] for one, _host in containers)
-    for role in _ROLES if first.multiconnect else ("web", "core"):
-        if not has[role]:
-            elsewhere = (
-                "on a host that was not read, run adopt.yml again with that host"
-                if first.multiconnect
-                else "in another project or on another host, put both into one Compose project"
-            )
-            yield f"no container is its {_ROLES[role]}", f"If it is {elsewhere}; otherwise start it"
-    if not first.multiconnect and (max(has.values()) > 1 or has["master"]):
-        every = ", ".join(f"{one['name']} ({one['state']})" for one, _host in containers)
+    every = ", ".join(f"{one['name']} on {host} ({one['state']}, {one['image']})" for one, host in containers)
+    roles = sorted(one["role"] for one, _host in containers)
+    if first.multiconnect and {*roles} != {"web", "core", "master"}:
         yield (
-            f"it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: {every}",
-            "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
+            f"with WA_APP_MULTICONNECT=1 a client has a Webapp, a Coreapp and a master; this one has {every}",
+            "Start what is missing, or run adopt.yml for the host that has it",
         )
-    versions = {image_reference.parse(one["image"]).version for one, _host in containers}
-    if len(versions) > 1:
-        where = ", ".join(f"{one['name']} on {host} {one['image']}" for one, host in containers)
-        yield f"more than one version runs: {where}", "Bring all containers to one version"
+    elif not first.multiconnect and roles != ["core", "web"]:
+        yield (
+            f"without WA_APP_MULTICONNECT=1 a client has one Webapp and one Coreapp; this one has {every}",
+            "Start what is missing, remove what belongs to none (docker rm), and put the two containers of a client, and no others, into one "
+            "Compose project",
+        )
+    references = {(one["role"] == "web", image_reference.parse(one["image"])) for one, _host in containers}
+    repositories = {(web, reference.repository) for web, reference in references}
+    tags = {"" if reference.digest else reference.tag for _web, reference in references}
+    if len(repositories) > 2 or len(tags) > 1 or not _TAG.fullmatch(min(tags)):
+        yield (
+            f"a client has one image for Webapps and one for Coreapps, with one version as their tag, such as v2.53.4; this one has {every}",
+            "Tag them so (docker tag), name these where the containers are defined, and recreate them when that suits you",
+        )

@@ -17,17 +17,28 @@ Survey = t.Mapping[str, t.Any]
 # The order of actions: what is lost for ever first.
 REGISTRATION, LEFT, OTHER = range(3)
 # The lists of a client in the report.
-UPGRADE, UNMANAGED, NOTES = "When upgrade.yml runs:", "Not looked after by the collection:", "Also found:"
+UPGRADE, UNMANAGED = "When upgrade.yml runs:", "Not looked after by the collection:"
 
 
 @dataclass(frozen=True)
 class Action:
-    """What an operator has to do: what was found, one fact a line, the steps, and another way."""
+    """What an operator has to do: what was found, one fact a line, and the cure."""
 
     facts: tuple[str, ...]
-    steps: tuple[str, ...]
-    otherwise: str = ""
+    cure: str
     kind: int = LEFT
+
+
+@dataclass
+class Described:
+    """One client as its inventory describes it, and what the report says of it."""
+
+    variables: dict[str, t.Any] = field(default_factory=dict)
+    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    guesses: dict[str, str] = field(default_factory=dict)  # why a variable may be wrong, as a comment on it
+    actions: list[Action] = field(default_factory=list)
+    compose_file: str = ""  # the role's, where the operator has none
+    lines: dict[str, list[str]] = field(default_factory=lambda: {UPGRADE: [], UNMANAGED: []})
 
 
 @dataclass
@@ -43,6 +54,7 @@ class Client:
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
+    described: Described = field(default_factory=Described)
 
     @property
     def operators(self) -> bool:
@@ -118,18 +130,6 @@ class Client:
         return f"{container['service']}/{container['number']}" if container["project"] else str(container["name"])
 
 
-@dataclass
-class Described:
-    """One client as its inventory describes it, and what the report says of it."""
-
-    variables: dict[str, t.Any] = field(default_factory=dict)
-    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
-    guesses: dict[str, str] = field(default_factory=dict)  # why a variable may be wrong, as a comment on it
-    actions: list[Action] = field(default_factory=list)
-    compose_file: str = ""  # the role's, where the operator has none
-    lines: dict[str, list[str]] = field(default_factory=lambda: {UPGRADE: [], UNMANAGED: [], NOTES: []})
-
-
 def clients(host: str, survey: Survey) -> list[Client]:
     """The clients of one host, by project."""
     found: list[Client] = []
@@ -140,8 +140,3 @@ def clients(host: str, survey: Survey) -> list[Client]:
         if services:
             found.append(Client(host, project, survey, services, beside, [one for one in ours if one["one_shot"]]))
     return found
-
-
-def one_off(container: t.Mapping[str, t.Any]) -> str:
-    """Returns what is said of a container that is no service."""
-    return f"{container['name']} is no service, but a migration or left over from a test ({container['state']}); it is not in the inventory"

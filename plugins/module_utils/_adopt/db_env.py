@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import NOTES, Client, Described
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -17,36 +17,34 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import state as e
 def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
     """The variables of the role wa_db_env."""
     file = client.env_file
-    values: dict[str, str | None] = {**client.environment}
-    if file:
+    values = {**client.environment}
+    variables = found.variables
+    if file is None:
+        found.guesses["wa_db_env_engine"] = (
+            f"No env file was found: these are the values that run. Without wa_env_file, {names['env_file']} is written."
+        )
+    else:
+        path, held = file["path"], client.keys_of(file["path"])
         # What another file or the Compose file gives: without it db.env would be no whole one for the collection.
-        others = {key: value for key, value in client.environment.items() if key in env_rules.DATABASE_KEYS and value}
-        values = {**others, **client.keys_of(file["path"])}
-    variables, path = found.variables, file["path"] if file else names["env_file"]
-    if file is not None:
+        values = {key: value for key, value in values.items() if key in env_rules.DATABASE_KEYS}
+        # A value that depends on who reads the file is the one that runs.
+        values.update({key: value for key, value in held.items() if value is not None})
         variables["wa_env_file"] = file["target"]  # the role replaces no link
+        readable = int(file["mode"], 8) & 0o004
         # The role writes the password into it, which others must not read from then on.
-        exposed = int(file["mode"], 8) & 0o004 and env_rules.PASSWORD not in client.keys_of(path)
-        if file["mode"] != "0600" and not exposed:
+        if file["mode"] != "0600" and (not readable or env_rules.PASSWORD in held):
             variables["wa_db_env_mode"] = file["mode"]
+            if readable:
+                found.guesses["wa_db_env_mode"] = "Everybody on the host can read the password."
         if file["owner"] != "root":  # who calls Compose by hand has to read it
             variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
             variables["wa_env_format"] = client.env_format(path)
-        if int(file["mode"], 8) & 0o044 and not exposed:
-            found.lines[NOTES].append(
-                f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
-            )
-    unknown = [key for key in env_rules.DATABASE_KEYS if key in values and values[key] is None]
-    if unknown:
-        found.lines[NOTES].append(
-            f"{path}: what {', '.join(unknown)} is depends on who reads the file; it is not in the inventory"
-        )
     given: dict[str, t.Any] = {option: value for option, key in env_rules.OPTIONS.items() if (value := values.get(key))}
-    if str(given.get("port")).isdecimal():
+    if given.get("port") == str(DATABASE_PORTS.get(given.get("engine", ""))):
+        del given["port"]  # the default
+    elif str(given.get("port")).isdecimal():
         given["port"] = int(given["port"])
-    if given.get("port") == DATABASE_PORTS.get(given.get("engine", "")):
-        given.pop("port", None)  # the default
     if "password" in given:
         found.secrets["wa_db_env_password"] = given.pop("password")
     variables.update({f"wa_db_env_{option}": value for option, value in given.items()})
@@ -55,6 +53,8 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
     if on_db != "1":
         # The role's default would add it, to a file that every container reads.
         extra[env_state.CONFIG_ON_DB] = on_db or ""
-        found.guesses["wa_db_env_extra"] = f"The file does not set {env_state.CONFIG_ON_DB}, and stays so."
+        found.guesses["wa_db_env_extra"] = (
+            f"Empty: the file does not set {env_state.CONFIG_ON_DB}, and the role would add it."
+        )
     if extra:
         variables["wa_db_env_extra"] = extra

@@ -79,7 +79,7 @@ def group(
         if name not in there and one["machine"] in read:
             fact = f"the inventory has a client there (project {one['project'] or 'none'}), and no container of it was found"
             cure = f"If it is retired, remove {name} from inventory.yml, and run adopt.yml again"
-            left.append(Left([name], [one["machine"]], Action((fact, _UNCHANGED), (cure,))))
+            left.append(Left([name], [one["machine"]], Action((fact, _UNCHANGED), cure)))
     return dict(sorted(deployments.items())), left
 
 
@@ -162,52 +162,43 @@ def _refusal(
             return left
     ours = {one.name for one in members}
     deployments = sorted({known[name]["deployment"] for name in ours if name in known})
+    recorded = [name for name, one in known.items() if one["deployment"] in deployments]
     # A deployment that is called as its only host has no group for others.
-    if len(deployments) > 1 or (len(members) > 1 and ours.intersection(deployments)):
-        fact = f"one client on {', '.join(sorted(ours))}, which the inventory has as {', '.join(deployments)}"
-        cure = "Remove these hosts from inventory.yml, and run adopt.yml again for all of them"
-        return Action((fact, _UNCHANGED), (cure,))
-    absent = [name for name, one in known.items() if one["deployment"] in deployments and name not in ours]
-    if absent:
-        fact = f"member of {deployments[0]}, of which {', '.join(absent)} was not read in this run, or does not run it any more"
-        cure = "Run adopt.yml for all of its hosts; if one has left, remove it from inventory.yml first"
-        return Action((fact, _UNCHANGED), (cure,))
+    if len(deployments) > 1 or {*recorded} - ours or (len(members) > 1 and ours.intersection(deployments)):
+        fact = (
+            f"read on {', '.join(sorted(ours))}; the inventory has {' and '.join(deployments)} on {', '.join(recorded)}"
+        )
+        cure = "Run adopt.yml for all of these hosts; if the client has changed, remove them from inventory.yml first"
+        return Action((fact, _UNCHANGED), cure)
     if not members[0].multiconnect:
         return None
     given = {answers.get(one.host, "") for one in members}
     answer = given.pop() if len(given) == 1 else ""
-    if answer:
-        others = {host for host in nodes if answers.get(host) == answer} - {one.host for one in members}
-        if others:
-            fact = f"member of {answer} (wa_deployment), of which {', '.join(sorted(others))} was not read, or has another client"
-            return Action((fact, _NOTHING), ("Run adopt.yml for all of its hosts, or correct wa_deployment",))
-        return None
+    others = {host for host in nodes if answer and answers.get(host) == answer} - {one.host for one in members}
     ids = {each for one in members for each in one.ids}
     unread = sorted({name for one in members for node, name in one.nodes.items() if node not in ids})
-    if unread:
-        fact = f"a node of a cluster, of which other nodes are on no host that was read: {', '.join(unread)}"
-        cure = f"Run adopt.yml for all of its hosts (--limit may leave some out); if a node is gone for good, {_ANSWER}"
-        return Action((fact, _NOTHING), (cure,))
-    if deployments or len(members) > 1 or members[0].nodes:
+    if others:
+        fact = f"member of {answer} (wa_deployment), of which {', '.join(sorted(others))} was not read, or has another client"
+        return Action((fact, _NOTHING), "Run adopt.yml for all of its hosts, or correct wa_deployment")
+    if answer or (not unread and (deployments or len(members) > 1 or members[0].nodes)):
         return None
     why = "; ".join(members[0].evidence.get("problems", [])) or "nothing was asked"
-    facts = ("a node of a cluster, and which hosts are its other nodes is not known", why, _NOTHING)
-    cure = f"Set wa_api_password (or wa_api_key) for it, and run adopt.yml again; or {_ANSWER} (the host's own name if it is alone)"
-    return Action(facts, (cure,))
+    fact = f"a node of a cluster, and no host that was read has its other nodes: {', '.join(unread) or f'not known ({why})'}"
+    cure = f"Run adopt.yml for all of its hosts, with wa_api_password (or wa_api_key); or, if a node has gone or this cannot be asked, {_ANSWER}"
+    return Action((fact, _NOTHING), cure)
 
 
 def _label(
     members: t.Sequence[Client], answers: t.Mapping[str, str], taken: t.Collection[str], reached: t.Container[str]
 ) -> str:
-    answer = answers.get(members[0].host, "")
-    if len(members) == 1 and (not members[0].multiconnect or answer in ("", members[0].name, members[0].host)):
+    answer = answers.get(members[0].host, "") if members[0].multiconnect else ""
+    if len(members) == 1 and answer in ("", members[0].name, members[0].host):
         return members[0].name
-    if members[0].multiconnect and answer and answer not in taken:
-        return answer
     projects = {client.project for client in members} - {""}
-    label = re.sub(r"[^a-z0-9_]", "_", projects.pop().lower()) if len(projects) == 1 else "waba"
-    numbered = (f"{label}{number}" if number > 1 else label for number in itertools.count(1))
-    return next(one for one in numbered if one not in (*taken, "all", "ungrouped") and one not in reached)
+    base = re.sub(r"[^a-z0-9_]", "_", projects.pop().lower()) if len(projects) == 1 else "waba"
+    names = (f"{base}{number if number > 1 else ''}" for number in itertools.count(1))
+    free = (name for name in names if name not in (*taken, "all", "ungrouped") and name not in reached)
+    return answer if answer and answer not in taken else next(free)
 
 
 def _number(members: t.Sequence[Client], known: Record) -> None:
@@ -229,20 +220,20 @@ def _containers(client: Client) -> set[str]:
 
 def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> Action | None:
     """Clients that share one machine's containers or one database; equal names prove nothing."""
-    ours = {one.name for one in members}
-    for one in members:
-        for other in (each for each in found if each is not one):
-            if _containers(one) & _containers(other):
-                fact = f"{one.host} and {other.host} are one machine"
-                return Action((fact, _NOTHING), ("Remove one of them from the inventory that adopt.yml reads",))
-            if other.name not in ours and _have_one_database(one, other):
-                facts = (
-                    f"shares its database with {other.name}: one running server, and the same prefix",
-                    "two clients for one number disconnect each other",
-                )
-                cure = (
-                    "Remove one of them (docker rm), and run adopt.yml again. If one is the Webapp and the other the Coreapp of one client, put both into one "
-                    "Compose project"
-                )
-                return Action((*facts, _NOTHING), (cure,))
+    pairs = [(one, other) for one in members for other in found if other is not one]
+    for one, other in pairs:
+        if _containers(one) & _containers(other):
+            cure = "Remove one of them from the inventory that adopt.yml reads"
+            return Action((f"{one.host} and {other.host} are one machine", _NOTHING), cure)
+        if not any(other is each for each in members) and _have_one_database(one, other):
+            facts = (
+                f"shares its database with {other.name}: one running server, and the same prefix",
+                "two clients for one number disconnect each other",
+                _NOTHING,
+            )
+            cure = (
+                "Remove one of them (docker rm), and run adopt.yml again. If one is the Webapp and the other the Coreapp of one client, put both "
+                "into one Compose project"
+            )
+            return Action(facts, cure)
     return None

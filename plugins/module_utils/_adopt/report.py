@@ -11,29 +11,10 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import registration
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import (
-    Action,
-    Client,
-    Described,
-    Survey,
-    one_off,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Survey
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.grouping import Left
-
-
-@dataclass
-class Deployment:
-    """One deployment with its members, and what is said of each by the member's name."""
-
-    name: str
-    members: t.Sequence[Client]
-    topology: str
-    version: str
-    described: t.Mapping[str, Described] = field(repr=False)
-
 
 State = dict[str, t.Any]
 T = t.TypeVar("T")
@@ -41,7 +22,7 @@ T = t.TypeVar("T")
 
 def state(
     earlier: t.Mapping[str, t.Any],
-    deployments: t.Sequence[Deployment],
+    deployments: t.Mapping[str, t.Sequence[Client]],
     left: t.Sequence[Left],
     surveys: t.Mapping[str, Survey],
     failed: t.Mapping[str, str],
@@ -53,26 +34,25 @@ def state(
     """
     names = {one["deployment"] for one in hosts.values()}
     sections = {name: one for name, one in earlier.get("deployments", {}).items() if name in names}
-    for each in deployments:
-        sections[each.name] = {**_section(each), "settings": sections.get(each.name, {}).get("settings", {})}
+    for name, members in deployments.items():
+        sections[name] = {**_section(name, members), "settings": sections.get(name, {}).get("settings", {})}
     read = {*surveys, *failed}
-    others = {host: one for host, one in earlier.get("hosts", {}).items() if host not in read}
-    for host in sorted(read):
-        others[host] = {"actions": [], "lines": []}
+    others: dict[str, list[State]] = {
+        host: actions for host, actions in earlier.get("hosts", {}).items() if host not in read
+    }
     for one in left:
-        others[min(one.hosts)]["actions"].append(_action(", ".join(one.names), one.action))
+        others.setdefault(min(one.hosts), []).append(_action(", ".join(one.names), one.action))
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     for host, why in failed.items():
-        others[host]["actions"].append(_action(host, Action(("it was not read", why), (retry,))))
-    clients_at = {client.host for each in deployments for client in each.members}
-    clients_at |= {host for one in left for host in one.hosts}
-    for host in {*surveys} - clients_at:
-        found = "; ".join(one_off(one) for one in surveys[host]["containers"] if one["one_shot"])
-        others[host]["lines"].append(f"{host}: {found or 'no container of the client, running or stopped'}")
+        others.setdefault(host, []).append(_action(host, Action(("it was not read", why), retry)))
     return {
         "deployments": dict(sorted(sections.items())),
-        "hosts": {host: one for host, one in sorted(others.items()) if one["actions"] or one["lines"]},
+        "hosts": dict(sorted(others.items())),
         "read": sorted(read),
+        "without": sorted(
+            {host for host, survey in surveys.items() if not survey["containers"]}
+            | {host for host in earlier.get("without", []) if host not in read}
+        ),
         "left": sorted({name for one in left for name in one.names if name not in hosts}),
     }
 
@@ -81,25 +61,25 @@ def _action(who: str, action: Action) -> State:
     return {"who": who, **json.loads(json.dumps(asdict(action)))}
 
 
-def _section(one: Deployment) -> State:
-    actions = _by_text({name: each.actions for name, each in one.described.items()})
+def _section(deployment: str, members: t.Sequence[Client]) -> State:
+    actions = _by_text({client.name: client.described.actions for client in members})
     return {
-        "hosts": [client.name for client in one.members],
-        "machines": sorted({client.host for client in one.members}),
-        "running": any(each["state"] == "running" for client in one.members for each in client.containers),
+        "hosts": [client.name for client in members],
+        "machines": sorted({client.host for client in members}),
+        "running": any(each["state"] == "running" for client in members for each in client.containers),
         "actions": [_action(", ".join(names), action) for action, names in actions.items()],
-        "lines": _deployment(one),
+        "lines": _deployment(deployment, members),
         # The end of `report.md`, which is not displayed: the role's Compose files of a client that has none.
         "compose": [
             line
-            for name, each in one.described.items()
-            if each.compose_file
+            for client in members
+            if client.described.compose_file
             for line in (
                 "",
-                f"## The role's Compose file for {name}",
+                f"## The role's Compose file for {client.name}",
                 "",
                 "```yaml",
-                *each.compose_file.splitlines(),
+                *client.described.compose_file.splitlines(),
                 "```",
             )
         ],
@@ -112,17 +92,22 @@ def lines(found: State, options: str) -> list[str]:
     earlier = sorted({host for one in found["deployments"].values() for host in one["machines"]} - {*found["read"]})
     if earlier:
         written += [f"Read in this run: {', '.join(found['read'])}. Of earlier runs: {', '.join(earlier)}."]
+    if found["without"]:
+        written += [f"Without a container of the client, running or stopped: {', '.join(found['without'])}."]
     missing = {
         name: one for name, one in found["deployments"].items() if one["running"] and not one["settings"].get("file")
     }
-    everything = [*found["deployments"].values(), *found["hosts"].values()]
-    entries = sorted((action for one in everything for action in one["actions"]), key=lambda one: int(one["kind"]))
-    actions = [*_no_settings(missing, found["left"]), *entries]
-    written += ["", "## Needs an action", "", *_numbered(actions, options), ""]
+    entries = [action for one in found["deployments"].values() for action in one["actions"]]
+    entries += [action for actions in found["hosts"].values() for action in actions]
+    actions = [*_no_settings(missing, found["left"]), *sorted(entries, key=lambda one: int(one["kind"]))]
+    written += ["", "## Needs an action", ""]
+    for number, one in enumerate(actions, start=1):
+        written += [f"{number}. {one['who']}: {one['facts'][0]}", *(f"   - {text}" for text in one["facts"][1:])]
+        written += [f"   - To do: {one['cure']}"]
+    written += [*([] if actions else ["Nothing."]), ""]
     for one in found["deployments"].values():
         kept = one["settings"].get("file")
         written += [*one["lines"], *([f"Settings backup: {kept}", ""] if kept else [])]
-    written += _list("## Hosts without a client", [line for one in found["hosts"].values() for line in one["lines"]])
     first = [f"{one['who']}: {one['facts'][0]} (entry {number} above)" for number, one in enumerate(actions, start=1)]
     if not found["deployments"]:
         nothing = "There is nothing to adopt. provision.yml sets up a new client."
@@ -146,73 +131,37 @@ def _first(texts: t.Sequence[str]) -> list[str]:
 
 def _no_settings(missing: t.Mapping[str, State], left: t.Sequence[str]) -> list[State]:
     """The first entry: clients without a settings backup."""
-    steps = []
     facts = ["no settings backup is known: if the registration is lost, the number must be registered again"]
-    if missing:
-        facts += [
-            f"{name}: {one['settings']['problem'].removeprefix(f'{name}: ')}"
-            for name, one in missing.items()
-            if one["settings"].get("problem")
-        ]
-        steps.append(
-            "Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check: it makes one (so does "
-            "backup.yml)"
-        )
-    if left:
-        facts.append(f"{', '.join(left)}: not in the inventory yet, so that none can be made by the collection")
-        steps.append(
-            f"For {', '.join(left)}: do what the entry below says, or make one by the client's API (POST /v1/settings/backup)"
-        )
-    who = ", ".join([*(host for one in missing.values() for host in one["hosts"]), *left])
-    return [_action(who, Action(tuple(facts), tuple(steps)))] if steps else []
-
-
-def _numbered(actions: t.Sequence[State], options: str) -> list[str]:
-    written = []
-    for number, one in enumerate(actions, start=1):
-        first, *more = one["facts"]
-        written.append(f"{number}. {one['who']}: {first}")
-        written += [f"   - {text}" for text in more]
-        steps = [step.replace(registration.OPTIONS, options) for step in one["steps"]]
-        written += [f"   - To do: {steps[0]}"] if len(steps) == 1 else ["   - To do:"]
-        written += [f"     {count}. {step}" for count, step in enumerate(steps, start=1) if len(steps) > 1]
-        written += [f"   - Or: {one['otherwise']}"] if one["otherwise"] else []
-    return written or ["Nothing."]
-
-
-def _deployment(one: Deployment) -> list[str]:
-    found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
-    for client in one.members:
-        found += _host(client, one.described[client.name])
-    for title in next(iter(one.described.values())).lines:
-        texts = _by_text({name: each.lines[title] for name, each in one.described.items()})
-        # An entry about all members names none.
-        every = len(one.described)
-        found += _list(
-            title, [text if len(names) == every else f"{', '.join(names)}: {text}" for text, names in texts.items()]
-        )
-    return found
-
-
-def _host(client: Client, described: Described) -> list[str]:
-    """What runs on one host."""
-    environment, file = client.environment, client.env_file
-    where = "" if client.name == client.host else f" (on {client.host})"
-    prefix = environment.get("WA_DB_NAME_PREFIX")
-    version = f"{environment.get('WA_DB_ENGINE', 'engine unknown')} at {environment.get('WA_DB_HOSTNAME', 'unknown')}"
-    facts = [
-        f"project: {client.project}" if client.project else "project: none (docker run)",
-        *(
-            f"container {one['name']}: {client.words[one['name']]}, {one['state']}, {one['image']}"
-            for one in client.containers
-        ),
-        f"database: {version}:{environment.get('WA_DB_PORT', '')}, {f'prefix {prefix}' if prefix else 'no prefix'}",
-        f"database settings: {file['path']}"
-        if file
-        else "database settings: no env file was found; read from the containers",
-        f"media: {', '.join(client.media)}",
+    facts += [
+        f"{name}: {problem.removeprefix(f'{name}: ')}"
+        for name, one in missing.items()
+        if (problem := one["settings"].get("problem"))
     ]
-    return _list(f"{client.name}{where} runs:", facts)
+    cures = {
+        "Set wa_api_password, wa_backup_password and wa_backup_dir, and run adopt.yml again without --check, or backup.yml": missing,
+        f"For {', '.join(left)}, which was left alone: make one by the client's API (POST /v1/settings/backup)": left,
+    }
+    cure = ". ".join(text for text, whose in cures.items() if whose)
+    who = ", ".join([*(host for one in missing.values() for host in one["hosts"]), *left])
+    return [_action(who, Action(tuple(facts), cure))] if cure else []
+
+
+def _deployment(name: str, members: t.Sequence[Client]) -> list[str]:
+    variables = members[0].described.variables
+    found = [f"## {name}: {variables.get('wa_topology', 'single')}, version {variables['wa_version']}", ""]
+    for client in members:
+        containers = ", ".join(f"{each['name']} ({each['state']})" for each in client.containers)
+        found += [f"- {client.name}{'' if client.name == client.host else f' on {client.host}'}: {containers}"]
+    found += [""]
+    for title in members[0].described.lines:
+        texts = _by_text({client.name: client.described.lines[title] for client in members})
+        # An entry about all members names none.
+        entries = [
+            f"- {text}" if len(names) == len(members) else f"- {', '.join(names)}: {text}"
+            for text, names in texts.items()
+        ]
+        found += [title, "", *entries, ""] if entries else []
+    return found
 
 
 def _by_text(entries: t.Mapping[str, t.Sequence[T]]) -> dict[T, list[str]]:
@@ -222,7 +171,3 @@ def _by_text(entries: t.Mapping[str, t.Sequence[T]]) -> dict[T, list[str]]:
         for entry in dict.fromkeys(ours):
             found.setdefault(entry, []).append(name)
     return found
-
-
-def _list(title: str, texts: t.Sequence[str]) -> list[str]:
-    return [title, "", *(f"- {text}" for text in texts), ""] if texts else []

@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port, text_list
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import (
     CORE_PORT,
     TOPOLOGIES,
@@ -30,8 +30,6 @@ _SHARED = (
     "wa_db_env_hostname",
     "wa_db_env_name_prefix",
 )
-# Checks that an adopted client may skip: `wa_client_skip`.
-UNSHARED_MEDIA, NO_COMMON_KEY = "shared_media", "common_key"
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
@@ -60,8 +58,10 @@ def layout(
         )
     if len(members) > 1:
         _check_addresses(name, {member: address(hostvars, member) for member in members})
-        _check_share(name, hostvars, members)
-        _check_keys(name, hostvars, [member for member in members if "web" in places[member]])
+        # An operator's own Compose files have what these are about.
+        ours = [member for member in members if hostvars[member].get("wa_client_compose_dir") is None]
+        _check_share(name, hostvars, ours)
+        _check_keys(name, hostvars, [member for member in ours if "web" in places[member]])
     return places
 
 
@@ -267,17 +267,10 @@ def _check_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
             )
 
 
-def _accepted(hostvars: HostVars, member: str) -> list[str]:
-    """Returns a member's `wa_client_skip`."""
-    return text_list(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
-
-
 def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
     """Raises WaError if the media volume is on a member's own disk, where other members would not find the media."""
     for member in members:
         values = hostvars[member]
-        if UNSHARED_MEDIA in _accepted(hostvars, member):
-            continue
         if values.get("wa_media_volume_driver", "local") == "local" and not values.get(
             "wa_media_volume_driver_options"
         ):
@@ -303,7 +296,6 @@ def _check_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
     """Raises WaError if the Webapps' keys differ: tokens are valid only with the same key. Never contains the key."""
     if len(webs) < 2:
         return
-    webs = [member for member in webs if NO_COMMON_KEY not in _accepted(hostvars, member)]
     keys = {member: _key(hostvars, member) for member in webs}
     lacking = [member for member, key in keys.items() if not key]
     if lacking or len(set(keys.values())) > 1:

@@ -13,9 +13,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.rules import DATA
 
 CONFIG_ON_DB = "WA_CONFIG_ON_DB"
 CONFIG_FOLDER = "/usr/local/waent/data"
+REGISTRATION_GUIDE = "docs/guides/adopt.md, Move a registration out of its container"
 CONFIG_CURE = (
     f"Take a settings backup, copy {CONFIG_FOLDER} out of the stopped container (docker cp), and create it with that folder "
-    "mounted there; or start it with WA_CONFIG_ON_DB=1 and register again. The report of adopt.yml lists the commands"
+    f"mounted there ({REGISTRATION_GUIDE}); or start it with WA_CONFIG_ON_DB=1 and register again"
 )
 
 

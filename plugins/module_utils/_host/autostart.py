@@ -28,21 +28,17 @@ _SCRIPT = re.compile(r"(?<![\w./-])/[\w.+@/-]+")
 _SYSTEM = re.compile(r"/(?:usr/)?s?bin/|/(?:usr/)?lib|/proc/|/dev/|/sys/|/etc/init\.d/|.*/wa-log-cleanup$")
 
 
-def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
-    """Returns the lines that contain one of `terms` (containers, folders, images, `cleanup.sh`), and unreadable paths.
+def read(terms: t.Collection[str], root: str = "/") -> list[dict[str, str]]:
+    """Returns the lines that contain one of `terms` (containers, folders, images, `cleanup.sh`), of files that can be read.
 
     Each line has `kind` (cron, unit, boot), `path`, `line`. Comments are ignored. A unit of a template that calls Docker, and
     whose name is a word of some terms, has the kind `template` and these terms as its lines: what it starts is not read.
     """
     found: list[dict[str, str]] = []
-    unreadable: list[str] = []
     seen = set()
     for kind, patterns in (("cron", _CRON), ("unit", _UNITS), ("boot", _BOOT)):
         for pattern in patterns:
             folder = os.path.join(root, pattern.lstrip("/"))
-            if kind == "cron" and not os.access(os.path.dirname(folder).replace("*", ""), os.R_OK | os.X_OK):
-                parent = os.path.dirname(folder)
-                unreadable += [parent] if os.path.isdir(parent) else []
             for path in sorted(glob.glob(folder)):
                 real = os.path.realpath(path)
                 instance = _INSTANCE.fullmatch(os.path.basename(path)) if os.path.islink(path) else None
@@ -53,7 +49,6 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 try:
                     text = files.read_bytes(real).decode("utf-8", "replace")
                 except OSError:
-                    unreadable.append(path)
                     continue
                 if instance:
                     names = "|".join(map(re.escape, (instance[1], instance[1].replace("-", "/"))))
@@ -69,7 +64,7 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                         seen.add(source)
                         lines = _lines(_script(source), terms)
                         found += [{"kind": kind, "path": f"{path}, by {script}", "line": line} for line in lines]
-    return found, unreadable
+    return found
 
 
 def _scripts(text: str) -> list[str]:

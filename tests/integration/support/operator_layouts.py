@@ -518,13 +518,13 @@ LEFT_ALONE: dict[str, Layout] = {
     "version as a default": layout(
         client(tag=f"${{WA_TAG:-v{OLD}}}"),
         version={},
-        left="its version is the default of WA_TAG, which no env file sets",
+        left="its version is not in one place: ",
     ),
     "a variable for each image": layout(
         client("image: ${CORE_IMAGE}", "image: @R/web:$WEB_TAG"),
         {ENV: f"CORE_IMAGE=@R/coreapp:v{OLD}\nWEB_TAG=v{OLD}\n"},
         version={},
-        left="its version is in more than one place: ",
+        left="its version is not in one place: ",
     ),
     "a Compose file that has gone": layout(
         client(),

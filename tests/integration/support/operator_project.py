@@ -214,7 +214,7 @@ class Adopted:
         for kind in ("containers", "sidecars"):
             found[kind] = [one for one in found[kind] if one["project"] == self.operator.project]
         read_compose_files([*found["containers"], *found["sidecars"]], Runner())
-        found.update(autostart=[], unreadable_paths=[])
+        found["autostart"] = []
         found["files"] = inspection.read_files(compose_files.complete_env_files(found))
         return found
 

@@ -74,7 +74,6 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
         "sidecars": [],
         "volumes": [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}],
         "autostart": [],
-        "unreadable_paths": [],
         "files": [file],
         **changes,
     }
@@ -104,10 +103,8 @@ def member(number: int, **changes: t.Any) -> dict[str, t.Any]:
     )
 
 
-def render(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
-) -> tuple[dict[str, t.Any], str]:
-    """The Compose file of the role for a host, as a mapping and as text."""
+def render(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]) -> str:
+    """The text of the role's Compose file for a host."""
     return _desired.compose_file_of(hostvars, host, groups, lambda value: value)
 
 

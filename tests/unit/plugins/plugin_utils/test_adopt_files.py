@@ -255,11 +255,11 @@ def test_a_file_that_was_edited_is_kept_and_named(tmp_path: Path) -> None:
 def test_a_guess_has_a_comment_and_the_operators_lines_stay(tmp_path: Path) -> None:
     hosts = {"h1": host("h1", {"a": 1, "b": [1, 2]}, guesses={"b": "Two were seen."})}
     write(tmp_path, hosts)
-    assert (tmp_path / VARS).read_text() == f"{HEAD}a: 1\n# Two were seen.\nb:\n- 1\n- 2\n"
+    assert (tmp_path / VARS).read_text() == f"{HEAD}a: 1\n# Two were seen.\nb: [1, 2]\n"
     own = "# ours\n\n# said Ann\na:   1 # not one\n\n# two\nb: [1, 2]\nc: |\n  x\n\n  # y\n"
     (tmp_path / VARS).write_text(own)
     write(tmp_path, {"h1": host("h1", {"a": 1, "b": [1], "d": 4})})
-    assert (tmp_path / VARS).read_text() == own.replace("b: [1, 2]\n", "b:\n- 1\n") + "d: 4\n"
+    assert (tmp_path / VARS).read_text() == own.replace("b: [1, 2]\n", "b: [1]\n") + "d: 4\n"
 
 
 @pytest.mark.parametrize("text", ["", "{a: 1}\n", "a: 1", "- a\n", "a: 1\na: 2\n", "? a\n: 1\n"])

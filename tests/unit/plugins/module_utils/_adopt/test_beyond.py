@@ -40,9 +40,17 @@ def two_env_files(second: dict[str, str]) -> dict[str, t.Any]:
 UNSET = "which no env file sets: only the shell of whoever started it had the value"
 SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
 
-RETAG = "Give the image its version as a tag (docker tag), name that where"
-ALONE_MISSING = "If it is in another project or on another host, put both into one Compose project; otherwise start it"
-MISSING = "If it is on a host that was not read, run adopt.yml again with that host; otherwise start it"
+TAG = "Tag them so (docker tag), name these where the containers are defined, and recreate them when that suits you"
+IMAGES = "a client has one image for Webapps and one for Coreapps, with one version as their tag, such as v2.53.4; this one has "
+PLACE = "Use one variable of .env, or tags alone in one Compose file, for all images of the client"
+TWO = (
+    "Start what is missing, remove what belongs to none (docker rm), and put the two containers of a client, and no others, into one "
+    "Compose project"
+)
+PAIR = "without WA_APP_MULTICONNECT=1 a client has one Webapp and one Coreapp; this one has "
+BACK = "Put back what runs or recreate the containers, and set each value in one file"
+WEB = f"biz-waweb-1 on h1 (running, {REGISTRY}/web:v2.51.2)"
+CORE = f"biz-wacore-1 on h1 (running, {REGISTRY}/coreapp:v2.51.2)"
 ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
 
 
@@ -56,8 +64,8 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
         ),
         (
             client({"compose_problem": "include needs a value"}),
-            f"`docker compose` cannot read {FILE}: include needs a value",
-            "Correct that",
+            f"Compose cannot read {FILE} with --no-interpolate: include needs a value",
+            "Correct that; where Compose reads them otherwise, write values in place of variables there, as in include",
         ),
         (
             client({"operators_files": ["/srv/biz/compose.json"]}),
@@ -88,48 +96,37 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
         ),
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v${B}"), "A=2.51.2\nB=2.51.2\n"),
-            "its version is in more than one place: r/coreapp:v${A}, r/web:v${B}",
-            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
+            "its version is not in one place: r/coreapp:v${A}, r/web:v${B}",
+            PLACE,
         ),
         (
             client(declared(image="r/coreapp:v${A}"), declared(image="r/web:v2.51.2"), "A=2.51.2\n"),
-            "its version is in more than one place: r/coreapp:v${A}, r/web:v2.51.2",
-            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
+            "its version is not in one place: r/coreapp:v${A}, r/web:v2.51.2",
+            PLACE,
         ),
         (
             client(declared(image="r/coreapp:v${V:-2.51.2}"), declared(image="r/web:v${V:-2.51.2}")),
-            "its version is the default of V, which no env file sets",
-            "Set it in /srv/biz/.env as when the client was started",
+            "its version is not in one place: r/coreapp:v${V:-2.51.2}, r/web:v${V:-2.51.2}",
+            PLACE,
         ),
         (
             client({"image_files": ["/srv/biz/core.yml"]}, {"image_files": [FILE]}),
-            f"its version is in more than one Compose file: /srv/biz/core.yml, {FILE}",
-            "Use one variable of .env, or tags alone in one Compose file, for all images of the client",
+            f"its version is not in one place: {REGISTRY}/coreapp:v2.51.2, {REGISTRY}/web:v2.51.2, in /srv/biz/core.yml, {FILE}",
+            PLACE,
+        ),
+        *(
+            (client({"image": image}), f"{IMAGES}biz-wacore-1 on h1 (running, {image}), {WEB}", TAG)
+            for image in ("r/coreapp:latest", "r/coreapp:2.51.2", "r/coreapp:v2.53.4")
         ),
         (
-            client({"image": "r/coreapp:latest"}, {"image": "r/web:v2.51.2"}),
-            "the image of biz-wacore-1 is r/coreapp:latest, and the collection looks for r/coreapp:vVERSION",
-            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
-        ),
-        (
-            client({"image": "r/coreapp:v2.51.2@sha256:1"}),
-            "the image of biz-wacore-1 is r/coreapp:v2.51.2@sha256:1, and the collection looks for r/coreapp:vVERSION",
-            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
-        ),
-        (
-            client({"image": "r/coreapp:2.51.2"}),
-            "the image of biz-wacore-1 is r/coreapp:2.51.2, and the collection looks for r/coreapp:vVERSION",
-            f"{RETAG} biz-wacore-1 is defined, and recreate it when that suits you",
+            survey(container("wacore", "", image="r/coreapp:v2.51.2@sha256:1"), container("waweb", "")),
+            f"{IMAGES}wacore on h1 (running, r/coreapp:v2.51.2@sha256:1), waweb on h1 (running, {REGISTRY}/web:v2.51.2)",
+            TAG,
         ),
         (
             client({"next_image": f"{REGISTRY}/coreapp:v2.53.4"}),
             f"`docker compose up` in /srv/biz would start {REGISTRY}/coreapp:v2.53.4, and biz-wacore-1 runs {REGISTRY}/coreapp:v2.51.2",
             "Set there what runs; upgrade.yml is the way to another version",
-        ),
-        (
-            client({"image": "r/coreapp:v2.53.4"}, {"image": "r/web:v2.51.2"}),
-            "more than one version runs: biz-wacore-1 on h1 r/coreapp:v2.53.4, biz-waweb-1 on h1 r/web:v2.51.2",
-            "Bring all containers to one version",
         ),
         (
             client({"mounts": [["volume", "other", "/usr/local/wamedia/"]]}),
@@ -147,18 +144,18 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
                 container("waweb", environment={"WA_DB_PORT": "3308", "WA_DB_PASSWORD": "Canary-new"}, own_keys=["WA_DB_PORT"]),
                 env={**ENV, "WA_DB_PORT": "3308", "WA_DB_PASSWORD": "Canary-new", "OTHER": "1"},
             ),
-            "/srv/biz/db.env: WA_DB_PORT, WA_DB_PASSWORD was edited after biz-wacore-1 was created",
-            "Put back the values that run, or recreate the containers when that suits you",
+            "biz-wacore-1 does not run with WA_DB_PORT, WA_DB_PASSWORD of /srv/biz/db.env: it was edited since, or is set elsewhere, too",
+            BACK,
         ),
         (
             survey(container("wacore", environment={"WA_DB_PORT": "3307"}, own_keys=["WA_DB_PORT"]), container("waweb")),
-            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: its Compose files or another env file set it, too",
-            "Set it in one file",
+            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: it was edited since, or is set elsewhere, too",
+            BACK,
         ),
         (
             two_env_files({"WA_DB_PORT": "3307"}),
-            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: its Compose files or another env file set it, too",
-            "Set it in one file",
+            "biz-wacore-1 does not run with WA_DB_PORT of /srv/biz/db.env: it was edited since, or is set elsewhere, too",
+            BACK,
         ),
         (
             survey(
@@ -166,30 +163,29 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
                 container("master", environment=MULTI, image="b/coreapp:v2.51.2"),
                 container("waweb", environment=MULTI),
             ),
-            "its Coreapps are of different repositories: biz-wacore-1 a/coreapp:v2.51.2, biz-master-1 b/coreapp:v2.51.2",
-            "Give all of them the image of one repository",
+            f"{IMAGES}biz-wacore-1 on h1 (running, a/coreapp:v2.51.2), biz-master-1 on h1 (running, b/coreapp:v2.51.2), {WEB}",
+            TAG,
         ),
-        (survey(container("wacore")), "no container is its Webapp", ALONE_MISSING),
-        (survey(container("waweb")), "no container is its Coreapp", ALONE_MISSING),
+        (survey(container("wacore")), f"{PAIR}{CORE}", TWO),
+        (survey(container("waweb")), f"{PAIR}{WEB}", TWO),
         (
             survey(*(container(one, environment=MULTI) for one in ("wacore", "waweb")), evidence=ALONE),
-            "no container is its master",
-            MISSING,
+            f"with WA_APP_MULTICONNECT=1 a client has a Webapp, a Coreapp and a master; this one has {CORE}, {WEB}",
+            "Start what is missing, or run adopt.yml for the host that has it",
         ),
         (
             survey(container("wacore"), container("core-old", state="exited"), container("waweb")),
-            "it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: biz-wacore-1 (running), biz-core-old-1 (exited), "
-            "biz-waweb-1 (running)",
-            "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
+            f"{PAIR}{CORE}, biz-core-old-1 on h1 (exited, {REGISTRY}/coreapp:v2.51.2), {WEB}",
+            TWO,
         ),
         (
             survey(container("wacore", ""), container("master", ""), container("waweb", "")),
-            "it has more than one Coreapp and one Webapp without WA_APP_MULTICONNECT=1: wacore (running), master (running), waweb (running)",
-            "Give each of several clients a Compose project of its own, and remove the containers that belong to none (docker rm)",
+            f"{PAIR}{CORE}, biz-master-1 on h1 (running, {REGISTRY}/coreapp:v2.51.2), {WEB}".replace("biz-", "").replace("-1 ", " "),
+            TWO,
         ),
         (
             client({"labels": {"com.docker.swarm.service.name": "wa_core"}}),
-            "Docker Swarm runs biz-wacore-1, and starts what is stopped again, on any of its hosts",
+            "Docker Swarm runs biz-wacore-1",
             "Start the client by docker compose in place of docker stack",
         ),
         (
@@ -201,9 +197,8 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
 )  # fmt: skip
 def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any], fact: str, cure: str) -> None:
     made = adopt({"h1": found}, answers={"h1": "h1"})
-    left = [one for host in made.adoption.report["hosts"].values() for one in host["actions"]]
-    [action] = left
-    assert (action["facts"], action["steps"]) == ([fact, "it was left alone"], [f"{cure}. {AGAIN}"])
+    [action] = [one for actions in made.adoption.report["hosts"].values() for one in actions]
+    assert (action["facts"], action["cure"]) == ([fact, "it was left alone"], f"{cure}. {AGAIN}")
     assert (made.documents, made.secrets, made.deployments) == ({}, {}, [])
     assert made.report[-1] == "Nothing was adopted yet."
 
@@ -215,7 +210,6 @@ GONE = "No such file or directory"
     ("key", "project", "problem", "left"),
     [
         ("interpolation_files", "biz", "not UTF-8", True),
-        ("interpolation_files", "biz", GONE, True),
         ("env_files", "biz", "Permission denied", True),
         ("env_files", "", "Permission denied", True),
         ("env_files", "biz", GONE, False),
@@ -226,7 +220,7 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
     found = survey(container("wacore", project, **{key: [path]}), container("waweb", project))
     found["files"].append({"path": path, "text": None, "problem": problem})
     made = adopt({"h1": found})
-    line = f"the variables of the client are in {path}, which cannot be read ({problem})"
+    line = f"{path} cannot be read ({problem})"
     assert (f"2. h1: {line}" in made.report, made.deployments == []) == (left, left)
 
 
@@ -240,7 +234,7 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
         ),
         client(declared({"TZ": "UTC"}, environment=["TZ"]), env="TZ=UTC\n"),
         client({"document": {"services": {"tool": {"image": "${TOOL}"}}}}),
-        client({"project": "", "files": [], "operators_files": [], "files_gone": ["/x"]}, {"project": ""}),
+        client({"project": "", "files": [], "operators_files": []}, {"project": ""}),
         # Another password is the same client.
         survey(
             container("wacore", environment={"WA_DB_PASSWORD": "Canary-9"}, own_keys=["WA_DB_PASSWORD"]),

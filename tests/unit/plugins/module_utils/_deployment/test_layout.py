@@ -171,6 +171,11 @@ def test_one_webapp_needs_no_key_and_a_volume_driver_no_options() -> None:
     assert layout.layout(hostvars, deployment(), HA) == own
 
 
+def test_an_operators_own_compose_files_are_not_asked_for_a_share_or_a_key() -> None:
+    bare = {"wa_db_env_extra_secrets": {}, "wa_media_volume_driver_options": {}, "wa_client_compose_dir": "/srv/biz"}
+    assert len(layout.layout(inventory(**dict.fromkeys(MEMBERS, bare)), deployment(), HA)) == 3
+
+
 def test_the_services_of_a_single_client() -> None:
     core, web = layout.services(["web", "core1"], "single", "192.0.2.1")
     assert (core["name"], core["ports"], core["environment"]) == ("wacore", [], {})
