@@ -33,9 +33,8 @@ def complete_env_files(survey: Mapping) -> list[str]:
     for one in everything:
         if not one["project"]:
             name = re.compile(rf"\b{re.escape(one['name'])}\b")
-            lines = [line["line"] for line in survey["autostart"] if name.search(line["line"])]
-            found = [match[1].strip("'\"") for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
-            one["env_files"] = list(dict.fromkeys(found))
+            lines = "\n".join(line["line"] for line in survey["autostart"] if name.search(line["line"]))
+            one["env_files"] = list(dict.fromkeys(path.strip("'\"") for path in _ENV_FILE_OPTION.findall(lines)))
     paths = {path for one in everything for path in one["env_files"]}
     paths |= {path for one in survey["containers"] if one["operators_files"] for path in interpolation_files(one)}
     return sorted(paths)

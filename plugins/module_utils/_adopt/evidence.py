@@ -38,26 +38,22 @@ def read(
     `api_key` and `api_password` of `params` come after the key that a Webapp's own environment has.
     """
     found: dict[str, dict[str, t.Any]] = {}
-    asked: dict[str, t.Callable[..., t.Any]] = {"nodes": _nodes, "server": _server}
     running = [one for one in containers if not one["one_shot"] and one["state"] == "running"]
     for project in sorted({one["project"] for one in running}):
         ours = [one for one in running if one["project"] == project]
         found[project] = {"problems": []}
-        for name, ask in asked.items():
+        for name, ask in (("nodes", _nodes), ("server", _server)):
             try:
-                found[project][name] = ask(engine, params, project, ours)
+                found[project][name] = ask(engine, {**params, "project": project}, ours)
             except WaError as error:
                 found[project]["problems"].append(str(error))
     return found
 
 
-def _nodes(
-    _engine: Docker, params: t.Mapping[str, t.Any], _project: str, containers: t.Sequence[Container]
-) -> list[str]:
+def _nodes(_engine: Docker, params: t.Mapping[str, t.Any], containers: t.Sequence[Container]) -> t.Any:
     """Returns the names of the nodes that a Webapp of a multiconnect client shows; empty for another client, or without one."""
-    if not any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in containers):
-        return []
-    for web in (one for one in containers if one["role"] == "web"):
+    webs = [one for one in containers if one["role"] == "web"]
+    for web in (one for one in webs if one["environment"].get("WA_APP_MULTICONNECT") == "1"):
         place = web_port(web)
         key = web["environment"].get("WA_API_KEY") or params["api_key"]
         if place is None or not (key or params["api_password"]):
@@ -86,16 +82,12 @@ def _nodes(
     return []
 
 
-def _server(
-    engine: Docker, params: t.Mapping[str, t.Any], project: str, containers: t.Sequence[Container]
-) -> dict[str, t.Any]:
+def _server(engine: Docker, params: t.Mapping[str, t.Any], containers: t.Sequence[Container]) -> t.Any:
     """Returns which running database server a client uses, see `_database.guard.server`."""
     cores = [one for one in containers if one["role"] != "web"] or list(containers)
     values = {key: value for key, value in cores[0]["environment"].items() if key.startswith("WA_DB_")}
     found: dict[str, t.Any] = {}
-    login = LoginCheck(
-        {**params, "project": project, "connect_timeout": _CONNECT_TIMEOUT}, lambda _text: None, "", engine
-    )
+    login = LoginCheck({**params, "connect_timeout": _CONNECT_TIMEOUT}, lambda _text: None, "", engine)
 
     def ask(config: t.Any, _values: t.Mapping[str, str]) -> None:
         from ansible_collections.waba.onprem.plugins.module_utils._database import connection

@@ -36,61 +36,57 @@ def place(hosts: Hosts, secrets: t.Mapping[str, t.Mapping[str, t.Any]]) -> Place
     if not hosts:
         return placed
     labels = groups(hosts)
-    everyone = {name: {**one["connection"], **one["variables"]} for name, one in hosts.items()}
-    common = _shared(everyone, lambda key: key in _OF_ALL or (key.startswith("ansible_") and key not in _OF_A_HOST))
-    hidden = _shared({name: secrets.get(name, {}) for name in hosts}, lambda key: key.startswith("ansible_"))
-    reached = {name: _without(one["connection"], common) for name, one in hosts.items()}
+    plain = _spread(
+        {name: {**one["connection"], **one["variables"]} for name, one in hosts.items()},
+        labels,
+        lambda key: key in _OF_ALL or (key.startswith("ansible_") and key not in _OF_A_HOST),
+    )
+    hidden = _spread({name: secrets.get(name, {}) for name in hosts}, labels, lambda key: key.startswith("ansible_"))
+    reached = {
+        name: {key: own.pop(key) for key in one["connection"] if key in own}
+        for name, one in hosts.items()
+        for own in (plain[f"host_vars/{name}"],)
+    }
     inventory: dict[str, t.Any] = {"all": {"hosts": reached}}
     if labels:
         inventory["all"]["children"] = {
             label: {"hosts": {name: {} for name in names}} for label, names in labels.items()
         }
     placed.documents["inventory.yml"] = inventory
-    _write(placed, "group_vars/all", common, hidden, {})
-    variables = {name: _without(one["variables"], common) for name, one in hosts.items()}
-    others = {name: _without(secrets.get(name, {}), hidden) for name in hosts}
-    for label, names in labels.items():
-        ours, theirs = ({name: values[name] for name in names} for values in (variables, others))
-        shared, shared_secrets = (_shared(values, lambda key: key not in _OF_A_HOST, 1) for values in (ours, theirs))
-        _write(placed, f"group_vars/{label}", shared, shared_secrets, _guesses(hosts, names))
-        for name in names:
-            variables[name], others[name] = _without(ours[name], shared), _without(theirs[name], shared_secrets)
-    for name in hosts:
-        _write(placed, f"host_vars/{name}", variables[name], others[name], _guesses(hosts, [name]))
+    placed.documents.update({f"{folder}/vars.yml": values for folder, values in plain.items() if values})
+    placed.secrets.update({f"{folder}/vault.yml": values for folder, values in hidden.items() if values})
+    members = {
+        **{f"group_vars/{label}": names for label, names in labels.items()},
+        **{f"host_vars/{name}": [name] for name in hosts},
+    }
+    for folder, names in members.items():
+        guesses = {key: text for name in names for key, text in hosts[name]["guesses"].items() if key in plain[folder]}
+        if guesses:
+            placed.comments[f"{folder}/vars.yml"] = guesses
     return placed
+
+
+def _spread(
+    values: Hosts, labels: t.Mapping[str, t.Sequence[str]], is_of_all: t.Callable[[str], bool]
+) -> dict[str, dict[str, t.Any]]:
+    """Returns values by folder: what all hosts have with one value, then what all of a group have, then the rest."""
+    found = {"group_vars/all": _shared(values, is_of_all) if len(values) > 1 else {}}
+    rest = {name: _without(one, found["group_vars/all"]) for name, one in values.items()}
+    for label, names in labels.items():
+        shared = _shared({name: rest[name] for name in names}, lambda key: key not in _OF_A_HOST)
+        found[f"group_vars/{label}"] = shared
+        rest.update({name: _without(rest[name], shared) for name in names})
+    return {**found, **{f"host_vars/{name}": one for name, one in rest.items()}}
 
 
 def _without(values: t.Mapping[str, t.Any], keys: t.Container[str]) -> dict[str, t.Any]:
     return {key: value for key, value in values.items() if key not in keys}
 
 
-def _guesses(hosts: Hosts, names: t.Iterable[str]) -> dict[str, str]:
-    return {key: text for name in names for key, text in hosts[name].get("guesses", {}).items()}
-
-
-def _shared(values: Hosts, may: t.Callable[[str], bool], fewest: int = 2) -> dict[str, t.Any]:
-    """What all hosts, and at least `fewest`, have with one value."""
+def _shared(values: Hosts, may: t.Callable[[str], bool]) -> dict[str, t.Any]:
     first, *others = values.values()
-    if len(values) < fewest:
-        return {}
     return {
         key: value
         for key, value in first.items()
         if may(key) and all(key in one and one[key] == value for one in others)
     }
-
-
-def _write(
-    placed: Placed,
-    folder: str,
-    variables: t.Mapping[str, t.Any],
-    secrets: t.Mapping[str, t.Any],
-    guesses: t.Mapping[str, str],
-) -> None:
-    if variables:
-        placed.documents[f"{folder}/vars.yml"] = dict(variables)
-        comments = {key: text for key, text in guesses.items() if key in variables}
-        if comments:
-            placed.comments[f"{folder}/vars.yml"] = comments
-    if secrets:
-        placed.secrets[f"{folder}/vault.yml"] = dict(secrets)
