@@ -57,7 +57,7 @@ def describe(client: Client, members: t.Sequence[Client]) -> None:
         changed = {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
         found.variables.update({"wa_client_service_names": changed} if changed else {})
     else:
-        found.guesses["wa_project"] = f"Outside Compose; the way into a project: {MOVE_GUIDE}."
+        found.guesses["wa_client_container_names"] = f"Outside Compose; the way into a project: {MOVE_GUIDE}."
         found.variables["wa_client_container_names"] = sorted(one["name"] for one in client.containers)
         found.lines[UPGRADE].append(
             "it is refused as long as the containers are outside Compose. Five commands move them into the project "
