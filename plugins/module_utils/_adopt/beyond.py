@@ -121,7 +121,7 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
             "USER write the value into the file)",
         )
         return
-    images = compose_files.images(client.containers)
+    images = {str(one["declared"].get("image") or one["image"]) for one in client.containers}
     tagged = dict.fromkeys(path for one in client.containers for path in one["image_files"])
     version = compose_version.variable(images)
     if version is None or (version[0] not in known if version[0] else len(tagged) > 1):

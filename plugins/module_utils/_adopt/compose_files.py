@@ -40,11 +40,6 @@ def complete_env_files(survey: Mapping) -> list[str]:
     return sorted(paths)
 
 
-def images(containers: t.Sequence[Mapping]) -> set[str]:
-    """Returns the images of containers as their Compose files have them, with variables."""
-    return {str(one["declared"].get("image") or one["image"]) for one in containers}
-
-
 def variables(containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping]) -> dict[str, t.Any]:
     """Returns the variables of the roles for the operator's Compose files; `sidecars` are beside the client in the project."""
     last = newest(containers)

@@ -63,12 +63,8 @@ def group(
         if refusal:
             left.append(Left([one.name for one in members], [one.host for one in members], refusal))
             continue
-        theirs = {known[one.name]["deployment"] for one in members if one.name in known}
-        label = (
-            theirs.pop()
-            if theirs
-            else _label(members, answers, [*labels, *known, *(one.name for one in found)], reached)
-        )
+        recorded = next((known[one.name]["deployment"] for one in members if one.name in known), "")
+        label = recorded or _label(members, answers, [*labels, *known, *(one.name for one in found)], reached)
         labels.append(label)
         for client in members:
             client.deployment = label
@@ -106,10 +102,9 @@ def _known_elsewhere(client: Client, found: t.Sequence[Client], known: Record) -
 def _name(found: t.Sequence[Client], known: Record, reached: t.Container[str]) -> None:
     """A machine's only client keeps the machine's name; each of several gets the project behind it. A known one keeps its name."""
     hosts = [client.host for client in found]
-    taken = {*known}
     for client in found:
         part = deployment_topology.slug(client.project or "docker-run")
-        alone = hosts.count(client.host) == 1 and client.host not in taken
+        alone = hosts.count(client.host) == 1 and client.host not in known
         client.name = _known_name(client, known) or (client.host if alone else f"{client.host}-{part}")
 
 
@@ -118,8 +113,7 @@ def _sets(found: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]
     sets: list[list[Client]] = []
     for client in found:
         joined = [each for each in sets if any(_are_one(client, other, known, answers) for other in each)]
-        others = [each for each in sets if not any(each is one for one in joined)]
-        sets = [*others, [client, *(one for each in joined for one in each)]]
+        sets = [each for each in sets if each not in joined] + [[client, *(one for each in joined for one in each)]]
     order = [*known]
     for each in sets:
         each.sort(key=lambda client: (order.index(client.name) if client.name in known else len(order), client.name))
@@ -129,16 +123,14 @@ def _sets(found: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]
 def _are_one(one: Client, other: Client, known: Record, answers: t.Mapping[str, str]) -> bool:
     if not one.multiconnect or not other.multiconnect:
         return False
-    if (one.nodes.keys() | one.ids) & (other.nodes.keys() | other.ids):
-        return True
-    if one.nodes and other.nodes:
-        return False  # whatever the inventory or the operator says
-    if one.name in known and other.name in known and known[one.name]["deployment"] == known[other.name]["deployment"]:
-        return True
-    if answers.get(one.host) and answers.get(one.host) == answers.get(other.host):
-        return True
+    shared = (one.nodes.keys() | one.ids) & (other.nodes.keys() | other.ids)
+    if shared or (one.nodes and other.nodes):
+        return bool(shared)  # whatever the inventory or the operator says
+    # Their deployment as the inventory has it, and as the operator says.
+    labels = [(known.get(each.name, {}).get("deployment"), answers.get(each.host)) for each in (one, other)]
+    said = any(ours and ours == theirs for ours, theirs in zip(*labels))
     # Where one of them was asked which nodes it has, its answer counts.
-    return not one.nodes and not other.nodes and _have_one_database(one, other)
+    return said or (not one.nodes and not other.nodes and _have_one_database(one, other))
 
 
 def _have_one_database(one: Client, other: Client) -> bool:
@@ -225,7 +217,7 @@ def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> Action | 
         if _containers(one) & _containers(other):
             cure = "Remove one of them from the inventory that adopt.yml reads"
             return Action((f"{one.host} and {other.host} are one machine", _NOTHING), cure)
-        if not any(other is each for each in members) and _have_one_database(one, other):
+        if other not in members and _have_one_database(one, other):
             facts = (
                 f"shares its database with {other.name}: one running server, and the same prefix",
                 "two clients for one number disconnect each other",

@@ -48,9 +48,7 @@ class Source:
 
     connections: t.Mapping[str, t.Mapping[str, t.Any]]
     secrets: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict, repr=False)
-    answers: t.Mapping[str, str] = field(
-        default_factory=dict
-    )  # `wa_deployment` of each host, also of those that are not read
+    answers: t.Mapping[str, str] = field(default_factory=dict)  # `wa_deployment` of each host, read or not
 
 
 def build(

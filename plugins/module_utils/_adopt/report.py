@@ -50,7 +50,7 @@ def state(
         "hosts": dict(sorted(others.items())),
         "read": sorted(read),
         "without": sorted(
-            {host for host, survey in surveys.items() if not survey["containers"]}
+            {host for host, survey in surveys.items() if all(one["one_shot"] for one in survey["containers"])}
             | {host for host in earlier.get("without", []) if host not in read}
         ),
         "left": sorted({name for one in left for name in one.names if name not in hosts}),

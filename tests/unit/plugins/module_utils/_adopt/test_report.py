@@ -175,6 +175,7 @@ def test_the_compose_files_of_clients_without_one_are_at_the_end_in_the_order_of
 
 def test_hosts_without_a_client_are_listed() -> None:
     line = "Without a container of the client, running or stopped: h2."
+    assert line in report({"h2": survey(container("wacore", one_shot=True, state="exited"))})
     first = adopt({"h1": single(), "h2": survey()})
     assert line in first.report
     assert line in adopt({"h1": single()}, earlier=first).report
