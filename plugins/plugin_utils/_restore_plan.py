@@ -61,8 +61,15 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
     since = [
         f"{one['name']} on {host}" for host, those in clients.items() for one in those if one["started_at"] > stopped_at
     ]
-    if not since and upgrade_journal.is_migrated(read[facts["leader"]].get("journal") or {}):
-        since = ["the version of the upgrade, which was started"]
+    rows = facts["copy"].get("messages") or {"now": 0, "copy": 0}
+    signs = {
+        "the version of the upgrade, which was started": upgrade_journal.is_migrated(
+            read[facts["leader"]].get("journal") or {}
+        ),
+        "containers that ran while it was made": about.get("running"),
+        "containers that are no longer there": (rows["now"] or 0) > rows["copy"],
+    }
+    since = since or [what for what, seen in signs.items() if seen]
     removes = {
         host: [one["name"] for one in those["containers"] if one["service"] == MIGRATION or one["version"] != wanted]
         for host, those in read.items()

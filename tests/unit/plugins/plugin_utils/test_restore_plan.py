@@ -118,6 +118,26 @@ def test_a_version_that_was_started_and_removed_has_served() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("copy", "since"),
+    [
+        ({"messages": {"now": 1204, "copy": 1000}}, "containers that are no longer there; expected a copy of what it"),
+        (
+            {"manifest": {**COPY, "facts": {"version": "2.51.2", "running": True}}},
+            "containers that ran while it was made; expected a copy of what it",
+        ),
+    ],
+)
+def test_a_client_whose_containers_are_gone_has_run_since_if_the_copy_shows_it(
+    copy: dict[str, t.Any], since: str
+) -> None:
+    """A host was made anew, or an operator has removed them."""
+    gone = {"h1": member(), "h2": member()}
+    facts = {"members": gone, "copy": {"manifest": COPY, **copy}}
+    assert plan(**facts)["refusal"].startswith(f"the client has run since the copy was made: {since}")
+    assert plan(**facts, accept_lost=True)["refusal"] == ""
+
+
 def test_what_would_be_lost_is_told_where_it_is_accepted() -> None:
     served = {"h1": member(container("core", "2.53.4", STOPPED + 60)), "h2": member(container("core"))}
     found = plan(members=served, accept_lost=True)
@@ -146,7 +166,7 @@ def test_the_number_of_messages_that_would_be_lost(rows: dict[str, t.Any], said:
     assert f"What came and went since would be lost {said}, and its encryption" in plan(**facts)["refusal"]
     lines = plan(**facts, accept_lost=True)["lines"]
     assert f"LOST: what came and went since, in core on h1 {said}" in lines
-    unused = plan(copy=facts["copy"])
+    unused = plan(copy={**facts["copy"], "messages": {**rows, "now": rows["now"] and min(rows["now"], 1000)}})
     assert (unused["refusal"], [line for line in unused["lines"] if "messages" in line and said in line]) == ("", [])
 
 
