@@ -49,6 +49,8 @@ def load(path: str) -> Manifest | None:
     for key, kind in _KEYS.items():
         if not isinstance(found.get(key), kind):
             raise WaError(f"manifest {path}", f"{key} is missing, or no {kind.__name__}", expected)
+    if not found["sections"] or {one[0] for one in found["sections"]} != {*found["databases"]}:
+        raise WaError(f"manifest {path}", "its sections are not those of its databases", expected)
     return found
 
 

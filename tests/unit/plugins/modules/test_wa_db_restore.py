@@ -37,7 +37,7 @@ MANIFEST: dict[str, t.Any] = {
     "source_bytes": 9,
     "longest": 9,
     "left": [],
-    "sections": [],
+    "sections": [["wa1", "tables"]],
     "databases": {"wa1": {"tables": {"messages": 1}, "definitions": ""}},
     "facts": {"deployment": "eu", "version": "2.51.2"},
 }
@@ -122,6 +122,15 @@ def test_nothing_is_restored_beside_a_session(
     assert "msg" not in call("restore", shared_origins=["10.0.0.0/24"])
     sessions[:] = [{"id": 7, "database": "neighbours", "from": "10.0.0.9", "seconds": 3}]
     assert "msg" not in call("restore")
+
+
+def test_a_copy_of_another_client_of_the_same_name_is_refused(call: Run, done: list[str], tmp_path: Path) -> None:
+    (tmp_path / "db.env").write_text(f"{ENV}WA_DB_NAME_PREFIX=eu_\n")
+    for operation in ("check", "restore"):
+        assert "of wa1; expected databases that begin with 'eu_'" in call(operation)["msg"]
+    assert done == []
+    (tmp_path / "db.env").write_text(f"{ENV}WA_DB_NAME_PREFIX=WA1\n")  # of a server that folds names
+    assert "msg" not in call("check")
 
 
 def test_another_login_may_be_given(call: Run, done: list[str]) -> None:

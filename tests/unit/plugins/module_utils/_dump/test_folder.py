@@ -47,6 +47,7 @@ class Copies:
         self.made += 1
         found: dict[str, t.Any] = {kind: of() for kind, of in manifest._KEYS.items()}
         found.update(format=manifest.FORMAT, file=f"{name}.sql.gz", bytes=4, facts={"deployment": deployment})
+        found.update(sections=[["wa1", "tables"]], databases={"wa1": {}})
         if complete:
             (self.path / f"{name}.sql.gz").write_text("dump")
         path = self.path / f"{name}.json"

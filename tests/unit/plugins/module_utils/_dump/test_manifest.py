@@ -76,6 +76,13 @@ def test_a_dump_that_is_not_the_one_of_its_manifest(path: Path, content: bytes |
         ("[]", "another file"),
         ('{"format": 2}', "another file"),
         (json.dumps({**FOUND, "mark": None}), "mark is missing, or no str"),
+        # A restore or a drill of these would replace and compare nothing, or only a part.
+        (json.dumps({**FOUND, "sections": [], "databases": {}}), "its sections are not those of its databases"),
+        (json.dumps({**FOUND, "sections": []}), "its sections are not those of its databases"),
+        (
+            json.dumps({**FOUND, "sections": [["a", "all"], ["b", "all"]]}),
+            "its sections are not those of its databases",
+        ),
     ],
 )
 def test_another_file_is_no_manifest(path: Path, text: str, message: str) -> None:
