@@ -19,6 +19,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 OWN = "pg_has_role({owner}, 'USAGE')"
 NO_EXTENSION = "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
 USERS_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+# What is in another one is not in a dump.
+OWN_SCHEMA = f"{USERS_SCHEMA} AND (n.nspname = 'public' OR {OWN.format(owner='n.nspowner')})"
+# The others stay where they are, with the rows of their own tables.
+OWN_EXTENSION = f"{OWN.format(owner='e.extowner')} AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
 TABLES = (
     "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     f" WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USERS_SCHEMA}"

@@ -14,8 +14,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, format_size
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection
-from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, Settings, Version
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, Settings
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images, registry_login
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -30,15 +29,6 @@ _POLL = 0.2  # seconds
 # The names under which the makers' images take the password of the administrator, who has this name.
 _PASSWORDS = {"MYSQL": ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD"), "PGSQL": ("POSTGRES_PASSWORD",)}
 _ADMINISTRATORS = {"MYSQL": "root", "PGSQL": "postgres"}
-
-
-def wrong_server(found: Manifest, version: Version) -> str:
-    """Returns what server a copy needs where one of this `version` would be no proof for it; empty if it is one."""
-    copied = parse_version(found["engine"], found["server"])
-    series = 1 if version.product == "PostgreSQL" else 2  # of 10.11 and 8.4 both numbers
-    if version.product == found["product"] and version.numbers[:series] >= copied.numbers[:series]:
-        return ""
-    return f"{found['product']} {'.'.join(map(str, copied.numbers[:series]))} or newer, as the server of the copy"
 
 
 class Container:
@@ -123,21 +113,18 @@ class Container:
         return record
 
     def _await(self, own: Settings) -> None:
-        """Waits until the server answers, and refuses one that would be no proof."""
+        """Waits until the server answers."""
         end = time.monotonic() + _READY
         while True:
             try:
                 with connection.connect(own) as session:
-                    version = session.version()
-                break
+                    session.version()
+                return
             except connection.DatabaseError as error:
                 if time.monotonic() > end:
                     raise WaError(self.subject, error.found, f"a server that answers within {_READY:.0f} s") from None
             self._record()
             time.sleep(_POLL)
-        wrong = wrong_server(self.manifest, version)
-        if wrong:
-            raise WaError(self.subject, f"{version.product} {version.text}", wrong)
 
     def _prepare(self, own: Settings, user: str) -> None:
         """Makes room for large rows, and an account for the views and routines that have the client's user as their definer."""
@@ -145,5 +132,5 @@ class Container:
             return
         with connection.connect(own, read_only=False) as session:
             session.rows("SET GLOBAL max_allowed_packet = 1073741824")
-            session.rows("CREATE USER %s@'%%' IDENTIFIED BY %s", (user, self.password))
+            session.rows("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, self.password))
             session.rows("GRANT ALL ON *.* TO %s@'%%'", (user,))

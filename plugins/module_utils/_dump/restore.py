@@ -25,8 +25,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
     DatabaseError,
     Session,
     Settings,
+    Version,
     quote,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load, manifest, tools
 
@@ -39,7 +41,7 @@ _LOCK_TIMEOUT = 60.0  # seconds for which a change of the tables waits for someb
 _IN, _OUT = ASIDE
 _MARKER = "__waba_"  # begins the name of a table that is there from before the swap until a restore is complete
 _OWN_RELATION = (
-    f"{content.USERS_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
+    f"{content.OWN_SCHEMA} AND {content.OWN.format(owner='c.relowner')}"
     f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
 )
 _RELATIONS = (
@@ -54,13 +56,12 @@ _DROPS = f"""
     {_RELATIONS.format(kinds="'r', 'p'")} AND c.relpersistence <> 't' HAVING count(*) > 0
   UNION ALL SELECT format('DROP SEQUENCE IF EXISTS %I.%I', n.nspname, c.relname) {_RELATIONS.format(kinds="'S'")}
   UNION ALL SELECT 'DROP ROUTINE IF EXISTS ' || p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE {content.USERS_SCHEMA} AND {content.OWN.format(owner="p.proowner")}
+    WHERE {content.OWN_SCHEMA} AND {content.OWN.format(owner="p.proowner")}
     AND {content.NO_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
-  UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I', extname) FROM pg_extension
-    WHERE {content.OWN.format(owner="extowner")} AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I', extname) FROM pg_extension e WHERE {content.OWN_EXTENSION}
   UNION ALL SELECT format('DROP %s IF EXISTS %I.%I', CASE y.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, n.nspname, y.typname)
     FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace LEFT JOIN pg_class c ON c.oid = y.typrelid
-    WHERE {content.USERS_SCHEMA} AND {content.OWN.format(owner="y.typowner")} AND (y.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')
+    WHERE {content.OWN_SCHEMA} AND {content.OWN.format(owner="y.typowner")} AND (y.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')
     AND {content.NO_EXTENSION.format(catalog="pg_type", oid="y.oid")}
   UNION ALL SELECT format('DROP EVENT TRIGGER IF EXISTS %I', evtname) FROM pg_event_trigger t
     WHERE {content.OWN.format(owner="evtowner")} AND {content.NO_EXTENSION.format(catalog="pg_event_trigger", oid="t.oid")}
@@ -73,6 +74,7 @@ _DROPS = f"""
 _DROP_OWN = f"""
 BEGIN;
 SET LOCAL client_min_messages = warning;
+SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '{round(_LOCK_TIMEOUT)}s';
 DO $waba$
 DECLARE one text; stuck boolean;
@@ -184,6 +186,15 @@ def differences(expected: t.Mapping[str, t.Any], found: content.Content) -> list
     if not lines and found.definitions != expected["definitions"]:
         lines = ["its columns are defined otherwise"]
     return lines
+
+
+def wrong_server(found: t.Mapping[str, t.Any], version: Version) -> str:
+    """Returns what server a copy needs where one of this `version` would be no proof for it; empty if it is one."""
+    copied = parse_version(found["engine"], found["server"])
+    series = 1 if version.product == "PostgreSQL" else 2  # of 10.11 and 8.4 both numbers
+    if version.product == found["product"] and version.numbers[:series] >= copied.numbers[:series]:
+        return ""
+    return f"{found['product']} {'.'.join(map(str, copied.numbers[:series]))} or newer, as the server of the copy"
 
 
 class Restore:
@@ -414,6 +425,11 @@ class Restore:
         """Restores into a server that has no databases of these names, compares, and removes them. Raises WaError."""
         with self._connect() as session:
             self._inspect(session)
+            wrong = wrong_server(self.manifest, session.version())
+            if wrong:
+                raise WaError(
+                    f"drill on {self.config.subject}", "{0.product} {0.text}".format(session.version()), wrong
+                )
             there = sorted({*connection.databases(session, "")} & {*self.names})
             if there:
                 raise WaError(

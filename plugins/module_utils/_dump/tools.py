@@ -80,22 +80,34 @@ _PGSQL_LEFT = (
         f" AND n.nspname = 'public' AND {_THEIRS.format(owner='c.relowner')}"
         f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')} ORDER BY 1",
     ),
+    # pg_dump writes their rows, which the extension still has when they are loaded.
+    (
+        "table",
+        "--exclude-table",
+        "SELECT format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(e.extowner) FROM pg_extension e"
+        " JOIN pg_class c ON c.oid = ANY (e.extconfig) JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE NOT ({content.OWN_EXTENSION}) ORDER BY 1",
+    ),
 )
 # Rows of what is in the way of a restore, and of whose it is.
 _PGSQL_REFUSED = (
-    # A schema of the client's is dropped, one of somebody else's is left out.
+    # A schema of the client's is dropped, one of somebody else's is left out. A table that the client's user may write may be the client's.
     "SELECT 'table ' || c.oid::regclass, pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    f" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {content.USERS_SCHEMA} AND n.nspname <> 'public'"
-    f" AND {content.OWN.format(owner='n.nspowner')} <> {content.OWN.format(owner='c.relowner')}"
+    f" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {content.USERS_SCHEMA}"
+    f" AND (n.nspname <> 'public' AND {content.OWN.format(owner='n.nspowner')} <> {content.OWN.format(owner='c.relowner')}"
+    f" OR {_THEIRS.format(owner='c.relowner')} AND c.relkind <> 'S' AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'))"
     f" AND {content.NO_EXTENSION.format(catalog='pg_class', oid='c.oid')}",
+    # Of the rows that the client's user sees in a table, these would not be copied, or could not be made again.
+    "SELECT 'table ' || c.oid::regclass, pg_get_userbyid(c.relowner) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    f" JOIN pg_class p ON p.oid = i.inhparent WHERE {content.OWN.format(owner='c.relowner')} <> {content.OWN.format(owner='p.relowner')}",
     "SELECT 'type ' || y.oid::regtype, pg_get_userbyid(y.typowner) FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace"
     " LEFT JOIN pg_class c ON c.oid = y.typrelid"
-    f" WHERE {content.USERS_SCHEMA} AND (n.nspname = 'public' OR {content.OWN.format(owner='n.nspowner')})"
+    f" WHERE {content.OWN_SCHEMA}"
     f" AND {_THEIRS.format(owner='y.typowner')} AND (y.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')"
     f" AND {content.NO_EXTENSION.format(catalog='pg_type', oid='y.oid')}",
     # pg_dump has no option that leaves these out.
     "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-    f" WHERE {content.USERS_SCHEMA} AND (n.nspname = 'public' OR {content.OWN.format(owner='n.nspowner')})"
+    f" WHERE {content.OWN_SCHEMA}"
     f" AND {_THEIRS.format(owner='p.proowner')} AND {content.NO_EXTENSION.format(catalog='pg_proc', oid='p.oid')}",
     "SELECT 'event trigger ' || evtname, pg_get_userbyid(evtowner) FROM pg_event_trigger t"
     f" WHERE {_THEIRS.format(owner='evtowner')} AND {content.NO_EXTENSION.format(catalog='pg_event_trigger', oid='t.oid')}",
@@ -115,6 +127,23 @@ _PGSQL_REFUSED = (
     f" AND d.classid::regclass::text NOT IN ({', '.join(repr(one) for one in _RESTORED)})",
 )
 
+_PGSQL_PUBLISHED = (
+    "SELECT DISTINCT p.pubname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid"
+    f" WHERE {content.OWN.format(owner='c.relowner')} ORDER BY 1"
+)
+# What gives the client's user the rights to make again what a restore drops.
+_PGSQL_GRANTS = (
+    "SELECT format('GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user)"
+    " WHERE NOT has_database_privilege(current_database(), 'CREATE')"
+    f" AND (EXISTS (SELECT 1 FROM pg_namespace n WHERE {content.OWN_SCHEMA} AND n.nspname <> 'public')"
+    f" OR EXISTS (SELECT 1 FROM pg_extension e WHERE {content.OWN_EXTENSION}))"
+    " UNION SELECT format('GRANT CREATE ON SCHEMA %%I TO %%I', n.nspname, current_user)"
+    f" FROM {content.TABLES} AND NOT has_schema_privilege(n.oid, 'CREATE')"
+    " UNION SELECT format('GRANT CREATE ON TABLESPACE %%I TO %%I', s.spcname, current_user) FROM pg_class c"
+    " JOIN pg_tablespace s ON s.oid = c.reltablespace JOIN pg_namespace n ON n.oid = c.relnamespace"
+    f" WHERE {content.OWN_SCHEMA} AND {content.OWN.format(owner='c.relowner')} AND NOT has_tablespace_privilege(s.oid, 'CREATE') ORDER BY 1"
+)
+
 
 def _pgsql_left(config: Settings, database: str, named: list[str], tables: list[rules.Table]) -> list[str]:
     """Returns the options of pg_dump that leave out what is not the client's, which is `named`, and stays. Adds the client's `tables`.
@@ -129,6 +158,18 @@ def _pgsql_left(config: Settings, database: str, named: list[str], tables: list[
                 named.append(
                     f"{kind} {name} in {database} is {owner}'s: it is not copied, and a restore leaves it as it is"
                 )
+        for (name,) in session.rows(_PGSQL_PUBLISHED):
+            named.append(
+                f"publication {name} in {database} has tables of the client's: a restore takes them out of it, and they are to be added again"
+            )
+        lacking = session.rows(_PGSQL_GRANTS)
+        if lacking:
+            raise WaError(
+                f"dump of database {database}",
+                f"user {config.user} may not make again there what a restore drops",
+                "the rights to do so, without which it cannot be restored",
+                f"Have the administrator run there: {'; '.join(grant for (grant,) in lacking)}",
+            )
         if not session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
             for statement in _PGSQL_REFUSED:
                 _refuse_mixed(config, database, session.rows(f"{statement} ORDER BY 1"))
@@ -149,7 +190,8 @@ def _refuse_mixed(config: Settings, database: str, rows: t.Sequence[tuple[t.Any,
             f"dump of database {database}",
             f"{those}, which a restore by user {config.user} could neither drop nor make again",
             "the client's own objects, and others that do not depend on them",
-            "Have the administrator drop them, or copy the database otherwise (wa_upgrade_snapshot_command)",
+            f"Have the administrator give them to user {config.user}, or drop what nobody needs, or copy the database otherwise "
+            "(wa_upgrade_snapshot_command)",
         )
 
 

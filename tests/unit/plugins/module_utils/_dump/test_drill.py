@@ -13,39 +13,10 @@ from scripted_database import Refusal, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images
 from ansible_collections.waba.onprem.plugins.module_utils._dump import drill
 
 COPY: dict[str, t.Any] = {"engine": "MYSQL", "product": "MariaDB", "server": "10.11.6-MariaDB", "source_bytes": 1000}
-
-
-@pytest.mark.parametrize(
-    ("copied", "server", "wrong"),
-    [
-        ("MariaDB 10.11.6-MariaDB", "MariaDB 10.11.2", ""),
-        ("MariaDB 10.11.6-MariaDB", "MariaDB 11.4.1", ""),
-        ("MariaDB 10.11.6-MariaDB", "MariaDB 10.5.20", "MariaDB 10.11 or newer, as the server of the copy"),
-        ("MySQL 8.4.1", "MySQL 8.0.36", "MySQL 8.4 or newer, as the server of the copy"),
-        ("MySQL 8.0.36", "MySQL 9.7.0", ""),
-        ("MySQL 8.0.36", "MariaDB 11.8.1", "MySQL 8.0 or newer, as the server of the copy"),
-        ("MariaDB 10.5.20-MariaDB", "MySQL 9.7.0", "MariaDB 10.5 or newer, as the server of the copy"),
-        ("PostgreSQL 13.14 (Debian 13.14-1)", "PostgreSQL 13.2", ""),
-        ("PostgreSQL 13.14 (Debian 13.14-1)", "PostgreSQL 17.0", ""),
-        ("PostgreSQL 17.2", "PostgreSQL 13.14", "PostgreSQL 17 or newer, as the server of the copy"),
-    ],
-)
-def test_which_server_is_no_proof_for_a_copy(copied: str, server: str, wrong: str) -> None:
-    product, _space, text = copied.partition(" ")
-    engine = "PGSQL" if product == "PostgreSQL" else "MYSQL"
-    name, _space, version = server.partition(" ")
-    numbers = tuple(int(one) for one in version.split("."))
-    assert (
-        drill.wrong_server(
-            {**COPY, "engine": engine, "product": product, "server": text}, Version(name, numbers, version)
-        )
-        == wrong
-    )
 
 
 class Engine:
@@ -126,6 +97,8 @@ def test_a_server_is_started_with_limits_for_this_host_only_and_removed(
     ):
         assert " ".join(words) in " ".join(call)
     assert call[-1] == "mariadb:11"
+    # The client's user may be the administrator, as in the vendor's sample.
+    assert server.asked("^CREATE USER IF NOT EXISTS %s@'%%'") == [("wa", one.password)]
     assert engine.environment == dict.fromkeys(("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD"), one.password)
     assert one.password not in " ".join(call)
     assert of(engine).password != one.password
@@ -150,13 +123,6 @@ def test_a_container_that_does_not_serve_is_removed(
 def test_a_failure_within_removes_it(engine: Engine, server: ScriptedDatabase) -> None:
     with pytest.raises(ValueError, match="mine"), of(engine).running(server.settings):
         raise ValueError("mine")
-    assert engine.containers == []
-
-
-def test_an_older_server_is_refused(engine: Engine, server: ScriptedDatabase) -> None:
-    said = r"drill in a container of mariadb:11: MariaDB 11\.8\.1-MariaDB; expected MariaDB 12\.0 or newer"
-    with pytest.raises(WaError, match=said), of(engine, server="12.0.1-MariaDB").running(server.settings):
-        raise AssertionError("it is older")
     assert engine.containers == []
 
 

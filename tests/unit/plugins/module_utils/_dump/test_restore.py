@@ -16,6 +16,7 @@ from scripted_database import Refusal, ScriptedDatabase
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content
 from ansible_collections.waba.onprem.plugins.module_utils._database.content import Content
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load, manifest, restore, tools
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
 
@@ -47,6 +48,8 @@ FOUND: dict[str, t.Any] = {
     "file": "d.sql.gz",
     "mark": "m",
     "engine": "MYSQL",
+    "product": "MySQL",
+    "server": "8.0.36",
     "sections": [["wa1", "tables"], ["wa1", "triggers"]],
     "databases": {"wa1": EXPECTED},
     "longest": 1000,
@@ -350,6 +353,7 @@ def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPa
     one.check()
     one.run()
     assert found[0].before.startswith(b"\nBEGIN;\n")
+    assert b"\nSET LOCAL statement_timeout = 0;\n" in found[0].before.partition(b"DO $waba$")[0]
     assert found[0].after.partition(b"IF digest <> 'd'")[2].endswith(b"\nCOMMIT;\n")
     with pytest.raises(WaError, match=r"no database wa2; expected the databases of the copy. CREATE DATABASE"):
         of(server, engine="PGSQL", databases={"wa2": EXPECTED}).check()
@@ -371,6 +375,39 @@ def test_a_drill_leaves_nothing_whatever_comes_of_it(
         of(server).drill()
     assert loaded == [(0, "wa1"), (1, "wa1")]
     assert changed(server) == ["CREATE DATABASE `wa1`", "DROP DATABASE IF EXISTS `wa1`"]
+
+
+@pytest.mark.parametrize(
+    ("copied", "server", "wrong"),
+    [
+        ("MariaDB 10.11.6-MariaDB", "MariaDB 10.11.2", ""),
+        ("MariaDB 10.11.6-MariaDB", "MariaDB 11.4.1", ""),
+        ("MariaDB 10.11.6-MariaDB", "MariaDB 10.5.20", "MariaDB 10.11 or newer, as the server of the copy"),
+        ("MySQL 8.4.1", "MySQL 8.0.36", "MySQL 8.4 or newer, as the server of the copy"),
+        ("MySQL 8.0.36", "MySQL 9.7.0", ""),
+        ("MySQL 8.0.36", "MariaDB 11.8.1", "MySQL 8.0 or newer, as the server of the copy"),
+        ("MariaDB 10.5.20-MariaDB", "MySQL 9.7.0", "MariaDB 10.5 or newer, as the server of the copy"),
+        ("PostgreSQL 13.14 (Debian 13.14-1)", "PostgreSQL 13.2", ""),
+        ("PostgreSQL 13.14 (Debian 13.14-1)", "PostgreSQL 17.0", ""),
+        ("PostgreSQL 17.2", "PostgreSQL 13.14", "PostgreSQL 17 or newer, as the server of the copy"),
+    ],
+)
+def test_which_server_is_no_proof_for_a_copy(copied: str, server: str, wrong: str) -> None:
+    product, _space, text = copied.partition(" ")
+    engine = "PGSQL" if product == "PostgreSQL" else "MYSQL"
+    name, _space, version = server.partition(" ")
+    numbers = tuple(int(one) for one in version.split("."))
+    assert (
+        restore.wrong_server({"engine": engine, "product": product, "server": text}, Version(name, numbers, version))
+        == wrong
+    )
+
+
+def test_a_drill_on_another_server_than_the_copys_is_refused(server: ScriptedDatabase) -> None:
+    said = r"drill on database MYSQL at db\.lab:3306: MySQL 8\.0\.36; expected MariaDB 8\.0 or newer, as the server of the copy"
+    with pytest.raises(WaError, match=said):
+        of(server, product="MariaDB").drill()
+    assert changed(server) == []
 
 
 def test_a_drill_touches_no_database_that_is_there(server: ScriptedDatabase) -> None:

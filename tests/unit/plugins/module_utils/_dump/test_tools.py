@@ -385,7 +385,7 @@ def test_views_of_another_definer_stay_where_they_are(monkeypatch: pytest.Monkey
 def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     server = ScriptedDatabase(PGSQL).on("quote_ident", []).on(r"relkind IN \('r', 'p', 'v'", [])
     server.on("row_security_active", []).on("pg_table_size", [("public.messages", 4096, 20.0)])
-    server.on("pg_database_size", [(8192,)]).on("SELECT rolsuper", [(False,)])
+    server.on("pg_database_size", [(8192,)]).on("^SELECT rolsuper", [(False,)])
     for statement in (
         "regprocedure",
         "event trigger",
@@ -395,6 +395,10 @@ def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
         "'objects in",
         "'table '",
         "'type '",
+        "pg_inherits",
+        "pg_publication",
+        "'GRANT ",
+        "extconfig",
     ):
         server.on(statement, [])
     monkeypatch.setattr(connection, "connect", server.connect)
@@ -424,9 +428,36 @@ def test_what_an_administrator_has_beside_the_client_is_left_out_by_name(pgsql: 
     assert source.named[0] == "schema reports in wa1 is postgres's: it is not copied, and a restore leaves it as it is"
 
 
+def test_a_publication_that_loses_the_clients_tables_is_named(pgsql: ScriptedDatabase) -> None:
+    pgsql.on("pg_publication", [("events",)])
+    assert inspect(pgsql).named[0] == (
+        "publication events in wa1 has tables of the client's: a restore takes them out of it, and they are to be added again"
+    )
+
+
+def test_rights_that_a_restore_needs_are_named_with_the_statements_that_give_them(pgsql: ScriptedDatabase) -> None:
+    pgsql.on("'GRANT ", [("GRANT CREATE ON DATABASE wa1 TO wa",), ("GRANT CREATE ON SCHEMA public TO wa",)])
+    with pytest.raises(WaError) as error:
+        inspect(pgsql)
+    assert str(error.value) == (
+        "dump of database wa1: user wa may not make again there what a restore drops; expected the rights to do so, without which it cannot "
+        "be restored. Have the administrator run there: GRANT CREATE ON DATABASE wa1 TO wa; GRANT CREATE ON SCHEMA public TO wa"
+    )
+
+
 @pytest.mark.parametrize(
     "statement",
-    ["regprocedure", "event trigger", "large object", "'view '", "'foreign key", "'objects in", "'table '", "'type '"],
+    [
+        "regprocedure",
+        "event trigger",
+        "large object",
+        "'view '",
+        "'foreign key",
+        "'objects in",
+        "'table '",
+        "'type '",
+        "pg_inherits",
+    ],
 )
 def test_what_a_restore_could_neither_drop_nor_leave_is_refused(pgsql: ScriptedDatabase, statement: str) -> None:
     pgsql.on(statement, [("x", "postgres")])
@@ -434,5 +465,5 @@ def test_what_a_restore_could_neither_drop_nor_leave_is_refused(pgsql: ScriptedD
         WaError, match=r"dump of database wa1: x \(postgres\), which a restore by user wa could neither drop"
     ):
         inspect(pgsql)
-    pgsql.on("SELECT rolsuper", [(True,)])
+    pgsql.on("^SELECT rolsuper", [(True,)])
     assert inspect(pgsql).databases == ["wa1", "wa2"]
