@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shutil
 import time
 import typing as t
 
@@ -469,6 +470,14 @@ class Restore:
         if self.config.engine != self.manifest["engine"]:
             raise WaError(f"manifest {self.path}", f"of {self.manifest['engine']}", self.config.engine)
         self.tool = tools.find_client(session.version(), self._run)
+        command = rules.COMPRESSORS.get(self.dump.rpartition(".")[2], ("its program",))
+        if command and not shutil.which(command[0]):
+            raise WaError(
+                f"dump {self.dump}",
+                f"{command[0]} is not on this host",
+                "the program that unpacks it",
+                f"Install {command[0]}",
+            )
         self.tls = self.config.engine == MYSQL and session.is_encrypted()
         check_longest(session, self.manifest)
 

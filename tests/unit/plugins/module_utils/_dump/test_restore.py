@@ -127,6 +127,17 @@ def test_a_server_that_has_not_answered_for_a_minute_ends_a_load(
         watch()
 
 
+@pytest.mark.parametrize(("file", "program"), [("d.sql.zst", "zstd"), ("d.sql.xz", "its program")])
+def test_a_copy_that_cannot_be_unpacked_here_is_found_before_the_client_is_stopped(
+    server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch, file: str, program: str
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(
+        WaError, match=f"dump /b/{file}: {program} is not on this host; expected the program that unpacks it"
+    ):
+        of(server, file=file).check()
+
+
 def test_a_check_makes_nothing(server: ScriptedDatabase) -> None:
     of(server).check()
     tried = [one for one, _values in server.statements if "wa_check_" in one]
