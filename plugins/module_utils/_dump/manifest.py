@@ -28,6 +28,7 @@ _KEYS = {
     "seconds": float,
     "source_bytes": int,
     "longest": int,  # bytes of a statement
+    "left": list,  # lines about what is not copied
     "facts": dict,  # of the caller: deployment, version, stopped_at
 }
 Manifest = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it

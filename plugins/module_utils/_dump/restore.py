@@ -402,7 +402,14 @@ class Restore:
         self._refuse_unreadable(session, moves)
         moves.append((first + _IN, self._marker, first + _OUT))
         renamed = ", ".join(f"{_qualified(at, table)} TO {_qualified(to, table)}" for at, table, to in moves)
-        session.rows(f"RENAME TABLE {renamed}")
+        try:
+            session.rows(f"RENAME TABLE {renamed}")
+        except DatabaseError as error:
+            if "(1435)" not in error.found:
+                raise
+            cure = f"Have the administrator drop it, or GRANT TRIGGER ON {', '.join(self.names)}, and run restore.yml again"
+            found = "a table has a trigger that the user may not see"  # MySQL shows it only with that privilege
+            raise WaError(self.config.subject, found, "none of another account's", cure) from None
 
     def _refuse_unreadable(self, session: Session, moves: t.Sequence[tuple[str, str, str]]) -> None:
         """Raises WaError for a table that has lost its file to the folder where it was about to be (seen on MariaDB 10.5)."""

@@ -234,6 +234,12 @@ def _inspect_mysql(session: Session, version: Version, names: list[str], theirs:
     sizes = content.mysql_sizes(session, names)
     tables = [rules.Table(schema, name, size, rows) for schema, name, size, _index, rows in sizes]
     doubts = []
+    limit = version.product == "MySQL" and int(session.value("SELECT @@global.max_execution_time"))
+    if limit:
+        doubts.append(
+            f"{session.settings.subject}: max_execution_time ends each SELECT after {limit / 1000:g} s, that of the dump tool, too. Have its "
+            "administrator run, until the dump is done: SET GLOBAL max_execution_time = 0"
+        )
     for schema, table, engine in session.rows(
         "SELECT table_schema, table_name, engine FROM information_schema.tables"
         f" WHERE table_schema IN {those} AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'",

@@ -65,7 +65,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
     found.on("information_schema.views", []).on("table_type <> 'VIEW' ORDER BY 1$", [("messages",)])
     found.on("'SEQUENCE'", []).on("column_type", [("messages", "id", "int", "NO", "")])
-    found.on("referential_constraints", []).on("max_allowed_packet", [(16 << 20,)]).on("wa_check_", Refusal("missing"))
+    found.on("max_execution_time", [(0,)]).on("referential_constraints", []).on("max_allowed_packet", [(16 << 20,)]).on(
+        "wa_check_", Refusal("missing")
+    )
     return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -321,6 +323,15 @@ def test_a_file_not_created_by_the_module_is_not_overwritten(dump: Run, tmp_path
         f"dump {path}: not the one of {folder}/before.json; expected a free name. Move it away, or give another name"
     )
     assert gzip.decompress(path.read_bytes()) == b"theirs\n"
+
+
+def test_a_copy_that_was_damaged_since_is_not_taken_for_one(dump: Run) -> None:
+    """An upgrade that goes on would migrate without a way back."""
+    path = Path(dump()["dest"])
+    damaged = path.read_bytes()[:-1] + b"x"
+    path.write_bytes(damaged)
+    assert dump()["msg"].endswith("expected a free name. Move it away, or give another name")
+    assert path.read_bytes() == damaged
 
 
 @pytest.mark.parametrize("option", ["dest", "name"])

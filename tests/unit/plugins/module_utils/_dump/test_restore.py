@@ -414,6 +414,21 @@ def test_which_server_is_no_proof_for_a_copy(copied: str, server: str, wrong: st
     )
 
 
+def test_a_trigger_that_mysql_does_not_show_is_named_where_it_stops_the_swap(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+) -> None:
+    work = of(server)
+    work.check()
+    server.on("^RENAME TABLE", Refusal("other", "Trigger in wrong schema (1435)"))
+    with pytest.raises(
+        WaError, match=r"a table has a trigger that the user may not see; .* GRANT TRIGGER ON wa1, and run restore"
+    ):
+        work.run()
+    server.on("^RENAME TABLE", Refusal("lock", "busy"))
+    with pytest.raises(WaError, match="busy"):
+        work.run()
+
+
 def test_a_drill_on_another_server_than_the_copys_is_refused(server: ScriptedDatabase) -> None:
     said = r"drill on database MYSQL at db\.lab:3306: MySQL 8\.0\.36; expected MariaDB 8\.0 or newer, as the server of the copy"
     with pytest.raises(WaError, match=said):

@@ -239,7 +239,7 @@ def mysql(
         "engine <> 'InnoDB'", []
     ).on("user_privileges", [])
     server.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
-    server.on("information_schema.views", []).on("referential_constraints", [])
+    server.on("information_schema.views", []).on("referential_constraints", []).on("max_execution_time", [(0,)])
     return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
@@ -356,6 +356,11 @@ def test_the_privilege_for_objects_of_other_definers(
 def test_a_table_outside_the_snapshot_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch, "wa1").on("engine <> 'InnoDB'", [("wa1", "log", "MyISAM")])
     assert inspect(server).doubts == ("wa1.log is MyISAM: it is not part of the consistent snapshot",)
+
+
+def test_a_server_that_would_end_the_dump_tool_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    [doubt] = inspect(mysql(monkeypatch, "wa1").on("max_execution_time", [(20000,)])).doubts
+    assert "max_execution_time ends each SELECT after 20 s, that of the dump tool, too" in doubt
 
 
 @pytest.mark.parametrize("kind", ["denied", "login"])
