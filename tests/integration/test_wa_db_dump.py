@@ -626,6 +626,21 @@ def test_a_trigger_of_another_account_is_refused_before_the_outage(host: Host) -
 
 
 @pytest.mark.deep
+@pytest.mark.parametrize("host", ["mysql-9.7"], indirect=True)
+def test_a_trigger_that_mysql_does_not_show_is_named_by_the_restore_which_goes_on_without_it(host: Host) -> None:
+    host.seed()
+    host.where.sql("CREATE TRIGGER audit BEFORE INSERT ON settings FOR EACH ROW SET @a = 1;", DATABASES[0])
+    before, done = host.content(), host.dump()
+    assert "msg" not in done, done["msg"]
+    host.migrate()
+    assert "a table has a trigger that the user may not see" in host.restore(done["manifest"])["msg"]
+    host.where.sql("DROP TRIGGER audit;", DATABASES[0])
+    restored = host.restore(done["manifest"])
+    assert "msg" not in restored, restored["msg"]
+    assert host.content() == before
+
+
+@pytest.mark.deep
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
 def test_objects_of_another_definer_stay_where_they_are(host: Host) -> None:
     """The client's user may read them, but not create them."""
@@ -650,6 +665,88 @@ def test_objects_of_another_definer_stay_where_they_are(host: Host) -> None:
         )
         == 2
     )
+
+
+@pytest.mark.parametrize("host", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("made", "named", "cure"),
+    [
+        (
+            "CREATE TABLE given (a int); INSERT INTO given VALUES (1); GRANT SELECT, INSERT, UPDATE, DELETE ON given TO wa;",
+            "table given (postgres)",
+            "ALTER TABLE given OWNER TO wa;",
+        ),
+        (
+            "SET ROLE wa; CREATE TABLE part (id int, at date) PARTITION BY RANGE (at); RESET ROLE;"
+            "CREATE TABLE part1 PARTITION OF part FOR VALUES FROM ('2026-01-01') TO ('2027-01-01'); INSERT INTO part VALUES (1, '2026-02-02');",
+            "table part1 (postgres)",
+            "ALTER TABLE part1 OWNER TO wa;",
+        ),
+    ],
+)
+def test_rows_of_a_table_that_the_administrator_has_made_for_the_client_are_not_left_out(
+    host: Host, made: str, named: str, cure: str
+) -> None:
+    host.seed()
+    host.where.sql(made, DATABASES[1])
+    for check in (True, False):
+        refused = host.dump(check=check)
+        assert f"dump of database {DATABASES[1]}: {named}, which a restore by user wa could neither" in refused["msg"]
+        assert "Have the administrator give them to user wa" in refused["msg"]
+    host.where.sql(cure, DATABASES[1])
+    before = host.content()
+    done = host.dump()
+    assert "msg" not in done, done["msg"]
+    table = cure.split()[2].rstrip("1")
+    host.where.sql(f"DELETE FROM {table}; DELETE FROM messages;", DATABASES[1])
+    restored = host.restore(done["manifest"])
+    assert "msg" not in restored, restored["msg"]
+    assert (host.content(), host.where.sql(f"SELECT count(*) FROM {table};", DATABASES[1]).strip()) == (before, "1")
+
+
+@pytest.mark.parametrize("host", ["postgres"], indirect=True)
+def test_a_client_that_owns_its_tables_alone_lacks_rights_that_are_found_before_the_outage(host: Host) -> None:
+    """The databases are the administrator's, who has made a schema for the client, moved a table to another disk, and has an extension."""
+    host.seed()
+    host.run(
+        "install -d -o postgres /var/lib/postgresql/fast; cd /usr/share/postgresql/17/extension; echo \"default_version = '1'\" >jobs.control;"
+        " echo \"CREATE TABLE job (a int PRIMARY KEY); SELECT pg_extension_config_dump('job', '');\" >jobs--1.sql"
+    )
+    host.where.sql("CREATE TABLESPACE fast LOCATION '/var/lib/postgresql/fast';")
+    for name in DATABASES:
+        host.where.sql(f'ALTER DATABASE "{name}" OWNER TO postgres; REVOKE CREATE ON SCHEMA public FROM PUBLIC;', name)
+    host.where.sql(
+        "CREATE SCHEMA own AUTHORIZATION wa; CREATE TABLE own.t (a int); INSERT INTO own.t VALUES (1); ALTER TABLE own.t OWNER TO wa;"
+        "ALTER TABLE messages SET TABLESPACE fast; CREATE PUBLICATION events FOR TABLE messages; CREATE EXTENSION jobs; INSERT INTO job VALUES (1);",
+        DATABASES[1],
+    )
+    before = host.content()
+    grants = {
+        DATABASES[0]: "GRANT CREATE ON SCHEMA public TO wa",
+        DATABASES[1]: f'GRANT CREATE ON DATABASE "{DATABASES[1]}" TO wa; GRANT CREATE ON SCHEMA public TO wa; '
+        "GRANT CREATE ON TABLESPACE fast TO wa",
+    }
+    try:
+        for name, cure in grants.items():
+            refused = host.dump(preflight=True)
+            assert f"dump of database {name}: user wa may not make again there" in refused["msg"], refused
+            assert refused["msg"].endswith(f"Have the administrator run there: {cure}")
+            host.where.sql(f"{cure};", name)
+        done = host.dump()
+        assert done["left"] == [
+            f"table public.job in {DATABASES[1]} is postgres's: it is not copied, and a restore leaves it as it is",
+            f"publication events in {DATABASES[1]} has tables of the client's: a restore takes them out of it, and they are to be added again",
+        ], done.get("msg")
+        host.migrate()
+        host.where.sql("DROP TABLE own.t;", DATABASES[1])
+        restored = host.restore(done["manifest"])
+        assert "msg" not in restored, restored["msg"]
+        assert host.content() == before
+        assert host.where.sql("SELECT count(*) FROM own.t, job;", DATABASES[1]).strip() == "1"
+    finally:
+        for name in DATABASES:
+            host.where.sql(f'DROP DATABASE "{name}";')
+        host.where.sql("DROP TABLESPACE fast;")
 
 
 # What a client's databases may have, and what an administrator may have beside it
@@ -683,8 +780,10 @@ MORE = {
         "CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM members; CREATE INDEX ON member (twice(chat));"
         "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
         "CREATE TRIGGER noted BEFORE INSERT ON member FOR EACH ROW EXECUTE FUNCTION noted(); SELECT lo_from_bytea(4711, 'large');",
-        "CREATE EXTENSION pg_trgm; CREATE TABLE audit (a int); INSERT INTO audit VALUES (1); CREATE SCHEMA reports;"
-        "CREATE VIEW reports.one AS SELECT 1 AS one; CREATE FUNCTION reports.f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+        "CREATE EXTENSION pg_trgm;"
+        "CREATE TABLE audit (a int); INSERT INTO audit VALUES (1); CREATE SCHEMA reports;"
+        "CREATE VIEW reports.one AS SELECT 1 AS one; CREATE FUNCTION reports.f() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION reports.ours() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION reports.ours OWNER TO wa;",
     ),
 }
 UNDO = {
