@@ -34,6 +34,8 @@ options:
       - How long V(wait) waits until the process can start the migration, and V(migrate) until that has ended, in seconds or as text.
     type: str
     default: 20s
+  waited: {description: How many seconds earlier calls of V(migrate) have waited., type: float, default: 0}
+  limit: {description: The seconds of all calls after which V(migrate) fails; nothing ends the migration., type: float, default: 7200}
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back, restored, abandoned]}
   restores: {description: 'The manifest of the copy that the run puts back in place of an upgrade, or V(a snapshot).', type: str}
   run_id: {description: Which run this is., type: str}
@@ -56,6 +58,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
@@ -136,6 +139,15 @@ def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple
         time.sleep(POLL_INTERVAL)
 
 
+def unseen(found: dict[str, t.Any], alive: bool, waited: float, limit: float) -> str:
+    """Returns why the migration has not ended well, or is not to be waited for any more; empty if it has, or is."""
+    noted = upgrade_journal.migration(found)
+    if noted["migration_ended"] or (alive and waited < limit):
+        return str(noted["migration_problem"])
+    why = "the waiting was stopped" if alive else "the process that waits for it has died"
+    return f"the migration was not seen to end after {waited:.0f} s: {why}, not the migration."
+
+
 def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] | None) -> None:
     """Writes the lock, or releases it."""
     if after is None:
@@ -167,22 +179,26 @@ def run(module: AnsibleModule, result: Result) -> None:
                 if writes and after != found:
                     apply(file, params, after)
                     found = after
+            if action:
+                result.record_change(action)
             if operation == "migrate" and writes:
-                found, result.values["migrating"] = wait(file, params, module.check_mode)
+                begun = time.monotonic()  # the clock of the host may be set meanwhile
+                found, alive = wait(file, params, module.check_mode)
+                waited = params["waited"] + time.monotonic() - begun
+                result.values.update(migrating=alive, migration_waited=waited)
+                problem = unseen(found, alive, waited, params["limit"])
+                if problem:
+                    raise WaError.of(problem)
             if operation == "go_back":
                 result.values["ended"] = file.load_last() or {}
             if operation == "begin" and after is not None:
                 took_over = upgrade_journal.is_upgrade(before) and (before or {})["run_id"] != params["run_id"]
                 result.values.update(resumed=upgrade_journal.has_begun(after), took_over=took_over)
-            if action:
-                result.record_change(action)
     finally:
         journal = found if upgrade_journal.is_upgrade(found) else None
-        allowed_at = float((journal or {}).get("migrate") or 0)
         result.values.update(
             journal=journal or {},
             **upgrade_journal.migration(journal),
-            migration_waited=round(time.time() - allowed_at) if allowed_at else 0,
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now),
         )
 
@@ -205,6 +221,8 @@ def main() -> None:
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "str", "default": "20s"},
+            "waited": {"type": "float", "default": 0},
+            "limit": {"type": "float", "default": 7200},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back", "restored", "abandoned"]},
             "restores": {"type": "str"},
             "run_id": {"type": "str"},

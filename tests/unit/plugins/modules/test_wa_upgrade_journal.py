@@ -418,13 +418,8 @@ def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, 
     assert run("wait", wait_timeout="1h")["msg"].startswith(f"lock: {found}")
 
 
-def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = begin_migration(run)["journal"]["migrate"]
-    monkeypatch.setattr(time, "time", lambda: begun + 20.0)
-    assert run("migrate", wait_timeout="0s")["migration_waited"] == 20
-    monkeypatch.undo()
+def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: Path) -> None:
+    begin_migration(run)
     write_migration(tmp_path, "ended")
     resumed = run("begin", run_id="m/2/5", take_over=True)["journal"]
     assert (resumed["schema"], "migrate" in resumed, "migration" in resumed) == ("started", False, False)
@@ -464,8 +459,13 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
             "database: used; expected none.",
         ),
         ({"state": "ready"}, False, "untouched", "process that migrates: ended"),
-        ({"state": "ready"}, False, "started", ""),
-        ({"state": "failed", "message": "database: used; expected none."}, False, "started", ""),
+        ({"state": "ready"}, False, "started", "the migration was not seen to end after "),
+        (
+            {"state": "failed", "message": "database: used; expected none."},
+            False,
+            "started",
+            "database: used; expected none.",
+        ),
     ],
     ids=["it runs", "it has ended", "refused", "died before", "died", "refused once more"],
 )
@@ -492,13 +492,43 @@ def test_migrate_returns_when_the_migration_has_ended_or_why_it_was_not_started(
         result = run("migrate", notes={"copied": True}, wait_timeout="1s")
     assert result.get("msg", "").startswith(said)
     assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"] > 0) == (True, True)
-    assert result["journal"]["schema"] == (schema if not said else "untouched")
+    assert result["journal"]["schema"] == schema
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 0.0, 86400.0], ids=["back", "none", "ahead"])
+@pytest.mark.parametrize(
+    ("waited", "alive", "said"),
+    [
+        (0, True, ""),
+        (7170, True, ""),
+        (7190, True, "the migration was not seen to end after 7210 s: the waiting was stopped, not the migration."),
+        (40, False, "the migration was not seen to end after 40 s: the process that waits for it has died, not the"),
+    ],
+)
+def test_the_wait_for_a_migration_is_as_long_whatever_the_clock_of_the_host_is_set_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float, waited: float, alive: bool, said: str
+) -> None:
+    begin_migration(run)
+    write_migration(tmp_path, "running")
+    now = [time.time(), 1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[1])
+
+    def sleep(_seconds: float) -> None:
+        now[:] = [now[0] + jump, now[1] + 10]
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
+        result = run("migrate", wait_timeout="20s", waited=waited)
+    assert result.get("msg", "").startswith(said)
+    assert (bool(result.get("failed")), result["migration_waited"]) == (bool(said), waited + (20 if alive else 0))
 
 
 def test_a_permission_that_was_given_is_not_written_again(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
     before = (tmp_path / "support.lock").read_bytes()
-    assert not run("migrate", notes={"a": 1}, wait_timeout="0s").get("failed")
+    with JournalFile(str(tmp_path / "support.lock")).migrating():
+        assert not run("migrate", notes={"a": 1}, wait_timeout="0s").get("failed")
     assert (tmp_path / "support.lock").read_bytes() == before
 
 
