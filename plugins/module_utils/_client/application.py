@@ -117,9 +117,17 @@ def alone(folder: str) -> t.Iterator[None]:
 
 
 def remove(engine: Docker, name: str) -> None:
-    """Removes a stopped container. Volumes without a name stay: nobody knows what they hold."""
-    with contextlib.suppress(NotFound):
-        engine.request(f"container {name}", "DELETE", f"/containers/{name}", {"v": 0})
+    """Removes a stopped container. Volumes without a name stay: nobody knows what they hold. Raises WaError for one that runs."""
+    try:
+        with contextlib.suppress(NotFound):
+            engine.request(f"container {name}", "DELETE", f"/containers/{name}", {"v": 0})
+    except WaError:
+        record = engine.inspect_id(name)
+        if record is None or record["State"]["Status"] in _STOPPED:
+            raise
+        found, name = f"{record['State']['Status']}: somebody has started it again", record["Name"].lstrip("/")
+        cure = f"Wait for its end (docker wait {name}), then run again"
+        raise WaError(f"container {name}", found, "one that has ended", cure) from None
 
 
 def _change(

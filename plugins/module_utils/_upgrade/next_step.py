@@ -159,7 +159,8 @@ class Rule:
 
 
 RULES = (
-    Rule(DONE, "anything", lambda now: True, START),
+    Rule(DONE, "the migration runs again", lambda now: now.migration is not None and _runs(now.migration), REFUSE),
+    Rule(DONE, "anything else", lambda now: True, START),
     Rule(STARTED, "the migration runs", lambda now: now.migration is not None and _runs(now.migration), MIGRATE),
     Rule(STARTED, "the new version runs", lambda now: now.target_runs, START),
     Rule(STARTED, "neither runs", lambda now: True, MIGRATE),
@@ -212,7 +213,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     others = list(members.values())
     now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
     rule = next(one for one in RULES if one.schema == now.schema and one.applies(now))
-    refusal = "" if rule.at else _changed_since(now)
+    refusal = "" if rule.at else _refusal(now)
     if rule.at == SERVE:  # the client serves: it is not stopped for a version that cannot start
         refusal = _without_image(facts["containers"], now.journal["target"])
     if rule.served and not refusal:  # the preflight knew of no client that has served since
@@ -300,7 +301,13 @@ def _without_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str) -> st
     return f"no image {', '.join(missing)}: removed since the checks. Run upgrade.yml again, which pulls it"
 
 
-def _changed_since(now: Observed) -> str:
+def _refusal(now: Observed) -> str:
+    if now.migration is not None and now.schema == DONE:
+        name = now.migration["name"]
+        return (
+            f"{name} runs again since the migration has ended: the new version is not started beside it. Wait for its end "
+            f"(docker wait {name}), then run upgrade.yml again"
+        )
     if now.versions == sorted(now.checked) and not now.checked_unfinished:
         return (
             f"not running: {', '.join(now.stopped)}, since the checks of this run. See why, run provision.yml, which starts the version "

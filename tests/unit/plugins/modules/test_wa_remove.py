@@ -74,3 +74,16 @@ def test_stopped_containers_are_removed(engine: FakeDocker, run_module: t.Callab
     assert run_module("wa_remove", options, True)["actions"] == ["remove wa-dbupgrade-1"]
     assert run_module("wa_remove", options)["changed"]
     assert not run_module("wa_remove", options)["changed"]
+
+
+def test_a_migration_that_somebody_has_started_again_is_named_with_the_cure(
+    engine: FakeDocker, run_module: t.Callable[..., dict[str, t.Any]]
+) -> None:
+    one = engine.container("wa-dbupgrade-1", state="running")
+    options = {"containers": ["wa-dbupgrade-1"], "docker_host": engine.host}
+    assert run_module("wa_remove", options)["msg"] == (
+        "container wa-dbupgrade-1: running: somebody has started it again; expected one that has ended. "
+        "Wait for its end (docker wait wa-dbupgrade-1), then run again"
+    )
+    one["State"] = "exited"
+    assert run_module("wa_remove", options)["actions"] == ["remove wa-dbupgrade-1"]

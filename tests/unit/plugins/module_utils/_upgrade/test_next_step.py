@@ -249,6 +249,14 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
     assert found["refusal"].startswith(message)
 
 
+@pytest.mark.parametrize("stage", ["starting", "verifying"])
+@pytest.mark.parametrize("state", ["running", "paused", "exited"])
+def test_no_new_version_is_started_beside_a_migration_that_somebody_has_started_again(stage: str, state: str) -> None:
+    found = step(stage, [*DOWN, migration(state)])
+    again = "wa-dbupgrade-1 runs again since the migration has ended: the new version is not started beside it. Wait for"
+    assert (found["at"], found["refusal"].startswith(again)) == (("start", False) if state == "exited" else ("", True))
+
+
 def test_a_client_that_was_stopped_since_the_preflight_is_refused() -> None:
     found = step("locked", HALF, UP)
     assert found["at"] == ""
@@ -339,8 +347,8 @@ def test_what_holds_always(
             "locked": ("serve", ""),
             "stopping": ("serve", "stop", "migrate"),
             "migrating": ("migrate",),  # a migration of which no container is noted
-            "starting": ("start",),
-            "verifying": ("start",),
+            "starting": ("",) if runs else ("start",),
+            "verifying": ("",) if runs else ("start",),
         }[stage]
     )
     if stage in ("stopping", "migrating") and (runs or ended):
