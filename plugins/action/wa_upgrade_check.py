@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step, proof
 from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
 from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
 
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {
                 "look": {"type": "str"},
                 "looks": {"type": "list", "elements": "str"},
-                "part": {"type": "str", "choices": ["host", "deployment", "display", "members", "step"]},
+                "part": {"type": "str", "choices": ["host", "deployment", "display", "members", "step", "proof"]},
             },
             mutually_exclusive=[("look", "looks", "part")],
             required_one_of=[("look", "looks", "part")],
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ]  # Ansible displays those of the task
             return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
-            parts = {"display": self._show, "members": self._members, "step": self._step}
+            parts = {"display": self._show, "members": self._members, "step": self._step, "proof": self._proof}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
@@ -112,7 +112,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _step(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_observed"])
-        found = next_step.next_step(facts)
+        return self._unless_refused(facts, next_step.next_step(facts))
+
+    def _proof(self, variables: dict[str, t.Any]) -> Result:
+        facts = self._templar.template(variables["__wa_upgrade_started_facts"])
+        return self._unless_refused(facts, proof.proof(facts["members"], facts["containers"], facts["target"]))
+
+    @staticmethod
+    def _unless_refused(facts: dict[str, t.Any], found: Result) -> Result:
         if found["refusal"]:
             return {"failed": True, "msg": f"{facts['deployment']}: {found['refusal']}"}
         return {**found, "changed": False}

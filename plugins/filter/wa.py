@@ -14,7 +14,6 @@ from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -55,12 +54,6 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
         return ""
 
     return apply
-
-
-def _container_line(container: t.Mapping[str, t.Any]) -> str:
-    """Returns a container of `wa_info` for a message: name, image, project, state."""
-    project = f"project {container['project']}" if container["project"] else "outside Compose"
-    return f"{container['name']} ({container['image']}, {project}, {container['state']})"
 
 
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
@@ -125,20 +118,6 @@ def old_version_problem(
     if healthy.get("skipped"):
         return not_started
     return "; ".join(filter(None, (not_started, failure(healthy, secrets)))) if healthy.get("msg") else ""
-
-
-def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> list[str]:
-    """Returns each container that does not run in the `target` version, and each member without one, a line each.
-
-    `results` are those of `wa_info` in a loop over members.
-    """
-    lines = []
-    for one in results:
-        found = compose_document.service_containers(one["containers"])
-        lines += [_container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
-        if not found:
-            lines.append(f"{_member(one.get('item'))}: no container of the client")
-    return lines
 
 
 def unfinished(result: t.Mapping[str, t.Any]) -> list[str]:
@@ -390,7 +369,6 @@ class FilterModule:
             "rollout_turn": _with_ansible_errors(rollout_turn),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
             "old_version_problem": old_version_problem,
-            "not_upgraded": not_upgraded,
             "restored_line": restored_line,
             "failure": failure,
             "restore_plan": _with_ansible_errors(restore_plan_of),

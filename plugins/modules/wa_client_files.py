@@ -16,10 +16,17 @@ options:
     choices: [restore, settle, revert]
     required: true
   files: {description: All files that the client is started from., type: list, elements: path, default: []}
+  staged: {description: 'Other files, which V(settle) removes.', type: list, elements: path, default: []}
+  containers:
+    description: Names of ended containers, which V(settle) removes. Their volumes stay.
+    type: list
+    elements: str
+    default: []
   identity_file: {description: 'The record of which client is here, for O(hashes) and O(version).', type: path}
   hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service.', type: dict}
   version: {description: "The client's version, for the record.", type: str}
   definitions: {description: "The digest of the client's tables, for the record.", type: str}
+extends_documentation_fragment: [waba.onprem.docker]
 author: [waba.onprem contributors (@waba)]
 """
 
@@ -34,11 +41,15 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import application
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
@@ -63,6 +74,7 @@ def settle(module: AnsibleModule, result: Result) -> None:
             if not module.check_mode:
                 with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
+    remove(module, result)
     path, given = module.params["identity_file"], module.params["hashes"] or {}
     recorded = client_inspection.record(path) if path else {}
     if not recorded:
@@ -82,11 +94,27 @@ def settle(module: AnsibleModule, result: Result) -> None:
             core_files.replace(path, client_inspection.record_text(found).encode(), 0o640)
 
 
+def remove(module: AnsibleModule, result: Result) -> None:
+    """Removes the staged files, and the containers that have ended. Raises WaError for one that runs."""
+    engine = docker_engine.Docker(module.params)
+    staged = removal.plan(module.params["staged"], [])
+    containers = [name for name in module.params["containers"] if engine.inspect_id(name)]
+    if not module.check_mode:
+        removal.apply(staged)
+        for name in containers:
+            application.remove(engine, name)
+    for one in [*staged.files, *containers]:
+        result.record_change(f"remove {one}")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **docker_options.ARGUMENT_SPEC,
             "operation": {"type": "str", "choices": ["restore", "settle", "revert"], "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
+            "staged": {"type": "list", "elements": "path", "default": []},
+            "containers": {"type": "list", "elements": "str", "default": []},
             "identity_file": {"type": "path"},
             "hashes": {"type": "dict"},
             "version": {"type": "str"},

@@ -15,9 +15,9 @@ options:
   part:
     description:
       - Whether the host is checked before or after its deployment was read, what was found is displayed, the members are checked
-        together, or it is determined where the upgrade goes on.
+        together, it is determined where the upgrade goes on, or whether all members run the new version.
     type: str
-    choices: [host, deployment, display, members, step]
+    choices: [host, deployment, display, members, step, proof]
 author: [waba.onprem contributors (@waba)]
 """
 

@@ -197,13 +197,6 @@ def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
     assert site.lab.host(f"cat {PLACE}/.env {file}") == f"V=2.53.4\n{text}"
 
 
-def test_wa_remove(site: Site, converge: Converge) -> None:
-    site.lab.host(f"mkdir -p {PLACE}; touch {PLACE}/a {PLACE}/b")
-    converge("wa_remove", files=[f"{PLACE}/b"])
-    assert site.stat(f"{PLACE}/b") == ""
-    assert site.stat(f"{PLACE}/a") == "644 root:root"
-
-
 def test_wa_media_volume(site: Site, converge: Converge) -> None:
     converge("wa_media_volume", name="over_ssh", project="other")
     volume = site.engine.volume("over_ssh")

@@ -176,3 +176,18 @@ def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch)
         step = {"at": "" if refusal else "serve", "refusal": refusal}
         monkeypatch.setattr(next_step, "next_step", lambda _facts, step=step: step)
         assert run({"part": "step"}, observed) == found
+
+
+@pytest.mark.parametrize(("state", "failed"), [("running", False), ("exited", True)])
+def test_an_upgrade_that_is_not_proven_fails(monkeypatch: pytest.MonkeyPatch, state: str, failed: bool) -> None:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    one = {"id": "c", "name": "core", "image": "r/coreapp:v2", "project": "", "service": "wacore", "role": "core"}
+    core = {**one, "version": "2", "state": state, "one_shot": False, "hash": "a"}
+    read = {"item": {"host": "h1"}, "containers": [core]}
+    facts = {"deployment": "waba", "members": ["h1"], "containers": [read], "target": "2"}
+    found = run({"part": "proof"}, {"__wa_upgrade_started_facts": facts})
+    if failed:
+        said = "waba: not running version 2: core (r/coreapp:v2, outside Compose, exited)"
+        assert found == {"failed": True, "msg": said}
+    else:
+        assert (found["changed"], found["nodes"], found["hashes"]) == (False, ["c"], {"h1": {"wacore": "a"}})

@@ -58,22 +58,6 @@ OWN = {"service": "wacore", "project": "wa-h1", "image": "reg/coreapp:v2.53.4", 
 NEW_CORE = {**OWN, "version": "2.53.4", "state": "running", "one_shot": False}
 
 
-@pytest.mark.parametrize(
-    ("containers", "expected"),
-    [
-        ([NEW_CORE], []),
-        ([NEW_CORE, {**NEW_CORE, "service": "dbupgrade", "state": "exited"}], []),
-        ([{**NEW_CORE, "state": "exited"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, exited)"]),
-        ([{**NEW_CORE, "version": "2.51.2"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, running)"]),
-        ([], ["h1: no container of the client"]),
-    ],
-)
-def test_a_member_is_upgraded_when_all_its_containers_run_in_the_version(
-    containers: list[dict[str, t.Any]], expected: list[str]
-) -> None:
-    assert wa.not_upgraded([{"item": {"host": "h1"}, "containers": containers}], "2.53.4") == expected
-
-
 FAILED = {"failed": True, "item": {"host": "h2"}}
 STARTED = {"item": {"host": "h1"}}
 

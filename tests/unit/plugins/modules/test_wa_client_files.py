@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible.plugins.filter.core import to_nice_json
+from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
@@ -249,3 +250,52 @@ def test_the_version_alone_is_recorded_after_a_restore(run_module: Run, tmp_path
     assert (found["version"], found["digests"], found["schemas"]) == ("2.51.2", "core/hash=x", "2.53.4=b 2.51.2=a")
     assert "msg" not in run_module(MODULE, {**options, "identity_file": str(tmp_path / "none.json")})
     assert not (tmp_path / "none.json").exists()
+
+
+def test_settle_removes_staged_files_and_the_ended_migration(
+    run_module: Run, engine: FakeDocker, tmp_path: Path
+) -> None:
+    """Check mode predicts what the run does, and a second run changes nothing."""
+    folder = tmp_path / "b[1]"
+    folder.mkdir()
+    (folder / "compose-2.53.4.yml").touch()
+    (folder / "link").symlink_to(tmp_path)
+    engine.container("wa-dbupgrade-1", state="exited")
+    options = {
+        "operation": "settle",
+        "staged": [str(folder / name) for name in ("compose-2.53.4.yml", "link", "none")],
+        "containers": ["wa-dbupgrade-1", "none"],
+        "docker_host": engine.host,
+    }
+    predicted = run_module(MODULE, options, check=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["compose-2.53.4.yml", "link"]
+    done = run_module(MODULE, options)
+    actions = [f"remove {folder}/compose-2.53.4.yml", f"remove {folder}/link", "remove wa-dbupgrade-1"]
+    assert (predicted["actions"], done["actions"], done["changed"]) == (actions, actions, True)
+    assert ([*folder.iterdir()], engine.containers) == ([], {})
+    assert not run_module(MODULE, options)["changed"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_settle_removes_nothing_where_a_folder_is_in_the_place_of_a_file(
+    run_module: Run, tmp_path: Path, check: bool
+) -> None:
+    (tmp_path / "compose.yml" / "data").mkdir(parents=True)
+    (tmp_path / "other.yml").touch()
+    staged = [str(tmp_path / "other.yml"), str(tmp_path / "compose.yml")]
+    failed = run_module(MODULE, {"operation": "settle", "staged": staged}, check=check)
+    assert failed["msg"].startswith(f"{tmp_path}/compose.yml: a folder; expected a file. Nothing was removed.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "other.yml"]
+
+
+def test_a_migration_that_somebody_has_started_again_is_named_with_the_cure(
+    engine: FakeDocker, run_module: Run
+) -> None:
+    one = engine.container("wa-dbupgrade-1", state="running")
+    options = {"operation": "settle", "containers": ["wa-dbupgrade-1"], "docker_host": engine.host}
+    assert run_module(MODULE, options)["msg"] == (
+        "container wa-dbupgrade-1: running: somebody has started it again; expected one that has ended. "
+        "Wait for its end (docker wait wa-dbupgrade-1), then run again"
+    )
+    one["State"] = "exited"
+    assert run_module(MODULE, options)["actions"] == ["remove wa-dbupgrade-1"]

@@ -253,7 +253,9 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
 @pytest.mark.parametrize("state", ["running", "paused", "exited"])
 def test_no_new_version_is_started_beside_a_migration_that_somebody_has_started_again(stage: str, state: str) -> None:
     found = step(stage, [*DOWN, migration(state)])
-    again = "wa-dbupgrade-1 runs again since the migration has ended: the new version is not started beside it. Wait for"
+    again = (
+        "wa-dbupgrade-1 runs again since the migration has ended: the new version is not started beside it. Wait for"
+    )
     assert (found["at"], found["refusal"].startswith(again)) == (("start", False) if state == "exited" else ("", True))
 
 
