@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import typing as t
@@ -567,3 +568,67 @@ def _fragments(names: t.Sequence[str]) -> set[str]:
         for text in re.findall(r'= r?"""(.*?)"""', source, re.DOTALL):
             found |= {*(yaml.safe_load(text).get("options") or {})}
     return found
+
+
+LOCK = "/var/lib/waba/eu.lock"
+
+
+def restoring(leader: str, host: str) -> Templar:
+    """Renders the tasks of restore.yml on a `host` of two."""
+    place = {"leader": leader, "members": ["h1", "h2"], "is_leader": host == leader, "lock_file": LOCK}
+    variables = {"__wa_common_deployment": place, "__wa_upgrade_restore": {"path": "/b/eu.json"}}
+    more = {"wa_restore_snapshot_command": "sh /opt/undo 'a b'", "inventory_hostname": host}
+    return Templar(loader=DataLoader(), variables={**variables, **more})
+
+
+def lock_steps(leader: str) -> t.Iterator[tuple[str, str]]:
+    """What restore.yml does with the locks in its order: `begin`, `end` with the host, and what is noted as `complete`."""
+    (everything,) = [task for task in parsed(ROOT / "roles/wa_upgrade/tasks/restore.yml") if "block" in task]
+    for task in everything["block"]:
+        step = task.get("waba.onprem.wa_upgrade_step", {})
+        options = (
+            step.get("options")
+            if step.get("module") == "waba.onprem.wa_upgrade_journal"
+            else task.get("waba.onprem.wa_upgrade_journal", task.get("waba.onprem.wa_db_restore"))
+        )
+        if options is None or options["operation"] == "restore":
+            continue
+        when = [task["when"]] if isinstance(task["when"], str) else task["when"]
+        for host in ("h1", "h2"):
+            templar = restoring(leader, host)
+            if all(templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in when):
+                hosts = templar.template(trust_as_template(task["loop"])) if "loop" in task else [host]
+                yield from ((options["operation"], there) for there in hosts)
+
+
+@pytest.mark.parametrize("leader", ["h1", "h2"])
+def test_a_restore_that_is_cut_off_between_two_locks_is_the_leaders(leader: str) -> None:
+    """A member's lock counts while its leader's does. The leader's is the one from which the next run goes on, until all is complete."""
+    other = "h2" if leader == "h1" else "h1"
+    steps = list(lock_steps(leader))
+    assert steps == [
+        ("begin", leader),
+        ("begin", other),
+        ("end", other),
+        ("complete", leader),
+        ("end", leader),
+    ]
+    held: set[str] = set()
+    for operation, host in steps:
+        held = {"begin": held | {host}, "end": held - {host}, "complete": held}[operation]
+        assert leader in held or not held
+
+
+def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> None:
+    """The command of a run that was killed goes on: the next run's waits for it."""
+    (task,) = [
+        one for _file, one in role_tasks() if "wa_restore_snapshot_command" in str(one.get("ansible.builtin.command"))
+    ]
+    command = restoring("h1", "h1").template(trust_as_template(task["ansible.builtin.command"]["cmd"]))
+    assert command == "flock --close /var/lib/waba sh /opt/undo 'a b'"
+    script, log = tmp_path / "undo", tmp_path / "log"
+    script.write_text(f"echo begin >>{log}; sleep 0.3; echo end >>{log}")
+    argv = shlex.split(command.replace("/var/lib/waba", str(tmp_path)).replace("/opt/undo", str(script)))
+    runs = [subprocess.Popen(argv) for _number in range(2)]
+    assert [one.wait(30) for one in runs] == [0, 0]
+    assert log.read_text().split() == ["begin", "end", "begin", "end"]
