@@ -154,18 +154,22 @@ def upgrade_report(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """Returns the result of a failed upgrade, see `_upgrade.failure_report.screen`.
 
-    `facts` are those of the role: `looked` and `started` are results, `leaders` those of all deployments, `last_of_wave` one of them.
+    `facts` are those of the role: `looked` and `started` are results of loops, `leaders` those of all deployments, `last_of_wave` one of them.
     """
-    leader, looked, results = facts["leader"], facts["looked"], facts["started"].get("results") or ()
+    leader, results = facts["leader"], facts["started"].get("results") or ()
+    looked = next((one for one in facts["looked"] if _member(one["item"]) == leader), {})
+    now = facts["asked"].get("journal") or {}  # the process that migrates may have written into it since
+    journal = now if now.get("run_id") == facts["journal"].get("run_id", "none") else facts["journal"]
     locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
     resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
-    notes = facts["journal"].get("notes") or {}
+    notes = journal.get("notes") or {}
     restores = {
         "wa_version": facts["before"],
         **({} if notes.get("manifest") else {"wa_restore_snapshot_command": "COMMAND"}),
     }
     limit = ",".join(str(member["host"]) for member in facts["members"])
     found = {
+        "journal": journal,
         "upgrade_command": playbook_command("upgrade", resumes),
         "restore_command": playbook_command("restore", restores, limit),
         "containers": [one for one in looked["containers"] if one["project"] == facts["project"]]

@@ -82,6 +82,7 @@ EXAMPLES = r"""
   waba.onprem.wa_client:
 """
 
+import contextlib
 import os
 import typing as t
 from dataclasses import asdict
@@ -91,7 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, guard, listing, prediction, starts
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -184,6 +185,22 @@ def stop(module: AnsibleModule, result: Result) -> None:
     result.values["stopped"] = running
 
 
+def _refuse_migration(
+    engine: Docker, params: t.Mapping[str, t.Any], there: t.Sequence[t.Mapping[str, t.Any]], check_mode: bool
+) -> None:
+    """Raises WaError if the migration to the spared version runs; one that was created only goes with its upgrade, so that nobody starts it."""
+    for one in there:
+        if not params["spared_version"] or not is_migration(one, params["spared_version"]):
+            continue
+        if one["state"] in starts.ACTIVE:
+            found = f"{one['state']}: somebody has started the migration to {one['version']}"
+            cure = "Run upgrade.yml again, which goes on from there"
+            raise WaError(f"container {one['name']}", found, "none beside an older version", cure)
+        if one["state"] == "created" and not check_mode:
+            with contextlib.suppress(WaError):  # its process removes it, too
+                application.remove(engine, one["id"])
+
+
 def start_again(module: AnsibleModule, result: Result) -> None:
     """Starts the client's containers that were stopped, those that others depend on first; none is recreated. Raises WaError."""
     params = module.params
@@ -195,9 +212,11 @@ def start_again(module: AnsibleModule, result: Result) -> None:
         )
         if second:
             raise WaError.of(second)
+        there = listing.read(engine, params["project"], [])
+        _refuse_migration(engine, params, there, module.check_mode)
         if params["compose_file"] and not module.check_mode:
             client_files.unpark(params["compose_file"])
-        found = service_containers(listing.read(engine, params["project"], []))
+        found = service_containers(there)
         ours = [one for one in found if one["version"] != (params["spared_version"] or None)]
         if not ours:
             raise WaError(f"project {params['project']}", "no container of the client", "those that were stopped")

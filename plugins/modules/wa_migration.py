@@ -49,7 +49,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, listing, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
+    MIGRATION,
+    is_migration,
+    service_containers,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -61,7 +65,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
@@ -205,7 +208,7 @@ class Migration:
             why = f"not within {CREATE_LIMIT} s" if late else compose_messages.one_line(said) or f"code {code}"
             raise WaError("migration", f"could not be created ({why})", "a container that migrates")
         found = [one for one in self._containers() if one["service"] == MIGRATION and one["state"] == "created"]
-        ours = [one for one in found if next_step.is_migration(one, self.target)]
+        ours = [one for one in found if is_migration(one, self.target)]
         if not ours:
             seen = ", ".join(f"{one['name']} of version {one['version']}" for one in found) or "none"
             raise WaError(
@@ -228,6 +231,8 @@ class Migration:
 
     def _start(self) -> bool:
         """Starts the migration unless it is there already. Returns false when it is not due any more."""
+        if self.created:
+            self._refuse_launched()
         used = (self._started_since() or self._used_by()) if self.created else ""
         if used:
             raise WaError.of(used)
@@ -244,6 +249,24 @@ class Migration:
             self.result.record_change(f"start the migration to {self.target}")
             self._run(found)
         return True
+
+    def _refuse_launched(self) -> None:
+        """Raises WaError if somebody has started the container, and notes that the schema may be changed."""
+        record = self.engine.inspect_id(self.container)
+        if record is None or record["State"]["Status"] == "created":
+            return
+        self.created = False
+        with self.file.exclusively():
+            journal = self.file.load_upgrade()
+            if journal is not None and journal["run_id"] == self.run_id and not upgrade_journal.is_migrated(journal):
+                at = listing.started_at(record)
+                self.file.save(upgrade_journal.launched_by_others(journal, at))
+        raise WaError(
+            f"container {record['Name'].lstrip('/')}",
+            "started before the run has allowed it",
+            "one that was only created",
+            "The schema may be changed. Run upgrade.yml again, which goes on from there",
+        )
 
     def _started_since(self) -> str:
         """Returns that a container of the client was started after the stop, so that the copy lacks what it has written; empty for none.

@@ -28,12 +28,16 @@ TIMEOUT = f"{topology.STOP_SECONDS + _REQUESTS}s"  # of the engine
 
 
 def refuse_other_run(params: t.Mapping[str, t.Any]) -> None:
-    """Raises WaError if another run has the lock of the client, or an upgrade is unfinished that is not this run's. No lock refuses nothing."""
-    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
-    if not upgrade or upgrade["run_id"] == params["run_id"]:
-        return
-    if upgrade["blocking"] or (params["run_id"] and upgrade["held"]):
+    """Raises WaError if another run has the lock of the client, or an upgrade is unfinished that is not this run's.
+
+    A run of an upgrade that has slept may find none: another one has completed its upgrade. For other runs no lock refuses nothing.
+    """
+    lock = JournalFile(params["lock_file"]).load() if params["lock_file"] else None
+    upgrade = upgrade_journal.describe_lock(lock) or {"run_id": None, "blocking": False, "held": False}
+    if upgrade["run_id"] != params["run_id"] and (upgrade["blocking"] or (params["run_id"] and upgrade["held"])):
         raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
+    if params["run_id"] and params["lock_file"]:
+        upgrade_journal.own(lock, params["run_id"])
 
 
 def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:

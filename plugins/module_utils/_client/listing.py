@@ -26,6 +26,11 @@ def _seconds(stamp: str) -> float:
     return max(moment.timestamp(), 0.0)
 
 
+def started_at(record: t.Mapping[str, t.Any]) -> float:
+    """Returns when a container was started last, in seconds since 1970; 0 for never. `record` is the engine's inspection of it."""
+    return _seconds(record["State"].get("StartedAt", ""))
+
+
 def database(environment: t.Mapping[str, str]) -> str:
     """Returns a container's database as `HOST:PORT/PREFIX`; empty without a database."""
     host, port, prefix = (environment.get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
@@ -59,7 +64,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "state": container.state,
         "health": docker_engine.health(record),
         "exit_code": record["State"].get("ExitCode", 0),
-        "started_at": _seconds(record["State"].get("StartedAt", "")),
+        "started_at": started_at(record),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "api_url": api_url(record) if container.role == "web" else "",
         "one_shot": container.one_shot or container.service == compose_document.MIGRATION,

@@ -56,6 +56,12 @@ def service_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.
     return [one for one in containers if one["service"] != MIGRATION and not one["one_shot"]]
 
 
+def is_migration(container: t.Mapping[str, t.Any], target: str) -> bool:
+    """Returns whether a container of the service that migrates does so to the `target`: its name alone is no sign."""
+    named = container["service"] == MIGRATION and container["version"] == target
+    return bool(named and "WA_DB_UPGRADE" in container["env_keys"])
+
+
 def rename(services: t.Iterable[Mapping], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
     """Returns the services of `_deployment.layout.services` under the operator's names, also in references.
 

@@ -31,6 +31,9 @@ ONE_SHOTS = (
 DEFINITIONS = "definitions"  # the note of the digests of the tables' definitions, `before` and `after` the migration
 
 
+NO_COPY = {"copied": False, "dump": "", "manifest": "", "kept_seconds": 0}  # the notes of a copy that counts no more
+
+
 class OtherFormat(Exception):
     """A lock that another version of the collection has written."""
 
@@ -312,6 +315,17 @@ def launch(
     return dict(
         found, schema=STARTED, migration=dict(state), notes={"migrating_at": round(now, 1), **found["notes"], **notes}
     )
+
+
+def launched_by_others(found: t.Mapping[str, t.Any], started_at: float) -> dict[str, t.Any]:
+    """Returns the journal after somebody has started the migration at `started_at`: a copy that was not complete by then is no way back."""
+    return dict(found, schema=STARTED, notes=without_early_copy(found["notes"], [started_at]))
+
+
+def without_early_copy(notes: t.Mapping[str, t.Any], started: t.Sequence[float]) -> dict[str, t.Any]:
+    """Returns the notes without the copy, if the schema may have been changed before it was complete: `started` by the leader's clock."""
+    early = any(0 < one <= float(notes.get("copied_at") or 0) for one in started)
+    return {**notes, **(NO_COPY if early else {})}
 
 
 def not_launched(

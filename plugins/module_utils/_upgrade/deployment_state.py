@@ -32,7 +32,9 @@ def of_host(reads: t.Mapping[str, Found], deployment: t.Mapping[str, t.Any], hos
     leader = reads.get(deployment["leader"]) or {}
     orphan = (leader.get("orphan_migrations") or {}).get(deployment["project"])
     lost = {"schema": upgrade_journal.STARTED, "target": orphan, "notes": {}} if orphan else {}
-    left = leader.get("journal") or lost
+    left = leader.get("journal") or {}
+    if not upgrade_journal.has_begun(left):  # one that has only locked the deployment knows of no migration
+        left = lost or left
     notes, unfinished = left.get("notes") or {}, upgrade_journal.has_begun(left)
     database = (reads.get(host) or {}).get("database") or {}
     return {

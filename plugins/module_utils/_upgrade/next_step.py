@@ -11,15 +11,18 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import (
     DONE,
+    NO_COPY,
     ONE_SHOTS,
     STARTED,
     UNTOUCHED,
+    clock,
     has_begun,
     is_migrated,
     stage,
+    without_early_copy,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
@@ -129,6 +132,12 @@ class Observed:
         return self.checked_unfinished or self.versions != sorted(self.checked) or bool(self.stopped)
 
     @property
+    def migrated_beside(self) -> bool:
+        """Whether the migration was started since the client was, by its host's clock: its old version runs on a schema that may be changed."""
+        started = max((one["started_at"] for one in self.leader.clients), default=0.0)
+        return self.migration is not None and self.migration["started_at"] > started
+
+    @property
     def started_since(self) -> bool:
         """Whether the old version runs, or was started after the upgrade had stopped it; by each host's own clock."""
         return any(
@@ -168,6 +177,12 @@ RULES = (
         UNTOUCHED,
         "an upgrade begins, and the client is not as it was checked",
         lambda now: now.new and now.changed,
+        REFUSE,
+    ),
+    Rule(
+        UNTOUCHED,
+        "an upgrade begins, and the migration was started since the client",
+        lambda now: now.new and now.migrated_beside,
         REFUSE,
     ),
     Rule(UNTOUCHED, "an upgrade begins", lambda now: now.new, SERVE),
@@ -226,7 +241,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "follow": str(now.migration["id"]) if rule.at == MIGRATE and now.migration and now.migration_there else "",
         "served": rule.served,
         "stop_again": bool(old) and rule.at in (MIGRATE, START),
-        "notes": _notes(now.journal["notes"], rule.served),
+        "notes": _notes(now.journal["notes"], rule.served) if rule.served or now.schema == UNTOUCHED else _kept(now),
     }
 
 
@@ -250,12 +265,6 @@ def ended_well(journal: t.Mapping[str, t.Any], leader: Member) -> bool:
     """Returns whether the container of the upgrade's migration has ended with 0."""
     migration = _migration(leader, journal)
     return migration is not None and _ended_well(migration)
-
-
-def is_migration(container: Container, target: str) -> bool:
-    """Returns whether a container of the service that migrates does so to the `target`: its name alone is no sign."""
-    named = container["service"] == MIGRATION and container["version"] == target
-    return bool(named and "WA_DB_UPGRADE" in container["env_keys"])
 
 
 def _new(journal: t.Mapping[str, t.Any], member: Member) -> list[Container]:
@@ -308,6 +317,13 @@ def _refusal(now: Observed) -> str:
             f"{name} runs again since the migration has ended: the new version is not started beside it. Wait for its end "
             f"(docker wait {name}), then run upgrade.yml again"
         )
+    if now.migration is not None and now.migrated_beside and not now.changed:
+        name, at = now.migration["name"], clock(now.migration["started_at"])
+        return (
+            f"{name} was started at {at}, while version {', '.join(now.versions)} runs: the schema may be changed, so a copy made now is no "
+            f"way back. If the database was restored since, remove it (docker rm {name}). Otherwise stop the client (docker stop). Then run "
+            "upgrade.yml again, which goes on from there"
+        )
     if now.versions == sorted(now.checked) and not now.checked_unfinished:
         return (
             f"not running: {', '.join(now.stopped)}, since the checks of this run. See why, run provision.yml, which starts the version "
@@ -320,26 +336,35 @@ def _refusal(now: Observed) -> str:
     )
 
 
+def _kept(now: Observed) -> dict[str, t.Any]:
+    """Returns the notes of an upgrade whose schema may be changed, without a copy that was not complete when somebody changed it."""
+    ours = {*(now.journal["notes"].get(ONE_SHOTS) or [])}
+    begun = [*_new(now.journal, now.leader), *([now.migration] if now.migration else [])]
+    return without_early_copy(now.journal["notes"], [one["started_at"] for one in begun if one["id"] not in ours])
+
+
 def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
     """Returns the notes that count: after the old version has served again, its stop and the copy from before do not."""
     if not served:
         return dict(notes)
     left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, "copied": False, "dump": "", "manifest": "", "kept_seconds": 0}
+    return {**left, **NO_COPY}
 
 
 def failed_stage(
     ours: t.Mapping[str, t.Any],
     permitted: bool,
     asked: t.Mapping[str, t.Any],
-    looked: t.Mapping[str, t.Any],
-    project: str,
+    looked: t.Sequence[t.Mapping[str, t.Any]],
+    stopped: t.Sequence[t.Mapping[str, t.Any]],
+    leader: str,
 ) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 
     `ours` is the journal as this run has written it last, `permitted` whether it has allowed the migration since, `asked` a result of
-    `wa_upgrade_journal` at the leader since, `looked` one of `wa_info`. The journal there may be ahead, since an answer may be lost; where
-    it could not be read, what this run has written counts. Evidence counts before both.
+    `wa_upgrade_journal` at the `leader` since, `looked` those of `wa_info` on the members, `stopped` those of `wa_upgrade_journal` when each
+    member was stopped. The journal there may be ahead, since an answer may be lost; where it could not be read, what this run has written
+    counts. Evidence on any member counts before both.
     """
     if "msg" in asked:
         journal = {**ours, "schema": STARTED} if permitted and ours.get("schema") == UNTOUCHED else ours
@@ -347,6 +372,13 @@ def failed_stage(
         journal = asked["journal"] if asked["journal"].get("run_id") == ours.get("run_id", "none") else {}
     if not journal:
         return ""
-    leader = Member(looked.get("containers") or [], _stopped_at(journal), project)
-    found = schema(journal, [leader]) if has_begun(journal) and journal["schema"] == UNTOUCHED else journal["schema"]
+    stops = {one["item"]["host"]: _stopped_at(one.get("journal") or {}) for one in stopped}
+    members = {
+        one["item"]["host"]: Member(
+            one.get("containers") or [], stops.get(one["item"]["host"]) or _stopped_at(journal), one["item"]["project"]
+        )
+        for one in looked
+    }
+    ordered = [members.pop(leader, Member([])), *members.values()]
+    found = schema(journal, ordered) if has_begun(journal) and journal["schema"] == UNTOUCHED else journal["schema"]
     return stage({**journal, "schema": found})[0]

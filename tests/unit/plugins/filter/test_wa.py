@@ -103,7 +103,7 @@ def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None
         "skipped": [],
         "members": members,
         "project": "wa-h1",
-        "looked": {"containers": [{**NEW_CORE, "service": "wacore"}]},
+        "looked": [{"item": members[1]}, {"item": members[0], "containers": [{**NEW_CORE, "service": "wacore"}]}],
         "started": {"results": [{"item": members[0]}, {"item": members[1], **away}]},
         "leaders": ["h1", "h8", "h9"],
         "last_of_wave": "h1",

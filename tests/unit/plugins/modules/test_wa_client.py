@@ -15,6 +15,7 @@ import tarfile
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -1073,5 +1074,48 @@ def test_a_host_that_another_run_has_locked_is_left_alone(
         lock.save(held)
         assert run_module(MODULE, options)["msg"].endswith("Run again when it has ended.")
     assert changing(engine) == []
-    lock.save(upgrade_journal.begin(None, claim, 0, 0))  # its lease is over, and it has begun nothing
+    # Its lease is over, and it has begun nothing. Or it has completed the upgrade, while this run slept.
+    lock.save(upgrade_journal.begin(None, claim, 0, 0))
+    assert run_module(MODULE, options)["msg"].startswith("lock: taken over by the upgrade to 2.53.4 by ops")
+    lock.remove()
+    assert run_module(MODULE, options)["msg"].startswith("lock: gone; expected this run's own")
+    assert changing(engine) == []
+    lock.save(upgrade_journal.begin(None, replace(claim, run_id="run-1"), 0, 0))
     assert run_module(MODULE, options)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("state", "version", "spared", "outcome"),
+    [
+        ("running", "2.53.4", "2.53.4", "refused"),
+        ("paused", "2.53.4", "2.53.4", "refused"),
+        ("created", "2.53.4", "2.53.4", "removed"),
+        ("exited", "2.53.4", "2.53.4", "left"),
+        ("running", "2.50.1", "2.53.4", "left"),
+        ("created", "2.53.4", "", "left"),
+    ],
+)
+def test_no_old_version_is_started_beside_a_migration(
+    run_module: Run, engine: FakeDocker, tmp_path: Path, state: str, version: str, spared: str, outcome: str
+) -> None:
+    """Somebody has started its container since the run has looked. One that was never started goes, so that nobody starts it later."""
+    engine.container("wa-a-core-1", CORE, "wa-a", "core", "exited", environment=DATABASE)
+    image = f"registry/coreapp:v{version}"
+    one = engine.container("wa-a-dbupgrade-1", image, "wa-a", "dbupgrade", state, environment={"WA_DB_UPGRADE": "1"})
+    path = tmp_path / "compose.yml"
+    path.write_text(f"{HEADER}\n")
+    options = {"project": "wa-a", "project_dir": str(tmp_path), "compose_file": str(path), "docker_host": engine.host}
+    options["spared_version"] = spared
+    run_module(MODULE, {**options, "state": "stopped", "park": True})
+    one["State"] = state
+    engine.requests.clear()
+    done = run_module(MODULE, {**options, "state": "started"})
+    if outcome == "refused":
+        assert done["msg"] == (
+            f"container wa-a-dbupgrade-1: {state}: somebody has started the migration to 2.53.4; expected none beside an older version. "
+            "Run upgrade.yml again, which goes on from there"
+        )
+        assert (changing(engine), path.read_text().endswith("services: {}\n")) == ([], True)
+    else:
+        assert done["actions"] == ["start wa-a-core-1"]
+        assert (one["Id"] in engine.containers) is (outcome == "left")

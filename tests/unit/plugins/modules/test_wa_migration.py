@@ -526,6 +526,28 @@ def test_a_client_that_was_started_since_the_stop_is_not_migrated(host: Host) ->
     assert host.migrate()["migration"]["exit_code"] == 0
 
 
+@pytest.mark.parametrize(("copied_at", "copied"), [(1.0, True), (2e9, False)], ids=["after the copy", "before its end"])
+@pytest.mark.parametrize(("state", "code"), [("running", 0), ("exited", 0), ("exited", 1)])
+def test_a_container_that_somebody_has_started_before_it_was_allowed_is_evidence(
+    host: Host, copied_at: float, copied: bool, state: str, code: int
+) -> None:
+    """docker start of all containers, while the database is copied. The copy of a changed schema is no way back."""
+
+    def starts() -> None:
+        host.container(state, code)
+        host.engine.find(ID)["StartedAt"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+        host.note(notes={"copied": True, "copied_at": copied_at, "manifest": "/a.json"}, migrate=True)
+
+    host.stop()
+    host.events = [starts]
+    message = host.migrate()["msg"]
+    assert message.startswith(f"container {CONTAINER}: started before the run has allowed it; expected one that was")
+    journal = host.journal()
+    assert (journal["schema"], host.started(), ID in host.engine.containers) == ("started", False, True)
+    assert (journal["notes"]["copied"], bool(journal["notes"]["manifest"])) == (copied, copied)
+    assert "one_shots" not in journal["notes"], "the next run looks how it has ended"
+
+
 def log(write: t.Callable[[str], t.Any]) -> types.SimpleNamespace:
     """A syslog that writes elsewhere."""
     names = dict.fromkeys(("LOG_PID", "LOG_DAEMON", "LOG_ERR"), 0)

@@ -52,6 +52,8 @@ def test_the_containers_of_the_client_on_all_members() -> None:
         ({"journal": NOTED}, "2.53.4", False, True, "2.51.2"),
         ({"journal": NOTED, **ORPHAN}, "2.53.4", False, True, "2.51.2"),
         (ORPHAN, "2.53.4", True, True, ""),
+        # Killed before its stop; somebody has then started its migration, and stopped the client.
+        ({"journal": {**at("locked"), "target": "2.55.1"}, **ORPHAN}, "2.53.4", True, True, ""),
     ],
 )
 def test_what_an_earlier_run_has_left(

@@ -104,8 +104,10 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
     ("stage", "leader", "other", "goes_on_at", "waits", "served"),
     [
         ("locked", UP, UP, "serve", False, False),
-        ("locked", [*UP, migration("exited", 1)], UP, "serve", False, False),
-        ("locked", [*UP, migration("exited")], UP, "serve", False, False),
+        # The client was started since.
+        ("locked", [*UP, migration("exited", 1, started_at=5.0)], UP, "serve", False, False),
+        ("locked", [*UP, migration("exited", started_at=5.0)], UP, "serve", False, False),
+        ("locked", [*UP, migration("created")], UP, "serve", False, False),
         ("stopping", DOWN, DOWN, "stop", False, False),
         ("stopping", UP, UP, "serve", False, True),
         ("stopping", UP, DOWN, "serve", False, True),
@@ -148,6 +150,44 @@ def test_where_an_upgrade_goes_on(
     found = step(stage, leader, other)
     assert (found["at"], found["follow"] != "", found["served"]) == (goes_on_at, waits, served)
     assert found["refusal"] == ""
+
+
+@pytest.mark.parametrize("state", ["running", "exited", "dead"])
+@pytest.mark.parametrize("other", [UP, client("running", STOPPED_AT + 7200)])
+def test_no_copy_is_made_of_a_schema_that_somebody_has_changed_beneath_the_client(
+    state: str, other: list[dict[str, t.Any]]
+) -> None:
+    """Somebody has started the container that was created for the migration, before anything was stopped."""
+    found = step("locked", [*UP, migration(state, 1)], other)
+    assert (found["at"], found["refusal"].partition(":")[0]) == ("", "wa-dbupgrade-1 was started at 1970-01-01 00")
+    assert (
+        "while version 2.51.2 runs: the schema may be changed, so a copy made now is no way back." in found["refusal"]
+    )
+    assert "Otherwise stop the client (docker stop). Then run upgrade.yml again" in found["refusal"]
+
+
+COPY = {"copied": True, "copied_at": STOPPED_AT + 90, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3}
+
+
+@pytest.mark.parametrize(
+    ("leader", "noted", "counts"),
+    [
+        ([*DOWN, migration("exited")], [], True),  # started 10 s after the copy
+        ([*DOWN, migration("exited", started_at=STOPPED_AT + 80)], [], False),
+        ([*DOWN, migration("running", started_at=STOPPED_AT + 80)], [], False),
+        # This upgrade's own: the clock of the host was set back.
+        ([*DOWN, migration("exited", started_at=STOPPED_AT + 80)], [f"id-{MIGRATION}"], True),
+        ([container("wacore", "exited", STOPPED_AT + 80, version=TARGET)], [], False),
+        ([container("wacore", "running", STOPPED_AT + 95, version=TARGET)], [], True),
+    ],
+)
+def test_a_copy_that_was_not_complete_when_somebody_changed_the_schema_is_no_way_back(
+    leader: list[dict[str, t.Any]], noted: list[str], counts: bool
+) -> None:
+    notes = {"down_at": STOPPED_AT, "one_shots": noted, **COPY}
+    found = step("stopping", leader, notes=notes, other_notes={"down_at": STOPPED_AT})
+    assert found["schema"] == "started"
+    assert (found["notes"]["copied"], found["notes"]["manifest"]) == ((True, "/a.json") if counts else (False, ""))
 
 
 NOTED = {"down_at": STOPPED_AT, "one_shots": [f"id-{MIGRATION}"]}
@@ -428,9 +468,42 @@ IDLE: dict[str, t.Any] = {"containers": DOWN}
 def test_the_stage_at_which_a_run_failed(
     ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
 ) -> None:
-    assert next_step.failed_stage(ours, False, asked, looked, "wa") == stage
+    assert failed(ours, False, asked, looked) == stage
+
+
+def failed(
+    ours: dict[str, t.Any],
+    permitted: bool,
+    asked: dict[str, t.Any],
+    looked: dict[str, t.Any],
+    other: dict[str, t.Any] | None = None,
+    other_stop: float = 0.0,
+) -> str:
+    """The stage by what was read on two members; the leader is the second one."""
+    stop = {"item": {"host": "h2"}, "journal": {"notes": {"down_at": other_stop}}}
+    members = [("h2", IDLE if other is None else other), ("h1", looked)]
+    reads = [{"item": {"host": host, "project": "wa"}, **read} for host, read in members]
+    return next_step.failed_stage(ours, permitted, asked, reads, [stop] if other_stop else [], "h1")
 
 
 def test_a_leader_that_was_lost_may_have_begun_what_it_was_allowed() -> None:
-    assert next_step.failed_stage(MINE, True, LOST, {}, "wa") == "migrating"
-    assert next_step.failed_stage(MINE, True, {"journal": MINE}, IDLE, "wa") == "stopping"
+    assert failed(MINE, True, LOST, {}) == "migrating"
+    assert failed(MINE, True, {"journal": MINE}, IDLE) == "stopping"
+    assert next_step.failed_stage(MINE, False, LOST, [], [], "h1") == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("started_at", "other_stop", "stage"),
+    [
+        (STOPPED_AT + 50, 0.0, "migrating"),
+        (STOPPED_AT - 50, 0.0, "stopping"),
+        (STOPPED_AT + 50, STOPPED_AT + 7200, "stopping"),  # its clock is two hours ahead
+        (STOPPED_AT + 7250, STOPPED_AT + 7200, "migrating"),
+    ],
+)
+@pytest.mark.parametrize("leader", [IDLE, {"msg": "no answer"}])
+def test_nothing_is_started_where_a_new_version_was_on_another_member(
+    started_at: float, other_stop: float, stage: str, leader: dict[str, t.Any]
+) -> None:
+    other = {"containers": [{**ENDED, "started_at": started_at}]}
+    assert failed(MINE, False, {"journal": MINE}, leader, other, other_stop) == stage
