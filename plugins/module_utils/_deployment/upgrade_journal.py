@@ -28,6 +28,7 @@ _ALONE = "restores_alone"  # the note of a restore that has taken up no upgrade
 ONE_SHOTS = (
     "one_shots"  # the note of the ids of this upgrade's containers that migrate, each written before it is started
 )
+TRAFFIC = "traffic_away_at"  # the note of when the hook before the outage was begun; it outlives a run that was cut off after it
 DEFINITIONS = "definitions"  # the note of the digests of the tables' definitions, `before` and `after` the migration
 
 
@@ -234,8 +235,10 @@ def begin(
     if found is not None and not fresh:
         kept = {name: found[name] for name in ("target", "since", "schema", "notes")}
         journal.update(kept, runs=list(dict.fromkeys([*runs(found), claim.run_id])))
-    elif restores:
-        journal["notes"] = {_ALONE: True}
+    elif found is not None and TRAFFIC in found["notes"]:
+        journal["notes"] = {TRAFFIC: found["notes"][TRAFFIC]}
+    if restores and fresh:
+        journal["notes"] = {**journal["notes"], _ALONE: True}
     if restores:
         journal["notes"] = {**journal["notes"], RESTORES: restores}
     return journal

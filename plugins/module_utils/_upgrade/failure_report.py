@@ -253,7 +253,9 @@ def _left_over(facts: Facts, case: str) -> list[str]:
     came = facts["at"] in ("locked", "stopping") and not (facts["leader_lost"] or facts["not_back"])
     if came and facts["lets_traffic_come"]:
         lines.append(f"{hook} runs now, and lets traffic come: see below that it does not fail.")
-    elif facts["keeps_traffic_away"] and facts["at"] and not came:
+    elif (facts["keeps_traffic_away"] and (facts["at"] or case.startswith("gone"))) or (
+        upgrade_journal.TRAFFIC in (facts["journal"].get("notes") or {}) and case != "done"
+    ):
         why = f", {'if' if case == 'verifying' else 'since'} {hook} was not run" if facts["lets_traffic_come"] else ""
         lines.append(f"Traffic may be kept away{why}.")
     lines += [f"Still locked: {host}" for host in facts["still_locked"]]

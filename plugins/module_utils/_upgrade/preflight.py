@@ -381,8 +381,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     ]
     refusals = [one["refusal"] for one in checks if one.get("refusal")]
     messages = [one["message"] for one in checks if one["state"] == FAILED]
-    expiry = image_checks.expiry(now)
-    shown = [*messages, *expiry] if messages else []
+    warnings = [*image_checks.expiry(now), *run_checks.traffic(now)]
+    shown = [*messages, *warnings] if messages else []
     return {
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
         "failures": messages,
@@ -390,7 +390,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "looks": sorted(looks),
         "marks": now.leads and not now.facts["check_only"] and "drift" in looks and not ONE_HOST.applies(now),
         "lines": [_line(one) for one in checks],
-        "notes": expiry + ([] if failed else _notes(now, refusals)),
+        "notes": warnings + ([] if failed else _notes(now, refusals)),
         "check_only": bool(facts["check_only"]),
         "standing": now.standing,
         "needed": now.needed,

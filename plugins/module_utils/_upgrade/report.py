@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import stage
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import TRAFFIC, clock, stage
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.outage import outage
 
 Facts = t.Mapping[str, t.Any]
@@ -40,7 +40,7 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
 
     `facts` are those of `result`, and: `journal`, that of this run's upgrade, empty for none; `messages` (the result of
     `wa_message_gc`, or what the checks have counted), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the
-    versions that run after an upgrade), and `check_mode`.
+    versions that run after an upgrade), `check_mode`, and whether a hook `lets_traffic_come`.
     """
     journal, after = facts["journal"], sorted(set(facts["after"]))
     upgraded = bool(after)
@@ -63,6 +63,11 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
         lines.append(f"Settings backup: {found['settings_backup']} (on the controller)")
     lines += [f"Still locked: {one}. provision.yml ends it there." for one in found["still_locked"]]
     lines += [f"Check skipped on request: {name}" for name in found["skipped_checks"]]
+    away = (journal.get("notes") or {}).get(TRAFFIC)
+    if away and not facts["lets_traffic_come"]:
+        lines.append(
+            f"Traffic may be kept away since {clock(away)}, by wa_upgrade_before_outage: wa_upgrade_after_outage is not set."
+        )
     return {**found, "lines": lines}
 
 

@@ -90,6 +90,17 @@ def locked(now: Observed) -> Problem:
     return f"{now.name} is {lock['message']} (on {now.host}).", f"To take it over: {now.facts['commands']['take_over']}"
 
 
+def traffic(now: Observed) -> list[str]:
+    """Returns that a run was cut off after it had begun to keep traffic away."""
+    away = (now.left.get("notes") or {}).get(upgrade_journal.TRAFFIC) if now.leads else None
+    if not away:
+        return []
+    return [
+        f"{now.name}: traffic may be kept away since {upgrade_journal.clock(away)}, by wa_upgrade_before_outage of a run that was cut off; "
+        "wa_upgrade_after_outage lets it come, at the end of an upgrade or run by itself"
+    ]
+
+
 def held(now: Observed) -> Problem:
     return f"{now.facts['hold']}." if now.facts["hold"] else None
 

@@ -145,6 +145,16 @@ def test_an_upgrade_that_changed_nothing_may_get_another_target(run: Run) -> Non
     assert (again["resumed"], again["journal"]["target"]) == (False, "2.55.0")
 
 
+def test_traffic_that_a_killed_run_keeps_away_is_known_until_an_upgrade_ends(run: Run) -> None:
+    run("begin", lease="0s")
+    away = run("note", times=["traffic_away_at"], lease="0s")["journal"]["notes"]
+    for run_id in ("m/2/5", "m/3/5"):  # killed before their stop, too
+        begun = run("begin", run_id=run_id, lease="0s")
+        assert (begun["resumed"], begun["journal"]["notes"]) == (False, away)
+    run("end", run_id="m/3/5", outcome="done")
+    assert run("begin")["journal"]["notes"] == {}
+
+
 def test_the_last_upgrade_reports_all_its_runs(run: Run, read: Run) -> None:
     assert read()["ended"] == {}
     run("begin")

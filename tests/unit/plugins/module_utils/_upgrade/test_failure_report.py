@@ -219,6 +219,9 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
     assert ("The new version may have been connected" in said) is (at != "migrating")
 
 
+AWAY = {"schema": "started", "notes": {"down_at": 1.0, "traffic_away_at": 1.0}}  # by a run that was cut off
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
@@ -227,6 +230,9 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
         ({"at": "migrating", "keeps_traffic_away": True}, "Traffic may be kept away."),
         ({"at": "starting", "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
         ({"at": "verifying", "keeps_traffic_away": True, "lets_traffic_come": True}, "away, if wa_upgrade_after_outage was not run."),
+        ({"at": "locked", "keeps_traffic_away": True}, "Traffic may be kept away."),
+        ({"at": "", "locked": True, "asked": {"journal": {}}, "keeps_traffic_away": True}, "Traffic may be kept away."),
+        ({"at": "migrating", "journal": AWAY}, "Traffic may be kept away."),
         ({"at": "locked", "lets_traffic_come": True}, "wa_upgrade_after_outage runs now, and lets traffic come: see below that it does not fail."),
         ({"at": "locked", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
         ({"at": "locked", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),

@@ -468,6 +468,16 @@ def test_each_check_warns_of_the_expiry_of_what_runs(changes: dict[str, t.Any], 
         assert not [text for text in found["failures"] if "warning" in text]
 
 
+@pytest.mark.parametrize("changes", [{}, {"api_password": False}, {"check_only": True}])
+@pytest.mark.parametrize("stage", ["locked", "stopping"])
+def test_each_check_warns_of_traffic_that_a_killed_run_keeps_away(changes: dict[str, t.Any], stage: str) -> None:
+    journal = {**at(stage, {"traffic_away_at": 90.0}), "target": "2.53.4"}
+    for leads, said in ((True, 1), (False, 0)):
+        found = verdict(deployment={**DEPLOYMENT, "is_leader": leads}, left=journal, **changes)
+        words = "waba: traffic may be kept away since 1970-01-01 00:01:30 UTC, by wa_upgrade_before_outage of a run that was"
+        assert sum(text.startswith(words) for text in found["notes"]) == said
+
+
 def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
     old = with_found(database={**DATABASE, "unsupported": "old"})
     assert not [text for text in verdict(**SAME, **old)["notes"] if "old. Upgrade one client" in text]

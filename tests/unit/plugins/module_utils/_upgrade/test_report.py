@@ -37,6 +37,7 @@ def closing(**facts: t.Any) -> dict[str, t.Any]:
         "messages": {"messages_before": 300, "messages_after": 200},
         "logs": [{"bytes_before": 70, "bytes_after": 50}, {"bytes_before": 30, "bytes_after": 10}],
         "check_mode": False,
+        "lets_traffic_come": False,
         "still_locked": [],
         "skipped": [],
     }
@@ -132,3 +133,11 @@ def test_the_rows_of_messages(messages: dict[str, t.Any], shown: str) -> None:
 def test_check_mode_cleans_no_log() -> None:
     assert closing(check_mode=True)["lines"][2].split()[2:] == ["100", "-"]
     assert closing(logs=[])["lines"][2].split()[2:] == ["-", "-"]
+
+
+@pytest.mark.parametrize("lets_come", [True, False])
+def test_traffic_that_nothing_lets_come_is_named(lets_come: bool) -> None:
+    journal = {**JOURNAL, "notes": {**JOURNAL["notes"], "traffic_away_at": 90.0}}
+    said = "Traffic may be kept away since 1970-01-01 00:01:30 UTC, by wa_upgrade_before_outage: wa_upgrade_after_outage is not set."
+    assert (said in closing(journal=journal, lets_traffic_come=lets_come)["lines"]) is not lets_come
+    assert said not in closing()["lines"]
