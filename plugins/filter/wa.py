@@ -157,7 +157,7 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     `facts` are those of the role: `looked` and `started` are results of loops, `leaders` those of all deployments, `last_of_wave` one of them.
     """
     leader, results = facts["leader"], facts["started"].get("results") or ()
-    looked = next((one for one in facts["looked"] if _member(one["item"]) == leader), {})
+    looked: t.Mapping[str, t.Any] = next((one for one in facts["looked"] if _member(one["item"]) == leader), {})
     now = facts["asked"].get("journal") or {}  # the process that migrates may have written into it since
     journal = now if now.get("run_id") == facts["journal"].get("run_id", "none") else facts["journal"]
     locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))

@@ -115,7 +115,10 @@ def test_the_run_waits_between_waves_and_ends_when_a_client_becomes_unhealthy(fl
         "wa_upgrade_soak": "90s",
         "wa_upgrade_update_inventory": True,
     }
-    log, watched = tmp_path / "run.log", re.compile(r"wait_for_turn.yml for h3\n.*h1 \| serves well", re.DOTALL)
+    log, watched = (
+        tmp_path / "run.log",
+        re.compile(r"turn of the deployment has come\W+ok: \[h3\].*h1 \| serves well", re.DOTALL),
+    )
     argv = ["ansible-playbook", "-i", fleet.first.inventory, "waba.onprem.upgrade", "-e", json.dumps(variables)]
     with (
         log.open("w", encoding="utf-8") as output,

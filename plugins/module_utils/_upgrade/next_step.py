@@ -209,8 +209,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
     `containers` (results of `wa_info` on all members with all containers and images, each with the member as `item`), `checked` (the
-    versions that the preflight found), `checked_unfinished`, and `copies` of the database: whether it is dumped, the snapshot command, and
-    the skipped checks.
+    versions that the preflight found), `checked_unfinished`, `today` (as 2026-01-31), and `copies` of the database: whether it is dumped, the snapshot command,
+    and the skipped checks.
 
     The result has `at` (empty for a refusal), `refusal`, the `schema` by the evidence, `follow` (the id of a migration to wait for: one that
     runs or has ended well), `stop_again` (whether the old version runs where nothing is stopped any more), `served` and `notes`, those of the
@@ -230,7 +230,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     rule = next(one for one in RULES if one.schema == now.schema and one.applies(now))
     refusal = "" if rule.at else _refusal(now)
     if rule.at == SERVE:  # the client serves: it is not stopped for a version that cannot start
-        refusal = _without_image(facts["containers"], now.journal["target"])
+        refusal = _unusable_image(facts["containers"], now.journal["target"], facts["today"])
     if rule.served and not refusal:  # the preflight knew of no client that has served since
         refusal = " ".join(requirements.database_copy(now.journal, True, False, *facts["copies"]))
     old = {name for member in now.members for name in member.running_but(now.journal["target"])}
@@ -297,17 +297,19 @@ def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
     return float((journal.get("notes") or {}).get("down_at") or 0)
 
 
-def _without_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str) -> str:
-    """Returns which hosts lack an image of the target, each by its own repositories; empty if none does."""
-    missing = [
-        f"{repository}:v{target} on {one['item']['host']}"
-        for one in looked
-        for repository in sorted(one["item"]["images"].values())
-        if f"{repository}:v{target}" not in {image["name"] for image in one.get("images") or []}
-    ]
-    if not missing:
-        return ""
-    return f"no image {', '.join(missing)}: removed since the checks. Run upgrade.yml again, which pulls it"
+def _unusable_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str, today: str) -> str:
+    """Returns which hosts lack an image of the target, or have one that has expired, each by its own repositories; empty if none does."""
+    missing, expired = [], []
+    for one in looked:
+        there = {image["name"]: image["expires_on"] for image in one.get("images") or []}
+        for name in (f"{repository}:v{target}" for repository in sorted(one["item"]["images"].values())):
+            if name not in there:
+                missing.append(f"{name} on {one['item']['host']}")
+            elif "" < there[name] < today:  # the checks have seen those that were there before they were pulled
+                expired.append(f"{name} on {one['item']['host']} expired on {there[name]}")
+    if missing:
+        return f"no image {', '.join(missing)}: removed since the checks. Run upgrade.yml again, which pulls it"
+    return f"{', '.join(expired)}. Choose a newer version in wa_upgrade_version" if expired else ""
 
 
 def _refusal(now: Observed) -> str:

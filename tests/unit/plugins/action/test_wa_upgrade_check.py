@@ -168,14 +168,37 @@ def test_a_check_of_its_own_is_written_and_displayed_once(
 
 def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
-    observed = {"__wa_upgrade_observed": {"deployment": "waba"}}
+    observed = {"__wa_upgrade_observed": {"deployment": "waba", "journal": {"schema": "untouched"}}}
     for refusal, found in (
-        ("", {"at": "serve", "refusal": "", "changed": False}),
+        ("", {"at": "serve", "refusal": "", "schema": "untouched", "changed": False}),
         ("no", {"failed": True, "msg": "waba: no"}),
     ):
-        step = {"at": "" if refusal else "serve", "refusal": refusal}
+        step = {"at": "" if refusal else "serve", "refusal": refusal, "schema": "untouched"}
         monkeypatch.setattr(next_step, "next_step", lambda _facts, step=step: step)
         assert run({"part": "step"}, observed) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"changed": True, "journal": {"schema": "started"}}, {"changed": True, "journal": {"schema": "started"}}),
+        ({"failed": True, "msg": "lock: gone"}, {"failed": True, "msg": "lock: gone"}),
+        (AnsibleConnectionFailure("refused"), {"failed": True, "msg": "h1 cannot be reached any more: refused"}),
+    ],
+)
+def test_what_was_found_of_the_schema_is_written_at_once(
+    monkeypatch: pytest.MonkeyPatch, answer: t.Any, expected: dict[str, t.Any]
+) -> None:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    step = {"at": "migrate", "refusal": "", "schema": "started", "notes": {"down_at": 1.0}}
+    asked: list[t.Any] = []
+    monkeypatch.setattr(wa_upgrade_check, "other_action", lambda *given: asked.append(given[1:]) or Module(answer))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(next_step, "next_step", lambda _facts: step)
+    facts = {"deployment": "waba", "leader": "h1", "lock_file": "/l", "journal": {"schema": "untouched"}}
+    found = run({"part": "step"}, {"__wa_upgrade_observed": facts})
+    assert found == (expected if "failed" in expected else {**step, **expected})
+    noted = {"operation": "note", "path": "/l", "schema": "started", "notes": {"down_at": 1.0}}
+    assert asked == [("waba.onprem.wa_upgrade_journal", noted)]
 
 
 @pytest.mark.parametrize(("state", "failed"), [("running", False), ("exited", True)])

@@ -60,6 +60,7 @@ def step(
     other_clock: float = 0.0,
     other_notes: dict[str, t.Any] | None = None,
     other_images: t.Sequence[str] = IMAGES,
+    other_expires: str = "2026-06-30",
     copies: tuple[bool, str, list[str]] = (True, "", []),
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
@@ -79,15 +80,16 @@ def step(
                         "images": {"coreapp": "mirror/coreapp", "web": "mirror/web"},
                     },
                     "containers": client("exited") if other is None else other,
-                    "images": [{"name": name} for name in other_images],
+                    "images": [{"name": name, "expires_on": other_expires} for name in other_images],
                 },
                 {
                     "item": {"host": "h1", "project": "wa", "images": {"coreapp": "r/coreapp", "web": "r/web"}},
                     "containers": leader,
-                    "images": [{"name": "r/coreapp:v2.53.4"}, {"name": "r/web:v2.53.4"}],
+                    "images": [{"name": f"r/{one}:v2.53.4", "expires_on": ""} for one in ("coreapp", "web")],
                 },
             ],
             "checked": checked,
+            "today": "2026-06-30",
             "checked_unfinished": unfinished,
             "copies": copies,
         }
@@ -320,6 +322,17 @@ def test_a_client_that_serves_is_not_stopped_for_images_that_are_gone(stage: str
     )
     if stage != "locked":
         assert step(stage, DOWN, DOWN, other_images=())["refusal"] == ""
+
+
+def test_a_client_that_serves_is_not_stopped_for_images_that_have_expired() -> None:
+    """Those that were pulled: the checks have seen the others."""
+    found = step("locked", UP, UP, other_expires="2026-06-29")
+    assert (found["at"], found["refusal"]) == (
+        "",
+        "mirror/coreapp:v2.53.4 on h2 expired on 2026-06-29, mirror/web:v2.53.4 on h2 expired on 2026-06-29. Choose a newer version in "
+        "wa_upgrade_version",
+    )
+    assert step("stopping", DOWN, DOWN, other_expires="2026-06-29")["refusal"] == ""
 
 
 @pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])
