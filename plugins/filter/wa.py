@@ -157,7 +157,11 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     `facts` are those of the role: `looked` and `started` are results of loops, `leaders` those of all deployments, `last_of_wave` one of them.
     """
     leader, results = facts["leader"], facts["started"].get("results") or ()
-    looked: t.Mapping[str, t.Any] = next((one for one in facts["looked"] if _member(one["item"]) == leader), {})
+    containers = {
+        _member(one["item"]): [each for each in one["containers"] if each["project"] == one["item"]["project"]]
+        for one in facts["looked"]
+        if "containers" in one
+    }
     now = facts["asked"].get("journal") or {}  # the process that migrates may have written into it since
     journal = now if now.get("run_id") == facts["journal"].get("run_id", "none") else facts["journal"]
     locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
@@ -172,9 +176,8 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
         "journal": journal,
         "upgrade_command": playbook_command("upgrade", resumes),
         "restore_command": playbook_command("restore", restores, limit),
-        "containers": [one for one in looked["containers"] if one["project"] == facts["project"]]
-        if "containers" in looked
-        else None,
+        "containers": containers.pop(leader, None),
+        "others": containers,
         "not_reached": [_member(one["item"]) for one in results if "reached" in one and _member(one["item"]) != leader],
         "left_alone": upgrade_rollout.left_alone(
             facts["leaders"],

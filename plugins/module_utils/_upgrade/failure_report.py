@@ -73,8 +73,8 @@ _SAYS: dict[str, tuple[str, str, str]] = {
         "{migration}",
         "{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed",
     ),
-    "old_runs": ("Version {before} runs on {leader}, on a schema that may be changed.", "{migration}", _GOES_ON),
-    "new_runs": ("Version {target} runs on {leader}, and was not seen healthy.", "{migration}", _GOES_ON),
+    "old_runs": ("Version {before} runs on {old_on}, on a schema that may be changed.", "{migration}", _GOES_ON),
+    "new_runs": ("Version {target} runs on {new_on}, and was not seen healthy.", "{migration}", _GOES_ON),
     "migrated": (_DOWN, _MIGRATED, _GOES_ON),
     "starting": ("The new version may run on some hosts.", _MIGRATED, _GOES_ON),
     "verifying": ("The new version answers.", _MIGRATED, _GOES_ON),
@@ -109,6 +109,7 @@ def screen(facts: Facts) -> list[str]:
 
     - of the run: its stage by the leader's journal (`at`, empty when that has none of it), whether it had the deployment (`locked`), the
       `journal` as it last knew it, and whether it has `stopped` anything
+    - of the `others`: their containers, by host
     - of the leader: what it has `asked` about the journal (`wa_upgrade_journal`), `leader_lost`, its `containers` (None where they could
       not be read), the journal that the checks have found there (`left`), and whether a client `runs`
     - of the way back: why the old version does not serve (`not_back`), or is `not_started` or `not_reached` on some hosts; `asks_health`
@@ -185,9 +186,9 @@ def _case(facts: Facts) -> str:
     if at == "stopping":
         back = "back" if facts["asks_health"] else "back_unasked"
         return "back_unseen" if facts["leader_lost"] else "not_back" if facts["not_back"] else back
-    if at == "migrating" and _runs(facts, facts["target"]):
+    if at == "migrating" and _where(facts, facts["target"]):
         return "new_runs"
-    if at == "migrating" and _runs(facts, facts["before"]):
+    if at == "migrating" and _where(facts, facts["before"]):
         return "old_runs"
     migrated = _migration(facts).get("state") == "exited" and not _migration(facts)["exit_code"]
     return "migrated" if at == "migrating" and migrated else str(at)
@@ -203,6 +204,8 @@ def _words(facts: Facts) -> dict[str, str]:
     log = f"{shlex.join([*engine, 'logs', name])} (on {facts['leader']})"
     if facts["containers"] is None:
         migration = f"may have been started and may still run. Its log: {log}"
+    elif found and found["state"] == "created" and _where(facts, facts["target"]):
+        migration = "was not started, and the new version was."
     elif found:
         migration = (
             f"{'still runs' if found['state'] == 'running' else 'was started and did not end well'}. Its log: {log}"
@@ -213,6 +216,8 @@ def _words(facts: Facts) -> dict[str, str]:
         "first": f"when {facts['leader']} is back, " if facts["leader_lost"] else "correct this, then ",
         "stage": upgrade_journal.stage(facts["journal"])[0],
         "not_running": ", ".join(_not_running(facts)),
+        "new_on": _where(facts, facts["target"]),
+        "old_on": _where(facts, facts["before"]),
         "migration": f"The schema may be changed: the migration {migration}",
         "log": log,
         "standing": standing(left, facts["runs"]) if "target" in left else "",
@@ -237,9 +242,14 @@ def _not_running(facts: Facts) -> list[str]:
     return [str(one["name"]) for one in found if one["state"] != "running"]
 
 
-def _runs(facts: Facts, version: str) -> bool:
-    found = service_containers(facts["containers"] or ())
-    return any(one["state"] == "running" and one["version"] == version for one in found)
+def _where(facts: Facts, version: str) -> str:
+    """Returns the hosts on which the client runs in a version."""
+    everywhere = {facts["leader"]: facts["containers"] or (), **facts["others"]}
+    return ", ".join(
+        host
+        for host, containers in everywhere.items()
+        if any(one["state"] == "running" and one["version"] == version for one in service_containers(containers))
+    )
 
 
 def _left_over(facts: Facts, case: str) -> list[str]:

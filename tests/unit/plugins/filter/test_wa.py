@@ -13,6 +13,7 @@ from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
@@ -84,30 +85,33 @@ def test_why_the_old_version_does_not_serve_again(
     assert found == expected
 
 
+MEMBERS = [{"host": "h1", "project": "wa-h1"}, {"host": "h2", "project": "wa-h1"}]
+AWAY = {"failed": True, "reached": False, "msg": "h2 cannot be reached"}
+SCREEN: dict[str, t.Any] = {
+    **dict.fromkeys(("task", "why", "not_back", "not_started", "settings_backup"), ""),
+    **dict.fromkeys(("runs", "leader_lost", "keeps_traffic_away", "lets_traffic_come"), False),
+    **dict.fromkeys(("locked", "stopped", "asks_health"), True),
+    "deployment": "eu",
+    "leader": "h1",
+    "before": "2.51.2",
+    "target": "2.53.4",
+    "at": "stopping",
+    "journal": {},
+    "asked": {"msg": "no answer"},
+    "left": {},
+    "still_locked": [],
+    "skipped": [],
+    "members": MEMBERS,
+    "project": "wa-h1",
+    "looked": [{"item": MEMBERS[1]}, {"item": MEMBERS[0], "containers": [{**NEW_CORE, "service": "wacore"}]}],
+    "started": {"results": [{"item": MEMBERS[0]}, {"item": MEMBERS[1], **AWAY}]},
+    "leaders": ["h1", "h8", "h9"],
+    "last_of_wave": "h1",
+}
+
+
 def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None:
-    members = [{"host": "h1", "project": "wa-h1"}, {"host": "h2", "project": "wa-h1"}]
-    away = {"failed": True, "reached": False, "msg": "h2 cannot be reached"}
-    facts = {
-        **dict.fromkeys(("task", "why", "not_back", "not_started", "settings_backup"), ""),
-        **dict.fromkeys(("runs", "leader_lost", "keeps_traffic_away", "lets_traffic_come"), False),
-        **dict.fromkeys(("locked", "stopped", "asks_health"), True),
-        "deployment": "eu",
-        "leader": "h1",
-        "before": "2.51.2",
-        "target": "2.53.4",
-        "at": "stopping",
-        "journal": {},
-        "asked": {"msg": "no answer"},
-        "left": {},
-        "still_locked": [],
-        "skipped": [],
-        "members": members,
-        "project": "wa-h1",
-        "looked": [{"item": members[1]}, {"item": members[0], "containers": [{**NEW_CORE, "service": "wacore"}]}],
-        "started": {"results": [{"item": members[0]}, {"item": members[1], **away}]},
-        "leaders": ["h1", "h8", "h9"],
-        "last_of_wave": "h1",
-    }
+    facts = SCREEN
     hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h8": {"__wa_upgrade_failed_at": "a"}, "h9": {}}
     found = wa.FilterModule().filters()["upgrade_failure"](facts, hostvars)
     assert found["outcome"] == "rolled_back"
@@ -116,6 +120,16 @@ def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None
         "Left alone, since this wave failed: h9.",
     ]
     assert found["next"] == ["ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.53.4"]
+
+
+def test_the_screen_of_a_failure_knows_what_the_process_that_migrates_has_written() -> None:
+    """The copy that the run has made counts no more: somebody had started the migration before it was complete."""
+    ours = {"run_id": "m/1/5", **at("stopping", {"manifest": "/d/x.json"}), "target": "2.53.4"}
+    for run_id, command in (("m/1/5", True), ("m/2/5", False)):
+        asked = {"journal": {**ours, **at("migrating"), "run_id": run_id}}
+        facts = {**SCREEN, "at": "migrating", "journal": ours, "asked": asked}
+        found = wa.FilterModule().filters()["upgrade_failure"](facts, {"h1": {}, "h8": {}, "h9": {}})
+        assert ("wa_restore_snapshot_command=COMMAND" in " ".join(found["lines"])) is command
 
 
 def test_refusal_filters_return_the_message_of_the_rule() -> None:

@@ -47,6 +47,7 @@ def failure(**facts: t.Any) -> dict[str, t.Any]:
         "runs": False,
         "leader_lost": False,
         "containers": [],
+        "others": {},
         "stopped": False,
         "not_back": "",
         "not_started": "",
@@ -243,6 +244,17 @@ AWAY = {"schema": "started", "notes": {"down_at": 1.0, "traffic_away_at": 1.0}} 
 )  # fmt: skip
 def test_what_else_is_to_be_known(facts: dict[str, t.Any], words: str) -> None:
     assert words in told(**facts)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("2.53.4", "Version 2.53.4 runs on h2, and was"), ("2.51.2", "Version 2.51.2 runs on h2, on")]
+)
+@pytest.mark.parametrize("leader", [[{"state": "created", "exit_code": 0}], []])
+def test_what_runs_on_another_member_is_named(version: str, said: str, leader: list[dict[str, t.Any]]) -> None:
+    other = {"name": "core", "service": "wacore", "one_shot": False, "version": version, "state": "running"}
+    lines = told(at="migrating", migrations=leader, others={"h2": [other]})
+    assert said in lines
+    assert ("was started and did not end well" in lines) is bool(leader and version == "2.51.2")
 
 
 SIX = 1764136800.0
