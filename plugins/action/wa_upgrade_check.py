@@ -63,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             action._task.diff = False
             action._task.check_mode = self._task.check_mode or not wanted["writes"]
             try:
-                result: Result = action.run(task_vars={**variables, **wanted.get("vars", {})})
+                result: Result = action.run(task_vars=variables)
             finally:
                 action.cleanup()
         except AnsibleConnectionFailure:

@@ -80,8 +80,6 @@ def decide(ours: Inventory) -> dict[str, t.Any]:
     containers = (read("__wa_host_found") or {}).get("containers") or ()
     wanted = {
         "project": desired.deployment(ours)["project"],
-        "services": desired.services(ours),
-        "compose": desired.compose(ours),
         "container_names": units.text_list(ours["wa_client_container_names"], "wa_client_container_names"),
     }
     allowed = desired.restart_allowed(ours)

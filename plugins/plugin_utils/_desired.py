@@ -687,6 +687,7 @@ def guard(inventory: Inventory) -> State:
         "single": (inventory.given("wa_topology") or "single") == "single",
         "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         "services": compose(inventory)["services"],
+        "rendered": inventory.given("wa_client_compose_dir") is None,
     }
 
 

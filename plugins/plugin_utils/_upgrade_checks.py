@@ -45,9 +45,6 @@ def of_host(
     members = [one for one in deployment["members"] if one in hosts]
     looks = {one: _read(hostvars, one, "__wa_upgrade_looks") if inspected else {} for one in {*members, host}}
     drift = {one: looks[one].get("drift") or {} for one in members}
-    compose = facts["compose"]["compose"]
-    # What Compose files of the operator's mount is known after they are read.
-    lost = recreation.lost_with_layers if compose.get("migration") else recreation.lost_by_rendered_file
     identity = {**facts["identity"], "file": (found.get("identity") or {}).get("db_env") or {}}
     sessions = (drift.get(deployment["leader"]) or {}).get("database") or {}
     notes = facts["left"].get("notes") or {}
@@ -69,7 +66,7 @@ def of_host(
             "identity": _identity(
                 {**identity, "attributes": client_identity.ATTRIBUTES, "looks": {one: reads[one] for one in members}}
             ),
-            "loss": lost(facts["clients"]),
+            "loss": recreation.lost_with_layers(facts["clients"]),
             "together": upgrade_plan.on_server(hostvars, groups, hosts, deployment["leader"], str(facts["version"])),
             "today": time.strftime("%Y-%m-%d", time.gmtime()),
             **{name: looks[host].get(name) or {} for name in _LOOKS},
@@ -87,7 +84,6 @@ def of_host(
         "counted": (found.get("database") or {}).get("messages") or {},
         "missing_images": [one for one in facts["target_images"] if one not in there],
         "serves": any(one["state"] == "running" for one in state["everywhere"]),
-        "made_elsewhere": any(not one.get("own") for one in state["clients"]),
     }
 
 

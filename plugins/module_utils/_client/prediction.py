@@ -96,7 +96,6 @@ def refusals(
         "builds": compose_plan.other_builds(client, project.found, steps),
         "identity": _another_client(project, params, containers),
         "losses": _losses(project, steps, containers),
-        "mounts": _left_out(project, steps, containers),
         "services": [*_undefined(project), *(compose_plan.refuse_scaled(steps) if project.selected else ())],
         "versions": _other_versions(project, params["version"]),
     }
@@ -142,14 +141,6 @@ def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step],
     ]
     inside = recreation.lost_with_layers(found).rstrip(".")
     return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]
-
-
-def _left_out(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
-    """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
-    ours = project.compose.files[0] == "-"
-    leaving = {step.container for step in steps if ours and step.action == "recreate"}
-    found = [one for one in containers if one["name"] in leaving and not one["own"]]
-    return recreation.left_out_mounts(project.resolved, found)
 
 
 def _another_client(

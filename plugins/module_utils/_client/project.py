@@ -14,7 +14,6 @@ Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
 _UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
 _TOGETHER = "the client runs on several hosts, and only provision.yml restarts one after the other"
-_WAITS = "made from another Compose file: until upgrade.yml"
 
 
 def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:
@@ -37,25 +36,19 @@ def decide(
 
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
-      Those that another Compose file made are recreated by an upgrade only; `waits` says that, or `hold`.
+      `waits` says why none is restarted.
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `refusal`, why none is started
     """
     project = desired["project"]
     found = services(containers, project)
-    wanted = {one["name"] for one in desired["services"]}
-    # The operator's own Compose files may describe them.
-    foreign = not desired["compose"]["repositories"] and any(
-        not one["own"] and one["service"] in wanted for one in found
-    )
     # The first start of a container is not a restart and does not wait for the window.
-    waits = held or (_WAITS if foreign else "") or hold
+    waits = held or hold
     acts = not held and (not found or (restart_allowed and not waits))
     recorded = desired["container_names"]
     return {
         "unhealthy": starts.not_healthy(found),
-        "in_force": not foreign
-        and any(one["state"] == "running" for one in found)
+        "in_force": any(one["state"] == "running" for one in found)
         and not any(one["health"] == "unhealthy" for one in found),
         "acts": acts,
         "waits": waits,

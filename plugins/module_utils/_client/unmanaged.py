@@ -110,6 +110,12 @@ def refusal(found: t.Mapping[str, t.Any], project: str, adopt: str) -> str:
             f"one number disconnect each other. Have adopt.yml take the client as it is ({adopt}), or move it into a Compose "
             f"project by five commands ({MOVE_GUIDE})"
         )
+    if found.get("adopted"):
+        texts.append(
+            f"{_lines(found['adopted'])}: made from another Compose file than the role's; expected wa_client_compose_dir, with which a "
+            f"client runs from its own Compose files. Have adopt.yml take it as it is ({adopt}), or remove the containers "
+            "(docker compose down), whose client is then started from the role's file"
+        )
     if found["unknown"]:
         databases = dict.fromkeys(str(one["database"] or "no database") for one in found["unknown"])
         texts.append(

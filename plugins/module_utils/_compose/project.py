@@ -37,8 +37,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 _LABEL = "com.docker.compose."
-_OLDER = "was created by an older version of the collection"
-_OTHERS = "was created from another Compose file"
 _OTHER_SETTINGS = "was created with other settings than the inventory has"
 _OTHER_FILE = "was created from another Compose file than the one that was applied"
 _OTHER_FILES = "was made from other Compose files than there are now"
@@ -262,9 +260,7 @@ class Rendered(Project):
     def _difference(self, one: compose_plan.Found) -> Difference:
         wanted = self._wanted(one).definition
         keys, waits = self._env_differences(one)
-        if not one.definition:
-            reasons, waits = ([], [_OLDER, *waits]) if one.own else ([_OTHERS], waits)
-        elif one.definition != wanted:
+        if one.definition != wanted:
             reasons = [_OTHER_SETTINGS]
         else:
             reasons = [_OTHER_FILE] if not keys and not waits and self._is_of_another_file(one) else []

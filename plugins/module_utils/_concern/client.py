@@ -15,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
-from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
@@ -62,8 +61,7 @@ def observe(
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
     found.warnings += _log_warnings(engine, params) if _is_operators(params) or not project else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
-    waiting = found.pending if found.kept else found.restarts
-    waiting += [
+    found.restarts += [
         f"{path} was changed and not proven since"
         for path in (params["env_file"], *(one["path"] for one in params["files"]))
         if project and os.path.lexists(Store(path).previous)
@@ -73,7 +71,7 @@ def observe(
 
 def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
     """Returns how the containers differ. With `compare_record` they have to be recorded, too."""
-    found, steps = Finding(kept=project.recreate == compose_plan.LATER), project.plan()
+    found, steps = Finding(), project.plan()
     for step in steps:
         lines = found.restarts if step.running else found.containers  # only a container that runs is interrupted
         lines += [f"{step.container} {reason}" for reason in step.reasons]
@@ -137,18 +135,14 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
 def open_project(
     engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
 ) -> Rendered | Operators:
-    """Returns the Compose project. Containers of it that another Compose file made are kept until an upgrade."""
-    theirs = _is_operators(params)
-    if not theirs and not os.path.exists(params["compose_file"]):
+    """Returns the Compose project."""
+    if not _is_operators(params) and not os.path.exists(params["compose_file"]):
         params = {
             **params,
             "compose_files": None,
             "services": [],
         }  # db.env, which Compose reads, may not be there either
-    project = prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
-    if not theirs and any(not one.own and one.service in project.names for one in project.found):
-        project.recreate = compose_plan.LATER
-    return project
+    return prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
 
 
 def _is_operators(params: t.Mapping[str, t.Any]) -> bool:

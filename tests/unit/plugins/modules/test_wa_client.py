@@ -40,7 +40,6 @@ LABEL = "com.docker.compose."
 DATABASE = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_PASSWORD": SECRET}
 # By the labels of a container: made from the present definition, from another one, by an older collection, from another file.
 OURS, OTHER = ({OWN_LABEL: "a", DEFINITION_LABEL: digest} for digest in ("d1", "d0"))
-OLDER = {OWN_LABEL: "a"}
 FOREIGN: dict[str, str] = {}
 SECOND = {f"{LABEL}container-number": "2"}
 BODY: dict[str, t.Any] = {
@@ -121,7 +120,6 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
 
 
 SETTINGS = "was created with other settings than the inventory has"
-OLD = "was created by an older version of the collection"
 MISSING = {"services": ["core"], "recreate": "never", "dependencies": True}
 ANEW = {"services": ["core"], "recreate": "always", "dependencies": False}
 # Who takes each step: a call of Compose, or the engine.
@@ -149,9 +147,7 @@ LATER, NEVER = {"recreate": "later"}, {"recreate": "never"}
         ("restarting", OURS, {}, ("", "", "")),
         ("running", OTHER, {}, ("recreate", SETTINGS, "")),
         ("exited", OTHER, {}, ("recreate", f"{SETTINGS}; has exited", "")),
-        ("running", FOREIGN, {}, ("recreate", "was created from another Compose file", "")),
-        ("running", OLDER, {}, ("", "", OLD)),
-        ("running", OLDER, {"full": True}, ("recreate", OLD, "")),
+        ("running", FOREIGN, {}, ("recreate", SETTINGS, "")),
         ("running", OTHER, LATER, ("", "", SETTINGS)),
         ("exited", OTHER, LATER, ("start", "has exited", SETTINGS)),
         ("paused", OTHER, LATER, ("unpause", "is paused", SETTINGS)),
@@ -497,44 +493,6 @@ def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
     body = {**BODY, "environment": {**DATABASE, **environment}, "volumes": volumes}
     found = info({"core": body}, {"volumes": {source: {"name": source}}}, recreate=recreate)
     assert losses(found) == ([ELSEWHERE.format(has)] if has else [])
-
-
-LEFT_OUT = (
-    f"{NAME} mounts certs at /opt/certs, and its service in the Compose file does not. Mount it there in a Compose file of "
-    "yours (wa_client_compose_files)"
-)
-
-
-@pytest.mark.parametrize(
-    ("labels", "options", "mounts", "refused"),
-    [
-        (FOREIGN, {}, [], True),
-        (FOREIGN, {}, ["certs:/opt/certs"], False),
-        (FOREIGN, LATER, [], False),
-        ({f"{LABEL}oneoff": "True"}, {}, [], False),
-        (OTHER, {}, [], False),
-    ],
-)
-def test_a_mount_that_a_recreated_container_of_another_compose_file_would_lose_is_left_out(
-    engine: FakeDocker, info: Run, labels: dict[str, str], options: dict[str, t.Any], mounts: list[str], refused: bool
-) -> None:
-    there = [engine.mount(name, place) for name, place in (("certs", "/opt/certs"), ("m", MEDIA), ("0" * 64, "/d"))]
-    add_container(engine, labels=labels, mounts=there)
-    body = {**BODY, "volumes": [f"m:{MEDIA}", *mounts]}
-    assert info({"core": body}, **options)["refusals"] == ({"mounts": [LEFT_OUT]} if refused else {})
-
-
-@pytest.mark.parametrize(("order", "refused"), [(["-", "own"], True), (["own", "-"], False), (["own"], False)])
-def test_what_an_operators_own_files_leave_out_is_meant(
-    engine: FakeDocker, info: Run, tmp_path: Path, order: list[str], refused: bool
-) -> None:
-    given = operators(tmp_path, {"core": {**BODY, "environment": {**BODY["environment"], "TZ": "UTC"}}})
-    files = [given["compose_files"][0] if one == "own" else one for one in order]
-    add_container(engine, labels=FOREIGN, mounts=[engine.mount("certs", "/opt/certs")])
-    content = json.dumps({"services": {"core": {"image": CORE}}})
-    found = info(**{**given, "compose_files": files, "content": content})
-    assert [one["action"] for one in found["containers"]] == ["recreate"]
-    assert found["refusals"] == ({"mounts": [LEFT_OUT]} if refused else {})
 
 
 # Failures and secrets

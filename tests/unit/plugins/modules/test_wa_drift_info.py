@@ -294,11 +294,6 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.web["Labels"].pop(compose_document.DEFINITION_LABEL),
-        pending("wa-a-waweb-1 was created by an older version of the collection"),
-    ),
-    (
-        "client",
         lambda host: host.web["Config"].update(Image="mirror/web:v2.53.4"),
         restarts(f"wa-a-waweb-1 runs mirror/web:v2.53.4, expected {WEB}"),
     ),
@@ -363,37 +358,6 @@ def test_a_deferred_restart_is_pending_and_not_a_drift(host: ObservedHost, look:
     text = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
     for restart in ("window", "report"):
         assert look(restart=restart)["concerns"]["db_env"] == {"state": "restart_pending", "restarts": [text]}
-
-
-OTHERS = "was created from another Compose file"
-OF_ANOTHER_FILE = [
-    f"{name} {reason}"
-    for name in ("wa-a-wacore-1", "wa-a-waweb-1")
-    for reason in (OTHERS, f"is not on the network {NETWORK}")
-]
-
-
-def from_another_file(host: ObservedHost) -> None:
-    """Make the containers those of an operator's Compose file, on its network."""
-    for one in (host.core, host.web):
-        del one["Labels"][compose_document.OWN_LABEL], one["Labels"][compose_document.DEFINITION_LABEL]
-        one["Networks"] = ["n0"]
-
-
-def test_a_client_of_another_compose_file_has_a_pending_recreation(host: ObservedHost, look: Look) -> None:
-    from_another_file(host)
-    host.web["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
-    assert look()["concerns"] == {**dict.fromkeys(CONCERNS, SYNCED), "client": pending(*OF_ANOTHER_FILE)}
-    host.web["State"] = "exited"
-    finding = {**containers("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
-    assert look()["concerns"]["client"] == finding
-
-
-def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(host: ObservedHost, look: Look) -> None:
-    from_another_file(host)
-    created_with(host.core, WA_DB_PORT="3307")
-    line = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
-    assert look()["concerns"]["db_env"] == pending(line)
 
 
 def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, look: Look) -> None:

@@ -653,13 +653,15 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
         "single": True,
         "starts": ["x", "y"],
         "services": [],
+        "rendered": True,
     }
 
 
 @pytest.mark.parametrize("more", [{}, {"wa_client_compose_dir": "/srv/biz"}])
 def test_the_guard_knows_the_services_in_an_operators_files(more: dict[str, t.Any]) -> None:
     given = {"wa_client_compose_files": ["/srv/biz/a.yml"], "wa_client_service_names": {"wacore": "core"}, **more}
-    assert desired.guard(inventory(**given))["services"] == ["core", "waweb"]
+    found = desired.guard(inventory(**given))
+    assert (found["services"], found["rendered"]) == (["core", "waweb"], not more)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def core(name: str, project: str = "wa-a", **more: t.Any) -> dict[str, t.Any]:
         "service": name,
         "state": "running",
         "role": "core",
+        "own": project == "wa-a",
         "one_shot": False,
         "ports": [],
         "restart": "no",
@@ -36,7 +37,7 @@ def check(
     containers: list[dict[str, t.Any]], single: bool = True, project: str = "wa-a", **more: t.Any
 ) -> dict[str, t.Any]:
     unmanaged = {"project": project, "neighbours": [], "database": OWN}
-    facts = {"unmanaged": unmanaged, "adopt": "ADOPT", "single": single, "starts": [], **more}
+    facts = {"unmanaged": unmanaged, "adopt": "ADOPT", "single": single, "starts": [], "rendered": True, **more}
     return guard.check(containers, facts)
 
 
@@ -63,7 +64,7 @@ def test_a_coreapp_of_no_service_in_an_operators_files_is_a_second_one(
     services: list[str] | None, refused: bool
 ) -> None:
     more: dict[str, t.Any] = {} if services is None else {"services": services}
-    found = check([core("wacore"), core("old")], **more)
+    found = check([core("wacore", own=False), core("old", own=False)], rendered=False, **more)
     assert found["refusal"] == ""
     start = "Coreapp of a single client: old (running, project wa-a) would run beside the Coreapp of wa-a;"
     assert found["second_coreapp"].startswith(start) if refused else found["second_coreapp"] == ""
@@ -78,3 +79,30 @@ def test_the_recorded_containers_outside_compose_are_started() -> None:
 def test_the_containers_of_another_number_are_kept() -> None:
     found = check([core("wacore"), core("other", "biz", database="db.lab:3306/x_")])
     assert (found["refusal"], found["second_coreapp"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("container", "more", "refused"),
+    [
+        (core("wacore", own=False), {}, True),
+        (core("wacore", own=False, state="exited"), {}, True),
+        (core("wacore", own=False), {"services": ["wacore"]}, True),
+        (core("wacore", own=False), {"rendered": False}, False),
+        # What is no service of the client says nothing about its Compose file.
+        (core("spare", own=False, role="other"), {}, False),
+        (core("spare", own=False), {"services": ["wacore"]}, False),
+        (core("dbupgrade", own=False), {}, False),
+        (core("run", own=False, one_shot=True), {}, False),
+    ],
+)
+def test_containers_of_another_compose_file_than_the_roles_are_refused(
+    container: dict[str, t.Any], more: dict[str, t.Any], refused: bool
+) -> None:
+    state = container["state"]
+    assert check([core("waweb", role="web"), container], single=False, **more)["refusal"] == (
+        f"wacore (r/coreapp:v2.53.4, project wa-a, {state}): made from another Compose file than the role's; expected "
+        "wa_client_compose_dir, with which a client runs from its own Compose files. Have adopt.yml take it as it is (ADOPT), or remove "
+        "the containers (docker compose down), whose client is then started from the role's file"
+        if refused
+        else ""
+    )

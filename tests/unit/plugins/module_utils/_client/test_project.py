@@ -13,9 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import project
 
 DESIRED: dict[str, t.Any] = {
     "project": "wa-a",
-    "services": [{"name": "wacore"}, {"name": "waweb"}],
     "container_names": [],
-    "compose": {"repositories": {}},
 }
 
 
@@ -39,9 +37,6 @@ def container(service: str, state: str = "running", role: str = "core", **other:
 
 CORE, WEB = container("wacore"), container("waweb", role="web")
 SURPLUS = container("wacore2")
-FOREIGN = container("wacore", own=False)
-BESIDE = container("spare", own=False)
-WAITS = "made from another Compose file: until upgrade.yml"
 MIGRATION = container("dbupgrade", "exited", one_shot=True)
 LEFT_MIGRATION = container("dbupgrade", "exited")
 STRANGER = container("wacore", project="other", name="other-wacore-1", version="2.51.2")
@@ -70,43 +65,9 @@ def test_a_migration_or_a_one_off_container_is_no_service(one: dict[str, t.Any])
 
 
 MAY: dict[str, t.Any] = {"waits": "", "acts": True, "recreate": "auto", "in_force": True}
-MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later", "in_force": False}
 
 
-@pytest.mark.parametrize(
-    ("containers", "expected"),
-    [
-        ([CORE, WEB], MAY),
-        ([FOREIGN, WEB], MUST_WAIT),
-        ([FOREIGN, {**WEB, "own": False}], MUST_WAIT),
-        ([{**FOREIGN, "state": "exited"}], MUST_WAIT),
-        # One beside the client is not what it waits for.
-        ([CORE, WEB, BESIDE], MAY),
-        ([CORE, {**BESIDE, "role": "other"}], MAY),
-        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], MAY),
-        ([FOREIGN, BESIDE], MUST_WAIT),
-        # What is not a service of the client says nothing about its Compose file.
-        ([CORE, {**STRANGER, "own": False}], MAY),
-        ([CORE, {**MIGRATION, "own": False}], MAY),
-        ([CORE, container("run", own=False, one_shot=True)], MAY),
-        ([{**STRANGER, "own": False}], {**MAY, "in_force": False}),
-        ([], {**MAY, "in_force": False}),
-        # A service of the operator is not removed.
-        ([FOREIGN, SURPLUS], MUST_WAIT),
-        ([CORE, SURPLUS], MAY),
-        ([CORE, {**SURPLUS, "own": False}], MAY),
-    ],
-)
-def test_containers_of_another_compose_file_wait(
-    containers: list[dict[str, t.Any]], expected: dict[str, t.Any]
-) -> None:
-    found = decide(containers)
-    assert {key: found[key] for key in expected} == expected
-
-
-@pytest.mark.parametrize(
-    ("containers", "in_force"), [([CORE, WEB], True), ([], False), ([FOREIGN, WEB], False), ([STRANGER], False)]
-)
+@pytest.mark.parametrize(("containers", "in_force"), [([CORE, WEB], True), ([], False), ([STRANGER], False)])
 def test_nothing_is_done_with_held_containers(containers: list[dict[str, t.Any]], in_force: bool) -> None:
     found = project.decide(containers, DESIRED, held="held by X")
     expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force, "starts": []}
@@ -120,15 +81,6 @@ def test_recorded_containers_are_not_started_while_held() -> None:
     desired = {**DESIRED, "project": "", "container_names": ["wa-a-wacore-1"]}
     found = [project.decide(outside, desired, held=held)["starts"] for held in ("", "held by X")]
     assert found == [["wa-a-wacore-1"], []]
-
-
-@pytest.mark.parametrize("containers", [[FOREIGN, WEB], [FOREIGN, {**WEB, "own": False}]])
-def test_an_operators_own_files_may_describe_containers_without_the_label(
-    containers: list[dict[str, t.Any]],
-) -> None:
-    compose = {"repositories": {"wacore": "r/coreapp"}}
-    found = decide(containers, compose=compose)
-    assert {key: found[key] for key in MAY} == MAY
 
 
 @pytest.mark.parametrize(
@@ -148,21 +100,19 @@ def test_files_are_in_force_in_a_client_that_runs_and_is_not_unhealthy(
 
 
 @pytest.mark.parametrize(
-    ("containers", "allowed", "acts", "recreate", "waits"),
+    ("containers", "allowed", "acts", "recreate"),
     [
-        ([CORE], True, True, "auto", ""),
-        ([CORE], False, False, "later", ""),
-        ([FOREIGN], True, False, "later", WAITS),
-        ([FOREIGN], False, False, "later", WAITS),
-        ([], False, True, "auto", ""),  # the first start is no restart
-        ([STRANGER, MIGRATION], False, True, "auto", ""),
+        ([CORE], True, True, "auto"),
+        ([CORE], False, False, "later"),
+        ([], False, True, "auto"),  # the first start is no restart
+        ([STRANGER, MIGRATION], False, True, "auto"),
     ],
 )
 def test_a_restart_waits_and_the_first_start_does_not(
-    containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str, waits: str
+    containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str
 ) -> None:
     found = project.decide(containers, DESIRED, allowed)
-    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, waits)
+    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, "")
 
 
 def test_changed_keys_of_stopped_and_running_containers() -> None:

@@ -317,8 +317,6 @@ def test_the_hash_of_a_network_escapes_text_as_go_does() -> None:
 
 # How containers differ from the collection's file
 
-OLDER = "was created by an older version of the collection"
-OTHERS = "was created from another Compose file"
 SETTINGS = "was created with other settings than the inventory has"
 OTHER_FILE = "was created from another Compose file than the one that was applied"
 ANOTHER = "was created with another {} than /srv/db.env holds"
@@ -343,11 +341,7 @@ def of_core(hashes: str, **more: str) -> Recorded:
         ({"definition": "d2"}, {"recreate": LATER}, kept(SETTINGS)),
         ({"definition": "d2", "state": "exited"}, {"recreate": LATER}, ("start", ["has exited"], [SETTINGS])),
         ({"definition": "d2", "state": "exited"}, {"recreate": NEVER}, kept("has exited", SETTINGS)),
-        # What another version of the collection writes otherwise waits, unless all of it is asked for.
-        ({"definition": ""}, {}, kept(OLDER)),
-        ({"definition": ""}, {"full": True}, recreated(OLDER)),
-        ({"definition": ""}, {"full": True, "recreate": LATER}, kept(OLDER)),
-        ({"definition": "", "own": False}, {}, recreated(OTHERS)),
+        ({"definition": "", "own": False}, {}, recreated(SETTINGS)),
         # With another environment its hash is another one, too.
         (AB, {**HELD, "recorded": of_core("h1")}, recreated(ANOTHER.format("A, B"))),
         ({**AB, "definition": "d2"}, HELD, recreated(SETTINGS, ANOTHER.format("A, B"))),

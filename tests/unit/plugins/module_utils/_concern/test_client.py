@@ -18,7 +18,6 @@ from observed_host import CORE, SERVICE_KEY, VERSION, WEB, ObservedHost
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -28,7 +27,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.options import
 Options = dict[str, t.Any]
 HASH, MADE_BY = "com.docker.compose.config-hash", "com.docker.compose.version"
 MADE_FROM = "com.docker.compose.project.config_files"
-OTHERS = "was created from another Compose file"
 OTHER_FILE = "was created from another Compose file than the one that was applied"
 UNKNOWN = "was made from other Compose files than there are now"
 NOT_RECORDED = "is not recorded as created from its Compose files"
@@ -88,41 +86,11 @@ def test_one_off_and_migration_containers_are_no_service(host: ObservedHost, doc
 
 
 def test_a_container_beside_the_client_does_not_count(host: ObservedHost, docker: Docker, params: Options) -> None:
-    """Nor does it make the differences of the client wait."""
     host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")
     assert look(docker, params) == IN_SYNC
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.container-number": "2"})
     more = ["wa-a-wacore-2 is more than the 1 that the service has"]
-    assert look(docker, params) == {"state": "restart_pending", "pending": more}
-
-
-@pytest.mark.parametrize("called", [False, True])
-@pytest.mark.parametrize(
-    ("service", "labels", "waits"),
-    [
-        ("wacore", {}, True),
-        ("waweb", {}, True),
-        ("wacore", {compose_document.OWN_LABEL: "a"}, False),
-        ("wacore", {"com.docker.compose.oneoff": "True"}, False),
-        ("spare", {}, False),
-        ("upgrade", {}, False),
-        ("dbupgrade", {}, False),
-    ],
-)
-def test_only_services_of_the_client_make_its_changes_wait(
-    host: ObservedHost,
-    docker: Docker,
-    params: Options,
-    service: str,
-    labels: dict[str, str],
-    waits: bool,
-    called: bool,
-) -> None:
-    host.engine.container(f"wa-a-{service}-2", CORE, "wa-a", service, "exited", labels=labels)
-    if called:
-        (host.project / "more.yml").write_text('{"services": {"spare": {"image": "spare:1"}}}')
-        params.update(compose_files=["-", str(host.project / "more.yml")], services=["wacore", "waweb"])
-    assert client.open_project(docker, params, FakeCompose()).recreate == (LATER if waits else AUTO)
+    assert look(docker, params) == drifted(restarts=more)
 
 
 def from_another_file(*containers: Options) -> None:
@@ -132,24 +100,17 @@ def from_another_file(*containers: Options) -> None:
             del one["Labels"][label]
 
 
-@pytest.mark.parametrize("foreign", [False, True])
-def test_containers_of_another_compose_file_and_unproven_files_wait_for_an_upgrade(
-    host: ObservedHost, docker: Docker, params: Options, foreign: bool
+def test_containers_of_another_version_and_unproven_files_need_a_restart(
+    host: ObservedHost, docker: Docker, params: Options
 ) -> None:
     host.db_env.with_name("db.env.previous").write_text("")
     host.web["Config"]["Image"] = "r/web:v2.51.2"
-    if foreign:
-        from_another_file(host.web)
     lines = [
         f"wa-a-waweb-1 runs r/web:v2.51.2, expected {WEB}",
-        *([f"wa-a-waweb-1 {OTHERS}"] if foreign else []),
         f"{host.db_env} was changed and not proven since",
     ]
     found = client.observe(docker, params, False, FakeCompose())[0]
-    assert found.kept == foreign
-    assert found.shown("now") == (
-        {"state": "restart_pending", "pending": lines} if foreign else drifted(restarts=lines)
-    )
+    assert found.shown("now") == drifted(restarts=lines)
 
 
 def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
@@ -863,17 +824,12 @@ def beside(operators: Operators) -> Operators:
         ("waweb", {"image": "r/web:v2.55.1"}, {}, [], [f"wa-a-waweb-1 runs {WEB}, expected r/web:v2.55.1"]),
     ],
 )
-@pytest.mark.parametrize("foreign", [False, True])
-def test_containers_of_another_compose_file_than_the_rendered_one_wait(
-    beside: Operators, service: str, body: Options, plant: Options, changes: list[str], due: list[str], foreign: bool
+def test_what_an_operators_file_beside_the_collections_says_is_compared(
+    beside: Operators, service: str, body: Options, plant: Options, changes: list[str], due: list[str]
 ) -> None:
-    if foreign:
-        del beside.host.core["Labels"][compose_document.OWN_LABEL]
     beside.write(**{service: body})
     {"waweb": beside.host.web, "db": beside.db, "queue": beside.queue}[service].update(plant)
-    lines = {"containers": changes, "pending" if foreign else "restarts": due}
-    state = "drifted" if changes or (due and not foreign) else "restart_pending" if due else "in_sync"
-    assert beside.look() == {**drifted(**lines), "state": state}
+    assert beside.look() == (drifted(containers=changes, restarts=due) if changes or due else IN_SYNC)
 
 
 def test_a_log_is_limited_by_the_rendered_file_where_there_is_one(beside: Operators) -> None:

@@ -14,7 +14,7 @@ from fake_compose import FakeCompose
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions import Recorded
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL
-from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import AUTO, LATER, Found, Network
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Found, Network
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
@@ -29,7 +29,6 @@ FOUND = Found(CORE, "wacore", "running", "h1", IMAGES["wacore"], "sha256:1", 1, 
 FOUND_WEB = replace(FOUND, name=WEB, id=WEB, service="waweb", image=IMAGES["waweb"], hash="h2")
 OTHER = replace(FOUND, definition="d0")
 FOREIGN: Given = {"own": False, "definition": ""}
-OTHERS = f"{CORE} was created from another Compose file"
 OTHER_FILE = f"{CORE} was created from another Compose file than the one that was applied"
 SETTINGS = f"{CORE} was created with other settings than the inventory has"
 NO_NETWORK = f"{CORE} is not on the network {NET}"
@@ -40,7 +39,6 @@ POLICY = f"{CORE} has the restart policy no, expected unless-stopped"
 def compare(
     services: t.Mapping[str, int],
     found: t.Sequence[Found],
-    kept: bool = False,
     policy: str = "unless-stopped",
     health: str = "healthy",
     compare_record: bool = True,
@@ -66,7 +64,7 @@ def compare(
     }
     document = {"services": bodies, "networks": {"default": {"name": NET}}}
     engine = Mock(image=lambda _name: {"Id": image_id})
-    given: Given = {"recreate": LATER if kept else AUTO, "recorded": RECORDED, **fields}
+    given: Given = {"recorded": RECORDED, **fields}
     project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
     project.found, project.networks = [*found], [Network(NET, NET, network, diverged=diverged)]
     project.current_hashes = {"wacore": {*current}}
@@ -119,18 +117,7 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
         [f"{CORE} restarts again and again. Look into its log (docker logs {CORE})"],
     ),
     ({}, {"health": "unhealthy"}, [], [f"{CORE} is unhealthy. Look into its log (docker logs {CORE})"]),
-    (FOREIGN, {"policy": "always"}, [OTHERS], []),  # its policy is that of the operator's file
-    ({**FOREIGN, "hash": "h9"}, {"stale": [CORE], "recorded": Recorded()}, [OTHERS], []),
-    ({**FOREIGN, "state": "exited"}, {}, [OTHERS], [EXITED]),
-    ({**FOREIGN, "state": "paused"}, {}, [OTHERS], [f"{CORE} is paused"]),
-    ({**FOREIGN, "state": "removing"}, {}, [OTHERS], [f"{CORE} is being removed"]),
-    (FOREIGN, {"health": "unhealthy"}, [OTHERS], [f"{CORE} is unhealthy. Look into its log (docker logs {CORE})"]),
-    (
-        {**FOREIGN, "image": "s/coreapp:v2.53.4", "networks": ()},
-        {},
-        [f"{CORE} runs s/coreapp:v2.53.4, expected {IMAGES['wacore']}", OTHERS, NO_NETWORK],
-        [],
-    ),
+    (FOREIGN, {"policy": "always"}, [SETTINGS], []),  # its policy is that of the operator's file
     ({**FOREIGN, "definition": "d0"}, {}, [SETTINGS], []),
 ]
 
@@ -144,16 +131,6 @@ def test_the_differing_attribute_is_named(
     assert compare({"wacore": 1}, [found], **given) == Finding(
         containers=changes if running else [*reasons, *changes], restarts=reasons if running else []
     )
-    kept = compare({"wacore": 1}, [found], kept=True, **given)
-    assert kept == Finding(containers=changes, pending=reasons, kept=True)
-
-
-@pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("recorded", [RECORDED, Recorded()])
-def test_what_only_a_newer_version_of_the_collection_changes_waits(kept: bool, recorded: Recorded) -> None:
-    older = [f"{CORE} was created by an older version of the collection"]
-    found = compare({"wacore": 1}, [replace(FOUND, definition="")], kept, recorded=recorded)
-    assert found == Finding(pending=older, kept=kept)
 
 
 MISSING = "wa-a-wacore-2 is missing"
@@ -163,7 +140,6 @@ SECOND = replace(FOUND, name="wa-a-wacore-2", id="2", number=2)
 PROXY = replace(FOUND, name="wa-a-proxy-1", id="3", service="proxy")
 
 
-@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(
     ("services", "found", "changes", "due"),
     [
@@ -182,21 +158,18 @@ PROXY = replace(FOUND, name="wa-a-proxy-1", id="3", service="proxy")
     ],
 )
 def test_containers_of_several_services(
-    services: dict[str, int], found: list[Found], changes: list[str], due: list[str], kept: bool
+    services: dict[str, int], found: list[Found], changes: list[str], due: list[str]
 ) -> None:
-    expected = Finding(containers=changes, restarts=[] if kept else due, pending=due if kept else [], kept=kept)
-    assert compare(services, found, kept) == expected
+    assert compare(services, found) == Finding(containers=changes, restarts=due)
 
 
 def test_containers_of_one_service_are_recreated_together() -> None:
     assert compare({"wacore": 2}, [OTHER, SECOND]) == Finding(restarts=[SETTINGS, f"wa-a-wacore-2 goes with {CORE}"])
-    assert compare({"wacore": 2}, [OTHER, SECOND], kept=True) == Finding(pending=[SETTINGS], kept=True)
 
 
 def test_to_remove_what_stands_still_interrupts_nothing() -> None:
     gone = replace(PROXY, own=False, state="exited")
     assert compare({"wacore": 1}, [FOUND, gone]) == Finding(containers=[GONE])
-    assert compare({"wacore": 1}, [FOUND, gone], kept=True) == Finding(pending=[GONE], kept=True)
 
 
 RENEWED = (
@@ -206,7 +179,6 @@ RENEWED = (
 )
 
 
-@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(
     ("found", "diverged", "pending"),
     [
@@ -215,7 +187,6 @@ RENEWED = (
         ([replace(FOUND, state="created", networks=())], True, []),  # none is on it
     ],
 )
-def test_a_network_of_other_options_waits(found: list[Found], diverged: bool, pending: list[str], kept: bool) -> None:
+def test_a_network_of_other_options_waits(found: list[Found], diverged: bool, pending: list[str]) -> None:
     changes = [f"{CORE} was never started" for one in found if one.state == "created"]
-    expected = Finding(containers=changes, pending=pending, kept=kept)
-    assert compare({"wacore": 1}, found, kept, diverged=diverged) == expected
+    assert compare({"wacore": 1}, found, diverged=diverged) == Finding(containers=changes, pending=pending)
