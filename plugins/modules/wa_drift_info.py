@@ -304,7 +304,7 @@ def main() -> None:
         result.values.update(figures=compared.figures, login_refused=compared.session.refused, reached=True)
     if module.params["look"] and compared.engine and any(one.differs for one in found.values()):
         with contextlib.suppress(WaError):  # then the role reads it, and reports the reason
-            look = host_look.read(compared.engine, module.params["look"], module.run_command)
+            look = host_look.read(compared.engine, module.params["look"])
             result.values["look"] = {**look, **compared.steps}
     result.exit()
 

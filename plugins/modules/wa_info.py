@@ -28,8 +28,7 @@ options:
         V(journal) has an unfinished upgrade or V(containers) a running migration of this database, because on PostgreSQL they wait for
         a migration that rewrites a table.
       - V(compose_images) is the images that the Compose files of O(compose) name.
-      - V(identity) is the client that O(env_file) and O(identity_file) describe. With it, C(identity) of RV(containers) leaves out
-        what a Compose file sets itself, beside O(env_file).
+      - V(identity) is the client that O(env_file) and O(identity_file) describe.
     type: list
     elements: str
     choices: [containers, images, journal, database, database_sizes, compose_images, identity]
@@ -404,8 +403,7 @@ def read(module: AnsibleModule, result: Result) -> None:
         if params["guard"]:
             result.values["guard"] = client_guard.check(found, params["guard"])
     if "identity" in gather:
-        containers = result.values.get("containers", [])
-        result.values["identity"] = host_look.identity(engine, containers, params, module.run_command)
+        result.values["identity"] = host_look.identity(params)
     if "images" in gather and engine:
         names = params["required_images"]
         missing, unanswered = docker_images.missing(engine, names, module.run_command, params["registry_retries"])

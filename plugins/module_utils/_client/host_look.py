@@ -11,7 +11,6 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import guard, inspection, listing, starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -20,10 +19,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.store import Stor
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-Run = t.Callable[..., t.Any]  # of a command, as `AnsibleModule.run_command`
 
-
-def read(engine: Docker, params: t.Mapping[str, t.Any], run: Run) -> dict[str, t.Any]:
+def read(engine: Docker, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns `containers`, `guard`, `orphan_migrations`, `identity`, `upgrade`, `hold` and `zone`, as `wa_info` does. Raises WaError."""
     found = listing.read(engine, None, params["container_names"])
     return {
@@ -31,7 +28,7 @@ def read(engine: Docker, params: t.Mapping[str, t.Any], run: Run) -> dict[str, t
         "containers": found,
         "guard": guard.check(found, params["guard"]),
         "orphan_migrations": starts.orphan_migrations(found),
-        "identity": identity(engine, found, params, run),
+        "identity": identity(params),
     }
 
 
@@ -44,19 +41,13 @@ def lock(content: t.Mapping[str, t.Any], path: str) -> dict[str, t.Any]:
     }
 
 
-def identity(
-    engine: Docker | None, containers: t.Sequence[dict[str, t.Any]], params: t.Mapping[str, t.Any], run: Run
-) -> dict[str, t.Any]:
-    """Returns the identity in db.env and in the record; removes values of Compose files from the identities of `containers`."""
+def identity(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the identity in db.env and in the record."""
     path, recorded = params["env_file"], params["identity_file"]
     # The folders that the roles create, with a mode.
     for ours in filter(None, (params["compose_file"], recorded)):
         files.refuse_links_of_others(os.path.dirname(ours))
     db_env = inspection.db_env(path, params["env_format"]) if path else {}
-    if engine and db_env:
-        # Without warnings: wa_db_env reports overridden keys.
-        compose = compose_environment.Compose(path, lambda _text: None, run)
-        inspection.leave_out_overridden(engine, containers, db_env, compose)
     if params["compose_file"]:
         client_files.refuse_unmanaged(params["compose_file"], Store(params["compose_file"]).read())
     if not recorded:

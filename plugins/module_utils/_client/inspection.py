@@ -13,15 +13,10 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
-from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
-
-if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 
 def database(text: str, env_format: str) -> dict[str, str]:
@@ -125,23 +120,3 @@ def others(path: str) -> list[dict[str, str]]:
     """Returns the records of the other deployments on this host, next to `path`. Raises WaError as `record` does."""
     beside = os.path.join(glob.escape(os.path.dirname(path)), "client-*.json")
     return [record(one) for one in sorted(glob.glob(beside)) if one != path]
-
-
-def leave_out_overridden(
-    engine: Docker,
-    containers: t.Iterable[dict[str, t.Any]],
-    file: t.Mapping[str, str],
-    compose: compose_environment.Compose,
-) -> None:
-    """Removes from each container's identity the values that its Compose file sets, which do not come from db.env.
-
-    Compose files are read only if a container differs from `file`.
-    """
-    for one in containers:
-        recorded = one["identity"].get("database", {})
-        differing = [name for name, value in recorded.items() if file and file.get(name, value) != value]
-        container = engine.container(one["id"]) if differing else None
-        keys = compose.overrides(container) if container else set()
-        for name in differing:
-            if env_rules.OPTIONS[name] in keys:
-                del recorded[name]

@@ -77,7 +77,6 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan, docker: Docker) -
     from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
     from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
     from ansible_collections.waba.onprem.plugins.module_utils._client import listing
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 
     path, project = module.params["path"], module.params["project"]
     before = client_inspection.database(plan.before or "", module.params["format"])
@@ -86,8 +85,6 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan, docker: Docker) -
         return
     records = ((one, docker.inspect(one)) for one in docker.client_containers(project))
     found = [listing.describe(one, record) for one, record in records if record is not None]
-    compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
-    client_inspection.leave_out_overridden(docker, found, before, compose)
     cores = [one for one in found if one["role"] in ("core", "master")]
     clients = [client for name in {one["project"] for one in cores} for client in client_identity.services(cores, name)]
     current = {name: client_identity.by_containers(clients, name) for name in client_identity.DATABASE}

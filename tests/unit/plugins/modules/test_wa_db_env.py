@@ -324,7 +324,7 @@ def test_a_format_with_one_reader_accepts_any_value(env: Env, env_format: str) -
 def compose_file(folder: Path, services: dict[str, t.Any]) -> dict[str, str]:
     """Write a Compose file and return the labels of the containers created from it."""
     path = folder / "compose.yml"
-    path.write_text(yaml.safe_dump({"services": services}))
+    path.write_text(yaml.safe_dump({"services": {name: {"image": "a", **body} for name, body in services.items()}}))
     return {
         "com.docker.compose.project.config_files": str(path),
         "com.docker.compose.project.working_dir": str(folder),
@@ -400,13 +400,15 @@ def test_a_manual_change_of_the_file_is_corrected(env: Env, engine: FakeDocker) 
     assert env.path.read_text() == WRITTEN
 
 
-def test_a_compose_override_does_not_count_as_another_client(env: Env, engine: FakeDocker) -> None:
+def test_a_server_that_a_compose_file_sets_counts_as_the_clients(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     service = {"image": "x/coreapp:v1", "env_file": [str(env.path)], "environment": {"WA_DB_HOSTNAME": "proxy"}}
     labels = compose_file(env.path.parent, {"wacore": service})
     environment = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy"}
     engine.container("biz-wacore-1", service="wacore", environment=environment, labels=labels)
-    assert env(containers=True, docker_host=engine.host, hostname="new", username="u")["changed"]
+    given = {"containers": True, "docker_host": engine.host, "username": "u"}
+    assert "hostname proxy (biz-wacore-1) would become new" in env.fails(**given, hostname="new")
+    assert env(**given, hostname="proxy")["changed"]
 
 
 @pytest.mark.parametrize("environment", [{"WA_DB_HOSTNAME": "proxy"}, ["WA_DB_HOSTNAME=proxy"]])
@@ -444,6 +446,7 @@ def test_overrides_from_extends_and_several_env_files_are_reported(env: Env, eng
 def test_a_service_that_does_not_read_the_file_is_a_warning(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     labels = compose_file(env.path.parent, {"wacore": {"env_file": "other.env"}})
+    (env.path.parent / "other.env").write_text("WA_DB_HOSTNAME=x\n")
     engine.container("biz-wacore-1", service="wacore", environment={}, labels=labels)
     done = env(containers=True, docker_host=engine.host)
     assert any("will not put the file in force" in warning for warning in done["warnings"])

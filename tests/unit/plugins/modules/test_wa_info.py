@@ -202,23 +202,6 @@ def test_the_client_identity_is_returned_without_secrets(engine: FakeDocker, run
         assert str(recorded) in run_module(MODULE, {**options, "identity_file": str(recorded)})["msg"]
 
 
-def test_a_compose_override_is_not_part_of_the_identity(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
-    env_file = tmp_path / "db.env"
-    env_file.write_text("".join(f"{key}={value}\n" for key, value in IDENTITY.items()))
-    (tmp_path / "compose.yml").write_text(
-        f"services: {{wacore: {{env_file: [{env_file}], environment: {{WA_DB_HOSTNAME: proxy}}}}}}\n"
-    )
-    labels = {
-        "com.docker.compose.project.config_files": str(tmp_path / "compose.yml"),
-        "com.docker.compose.project.working_dir": str(tmp_path),
-    }
-    environment = {**IDENTITY, "WA_DB_HOSTNAME": "proxy", "WA_DB_NAME_PREFIX": "x_"}
-    engine.container("c", service="wacore", environment=environment, labels=labels)
-    options = {"gather": ["containers", "identity"], "docker_host": engine.host, "env_file": str(env_file)}
-    reported = run_module(MODULE, options)["containers"][0]["identity"]["database"]
-    assert reported == {"engine": "MYSQL", "port": "3306", "name_prefix": "x_"}
-
-
 def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -> None:
     options = {
         "gather": ["identity"],

@@ -51,7 +51,7 @@ def test_it_is_what_wa_info_returns(engine: FakeDocker, run_module: Run, tmp_pat
     engine.container("wa-a-wacore-1", project="wa-a", service="wacore")
     engine.container("other", project="", environment={"WA_DB_HOSTNAME": "db.lab", "WA_DB_PORT": "3306"})
     reached = Docker({"docker_host": engine.host, "docker_timeout": "5s", "client_images": None})
-    found = host_look.read(reached, options(tmp_path), lambda *_args, **_options: (1, "", ""))
+    found = host_look.read(reached, options(tmp_path))
     assert found["hold"]["reason"] == "it moves on Monday"
     assert found["identity"]["db_env"]["hostname"] == "db.lab"
     assert "other" in found["guard"]["refusal"]
@@ -68,4 +68,4 @@ def test_a_compose_file_of_somebody_else_is_refused(engine: FakeDocker, tmp_path
     (tmp_path / "compose.yml").write_text("services: {}\n")
     reached = Docker({"docker_host": engine.host, "docker_timeout": "5s", "client_images": None})
     with pytest.raises(WaError, match=r"compose\.yml"):
-        host_look.read(reached, options(tmp_path), lambda *_args, **_options: (1, "", ""))
+        host_look.read(reached, options(tmp_path))
