@@ -52,11 +52,10 @@ options:
     type: list
     elements: str
     default: []
-  full: {description: Whether what else waits for the next recreation recreates a container., type: bool, default: false}
   env_file: {description: The client's C(db.env)., type: path}
   env_format: {description: Its format., type: str, choices: [compose, docker, portable], default: portable}
   declared_keys:
-    description: The keys of C(db.env) that the inventory declares, all when not given. Of another one a difference waits.
+    description: The keys of C(db.env) that the inventory declares, all when not given. Another one recreates no container.
     type: list
     elements: str
   env_changes:
@@ -245,7 +244,6 @@ def main() -> None:
             guard={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             moving={"type": "list", "elements": "str", "default": []},
-            full={"type": "bool", "default": False},
         ),
         required_if=[
             ("state", "present", ["content", "compose_files"], True),
@@ -266,7 +264,6 @@ def main() -> None:
             env_changes=params["env_changes"] or {},
             recreate=params["recreate"],
             moving=params["moving"],
-            full=params["full"],
         )
         try:
             result.values = plan(project, params)

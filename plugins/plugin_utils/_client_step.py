@@ -85,7 +85,8 @@ def decide(ours: Inventory) -> dict[str, t.Any]:
     allowed = desired.restart_allowed(ours)
     decided = client_project.decide(containers, wanted, allowed, env_result, held, common["hold"])
     planned = "__wa_planned" in ours.variables and "__wa_in_turn" not in ours.variables
-    must_write = held or _full(ours) or env_result.get("changed")
+    full = boolean(ours.given("wa_provision_full") or False, strict=False)
+    must_write = held or full or env_result.get("changed")
     only_starts = bool(planned and drift.get("only_starts") and not must_write)
     plan, check_mode = read("__wa_client_plan"), bool(read("ansible_check_mode"))
     due = only_starts or bool(plan and client_project.change_due(plan, decided["recreate"], check_mode))
@@ -100,7 +101,6 @@ def options(ours: Inventory) -> dict[str, t.Any]:
         **desired.project(ours),
         "recreate": decided["recreate"],
         "moving": decided["members"]["moving"],
-        "full": _full(ours),
         "lock_file": desired.deployment(ours)["lock_file"],
         "guard": desired.guard(ours),
     }
@@ -129,10 +129,6 @@ def api(ours: Inventory) -> dict[str, t.Any]:
         "options": found if password is None else {**found, "api_password": password},
         "nodes": [one["id"] for one in nodes if one["role"] in ("core", "master")],
     }
-
-
-def _full(ours: Inventory) -> bool:
-    return bool(boolean(ours.given("wa_provision_full") or False, strict=False))
 
 
 TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {

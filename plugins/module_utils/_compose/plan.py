@@ -71,14 +71,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Why a container is not as its service is defined: `reasons` to recreate it, and what `waits` for the next recreation."""
-
-    reasons: tuple[str, ...] = ()
-    waits: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Step:
     """The action for a container: none, create, recreate, start, unpause, or remove. `pending` are reasons that have to wait."""
 
@@ -96,15 +88,15 @@ def plan(
     found: t.Sequence[Found],
     networks: t.Iterable[Network] = (),
     recreate: str = AUTO,
-    differences: t.Mapping[str, Difference] | None = None,
+    differences: t.Mapping[str, t.Sequence[str]] | None = None,
     moving: t.Container[str] = (),
     others: t.Container[str] = (),
     completed: t.Container[str] = (),
 ) -> list[Step]:
     """Returns one step for each container, by services; then for those of the client whose service this host no longer has.
 
-    `differences` are by container; `moving` services still run on another host. `others` are an operator's, which the client depends on:
-    they are started where they stand still, unless they have `completed`, and else kept.
+    `differences`, why a container is recreated, are by container; `moving` services still run on another host. `others` are an operator's,
+    which the client depends on: they are started where they stand still, unless they have `completed`, and else kept.
     """
     services = [*services]
     by_key = {network.key: network for network in networks}
@@ -113,12 +105,11 @@ def plan(
         ours = sorted((one for one in found if one.service == service.name), key=lambda one: one.number)
         ready: list[Step] = []
         for one in ours[: service.count]:
-            difference = (differences or {}).get(one.name, Difference())
-            reasons = [*_image(service, one), *difference.reasons, *_detached(service, one, by_key)]
+            reasons = [*_image(service, one), *(differences or {}).get(one.name, ()), *_detached(service, one, by_key)]
             # Compose's hash of a service has the key of a volume, and not its name.
             reasons += [f"does not mount the volume {name}" for name in service.volumes if name not in one.volumes]
             kept = recreate == AUTO and service.name in others
-            ready.append(_step(one, reasons, [*difference.waits], LATER if kept else recreate))
+            ready.append(_step(one, reasons, LATER if kept else recreate))
         steps += _together(ready)
         for one in ours[service.count :]:
             reason = f"{_MORE} {service.count} that the service has"
@@ -158,13 +149,13 @@ def _deferred(step: Step, moving: t.Container[str]) -> Step:
     return step
 
 
-def _step(one: Found, reasons: list[str], waits: list[str], recreate: str) -> Step:
+def _step(one: Found, reasons: list[str], recreate: str) -> Step:
     running = one.state == "running"
     state = [_STATES[one.state]] if one.state in _STATES else []
     if reasons and recreate == AUTO:
         return Step(one.name, one.service, "recreate", reasons + state, running=running)
     action = "start" if one.state in _STOPPED else "unpause" if one.state == "paused" else "none"
-    return Step(one.name, one.service, action, state if action != "none" else [], reasons + waits, running)
+    return Step(one.name, one.service, action, state if action != "none" else [], reasons, running)
 
 
 def _image(service: Service, one: Found) -> list[str]:

@@ -28,7 +28,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
     OWN_LABEL,
     started,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Difference
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Document
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -53,7 +52,6 @@ class Project:
     recreate: str = compose_plan.AUTO
     moving: t.Sequence[str] = ()  # services that still run on another host
     env_changes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # by container, of an unwritten db.env
-    full: bool = False  # whether what waits is a reason, too
     recorded: definitions.Recorded = field(default_factory=definitions.Recorded)  # when last healthy
     selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
     env_file: str = ""
@@ -75,7 +73,8 @@ class Project:
         """Returns the actual state of the services' networks."""
         raise NotImplementedError
 
-    def _difference(self, one: compose_plan.Found) -> Difference:
+    def _difference(self, one: compose_plan.Found) -> list[str]:
+        """Returns why a container is recreated, as its service is defined."""
         raise NotImplementedError
 
     def _body(self, service: str) -> Document:
@@ -110,14 +109,13 @@ class Project:
             self._records[one.id] = self.engine.inspect_id(one.id) or {"Config": {}, "HostConfig": {}, "State": {}}
         return t.cast("dict[str, t.Any]", self._records[one.id])
 
-    def _differences(self, one: compose_plan.Found) -> Difference:
+    def _differences(self, one: compose_plan.Found) -> list[str]:
         """Returns why a container of a service is not as that is defined, with what was changed in it afterwards."""
-        planned, more = self.env_changes.get(one.name), self._difference(one)
+        planned = self.env_changes.get(one.name)
         keys = self._wanted(one).networks
         networks = {network.id: network.name for network in self.networks if network.id and network.key in keys}
         altered = alteration.alterations(one.service, self._body(one.service), networks, self.record(one))
-        reasons = [*([f"db.env changes: {', '.join(planned)}"] if planned else []), *more.reasons, *altered]
-        return Difference((*reasons, *more.waits)) if self.full else Difference(tuple(reasons), more.waits)
+        return [*([f"db.env changes: {', '.join(planned)}"] if planned else []), *self._difference(one), *altered]
 
     @cached_property
     def current_hashes(self) -> dict[str, set[str]]:
@@ -131,7 +129,7 @@ class Project:
         for one in self.found:
             if one.service in names and one.hash:
                 hashes.setdefault(one.service, set()).add(one.hash)
-                if one.name in self.stale or self._difference(one).reasons:
+                if one.name in self.stale or self._difference(one):
                     waits.add(one.service)
         before = self.recorded.services
         made = {name: self._entry(name, ",".join(sorted(hashes[name]))) for name in hashes if name not in waits}
@@ -257,14 +255,14 @@ class Rendered(Project):
         names = sorted({name for one in self.services for name in one.networks})
         return [self._network(name, name, {"name": name, "ipam": {}}) for name in names]
 
-    def _difference(self, one: compose_plan.Found) -> Difference:
-        wanted = self._wanted(one).definition
-        keys, waits = self._env_differences(one)
-        if one.definition != wanted:
+    def _difference(self, one: compose_plan.Found) -> list[str]:
+        stale = self._stale_keys(one)
+        if one.definition != self._wanted(one).definition:
             reasons = [_OTHER_SETTINGS]
         else:
-            reasons = [_OTHER_FILE] if not keys and not waits and self._is_of_another_file(one) else []
-        return Difference((*reasons, *keys), tuple(waits))
+            reasons = [_OTHER_FILE] if not stale and self._is_of_another_file(one) else []
+        due = ", ".join(key for key in stale if key not in self.undeclared)
+        return [*reasons, *([f"was created with another {due} than {self.env_file} holds"] if due else [])]
 
     def _is_of_another_file(self, one: compose_plan.Found) -> bool:
         """Returns whether a container was made from something else than the collection's file, which has its definition."""
@@ -279,19 +277,14 @@ class Rendered(Project):
         except WaError:
             return True
 
-    def _env_differences(self, one: compose_plan.Found) -> tuple[list[str], list[str]]:
-        """Returns with which other values of db.env a container was made: reasons to recreate it, and what waits."""
+    def _stale_keys(self, one: compose_plan.Found) -> list[str]:
+        """Returns with which other values of db.env a container was made."""
         if not self.held or self.env_changes.get(one.name):
-            return [], []
+            return []
         environment, image = self._environment(one)
         overrides = self.compose.document["services"][one.service].get("environment") or {}
         keys = env_state.differing(environment, self.held)
-        stale = env_state.check(environment, keys, self.held, image, overrides).stale
-        due, waits = (
-            [f"was created with another {', '.join(some)} than {self.env_file} holds"] if some else []
-            for some in ([key for key in stale if (key in self.undeclared) is later] for later in (False, True))
-        )
-        return due, waits
+        return env_state.check(environment, keys, self.held, image, overrides).stale
 
 
 @dataclass
@@ -359,28 +352,28 @@ class Operators(Project):
         paths = [*theirs, *self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
         return definitions.inputs(map(_text, paths))
 
-    def _difference(self, one: compose_plan.Found) -> Difference:
+    def _difference(self, one: compose_plan.Found) -> list[str]:
         # That its environment differs is reported elsewhere.
         reported = one.name in self.stale or bool(self.env_changes.get(one.name))
         keys = [] if reported else self._variables(one)
         reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
         wanted = self._wanted(one).definition
         if one.definition and one.definition != wanted:
-            return Difference((_OTHER_SETTINGS, *reasons))
+            return [_OTHER_SETTINGS, *reasons]
         if self.is_recorded(one):
             before = self.recorded.services[one.service]
             found = definitions.changed(before, self.digests[one.service])
             # Another version of Compose may read the same files otherwise.
             same = not found or (self.inputs == before.get("inputs") and self.compose.version != before.get("compose"))
             alike = same or one.hash in self.current_hashes[one.service]
-            return Difference(tuple(reasons) if alike else (*reasons, *found))
+            return reasons if alike else [*reasons, *found]
         # Hashes of different versions of Compose cannot be compared. A container of the collection has its list of files in a label.
         files = [self.compose_file if path == "-" else path for path in self.compose.files]
         unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
         image = self._wanted(one).image
         unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
         alike = reported or unknown or self._is_newer(one) or one.hash in self.current_hashes[one.service]
-        return Difference(tuple(reasons) if reasons or alike else (_OTHER_FILES,))
+        return reasons if reasons or alike else [_OTHER_FILES]
 
     def _is_newer(self, one: compose_plan.Found) -> bool:
         """Returns whether a container was made since any of the files was changed.

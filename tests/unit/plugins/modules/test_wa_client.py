@@ -181,8 +181,7 @@ OTHER_TZ, PLANNED = "was created with another TZ than {} holds", "db.env changes
         ({}, OTHER_TZ, ""),
         (LATER, "", OTHER_TZ),
         ({"declared_keys": ["TZ"]}, OTHER_TZ, ""),
-        ({"declared_keys": [*DATABASE]}, "", OTHER_TZ),
-        ({"declared_keys": [*DATABASE], "full": True}, OTHER_TZ, ""),
+        ({"declared_keys": [*DATABASE]}, "", ""),
         # Of a db.env that is not written yet, only which keys change is known.
         ({"env_changes": {NAME: ["WA_DB_PASSWORD"]}}, PLANNED, ""),
         ({"env_changes": {NAME: ["WA_DB_PASSWORD"]}, **LATER}, "", PLANNED),

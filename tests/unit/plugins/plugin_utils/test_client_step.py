@@ -185,10 +185,10 @@ def test_the_options_of_wa_client(given: Values, pending: bool) -> None:
     ours = inventory(ansible_play_hosts=["support"], __wa_host_found=found("exited"), wa_provision_full="yes", **given)
     options = client_step.options(ours)
     assert {key: options[key] for key in desired.project(ours)} == desired.project(ours)
-    assert (options["recreate"], options["moving"], options["full"]) == ("auto", [], True)
+    assert (options["recreate"], options["moving"]) == ("auto", [])
     assert (options["lock_file"], options["guard"]) == (desired.deployment(ours)["lock_file"], desired.guard(ours))
     assert options.get("env_changes") == ({"wa-support-wacore-1": ["TZ"]} if pending else None)
-    assert {*options} - {*prediction.ARGUMENT_SPEC} == {"recreate", "moving", "full", "lock_file", "guard"}
+    assert {*options} - {*prediction.ARGUMENT_SPEC} == {"recreate", "moving", "lock_file", "guard"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
     AUTO,
     LATER,
     NEVER,
-    Difference,
     Found,
     Network,
     Service,
@@ -67,9 +66,6 @@ def actions(steps: t.Sequence[Step]) -> dict[str, Action]:
         ({}, {"reasons": "ports"}, recreated("ports"), kept("ports")),
         ({"state": "exited"}, {"reasons": "ports"}, recreated("ports", "has exited"), started("has exited", "ports")),
         ({"state": "paused"}, {"reasons": "ports"}, recreated("ports", "is paused"), started("is paused", "ports")),
-        ({}, {"waits": "labels"}, kept("labels"), kept("labels")),
-        ({"state": "exited"}, {"waits": "labels"}, started("has exited", "labels"), started("has exited", "labels")),
-        ({}, {"reasons": "ports", "waits": "labels"}, recreated("ports"), kept("ports", "labels")),
         ({}, {"service": {"image_id": NEW}}, recreated(BUILD), kept(BUILD)),
         ({}, {"service": {"image": "", "image_id": ""}}, SAME, SAME),  # it only builds
         (
@@ -97,7 +93,6 @@ def test_what_is_done_with_one_container(
     one: dict[str, t.Any], given: dict[str, t.Any], auto: Action, later: Action
 ) -> None:
     container = replace(RUNS, **one)
-    difference = Difference(*((given[name],) if name in given else () for name in ("reasons", "waits")))
     steps = {
         recreate: compose_plan.plan(
             "wa-h1",
@@ -105,7 +100,7 @@ def test_what_is_done_with_one_container(
             [container],
             [replace(NETWORK, **given.get("network", {}))],
             recreate,
-            {RUNS.name: difference},
+            {RUNS.name: [given["reasons"]] if "reasons" in given else []},
         )
         for recreate in (AUTO, LATER, NEVER)
     }
@@ -174,9 +169,8 @@ def test_what_is_done_with_several_containers(
     assert actions(steps[NEVER]) == {name: kept(*one[1], *one[2]) for name, one in later.items()}
 
 
-def test_what_waits_goes_with_the_recreation_of_its_service() -> None:
-    differences = {RUNS.name: Difference(waits=("labels",)), SECOND.name: Difference(("ports",))}
-    steps = compose_plan.plan("wa-h1", [TWO], [RUNS, SECOND], [NETWORK], differences=differences)
+def test_a_container_goes_with_the_recreation_of_its_service() -> None:
+    steps = compose_plan.plan("wa-h1", [TWO], [RUNS, SECOND], [NETWORK], differences={SECOND.name: ["ports"]})
     assert actions(steps) == {RUNS.name: recreated(f"goes with {SECOND.name}"), SECOND.name: recreated("ports")}
 
 
@@ -248,7 +242,7 @@ def test_another_build_of_the_same_version_is_refused(
 def test_containers_of_one_image_share_one_refusal(image_id: str, text: str) -> None:
     services = [replace(SERVICE, name=name, image_id=image_id) for name in ("core1", "core2")]
     found = [replace(RUNS, name=f"wa-h1-{name}-1", service=name) for name in ("core1", "core2")]
-    differences = {one.name: Difference(("ports",)) for one in found}
+    differences = {one.name: ["ports"] for one in found}
     steps = compose_plan.plan("wa-h1", services, found, differences=differences)
     (error,) = compose_plan.other_builds(services, found, steps)
     assert str(error) == f"wa-h1-core1-1, wa-h1-core2-1: {text}"
@@ -298,7 +292,7 @@ def test_other_services_are_started_and_else_kept(
     """Beside them a service of the client with the same difference is recreated."""
     there = [replace(RUNS, name=name, service=name, **one) for name in ("db", "wacore")]
     there.append(replace(RUNS, name="db-2", service="db", number=2))
-    differences = {name: Difference(reasons) for name in ("db", "wacore")}
+    differences = dict.fromkeys(("db", "wacore"), reasons)
     services = [replace(SERVICE, name=name) for name in ("db", "wacore")]
     steps = compose_plan.plan(
         "p", services, there, [NETWORK], differences=differences, others=["db"], completed=completed
