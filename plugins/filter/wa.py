@@ -57,7 +57,7 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
 
 
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Returns the files restored by `wa_client_files` for a message, with the names of the changed variables."""
+    """Returns the files restored by `wa_client` for a message, with the names of the changed variables."""
     parts = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
     return "the new " + " and ".join(parts)
 

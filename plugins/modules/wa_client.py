@@ -13,8 +13,9 @@ options:
   state:
     description:
       - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped.
+      - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them; V(reverted) does both.
     type: str
-    choices: [present, stopped, started]
+    choices: [present, stopped, started, restored, settled, reverted]
     default: present
   spared_version: {description: The version whose containers V(stopped) and V(started) leave as they are; empty for none., type: str, default: ''}
   park:
@@ -40,6 +41,15 @@ options:
       mode: {description: 'Its mode, as an octal number in quotes.', type: str, required: true}
       owner: {description: 'The user who owns it, by name.', type: str}
   keep: {description: 'Whether containers run on the O(files), so that each is kept before it changes.', type: bool, default: false}
+  started_from: {description: All files that the client is started from., type: list, elements: path, default: []}
+  staged: {description: 'Other files, which V(settled) removes.', type: list, elements: path, default: []}
+  containers:
+    description: Names of ended containers, which V(settled) removes. Their volumes stay.
+    type: list
+    elements: str
+    default: []
+  hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service, for the record.', type: dict}
+  definitions: {description: "The digest of the client's tables, for the record.", type: str}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
   recreate:
@@ -62,8 +72,8 @@ options:
     description: The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
     type: dict
   identity_file: {description: The record of which client is here that C(provision.yml) writes., type: path}
-  project: {description: The Compose project., type: str, required: true}
-  project_dir: {description: The folder that relative paths start from. It need not exist., type: path, required: true}
+  project: {description: The Compose project., type: str}
+  project_dir: {description: The folder that relative paths start from. It need not exist., type: path}
   content: {description: 'The content of the Compose file at the place of V(-) in O(compose_files), as JSON.', type: str}
   compose_files: {description: 'The Compose files in their order, O(content) alone when not given.', type: list, elements: path}
   interpolation_files: {description: The files with the variables of the Compose files., type: list, elements: path, default: []}
@@ -84,16 +94,20 @@ EXAMPLES = r"""
 import contextlib
 import os
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import application, guard, listing, prediction, starts
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -227,11 +241,79 @@ def start_again(module: AnsibleModule, result: Result) -> None:
                 {"paused": application.unpause}.get(one["state"], application.start_one)(engine, one["name"])
 
 
+def restore(module: AnsibleModule, result: Result) -> None:
+    """Restores the previous contents of the files."""
+    stores = [Store(path) for path in module.params["started_from"]]
+    result.values["restored"] = []
+    with contextlib.ExitStack() as stack:
+        if not module.check_mode:
+            for store in stores:  # all runs lock them in this order
+                stack.enter_context(store.lock(client_files.LOCK_TIMEOUT))
+            result.values["restored"] = client_files.restore(stores)
+    for one in result.values["restored"]:
+        result.record_change(f"put back {one['path']}")
+
+
+def settle(module: AnsibleModule, result: Result) -> None:
+    """Removes the previous contents."""
+    for store in map(Store, module.params["started_from"]):
+        if os.path.lexists(store.previous):
+            result.actions.append(f"removed {store.previous}")
+            if not module.check_mode:
+                with store.lock(client_files.LOCK_TIMEOUT):
+                    store.drop()
+    _remove(module, result)
+    path, given = module.params["identity_file"], module.params["hashes"] or {}
+    recorded = client_inspection.record(path) if path else {}
+    if not recorded:
+        return
+    wanted = client_inspection.compared(recorded)
+    if module.params["version"]:
+        wanted[client_inspection.VERSION] = module.params["version"]
+    before = definitions.recorded(recorded)
+    # Of another container than recorded only its hash is known: the next run that compares it records the rest.
+    known = {name: one for name, one in before.services.items() if one.get("hash") == given.get(name)}
+    services = {name: known.get(name, {"hash": one}) for name, one in given.items()}
+    project = replace(before, services=services).text()
+    found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
+    if found != recorded:
+        result.actions.append(f"recorded the containers and their version in {path}")
+        if not module.check_mode:
+            core_files.replace(path, client_inspection.record_text(found).encode(), 0o640)
+
+
+def _remove(module: AnsibleModule, result: Result) -> None:
+    """Removes the staged files, and the containers that have ended. Raises WaError for one that runs."""
+    engine = Docker(module.params)
+    staged = removal.plan(module.params["staged"], [])
+    containers = [name for name in module.params["containers"] if engine.inspect_id(name)]
+    if not module.check_mode:
+        removal.apply(staged)
+        for name in containers:
+            application.remove(engine, name)
+    for one in [*staged.files, *containers]:
+        result.record_change(f"remove {one}")
+
+
+def revert(module: AnsibleModule, result: Result) -> None:
+    """Restores the previous contents, with which containers still run."""
+    restore(module, result)
+    settle(module, result)
+
+
+_STATES = {"stopped": stop, "started": start_again, "restored": restore, "settled": settle, "reverted": revert}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
-            state={"type": "str", "choices": ["present", "stopped", "started"], "default": "present"},
+            state={"type": "str", "choices": ["present", *_STATES], "default": "present"},
+            started_from={"type": "list", "elements": "path", "default": []},
+            staged={"type": "list", "elements": "path", "default": []},
+            containers={"type": "list", "elements": "str", "default": []},
+            hashes={"type": "dict"},
+            definitions={"type": "str"},
             spared_version={"type": "str", "default": ""},
             park={"type": "bool", "default": False},
             run_id={"type": "str", "default": ""},
@@ -247,16 +329,18 @@ def main() -> None:
         ),
         required_if=[
             ("state", "present", ["content", "compose_files"], True),
+            *(("state", state, ["project", "project_dir"]) for state in ("present", "stopped", "started")),
             ("start", True, ["compose_file", "lock_file", "guard"]),
             ("park", True, ["compose_file"]),
         ],
+        required_by={"hashes": ["identity_file"], "definitions": ["version"]},
         supports_check_mode=True,
     )
     os.umask(0o077)
     params = module.params
     with Result(module) as result:
         if params["state"] != "present":
-            {"stopped": stop, "started": start_again}[params["state"]](module, result)
+            _STATES[params["state"]](module, result)
             return
         project = prediction.open_project(
             module.run_command,

@@ -144,12 +144,12 @@ def test_wa_client(site: Site, converge: Converge) -> None:
     assert site.lab.host(f"cat {path}") == "services: {}"
 
 
-def test_wa_client_files(site: Site, run: Module) -> None:
+def test_the_earlier_files_of_a_client(site: Site, run: Module) -> None:
     folder = f"{PLACE}/files"
     site.lab.host(f"mkdir -p {folder}; echo new >{folder}/db.env; echo old >{folder}/db.env.previous")
     file = f"{folder}/db.env"
-    assert run("wa_client_files", False, operation="restore", files=[file])["restored"][0]["path"] == file
-    run("wa_client_files", False, operation="settle", files=[file])
+    assert run("wa_client", False, state="restored", started_from=[file])["restored"][0]["path"] == file
+    run("wa_client", False, state="settled", started_from=[file])
     assert site.lab.host(f"cat {file}; ls {folder}") == "old\ndb.env"
 
 

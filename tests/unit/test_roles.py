@@ -292,7 +292,7 @@ def removals(task: dict[str, t.Any]) -> t.Iterator[str]:
         name, options = key.rpartition(".")[2], given if isinstance(given, dict) else {}
         state = str(options.get("state", ""))
         if name == "file" and (state == "absent" or "{{" in state):
-            yield f"file with state {state}: wa_client_files removes files"
+            yield f"file with state {state}: wa_client removes files"
         if name == "docker_volume" and state != "present":
             yield f"docker_volume with state {state}"
         if name in ("docker_prune", "docker_host_info") and options.get("volumes"):

@@ -25,8 +25,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.store import Stor
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `_client.listing` reads them
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
     docker_options.ARGUMENT_SPEC,
-    project={"type": "str", "required": True},
-    project_dir={"type": "path", "required": True},
+    project={"type": "str"},
+    project_dir={"type": "path"},
     content={"type": "str", "no_log": True},
     compose_files={"type": "list", "elements": "path"},
     interpolation_files={"type": "list", "elements": "path", "default": []},

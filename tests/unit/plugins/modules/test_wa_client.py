@@ -512,8 +512,8 @@ def test_the_log_hides_the_compose_file(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"project": None}, "missing required arguments: project"),
-        ({"project_dir": None}, "missing required arguments: project_dir"),
+        ({"project": None}, "state is present but all of the following are missing: project"),
+        ({"project_dir": None}, "state is present but all of the following are missing: project_dir"),
         ({"content": None}, "state is present but any of the following are missing: content, compose_files"),
         ({"recreate": "always"}, "value of recreate must be one of: auto, later, never, got: always"),
     ],

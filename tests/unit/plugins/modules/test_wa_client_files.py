@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_client_files: it restores kept files after a failure, and removes them once the client is healthy."""
+"""wa_client: it restores kept files after a failure, and removes them once the client is healthy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 
-MODULE = "wa_client_files"
+MODULE = "wa_client"
 Run = t.Callable[..., "dict[str, t.Any]"]
 COMPOSE = "services:\n  waweb:\n    image: {}/web:v{}\n"
 
@@ -39,21 +39,21 @@ def test_restore_puts_the_kept_file_back_and_settle_removes_it(run_module: Run, 
     before = env.read_text()
     previous(env).write_text(before)
     env.write_text("WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=new\n")
-    done = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
+    done = run_module(MODULE, {"state": "restored", "started_from": [str(env)]})
     assert done["restored"] == [{"path": str(env), "env_keys": ["WA_DB_PASSWORD"]}]
     assert (env.read_text(), stat.S_IMODE(env.stat().st_mode)) == (before, 0o640)
     assert previous(env).exists()
-    again = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
+    again = run_module(MODULE, {"state": "restored", "started_from": [str(env)]})
     assert (again["changed"], again["restored"]) == (False, [])
-    settled = run_module(MODULE, {"operation": "settle", "files": [str(env)]})
+    settled = run_module(MODULE, {"state": "settled", "started_from": [str(env)]})
     assert (settled["changed"], previous(env).exists()) == (False, False)
 
 
 def test_check_mode_restores_and_removes_nothing(run_module: Run, env: Path) -> None:
     before = env.read_text()
     previous(env).write_text("B=1\n")
-    for operation in ("restore", "settle"):
-        run_module(MODULE, {"operation": operation, "files": [str(env)]}, check=True)
+    for state in ("restored", "settled"):
+        run_module(MODULE, {"state": state, "started_from": [str(env)]}, check=True)
     assert (env.read_text(), previous(env).read_text()) == (before, "B=1\n")
 
 
@@ -62,7 +62,7 @@ def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_
     for file, content in ((path, COMPOSE.format("reg", "2.53.4")), (env, "A=2\n")):
         file.write_text(content)
         previous(file).write_text(content.replace("2.53.4", "2.51.2").replace("A=2", "A=1"))
-    failed = run_module(MODULE, {"operation": "restore", "files": [str(env), str(path)]})
+    failed = run_module(MODULE, {"state": "restored", "started_from": [str(env), str(path)]})
     assert "Nothing was put back" in failed["msg"]
     assert env.read_text() == "A=2\n"
 
@@ -96,7 +96,7 @@ def as_it_is(path: Path) -> tuple[str, int, int, list[str]]:
 
 
 def settle(record: Path, hashes: t.Any, **options: t.Any) -> dict[str, t.Any]:
-    return {"operation": "settle", "identity_file": str(record), "hashes": hashes, **options}
+    return {"state": "settled", "identity_file": str(record), "hashes": hashes, **options}
 
 
 def stamped(found: dict[str, str]) -> dict[str, str]:
@@ -161,7 +161,7 @@ def test_a_record_that_has_the_hashes_is_left_as_it_is(run_module: Run, record: 
 def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run, record: Path, env: Path) -> None:
     previous(env).write_text("B=1\n")
     before = as_it_is(record)
-    given = settle(record, {"wacore": "h1"}, files=[str(env)])
+    given = settle(record, {"wacore": "h1"}, started_from=[str(env)])
     predicted = run_module(MODULE, given, check=True)
     assert predicted["actions"] == [
         f"removed {previous(env)}",
@@ -221,13 +221,13 @@ def test_an_invalid_record_fails_and_is_left_as_it_is(
 
 
 def test_hashes_need_a_record_to_be_written_into(run_module: Run) -> None:
-    failed = run_module(MODULE, {"operation": "settle", "hashes": {"wacore": "h1"}})
+    failed = run_module(MODULE, {"state": "settled", "hashes": {"wacore": "h1"}})
     assert failed["msg"] == "missing parameter(s) required by 'hashes': identity_file"
 
 
 def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path) -> None:
     before = record.read_text()
-    given = settle(record, {"wacore": "h1"}, operation="restore", files=[str(env)])
+    given = settle(record, {"wacore": "h1"}, state="restored", started_from=[str(env)])
     assert not run_module(MODULE, given).get("failed")
     assert record.read_text() == before
 
@@ -242,7 +242,7 @@ def test_the_version_alone_is_recorded_after_a_restore(run_module: Run, tmp_path
         "schemas": "2.51.2=a 2.53.4=b",
     }
     path.write_text(inspection.record_text(recorded))
-    options = {"operation": "settle", "identity_file": str(path), "version": "2.51.2"}
+    options = {"state": "settled", "identity_file": str(path), "version": "2.51.2"}
     for check in (True, False):
         done = run_module(MODULE, options, check=check)
         assert done["actions"] == [f"recorded the containers and their version in {path}"]
@@ -262,7 +262,7 @@ def test_settle_removes_staged_files_and_the_ended_migration(
     (folder / "link").symlink_to(tmp_path)
     engine.container("wa-dbupgrade-1", state="exited")
     options = {
-        "operation": "settle",
+        "state": "settled",
         "staged": [str(folder / name) for name in ("compose-2.53.4.yml", "link", "none")],
         "containers": ["wa-dbupgrade-1", "none"],
         "docker_host": engine.host,
@@ -283,7 +283,7 @@ def test_settle_removes_nothing_where_a_folder_is_in_the_place_of_a_file(
     (tmp_path / "compose.yml" / "data").mkdir(parents=True)
     (tmp_path / "other.yml").touch()
     staged = [str(tmp_path / "other.yml"), str(tmp_path / "compose.yml")]
-    failed = run_module(MODULE, {"operation": "settle", "staged": staged}, check=check)
+    failed = run_module(MODULE, {"state": "settled", "staged": staged}, check=check)
     assert failed["msg"].startswith(f"{tmp_path}/compose.yml: a folder; expected a file. Nothing was removed.")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "other.yml"]
 
@@ -292,7 +292,7 @@ def test_a_migration_that_somebody_has_started_again_is_named_with_the_cure(
     engine: FakeDocker, run_module: Run
 ) -> None:
     one = engine.container("wa-dbupgrade-1", state="running")
-    options = {"operation": "settle", "containers": ["wa-dbupgrade-1"], "docker_host": engine.host}
+    options = {"state": "settled", "containers": ["wa-dbupgrade-1"], "docker_host": engine.host}
     assert run_module(MODULE, options)["msg"] == (
         "container wa-dbupgrade-1: running: somebody has started it again; expected one that has ended. "
         "Wait for its end (docker wait wa-dbupgrade-1), then run again"

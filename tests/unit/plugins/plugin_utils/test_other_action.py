@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import o
 
 @pytest.mark.parametrize(
     ("name", "chosen"),
-    [("waba.onprem.wa_backup", "waba.onprem.wa_backup"), ("waba.onprem.wa_client_files", "ansible.legacy.normal")],
+    [("waba.onprem.wa_backup", "waba.onprem.wa_backup"), ("waba.onprem.wa_client", "ansible.legacy.normal")],
 )
 def test_the_action_that_ansible_would_choose(name: str, chosen: str) -> None:
     task = types.SimpleNamespace(action="outer", args={"a": 1})

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a client: ownership, differences, and which may be restored. The tests of wa_client_files run the module."""
+"""The files of a client: ownership, differences, and which may be restored. The tests of wa_client run the module."""
 
 from __future__ import annotations
 

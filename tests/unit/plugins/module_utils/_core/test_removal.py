@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan and removal of files and empty folders. The tests of wa_client_files run both."""
+"""Plan and removal of files and empty folders. The tests of wa_client run both."""
 
 from __future__ import annotations
 
