@@ -14,8 +14,10 @@ options:
     description:
       - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped.
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them; V(reverted) does both.
+      - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
+      - V(migratable) writes the Compose file of the one-shot migration to O(compose_file).
     type: str
-    choices: [present, stopped, started, restored, settled, reverted]
+    choices: [present, stopped, started, restored, settled, reverted, versioned, migratable]
     default: present
   spared_version: {description: The version whose containers V(stopped) and V(started) leave as they are; empty for none., type: str, default: ''}
   park:
@@ -80,6 +82,8 @@ options:
   profiles: {description: The profiles to enable., type: list, elements: str, default: []}
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
+  images: {description: The repository of the image of each service of the client., type: dict}
+  service: {description: The Coreapp from which the migration is made., type: str}
   confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
   media_folder: {description: The directory that the media volume binds., type: path}
 extends_documentation_fragment: [waba.onprem.docker]
@@ -98,7 +102,14 @@ from dataclasses import asdict, replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import application, guard, listing, prediction, starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import (
+    application,
+    guard,
+    listing,
+    operators_files,
+    prediction,
+    starts,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
@@ -301,7 +312,17 @@ def revert(module: AnsibleModule, result: Result) -> None:
     settle(module, result)
 
 
-_STATES = {"stopped": stop, "started": start_again, "restored": restore, "settled": settle, "reverted": revert}
+_STATES = {
+    "stopped": stop,
+    "started": start_again,
+    "restored": restore,
+    "settled": settle,
+    "reverted": revert,
+    "versioned": operators_files.set_version,
+    "migratable": operators_files.stage_migration,
+}
+_PLACE = ["project", "project_dir"]
+_THEIRS = [*_PLACE, "compose_files", "images", "version"]
 
 
 def main() -> None:
@@ -314,6 +335,8 @@ def main() -> None:
             containers={"type": "list", "elements": "str", "default": []},
             hashes={"type": "dict"},
             definitions={"type": "str"},
+            images={"type": "dict"},
+            service={"type": "str"},
             spared_version={"type": "str", "default": ""},
             park={"type": "bool", "default": False},
             run_id={"type": "str", "default": ""},
@@ -329,7 +352,9 @@ def main() -> None:
         ),
         required_if=[
             ("state", "present", ["content", "compose_files"], True),
-            *(("state", state, ["project", "project_dir"]) for state in ("present", "stopped", "started")),
+            *(("state", state, _PLACE) for state in ("present", "stopped", "started")),
+            ("state", "versioned", _THEIRS),
+            ("state", "migratable", [*_THEIRS, "compose_file", "service"]),
             ("start", True, ["compose_file", "lock_file", "guard"]),
             ("park", True, ["compose_file"]),
         ],

@@ -187,13 +187,13 @@ def test_wa_upgrade_check(site: Site, run: Module) -> None:
     assert site.snapshot() == before
 
 
-def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
+def test_the_version_in_an_operators_files(site: Site, converge: Converge) -> None:
     file = f"{PLACE}/docker-compose.yml"
     text = "services: {wacore: {image: 'r/coreapp:v${V}'}}"
     site.lab.host(f'mkdir -p {PLACE}; echo V=2.51.2 >{PLACE}/.env; cat >{file} <<"END"\n{text}\nEND')
     images = {"wacore": "r/coreapp"}
     place: dict[str, t.Any] = {"project": "other", "project_dir": PLACE, "compose_files": [file]}
-    converge("wa_project_upgrade", images=images, version="2.53.4", **place)
+    converge("wa_client", state="versioned", images=images, version="2.53.4", **place)
     assert site.lab.host(f"cat {PLACE}/.env {file}") == f"V=2.53.4\n{text}"
 
 

@@ -254,8 +254,9 @@ class Adopted:
         run(*words, cwd=self.called["folder"], env={**os.environ, **self.called["environment"]})
 
     def upgrade(self, check: bool = False, **options: t.Any) -> Variables:
-        """Returns the result of wa_project_upgrade."""
+        """Returns the result of wa_client for the version."""
         given = {
+            "state": "versioned",
             "project": self.client["project"],
             "project_dir": self.called["folder"],
             "compose_files": self.called["files"][:-1],
@@ -263,13 +264,13 @@ class Adopted:
             "images": self.called["repositories"],
             "version": NEW,
         }
-        return run_module("wa_project_upgrade", {**given, **options}, check)
+        return run_module("wa_client", {**given, **options}, check)
 
     def migration(self) -> tuple[Variables, Variables]:
         """Returns the one-shot migration, and the Coreapp that it is made from, as Compose reads them."""
         core = next(one["name"] for one in self.client["services"] if one["image"] != "web")
         path = self.operator.own / "migration.yml"
-        options = {"operation": "stage", "path": str(path), "service": core}
+        options = {"state": "migratable", "compose_file": str(path), "service": core}
         made = self.upgrade(**options)
         assert not made.get("failed"), made
         assert made["actions"] == [f"wrote {path}"]

@@ -1,82 +1,60 @@
-#!/usr/bin/python
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets the version of the client in an operator's own Compose files, and makes the migration from them."""
 
 from __future__ import annotations
-
-DOCUMENTATION = r"""
-module: wa_project_upgrade
-short_description: Sets the version of the client in an operator's own Compose files
-description: [Internal to the roles and playbooks of the collection.]
-options:
-  operation:
-    description: V(set_version) changes the operator's file that has the version, so that the files give O(images) in O(version).
-    type: str
-    choices: [set_version, stage]
-    default: set_version
-  project: {description: The Compose project., type: str, required: true}
-  project_dir: {description: The project directory., type: path, required: true}
-  compose_files: {description: 'The operator''s Compose files, in their order.', type: list, elements: path, required: true}
-  interpolation_files:
-    description: The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
-    type: list
-    elements: path
-    default: []
-  images: {description: The repository of the image of each service of the client., type: dict, required: true}
-  version: {description: The new version., type: str, required: true}
-  service: {description: The Coreapp from which the migration is made., type: str}
-  path: {description: The Compose file of the migration., type: path}
-author: [waba.onprem contributors (@waba)]
-"""
-
-EXAMPLES = r"""
-- name: Call it as the roles do
-  waba.onprem.wa_project_upgrade:
-"""
 
 import json
 import os
 import typing as t
 from dataclasses import replace
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.waba.onprem.plugins.module_utils._client.files import LOCK_TIMEOUT
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.files import private_copies
-from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
-_LOCK_TIMEOUT = 60.0  # seconds
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+
 _MODE = 0o600  # of the migration's file
 
 
-def operators_files(params: t.Mapping[str, t.Any]) -> declared.Files:
+def _files(params: t.Mapping[str, t.Any]) -> declared.Files:
     """Returns the operator's files."""
     default = os.path.join(params["project_dir"], ".env")
     env_files = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
     return declared.Files(params["project"], params["project_dir"], tuple(params["compose_files"]), tuple(env_files))
 
 
-def images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
+def _images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Returns the image of each service."""
     return {name: str(one.get("image") or "") for name, one in (document.get("services") or {}).items()}
 
 
-def stage(module: AnsibleModule, result: Result, files: declared.Files, wanted: t.Mapping[str, str]) -> None:
+def _wanted(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the image of each service of the client."""
+    return {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
+
+
+def stage_migration(module: AnsibleModule, result: Result) -> None:
     """Writes the Compose file of the migration."""
     params, service, run = module.params, module.params["service"], module.run_command
+    files, wanted = _files(params), _wanted(params)
     if service not in wanted:
         raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(wanted))
     made = migration.document(
         declared.written(run, files), declared.config(run, files), service, wanted, params["project_dir"]
     )
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
-    store = Store(params["path"])
+    store = Store(params["compose_file"])
     # A file that is included may have variables of its own, which the migration's file does not get.
     with private_copies({store.path: text}) as copies:
         complete = replace(files, paths=(*files.paths, store.path))
@@ -95,15 +73,16 @@ def stage(module: AnsibleModule, result: Result, files: declared.Files, wanted: 
         _write(store, text, _MODE)
 
 
-def set_version(module: AnsibleModule, result: Result, files: declared.Files, wanted: t.Mapping[str, str]) -> None:
+def set_version(module: AnsibleModule, result: Result) -> None:
     """Sets the version after Compose has read the wanted images from the new text. A failure leaves the file as it was."""
+    files, wanted = _files(module.params), _wanted(module.params)
     subject = f"version of the client in {', '.join(files.paths)}"
     # Compose follows links, too; the links stay.
     stores = {path: Store(os.path.realpath(path)) for path in (*files.paths, *files.env_files)}
     texts = {path: _read(store) for path, store in stores.items()}
     document = declared.written(module.run_command, files)
     migration.refuse_reserved_service(document)
-    images = images_of(document)
+    images = _images_of(document)
     missing = ", ".join(wanted.keys() - images.keys())
     if missing:
         raise WaError(subject, f"they have no service {missing}", "the client's services", "Run adopt.yml again")
@@ -118,7 +97,7 @@ def set_version(module: AnsibleModule, result: Result, files: declared.Files, wa
         cure = f"Nothing was changed. {error.cure}" if error.cure else "Nothing was changed"
         raise WaError(subject, f"{error.subject}: {error.found}", error.expected, cure) from None
     with private_copies({found.path: found.text} if found.path else {}) as copies:
-        read = images_of(declared.config(module.run_command, files, copies=copies))
+        read = _images_of(declared.config(module.run_command, files, copies=copies))
     different = {
         name: read.get(name, "")
         for name, image in wanted.items()
@@ -158,32 +137,5 @@ def _write(store: Store, text: str, mode: int | None = None) -> None:
         if mode is not None:
             os.fchmod(draft, mode)
 
-    with store.lock(_LOCK_TIMEOUT):
+    with store.lock(LOCK_TIMEOUT):
         store.write(text, set_attributes)
-
-
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "operation": {"type": "str", "choices": ["set_version", "stage"], "default": "set_version"},
-            "project": {"type": "str", "required": True},
-            "project_dir": {"type": "path", "required": True},
-            "compose_files": {"type": "list", "elements": "path", "required": True},
-            "interpolation_files": {"type": "list", "elements": "path", "default": []},
-            "images": {"type": "dict", "required": True},
-            "version": {"type": "str", "required": True},
-            "service": {"type": "str"},
-            "path": {"type": "path"},
-        },
-        required_if=[("operation", "stage", ["path", "service"])],
-        supports_check_mode=True,
-    )
-    params = module.params
-    wanted = {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
-    with Result(module) as result:
-        operation = {"set_version": set_version, "stage": stage}[params["operation"]]
-        operation(module, result, operators_files(params), wanted)
-
-
-if __name__ == "__main__":
-    main()

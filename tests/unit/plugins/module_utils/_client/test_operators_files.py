@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_upgrade: the version in an operator's own Compose files, and the file of the one-shot migration."""
+"""wa_client: the version in an operator's own Compose files, and the file of the one-shot migration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fake_compose import FakeCompose
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 
-MODULE = "wa_project_upgrade"
+MODULE = "wa_client"
 SECRET = "Canary-86-Pw"
 IMAGES = {"wacore": "r/coreapp", "waweb": "r/web"}
 UNCHANGED = {"changed": False, "actions": []}
@@ -82,6 +82,7 @@ class Folder:
     def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """One run; options set to None are omitted. Its result has no secret, and check mode changes nothing."""
         given = {
+            "state": "versioned",
             "project": "biz",
             "project_dir": str(self.path),
             "compose_files": [str(self.file)],
@@ -382,7 +383,7 @@ def test_a_version_that_cannot_be_set_is_an_error(
         assert content(folder.path) == before
 
 
-@pytest.mark.parametrize("options", [{}, {"operation": "stage", "service": "wacore"}])
+@pytest.mark.parametrize("options", [{}, {"state": "migratable", "service": "wacore"}])
 @pytest.mark.parametrize(
     ("complaint", "found"),
     [
@@ -396,7 +397,7 @@ def test_a_refusal_of_compose_is_reported_in_its_words(
     folder.write(**{"docker-compose_yml": VARIABLE, "over_yml": "services: {}\n"})
     compose.complaint = complaint
     files = folder.paths("docker-compose.yml", "over.yml")
-    failed = folder.run(compose_files=files, path=str(folder.path / "migration.yml"), **options)
+    failed = folder.run(compose_files=files, compose_file=str(folder.path / "migration.yml"), **options)
     assert failed["msg"] == (
         f"{files[0]}, {files[1]}: docker compose config: {found}; expected files that Compose can read."
     )
@@ -456,7 +457,7 @@ def staged(folder: Folder) -> Path:
 
 def stage(folder: Folder, staged: Path, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
     """Write the migration of the service wacore."""
-    return folder.run(check, **{"operation": "stage", "service": "wacore", "path": str(staged), **options})
+    return folder.run(check, **{"state": "migratable", "service": "wacore", "compose_file": str(staged), **options})
 
 
 def test_the_migration_is_written_for_root_alone(folder: Folder, staged: Path, compose: FakeCompose) -> None:
@@ -526,12 +527,14 @@ def test_a_coreapp_that_the_files_do_not_have_is_an_error(folder: Folder, staged
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"operation": "stage"}, "operation is stage but all of the following are missing: path, service"),
-        ({"operation": "stage", "path": "/x"}, "operation is stage but all of the following are missing: service"),
-        ({"operation": "other"}, "value of operation must be one of: set_version, stage, got: other"),
-        ({"images": None}, "missing required arguments: images"),
-        ({"version": None}, "missing required arguments: version"),
-        ({"compose_files": None}, "missing required arguments: compose_files"),
+        ({"state": "migratable"}, "state is migratable but all of the following are missing: compose_file, service"),
+        (
+            {"state": "migratable", "compose_file": "/x"},
+            "state is migratable but all of the following are missing: service",
+        ),
+        ({"images": None}, "state is versioned but all of the following are missing: images"),
+        ({"version": None}, "state is versioned but all of the following are missing: version"),
+        ({"compose_files": None}, "state is versioned but all of the following are missing: compose_files"),
     ],
 )
 def test_wrong_options_are_refused(folder: Folder, options: dict[str, t.Any], message: str) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_upgrade with the real Compose and Docker, on a client that runs from an operator's own Compose files."""
+"""The version and the migration of wa_client with the real Compose and Docker, on a client that runs from an operator's own Compose files."""
 
 from __future__ import annotations
 
@@ -124,6 +124,7 @@ services:
 
     def upgrade_options(self, **options: t.Any) -> dict[str, t.Any]:
         return {
+            "state": "versioned",
             "project": self.name,
             "project_dir": str(self.folder),
             "compose_files": [str(self.file)],
@@ -133,9 +134,9 @@ services:
         }
 
     def upgrade(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """The result of wa_project_upgrade, which touches no container and shows no secret."""
+        """The result of wa_client, which touches no container and shows no secret."""
         before = self.state()
-        found = self.ansible.module("wa_project_upgrade", self.upgrade_options(**options), check)
+        found = self.ansible.module("wa_client", self.upgrade_options(**options), check)
         assert "Canary" not in json.dumps({name: one for name, one in found.items() if name != "invocation"})
         assert self.state() == before
         return t.cast("dict[str, t.Any]", found)
@@ -216,7 +217,7 @@ def test_the_version_is_set_in_the_operators_files(project: Project) -> None:
     assert project.dot_env.read_text() == project.env_text(OLD)
     assert project.dot_env.stat() == before
 
-    done = project.ansible.converge("wa_project_upgrade", project.upgrade_options())
+    done = project.ansible.converge("wa_client", project.upgrade_options())
     assert done["actions"] == [action]
     assert done["diff"] == {
         "before": f"WA_API_VERSION={OLD}\n",
@@ -235,7 +236,7 @@ def test_the_version_is_set_in_the_operators_files(project: Project) -> None:
 def test_the_version_is_set_in_the_compose_file(project: Project) -> None:
     env, text = project.dot_env.read_text(), project.compose_text()
     project.file.write_text(text.replace(":v${WA_API_VERSION}", f":v{OLD}"))
-    project.ansible.converge("wa_project_upgrade", project.upgrade_options())
+    project.ansible.converge("wa_client", project.upgrade_options())
     assert project.file.read_text() == text.replace(":v${WA_API_VERSION}", f":v{NEW}")
     assert project.config_images() == sorted(project.tags[role, NEW] for role in ("coreapp", "web"))
     assert project.dot_env.read_text() == env
@@ -260,8 +261,8 @@ def test_a_version_that_is_in_no_file_of_the_operator_is_an_error(project: Proje
 
 def test_the_migration_is_made_from_the_operators_coreapp(project: Project) -> None:
     path = project.folder / f"migration-{NEW}.yml"
-    options = project.upgrade_options(operation="stage", service="wacore", path=str(path))
-    done = project.ansible.converge("wa_project_upgrade", options)
+    options = project.upgrade_options(state="migratable", service="wacore", compose_file=str(path))
+    done = project.ansible.converge("wa_client", options)
     assert done["actions"] == [f"wrote {path}"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "Canary" not in path.read_text()  # env files and variables stay references
