@@ -406,7 +406,7 @@ def test_a_server_that_a_compose_file_sets_counts_as_the_clients(env: Env, engin
     labels = compose_file(env.path.parent, {"wacore": service})
     environment = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy"}
     engine.container("biz-wacore-1", service="wacore", environment=environment, labels=labels)
-    given = {"containers": True, "docker_host": engine.host, "username": "u"}
+    given: dict[str, t.Any] = {"containers": True, "docker_host": engine.host, "username": "u"}
     assert "hostname proxy (biz-wacore-1) would become new" in env.fails(**given, hostname="new")
     assert env(**given, hostname="proxy")["changed"]
 
