@@ -11,7 +11,6 @@ from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
@@ -78,12 +77,10 @@ def decide(ours: Inventory) -> dict[str, t.Any]:
     read, common, held = ours.variables.get, members(ours), desired.hold(ours)
     env_result, drift = read("wa_db_env_result") or {}, read("wa_drift") or {}
     containers = (read("__wa_host_found") or {}).get("containers") or ()
-    wanted = {
-        "project": desired.deployment(ours)["project"],
-        "container_names": units.text_list(ours["wa_client_container_names"], "wa_client_container_names"),
-    }
     allowed = desired.restart_allowed(ours)
-    decided = client_project.decide(containers, wanted, allowed, env_result, held, common["hold"])
+    decided = client_project.decide(
+        containers, desired.deployment(ours)["project"], allowed, env_result, held, common["hold"]
+    )
     planned = "__wa_planned" in ours.variables and "__wa_in_turn" not in ours.variables
     full = boolean(ours.given("wa_provision_full") or False, strict=False)
     must_write = held or full or env_result.get("changed")

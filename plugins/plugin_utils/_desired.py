@@ -685,7 +685,6 @@ def guard(inventory: Inventory) -> State:
         "unmanaged": unmanaged(inventory),
         "adopt": command_line.playbook("adopt", {"wa_adopt_dir": "./adopted"}, context.CLIARGS, inventory.host),
         "single": (inventory.given("wa_topology") or "single") == "single",
-        "starts": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         "services": compose(inventory)["services"],
         "rendered": inventory.given("wa_client_compose_dir") is None,
     }

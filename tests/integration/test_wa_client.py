@@ -83,7 +83,6 @@ class Project:
                 "unmanaged": {"project": self.name, "neighbours": [], "database": f"{self.name}:3306/"},
                 "adopt": "",
                 "single": True,
-                "starts": [],
             },
             "services": [],
             **more,

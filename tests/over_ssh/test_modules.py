@@ -129,7 +129,6 @@ def test_wa_client(site: Site, converge: Converge) -> None:
         "unmanaged": {"project": "other", "neighbours": [], "database": ""},
         "adopt": "",
         "single": False,
-        "starts": [],
     }
     converge(
         "wa_client",

@@ -15,7 +15,7 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     """Returns why a start is refused, empty if it is not. `containers` are all of a host from `wa_info`.
 
     `facts` are those of the lookup `desired` for `guard`: `unmanaged`, the options of `unmanaged.sort`; `adopt`, the command that
-    runs adopt.yml; `single`, whether the client has one Coreapp; `starts`, the recorded containers outside Compose; `services`, those of
+    runs adopt.yml; `single`, whether the client has one Coreapp; `services`, those of
     the client in an operator's Compose files; `rendered`, whether the role's Compose file describes them. The keys:
 
     - `refusal`: containers outside the project, and those in it that another Compose file made
@@ -23,12 +23,11 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     """
     name, database = facts["unmanaged"]["project"], facts["unmanaged"]["database"]
     found = unmanaged.sort(containers, **facts["unmanaged"])
-    started = None if name else facts["starts"]
     single, services = facts["single"], facts.get("services", ())
     if name and facts.get("rendered"):
         ours = [one for one in service_containers(containers) if one["project"] == name and one["role"] != "other"]
         found["adopted"] = [one for one in ours if not one["own"] and (not services or one["service"] in services)]
     return {
         "refusal": unmanaged.refusal(found, name, facts["adopt"]),
-        "second_coreapp": starts.second_coreapp(containers, name, started, database, services) if single else "",
+        "second_coreapp": starts.second_coreapp(containers, name, database, services) if single else "",
     }

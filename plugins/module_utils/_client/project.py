@@ -23,7 +23,7 @@ def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]
 
 def decide(
     containers: Containers,
-    desired: t.Mapping[str, t.Any],
+    project: str,
     restart_allowed: bool = True,
     env_result: t.Mapping[str, t.Any] | None = None,
     held: str = "",
@@ -31,21 +31,18 @@ def decide(
 ) -> dict[str, t.Any]:
     """Returns the state of the project and what may be done with its containers.
 
-    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run, `held` why containers stay as they
+    `project` is that of the client, `env_result` the result of `wa_db_env` in this run, `held` why containers stay as they
     are, `hold` why none is restarted, of `members`. The keys:
 
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`, and `never` if they are held.
       `waits` says why none is restarted.
     - `env_changes`: the changed keys of db.env by container
-    - for containers outside Compose `starts`, the names to start or unpause, and `refusal`, why none is started
     """
-    project = desired["project"]
     found = services(containers, project)
     # The first start of a container is not a restart and does not wait for the window.
     waits = held or hold
     acts = not held and (not found or (restart_allowed and not waits))
-    recorded = desired["container_names"]
     return {
         "unhealthy": starts.not_healthy(found),
         "in_force": any(one["state"] == "running" for one in found)
@@ -54,37 +51,7 @@ def decide(
         "waits": waits,
         "recreate": "auto" if acts else "never" if held else "later",
         "env_changes": _env_changes(found, env_result or {}),
-        # A container that somebody has set aside has the same image, so only recorded ones are started.
-        "starts": [
-            one["name"]
-            for one in found
-            if not held and one["state"] in (*_STOPPED, "paused") and one["name"] in recorded
-        ],
-        "refusal": "" if project else _outside(found, recorded),
     }
-
-
-def _outside(found: Containers, recorded: t.Sequence[str]) -> str:
-    """Returns why no container outside Compose is started, empty if they may; `recorded` are the names that the inventory has."""
-    if not found:
-        return (
-            "wa_project is empty, which stands for client containers outside Compose, and there is none. Remove wa_project from the "
-            "inventory, and the client is brought up as a Compose project."
-        )
-    missing = sorted({*recorded} - {str(one["name"]) for one in found})
-    if missing:
-        return (
-            f"no container {', '.join(missing)}; expected because wa_client_container_names records it. Nothing was started. "
-            "Create it again (docker run), or correct wa_client_container_names."
-        )
-    # A container that somebody has set aside has the same image; only the name shows that it must not be started.
-    stopped = [str(one["name"]) for one in found if one["state"] not in starts.ACTIVE]
-    if stopped and not recorded:
-        return (
-            f"{', '.join(stopped)}: stopped, and wa_client_container_names records no name of the client's containers. Nothing was started. "
-            "Set wa_client_container_names to the names of those that are to run, and remove the others (docker rm NAME)."
-        )
-    return ""
 
 
 def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:

@@ -33,44 +33,36 @@ def restart_allowed(mode: str, window: str, zone: str, now: float) -> bool:
 def second_coreapp(
     containers: Containers,
     project: str,
-    starts: t.Sequence[str] | None = None,
     database: str = "",
     services: t.Collection[str] = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
-    `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None is
-    `docker compose up` of `project`. `database` is the client's database if no container has it. `services` are those of
-    the client in an operator's Compose files, where another one's container is not removed. Only for topology `single`:
-    the others run several Coreapps.
+    `containers` are all containers of the host from `wa_info`, `project` is that of the client. `database` is its database if no container
+    has it. `services` are those of the client in an operator's Compose files, where another one's container is not removed. Only for
+    topology `single`: the others run several Coreapps.
     """
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
-    cores = [one for one in cores if one["project"] == project or one["database"] in databases]
-    active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]
-    if starts is not None:  # Docker starts stopped containers outside Compose, too, when it or the host restarts
-        active += [
-            one for one in cores if one not in active and one["state"] == "exited" and one["restart"] == "always"
-        ]
-    others = active
-    if starts is None:
-        others = [
-            one
-            for one in active
-            if one["project"] != project
-            or one["one_shot"]
-            or (services and not one.get("own") and one["service"] not in services)
-        ]
-    if len(others) < (1 if starts is None else 2):
+    running = [
+        one for one in cores if one["state"] in ACTIVE and (one["project"] == project or one["database"] in databases)
+    ]
+    others = [
+        one
+        for one in running
+        if one["project"] != project
+        or one["one_shot"]
+        or (services and not one.get("own") and one["service"] not in services)
+    ]
+    if not project and len(running) > 1:  # outside Compose each container has a name of its own
+        others = running
+    if not others:
         return ""
     named = ", ".join(f"{one['name']} ({one['state']}, {_place(one)})" for one in others)
-    found = (
-        f"{named} would run beside the Coreapp of {project}" if starts is None else f"{named} would run side by side"
-    )
+    beside = f"beside the Coreapp of {project}" if project else "side by side"
     return (
-        f"Coreapp of a single client: {found}; expected one Coreapp, because two of one number get it banned. "
-        "Nothing was started. Find out which one serves, and stop and remove the others (docker stop NAME, docker rm NAME, or "
-        "docker update --restart no NAME for one that is stopped)."
+        f"Coreapp of a single client: {named} would run {beside}; expected one Coreapp, because two of one number get it banned. "
+        "Nothing was started. Find out which one serves, and stop and remove the others (docker stop NAME, docker rm NAME)."
     )
 
 
@@ -92,11 +84,6 @@ def _migration(container: t.Mapping[str, t.Any]) -> bool:
 
 def _place(container: t.Mapping[str, t.Any]) -> str:
     kind = "left by docker compose run, " if container["one_shot"] else ""
-    kind = (
-        "restart policy always, " + kind
-        if container["state"] == "exited" and container["restart"] == "always"
-        else kind
-    )
     return kind + (f"project {container['project']}" if container["project"] else "outside Compose")
 
 

@@ -109,17 +109,19 @@ def identity(params: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
-    """Checks that each recorded container outside Compose exists, runs, and has the expected version."""
+    """Checks that each recorded container outside Compose exists, runs, and has the expected version. No role starts one."""
     found = Finding(kept=True)
     there = {one.name: one for one in engine.client_containers("")}
     for name in params["container_names"]:
         one = there.get(name)
         record = engine.inspect(one) if one else None
         if one is None or record is None:
-            found.containers.append(f"{name} is missing")
+            found.containers.append(
+                f"{name} is missing. Create it again (docker run), or correct wa_client_container_names"
+            )
             continue
-        lines = failures(name, one.state, engine_health(record))
-        found.containers += lines or ([] if one.running else [f"{name} is {one.state}"])
+        lines, verb = failures(name, one.state, engine_health(record)), "unpause" if one.state == "paused" else "start"
+        found.containers += lines or ([] if one.running else [f"{name} is {one.state}. Run docker {verb} {name}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
         policy = alteration.actual_policy(record)

@@ -576,7 +576,7 @@ def test_a_manually_changed_restart_policy_is_corrected(
 # Its files
 
 UNMANAGED = {"project": "wa-a", "neighbours": [], "database": "db:3306/"}
-GUARD = {"unmanaged": UNMANAGED, "adopt": "", "single": True, "starts": []}
+GUARD = {"unmanaged": UNMANAGED, "adopt": "", "single": True}
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 

@@ -40,7 +40,6 @@ GUARD = {
     },
     "adopt": "",
     "single": True,
-    "starts": [],
     "services": [],
 }
 SYNCED = {"state": "in_sync"}

@@ -217,7 +217,6 @@ def test_what_forbids_a_start_is_reported(engine: FakeDocker, run_module: Run) -
         "unmanaged": {"project": "a", "neighbours": [], "database": "", "names": ["core-by-hand"]},
         "adopt": "ADOPT",
         "single": True,
-        "starts": [],
     }
     found = run_module(MODULE, {"docker_host": engine.host, "guard": guard})["guard"]
     assert (

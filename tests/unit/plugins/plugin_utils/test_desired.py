@@ -633,7 +633,7 @@ def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
 
 
 def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory() -> None:
-    ours = inventory(wa_client_skip=["unknown_clients"], wa_client_container_names="x,y")
+    ours = inventory(wa_client_skip=["unknown_clients"])
     here = {**ours.variables["hostvars"]["support"], "ansible_host": "m"}
     other = {**here, "wa_client_web_port": 9191, "wa_db_env_name_prefix": "c_"}
     hostvars = {"support": here, "c": other, "d": {**other, "ansible_host": "n"}}
@@ -651,7 +651,6 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
         },
         "adopt": "ansible-playbook --limit support waba.onprem.adopt -e wa_adopt_dir=./adopted",
         "single": True,
-        "starts": ["x", "y"],
         "services": [],
         "rendered": True,
     }

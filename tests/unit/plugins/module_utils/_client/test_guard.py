@@ -37,7 +37,7 @@ def check(
     containers: list[dict[str, t.Any]], single: bool = True, project: str = "wa-a", **more: t.Any
 ) -> dict[str, t.Any]:
     unmanaged = {"project": project, "neighbours": [], "database": OWN}
-    facts = {"unmanaged": unmanaged, "adopt": "ADOPT", "single": single, "starts": [], "rendered": True, **more}
+    facts = {"unmanaged": unmanaged, "adopt": "ADOPT", "single": single, "rendered": True, **more}
     return guard.check(containers, facts)
 
 
@@ -68,12 +68,6 @@ def test_a_coreapp_of_no_service_in_an_operators_files_is_a_second_one(
     assert found["refusal"] == ""
     start = "Coreapp of a single client: old (running, project wa-a) would run beside the Coreapp of wa-a;"
     assert found["second_coreapp"].startswith(start) if refused else found["second_coreapp"] == ""
-
-
-def test_the_recorded_containers_outside_compose_are_started() -> None:
-    containers = [core("a", "", state="exited"), core("b", "", state="exited")]
-    assert check(containers, project="", starts=["a"])["second_coreapp"] == ""
-    assert "a (exited, outside Compose), b" in check(containers, project="", starts=["a", "b"])["second_coreapp"]
 
 
 def test_the_containers_of_another_number_are_kept() -> None:

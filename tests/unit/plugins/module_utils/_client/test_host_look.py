@@ -28,7 +28,6 @@ GUARD = {
     },
     "adopt": "ansible-playbook adopt",
     "single": True,
-    "starts": [],
     "services": [],
 }
 

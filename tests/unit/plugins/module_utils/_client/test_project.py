@@ -11,11 +11,6 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import project
 
-DESIRED: dict[str, t.Any] = {
-    "project": "wa-a",
-    "container_names": [],
-}
-
 
 def container(service: str, state: str = "running", role: str = "core", **other: t.Any) -> dict[str, t.Any]:
     name = f"wa-a-{service}-1"
@@ -42,8 +37,8 @@ LEFT_MIGRATION = container("dbupgrade", "exited")
 STRANGER = container("wacore", project="other", name="other-wacore-1", version="2.51.2")
 
 
-def decide(containers: list[dict[str, t.Any]], **more: t.Any) -> dict[str, t.Any]:
-    return project.decide(containers, {**DESIRED, **more})
+def decide(containers: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return project.decide(containers, "wa-a")
 
 
 def test_the_decision_of_a_client_that_is_in_order() -> None:
@@ -54,8 +49,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "waits": "",
         "recreate": "auto",
         "env_changes": {},
-        "starts": [],
-        "refusal": "",
     }
 
 
@@ -69,18 +62,11 @@ MAY: dict[str, t.Any] = {"waits": "", "acts": True, "recreate": "auto", "in_forc
 
 @pytest.mark.parametrize(("containers", "in_force"), [([CORE, WEB], True), ([], False), ([STRANGER], False)])
 def test_nothing_is_done_with_held_containers(containers: list[dict[str, t.Any]], in_force: bool) -> None:
-    found = project.decide(containers, DESIRED, held="held by X")
-    expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force, "starts": []}
+    found = project.decide(containers, "wa-a", held="held by X")
+    expected = {"waits": "held by X", "acts": False, "recreate": "never", "in_force": in_force}
     assert {key: found[key] for key in expected} == expected
     plan = {"changes": ["start a (has exited)"]}
     assert not project.change_due({**plan, "unproven": ["compose.yml"]}, found["recreate"], False)
-
-
-def test_recorded_containers_are_not_started_while_held() -> None:
-    outside = [{**one, "project": "", "state": "exited"} for one in (CORE, WEB)]
-    desired = {**DESIRED, "project": "", "container_names": ["wa-a-wacore-1"]}
-    found = [project.decide(outside, desired, held=held)["starts"] for held in ("", "held by X")]
-    assert found == [["wa-a-wacore-1"], []]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +97,7 @@ def test_files_are_in_force_in_a_client_that_runs_and_is_not_unhealthy(
 def test_a_restart_waits_and_the_first_start_does_not(
     containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str
 ) -> None:
-    found = project.decide(containers, DESIRED, allowed)
+    found = project.decide(containers, "wa-a", allowed)
     assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, "")
 
 
@@ -122,57 +108,10 @@ def test_changed_keys_of_stopped_and_running_containers() -> None:
         "stale_containers": [{"name": "wa-a-waweb-1", "stale_keys": ["WA_DB_PORT"]}],
     }
     containers = [{**CORE, "state": "exited"}, WEB, container("wacore2", "restarting")]
-    assert project.decide(containers, DESIRED, True, result)["env_changes"] == {
+    assert project.decide(containers, "wa-a", True, result)["env_changes"] == {
         "wa-a-wacore-1": ["WA_DB_PORT", "TZ"],
         "wa-a-waweb-1": ["WA_DB_PORT"],
     }
-
-
-OUTSIDE = [
-    container(name, state, name=name, project="", own=False)
-    for name, state in (
-        ("a", "exited"),
-        ("b", "created"),
-        ("c", "exited"),
-        ("d", "running"),
-        ("f", "paused"),
-        ("g", "paused"),
-    )
-]
-
-
-@pytest.mark.parametrize(
-    ("containers", "names", "starts", "refusal"),
-    [
-        (OUTSIDE, ["a", "b", "d", "f"], ["a", "b", "f"], ""),
-        (
-            OUTSIDE,
-            ["a", "e"],
-            ["a"],
-            "no container e; expected because wa_client_container_names records it. Nothing was",
-        ),
-        (
-            OUTSIDE,
-            [],
-            [],
-            "a, b, c: stopped, and wa_client_container_names records no name of the client's containers. ",
-        ),
-        (OUTSIDE[3:4], [], [], ""),
-        (
-            [],
-            [],
-            [],
-            "wa_project is empty, which stands for client containers outside Compose, and there is none. ",
-        ),
-    ],
-)
-def test_outside_compose_only_recorded_containers_are_started(
-    containers: list[dict[str, t.Any]], names: list[str], starts: list[str], refusal: str
-) -> None:
-    found = decide(containers, project="", container_names=names)
-    assert found["starts"] == starts
-    assert found["refusal"].startswith(refusal)
-    assert bool(found["refusal"]) is bool(refusal)
 
 
 ALONE = {"project": "wa-a", "leader": "h1", "members": ["h1"]}
@@ -245,7 +184,7 @@ def test_members_are_not_restarted_together(
     ],
 )
 def test_nothing_that_runs_is_restarted_on_hold(containers: list[dict[str, t.Any]], acts: bool, recreate: str) -> None:
-    found = project.decide(containers, DESIRED, hold=TOGETHER)
+    found = project.decide(containers, "wa-a", hold=TOGETHER)
     assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, TOGETHER)
     assert found["in_force"] is bool(containers)
 

@@ -234,9 +234,12 @@ def observe(docker: Docker, outside: Options) -> Finding:
     ("plant", "expected"),
     [
         ({}, {}),
-        ({"State": "exited"}, {"containers": ["biz_core is exited"]}),
-        ({"State": "paused"}, {"containers": ["biz_core is paused"]}),
-        ({"Name": "other"}, {"containers": ["biz_core is missing"]}),
+        ({"State": "exited"}, {"containers": ["biz_core is exited. Run docker start biz_core"]}),
+        ({"State": "paused"}, {"containers": ["biz_core is paused. Run docker unpause biz_core"]}),
+        (
+            {"Name": "other"},
+            {"containers": ["biz_core is missing. Create it again (docker run), or correct wa_client_container_names"]},
+        ),
         (
             {"Config": {"Image": "r/coreapp:v2.51.2"}},
             {"restarts": [f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"]},
