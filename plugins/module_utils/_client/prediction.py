@@ -76,7 +76,6 @@ def open_project(
         engine,
         compose,
         held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
-        environment={one.key: one.value for one in env_file.read_compose(text) if one.key and one.value is not None},
         undeclared=[key for key in held if key not in (params["declared_keys"] or held)],
         **more,
     )
@@ -146,13 +145,10 @@ def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step],
 def _another_client(
     project: Rendered | Operators, params: t.Mapping[str, t.Any], containers: Containers
 ) -> list[WaError]:
-    """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
-    document = project.resolved
-    if params["env_changes"] is not None:
-        # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
-        services = document.get("services", {})
-        document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
-    different = client_identity.rendered(document, containers, params["confirm_identity"], params["media_folder"] or "")
+    """Returns a message if the Compose files would make another client than the existing containers; what db.env says is compared before."""
+    different = client_identity.rendered(
+        project.resolved, containers, params["confirm_identity"], params["media_folder"] or ""
+    )
     try:
         client_identity.refuse(f"compose.yml of project {project.compose.project}", different)
     except WaError as error:

@@ -214,23 +214,15 @@ class Rendered(Project):
     """A project that is made from the collection's file alone."""
 
     held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
-    environment: t.Mapping[str, str] = field(default_factory=dict, repr=False)  # db.env as Compose reads it
     undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
 
     @cached_property
     def resolved(self) -> Document:
-        """Returns the file that is to be written as `docker compose config` prints it, as far as it is compared."""
+        """Returns the file that is to be written as `docker compose config` prints it, without the variables of db.env."""
         document = self.compose.document
-        held = {key: value.replace("$", "$$") for key, value in self.environment.items()}
-        services = {
-            name: {
-                **body,
-                "environment": {**(held if body.get("env_file") else {}), **(body.get("environment") or {})},
-                "volumes": [_mount(one) for one in body.get("volumes") or ()],
-            }
-            for name, body in started(document).items()
-        }
-        return {**document, "services": services}
+        services = started(document).items()
+        mounts = {name: [_mount(one) for one in body.get("volumes") or ()] for name, body in services}
+        return {**document, "services": {name: {**body, "volumes": mounts[name]} for name, body in services}}
 
     @cached_property
     def services(self) -> list[compose_plan.Service]:

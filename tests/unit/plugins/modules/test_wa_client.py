@@ -355,20 +355,15 @@ def test_another_build_of_the_same_version_is_not_started(
         ({"confirm_identity": {"hostname": "new"}}, False),
         ({"confirm_identity": {"hostname": "db"}}, True),
         (LATER, True),
-        ({"env_changes": {}}, False),  # wa_db_env has compared what it will write
     ],
 )
-@pytest.mark.parametrize("in_db_env", [True, False])
 def test_another_database_is_another_client(
-    engine: FakeDocker, info: Run, tmp_path: Path, options: dict[str, t.Any], refused: bool, in_db_env: bool
+    engine: FakeDocker, info: Run, options: dict[str, t.Any], refused: bool
 ) -> None:
     add_container(engine)
-    environment = {**BODY["environment"], "WA_DB_HOSTNAME": "new"}
-    body = {**BODY, "environment": environment}
-    if in_db_env:
-        path = write_env(tmp_path, environment)
-        body, options = {**BODY, "environment": {}, "env_file": [path]}, {**options, "env_file": path}
-    found = info({"core": body}, **options)["refusals"]
+    found = info({"core": {**BODY, "environment": {**BODY["environment"], "WA_DB_HOSTNAME": "new"}}}, **options)[
+        "refusals"
+    ]
     start = f"compose.yml of project wa-a: another client than the one that is there: hostname db ({NAME}) would become new. "
     assert {about: [text[: len(start)] for text in texts] for about, texts in found.items()} == (
         {"identity": [start]} if refused else {}
