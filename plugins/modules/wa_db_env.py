@@ -191,12 +191,6 @@ undeclared_keys:
   elements: str
   returned: always
   sample: [WA_LOG_LEVEL]
-stale:
-  description: The name of each of RV(stale_containers), with its C(stale_keys).
-  type: list
-  elements: str
-  returned: always
-  sample: [wa-support-wacore-1 (WA_DB_PORT)]
 stale_containers:
   description:
     - Running client containers that were created with other values than the file now holds.

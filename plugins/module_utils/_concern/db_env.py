@@ -22,10 +22,11 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 
 # Seconds that a run waits for another one, which may be checking a slow database.
 LOCK_TIMEOUT = 60.0
+Entries = t.List[t.Dict[str, t.Any]]  # noqa: UP006  # Python 3.9 evaluates it
 
 SPEC: dict[str, dict[str, t.Any]] = {
     **database_options.ARGUMENT_SPEC,
@@ -92,25 +93,32 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan, docker: Docker) -
     client_identity.refuse(path, differences, "confirm_identity")
 
 
+def _compare(
+    module: AnsibleModule, result: Result, docker: Docker, text: str, gone: t.Iterable[str] = ()
+) -> tuple[list[Container], Entries, Entries]:
+    """Returns the running containers, those that were created with other values than `text` has, and those that override it."""
+    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
+
+    running = docker.client_containers(module.params["project"], stopped=False)
+    compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
+    held = env_file.held(text, module.params["format"])
+    return running, *stale_containers.find(docker, running, held, gone, compose)
+
+
 def check_containers(
     module: AnsibleModule, result: Result, plan: env_plan.Plan, docker: Docker
 ) -> dict[str, dict[str, str]]:
     """Records which containers are stale. Returns the environments of all running containers, by id."""
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
     from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-    held = env_file.held(plan.after or "", module.params["format"])
-    running = docker.client_containers(module.params["project"], stopped=False)
-    compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-    found, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
+    running, found, overridden = _compare(module, result, docker, plan.after or "", plan.edited.removed)
     for entry in found:
         entry["undeclared_keys"] = plan.shown(key for key in entry["stale_keys"] if key in plan.undeclared)
         entry["stale_keys"] = plan.shown(key for key in entry["stale_keys"] if key not in plan.undeclared)
     stale = [entry for entry in found if entry["stale_keys"]]
     result.values.update(
         stale_containers=stale,
-        stale=[f"{entry['name']} ({', '.join(entry['stale_keys'])})" for entry in stale],
         overridden_containers=overridden,
         undeclared_containers=[entry for entry in found if entry["undeclared_keys"]],
     )
@@ -123,23 +131,17 @@ def check_containers(
     return {one.id: one.environment or {} for one in running}
 
 
-def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
+def is_in_force(module: AnsibleModule, result: Result, before: str, docker: t.Callable[[], Docker]) -> bool:
     """Returns whether the running containers were created with the file's content and none is unhealthy."""
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health
 
     try:
-        docker = Docker(module.params)
-        running = docker.client_containers(module.params["project"], stopped=False)
-        records = [record for record in map(docker.inspect, running) if record is not None]
-        held = env_file.held(before, module.params["format"])
-        compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-        stale, _overridden = stale_containers.find(docker, running, held, [], compose)
+        engine = docker()
+        running, stale, _overridden = _compare(module, result, engine, before)
+        unhealthy = [one for one in running if health(engine.inspect(one) or {"State": {}}) == "unhealthy"]
     except WaError:
         return False  # without an engine, or with several projects, it is unknown whether the file is in force
-    unhealthy = [one for one in records if health(one) == "unhealthy"]
-    return bool(records) and not stale and not unhealthy
+    return bool(running) and not stale and not unhealthy
 
 
 def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | None = None) -> None:
@@ -159,7 +161,6 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         undeclared_keys=[],
         undeclared_containers=[],
         stale_containers=[],
-        stale=[],
         overridden_containers=[],
         server={},
         previous_kept=False,
@@ -187,6 +188,6 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
             running = check_containers(module, result, plan, docker()) if module.params["containers"] else {}
             check_connection(module, result, plan, running)
         keeps = module.params["keep_previous"] and not module.check_mode and plan.after not in (None, plan.before)
-        if keeps and plan.before is not None and is_in_force(module, result, plan.before):
+        if keeps and plan.before is not None and is_in_force(module, result, plan.before, docker):
             result.values["previous_kept"] = store.keep(plan.before)
         env_apply.apply(module, result, store, plan)

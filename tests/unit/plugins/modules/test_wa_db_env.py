@@ -367,7 +367,6 @@ def test_stale_containers_are_reported_with_their_keys(env: Env, engine: FakeDoc
     assert [(one["name"], one["undeclared_keys"]) for one in done["undeclared_containers"]] == [
         ("biz-wacore-1", ["WA_DB_PASSWORD"])
     ]
-    assert done["stale"] == ["biz-wacore-1 (WA_DB_HOSTNAME)", "biz-waweb-1 (WA_DB_HOSTNAME)"]
     core, web = done["stale_containers"]
     assert not core["keeps_configuration"]
     assert core["role"] == "core"
