@@ -80,7 +80,11 @@ class Files:
     def of(cls, labels: t.Mapping[str, str]) -> Files:
         """Returns the files in a container's labels."""
         project, folder = (labels.get(name, "") for name in (docker_engine.PROJECT_LABEL, docker_engine.FOLDER_LABEL))
-        return cls(project, folder, tuple(docker_engine.compose_files(labels)))
+        given = (
+            os.path.join(folder, path) for path in labels.get(docker_engine.ENV_FILES_LABEL, "").split(",") if path
+        )
+        variables = tuple(path for path in given if os.path.exists(path))
+        return cls(project, folder, tuple(docker_engine.compose_files(labels)), variables)
 
     @property
     def base(self) -> str:

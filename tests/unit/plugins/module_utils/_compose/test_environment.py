@@ -25,6 +25,7 @@ class Project:
         self.env = folder / "db.env"
         self.env.write_text("WA_DB_HOSTNAME=db\n")
         self.warnings: list[str] = []
+        self.labels: dict[str, str] = {}
 
     def write(self, service: str, **files: str) -> None:
         """Write the Compose file with one service, and other files by name; `_` stands for a dot."""
@@ -36,6 +37,7 @@ class Project:
             f"{LABEL}service": "wacore",
             f"{LABEL}project": "biz",
             f"{LABEL}project.working_dir": str(self.folder),
+            **self.labels,
         }
         labels[f"{LABEL}project.config_files"] = str(self.folder / "compose.yml")
         container = Container("c" * 64, "biz-wacore-1", "r/coreapp:v1", "running", labels, [])
@@ -90,6 +92,15 @@ def test_files_that_compose_reads_only_with_variables_are_compared_by_value(proj
     )
     assert (project.overrides(), project.warnings) == ({"TZ"}, [])
     project.env.write_text("WA_DB_HOSTNAME=db\nTZ='a$b'\n")
+    assert (project.overrides(), project.warnings) == (set(), [])
+
+
+def test_the_env_file_of_the_call_has_the_variables(project: Project) -> None:
+    project.write(
+        "{image: a, env_file: '${FILE}', environment: {WA_DB_PORT: '${PORT}'}}", site_env="FILE=db.env\nPORT=1\n"
+    )
+    project.env.write_text("WA_DB_HOSTNAME=db\nWA_DB_PORT=1\n")
+    project.labels["com.docker.compose.project.environment_file"] = f"{project.folder}/site.env"
     assert (project.overrides(), project.warnings) == (set(), [])
 
 
