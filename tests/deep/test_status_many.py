@@ -48,7 +48,9 @@ HARMS = (
     Harm("unhealthy", "the client does not serve", fault="unregistered"),
     Harm("unhealthy", "expired", fault="expired"),
     Harm("unhealthy", "Docker Engine", "sv stop docker"),
-    Harm("drifted", "log_cleanup: /etc/cron.d/wa-{host}-log-cleanup is missing", "rm /etc/cron.d/wa-{host}-log-cleanup"),
+    Harm(
+        "drifted", "log_cleanup: /etc/cron.d/wa-{host}-log-cleanup is missing", "rm /etc/cron.d/wa-{host}-log-cleanup"
+    ),
     Harm("drifted", "log_cleanup: /usr/local/sbin/wa-log-cleanup is missing", "rm /usr/local/sbin/wa-log-cleanup"),
     Harm("attention", "failed: wacore: planted", f"echo '{FAILED}' >/var/lib/waba/log-cleanup-{{host}}.json"),
     Harm("drifted", "db_env: set WA_DB_PORT", "sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3999/' /opt/waba/{host}/db.env"),
