@@ -165,6 +165,8 @@ def test_a_copy_counts_when_it_is_complete_and_a_drill_when_it_proved_one(tmp_pa
         one = {
             **{key: kind() for key, kind in manifest._KEYS.items()},
             "format": manifest.FORMAT,
+            "sections": [["wa1", "tables"]],
+            "databases": {"wa1": {}},
             "file": f"{name}.sql.gz",
             "bytes": 4,
             "facts": {"deployment": deployment},
