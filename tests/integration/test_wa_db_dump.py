@@ -55,7 +55,7 @@ SHOW = {
         "SELECT count(*), md5(string_agg(m::text, ',' ORDER BY id)) FROM messages m; SELECT * FROM settings;"
         "SELECT table_name, column_name, data_type, column_default FROM information_schema.columns"
         " WHERE table_schema = 'public' ORDER BY 1, 2; SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
-        " ORDER BY 1; SELECT tableowner FROM pg_tables WHERE schemaname = 'public'; SELECT last_value FROM messages_id_seq;"
+        " ORDER BY 1; SELECT tableowner FROM pg_tables WHERE schemaname = 'public' ORDER BY 1; SELECT last_value FROM messages_id_seq;"
     ),
 }
 
