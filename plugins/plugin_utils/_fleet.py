@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import time
 import typing as t
 from datetime import datetime, timezone
@@ -21,6 +22,7 @@ FAIL_ON = ("unhealthy", "unreachable")
 _DAY = 86400.0
 _SOON = 30 * _DAY  # seconds before an expiry, or the end of a certificate, that are worth a line
 _DRILL = 30 * _DAY
+_RUNS = re.compile(" has the restart policy | is not recorded as ")  # of a container that runs all the same
 _FREE = 0.1  # part of a file system that should be free
 _CONNECTIONS = 0.9  # part of the connections that may be in use
 _WAITING = 1000  # notifications that wait: the webhook does not keep up
@@ -396,7 +398,7 @@ class _Deployment:
 
     def _differing(self, host: str, concerns: provision_plan.Concerns) -> None:
         restart = str(self.known[host].get("restart", "now"))
-        down = [*concerns.get("client", {}).get("containers", ())]
+        down = [text for text in concerns.get("client", {}).get("containers", ()) if not _RUNS.search(text)]
         silent = [*concerns.get("health", {}).get("alarms", ())]
         correct = self._playbook("provision")
         if down:

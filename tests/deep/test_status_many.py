@@ -101,7 +101,7 @@ def plant(host: str) -> None:
     if harm.script:
         Lab(NAME, host).host(f"set -e; {harm.script}".replace("{host}", host))
     if harm.fault:
-        Lab(NAME, host).lab("fault", "--node", host, harm.fault, "on")
+        Lab(NAME, host).lab("fault", "--prefix", f"{host}_", harm.fault, "on")
 
 
 def test_each_harm_is_named_worst_first(lab: Lab, tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         [("unhealthy", "unhealthy", "unhealthy", "wacore has exited", "provision support")],
     ),
     (
+        "a container that runs with another restart policy",
+        samples.drifted("client", containers=["waweb has the restart policy no, expected unless-stopped"]),
+        [
+            (
+                "drift",
+                "drifted",
+                "drift",
+                "client: waweb has the restart policy no, expected unless-stopped",
+                "provision support",
+            )
+        ],
+    ),
+    (
         "a file that differs",
         samples.drifted("db_env", changes=["set WA_DB_PORT", "set WA_DB_SSL_CA"]),
         [("drift", "drifted", "drift", "db_env: set WA_DB_PORT; set WA_DB_SSL_CA", "provision support")],
