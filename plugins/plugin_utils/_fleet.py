@@ -465,7 +465,7 @@ class _Deployment:
         messages, gc = parts["messages"], parts["gc"]
         if messages["over"]:
             text = f"messages has about {messages['rows']} rows, more than {messages['limit']}"
-            short = f"{messages['rows'] / 1e6:.1f} M rows!"
+            short = f"{messages['rows'] / 1e6:.1f} M rows!" if messages["rows"] >= 1e6 else f"{messages['rows']} rows!"
             self._add("messages", "attention", None, short, text, self._playbook("gc"))
         if gc["result"] == "failed":
             text = f"the last message GC, of {gc['began']}, has failed: {gc['text'].rstrip('.')}"
@@ -483,9 +483,10 @@ class _Deployment:
             self._add("expiry", state, category, short, f"{version} {when}", command)
         for one in parts["certificates"]:
             if one["seconds"] is not None and one["seconds"] < _SOON:
-                days = int(one["seconds"] // _DAY)
-                short = f"certificate {one['name'].partition(' ')[0]}: {days} d"
-                text = f"{one['host']}: the certificate {one['name']} ends on {one['day']}"
+                over = one["seconds"] <= 0
+                rest = "ENDED" if over else f"{int(one['seconds'] // _DAY)} d"
+                short = f"certificate {one['name'].partition(' ')[0]}: {rest}"
+                text = f"{one['host']}: the certificate {one['name']} {'ended' if over else 'ends'} on {one['day']}"
                 self._add("certificate", "attention", None, short, text, None, one["host"])
 
     def _keeping(self, parts: Json) -> None:

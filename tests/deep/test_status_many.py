@@ -38,7 +38,7 @@ class Harm(t.NamedTuple):
 
 WEB, CORE, MEDIA = "wa-{host}-waweb-1", "wa-{host}-wacore-1", "/var/lib/docker/volumes/wa-{host}_whatsappMedia/_data"
 HARMS = (
-    Harm("unreachable", "Data could not be sent", docker="pause walab-" + NAME + "-{host}"),
+    Harm("unreachable", "is unreachable", docker="pause walab-" + NAME + "-{host}"),
     Harm("unhealthy", CORE + " has exited", f"docker stop {CORE}"),
     Harm("unhealthy", WEB + " is missing", f"docker rm --force {WEB}"),
     Harm("unhealthy", CORE + " is paused", f"docker pause {CORE}"),
@@ -47,12 +47,12 @@ HARMS = (
     Harm("unhealthy", "the client does not serve", fault="coreapp_unreachable"),
     Harm("unhealthy", "the client does not serve", fault="unregistered"),
     Harm("unhealthy", "expired", fault="expired"),
-    Harm("unhealthy", "Docker Engine", "sv stop docker"),
+    Harm("unknown", "Docker Engine", "sv stop docker"),
     Harm(
         "drifted", "log_cleanup: /etc/cron.d/wa-{host}-log-cleanup is missing", "rm /etc/cron.d/wa-{host}-log-cleanup"
     ),
     Harm("drifted", "log_cleanup: /usr/local/sbin/wa-log-cleanup is missing", "rm /usr/local/sbin/wa-log-cleanup"),
-    Harm("attention", "failed: wacore: planted", f"echo '{FAILED}' >/var/lib/waba/log-cleanup-{{host}}.json"),
+    Harm("drifted", "failed: wacore: planted", f"echo '{FAILED}' >/var/lib/waba/log-cleanup-{{host}}.json"),
     Harm("drifted", "db_env: set WA_DB_PORT", "sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3999/' /opt/waba/{host}/db.env"),
     Harm("drifted", "/opt/waba/{host}/compose.yml is missing", "rm /opt/waba/{host}/compose.yml"),
     Harm("drifted", "has the memory limit", f"docker update --memory 600m --memory-swap -1 {CORE}"),

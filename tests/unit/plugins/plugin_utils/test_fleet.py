@@ -232,6 +232,11 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         [("certificate", "attention", None, "support: the certificate API ends on 2026-12-10", None)],
     ),
     (
+        "a certificate that has ended",
+        figure(certificates={"certificates": [{"name": "API", "end": NOW - 9 * DAY, "error": ""}], "error": ""}),
+        [("certificate", "attention", None, "support: the certificate API ended on 2026-11-22", None)],
+    ),
+    (
         "an old settings backup",
         backups(settings=NOW - 40 * DAY),
         [("backup", "attention", "backup", "the newest settings backup is 40 days old", "backup support")],
