@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, format_size
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._dump.drill import ROOM
 
 Facts = t.Mapping[str, t.Any]
 _NOTHING = "Nothing was touched"
@@ -21,8 +22,8 @@ def plan(facts: Facts) -> dict[str, t.Any]:
 
     `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
     `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host`, whether it has a
-    `drill_login`, and `drill_image`; `hosts`, the members; `members`, by host the `containers` and `journal` of `wa_info`, without a host
-    that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
+    `drill_login`, and `drill_image`; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
+    host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
     return {"operation": operation, **_plan(facts)}
@@ -76,7 +77,7 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
     }
     return {
         "path": path,
-        "refusal": _refusal(facts, wanted, since),
+        "refusal": _refusal(facts, wanted, read, since),
         "lines": _lines(facts, copy, path, wanted, stopped_at, since, removes),
         "removes": removes,
     }
@@ -112,11 +113,21 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
     return ""
 
 
-def _refusal(facts: Facts, wanted: str, since: t.Sequence[str]) -> str:
+def _refusal(facts: Facts, wanted: str, read: Facts, since: t.Sequence[str]) -> str:
     if wanted != facts["version"]:
         return (
             f"the copy is of version {wanted or 'unknown'}, and wa_version is {facts['version']}; expected one version. {_NOTHING}. Set "
             f"wa_version: {wanted or 'VERSION'}, which restore.yml starts"
+        )
+    lacking = [
+        f"{name} on {host} ({why})"
+        for host, one in read.items()
+        for name, why in {**one.get("missing_images", {}), **one.get("unanswered_images", {})}.items()
+    ]
+    if lacking:
+        return (
+            f"neither the host nor its registry has {', '.join(lacking)}; expected the images that are started then. {_NOTHING}. Load them "
+            "(docker load), such as from a backup with wa_backup_include: [images], or let the registry answer"
         )
     if since and not facts["accept_lost"]:
         return (
@@ -151,19 +162,22 @@ def _lines(
     at = f", stopped {upgrade_journal.clock(stopped_at)}" if stopped_at else ""
     gone = [f"{', '.join(names)} on {host}" for host, names in removes.items() if names]
     how = f"wa_restore_snapshot_command on {facts['leader']}: version {wanted}{at}"
-    replaced = ""
+    replaced = room = ""
     if copy:
         how = (
             f"copy {path} on {facts['leader']}: version {wanted}{at}, {format_size(copy['source_bytes'])}, made in "
             f"{format_duration(copy['seconds'])} by {copy['tool']}"
         )
         rows = {name: sum(one["tables"].values()) for name, one in copy["databases"].items()}
+        size = format_size(ROOM * copy["source_bytes"])
+        room = f"the database server needs up to {size} of free disk meanwhile; no server shows it, so look there"
         replaced = "replace the content of " + ", ".join(f"{name} ({count} rows)" for name, count in rows.items())
     lines = [
         how,
         *([f"LOST: what came and went since, in {', '.join(since)}{_messages(facts['copy'])}"] if since else []),
         f"stop the client on {', '.join(facts['hosts'])}",
         replaced,
+        *([room] if room else []),
         *(f"leave: {line}" for line in copy.get("left", ())),
         *([f"remove {'; '.join(gone)}"] if gone else []),
         f"start version {wanted}",

@@ -71,6 +71,7 @@ def test_the_plan_of_a_failed_migration() -> None:
         "copy /b/eu-noted.json on h1: version 2.51.2, stopped 2025-11-26 06:00:00 UTC, 2.0 MiB, made in 3s by pg_dump 17",
         "stop the client on h1, h2",
         "replace the content of waconfig (3 rows), wamessages (9 rows)",
+        "the database server needs up to 6.0 MiB of free disk meanwhile; no server shows it, so look there",
         "leave: schema reports in waconfig is postgres's",
         "remove wa-dbupgrade-1 on h1",
         "start version 2.51.2",
@@ -108,6 +109,14 @@ def test_what_is_refused(facts: dict[str, t.Any], said: str) -> None:
     refusal = plan(**facts)["refusal"]
     assert refusal.startswith(said)
     assert "Nothing was touched" in refusal
+
+
+def test_images_that_no_host_can_start_are_found_before_the_stop() -> None:
+    lacking = {"missing_images": {"r/web:v2.51.2": "not found"}, "unanswered_images": {"r/core:v2.51.2": "HTTP 503"}}
+    members = {"h1": member(container("core")), "h2": {**member(container("core")), **lacking}}
+    assert plan(members=members)["refusal"].startswith(
+        "neither the host nor its registry has r/web:v2.51.2 on h2 (not found), r/core:v2.51.2 on h2 (HTTP 503); expected the images"
+    )
 
 
 def test_a_version_that_was_started_and_removed_has_served() -> None:
