@@ -155,6 +155,16 @@ def check_rights(session: Session, names: t.Sequence[str]) -> None:
     )
 
 
+def statements(engine: str, user: str, names: t.Sequence[str]) -> str:
+    """Returns what the administrator of a new server runs before a restore of the databases `names`."""
+    if engine != MYSQL:
+        made = [f"CREATE DATABASE {_name(name)} OWNER {_name(user)}" for name in names]
+        return "; ".join([f"CREATE ROLE {_name(user)} LOGIN PASSWORD 'PASSWORD'", *made])
+    account = f"{_text(user)}@'%'"
+    granted = [f"GRANT ALL ON {one}.* TO {account}" for name in names for one in (_exactly(name), _pattern(name))]
+    return "; ".join([f"CREATE USER {account} IDENTIFIED BY 'PASSWORD'", *granted])
+
+
 def check_longest(session: Session, found: t.Mapping[str, t.Any]) -> None:
     """Raises WaError if the server takes no statement as long as the `longest` one of the copy: bytes are written with twice as many."""
     if session.engine != MYSQL:
@@ -171,8 +181,12 @@ def check_longest(session: Session, found: t.Mapping[str, t.Any]) -> None:
 
 def _pattern(name: str) -> str:
     """Returns the pattern of the databases beside a database, as a grant has it; % and _ in its name stand for themselves."""
-    escaped = re.sub(r"([%_])", r"\\\1", name)
-    return quote(MYSQL, escaped + r"\_\_waba%").replace("%%", "%")
+    return _exactly(name)[:-1] + r"\_\_waba%`"
+
+
+def _exactly(name: str) -> str:
+    """Returns a database as a grant has it."""
+    return quote(MYSQL, re.sub(r"([%_])", r"\\\1", name)).replace("%%", "%")
 
 
 def differences(expected: t.Mapping[str, t.Any], found: content.Content) -> list[str]:
@@ -224,7 +238,14 @@ class Restore:
 
     def check(self) -> None:
         """Raises WaError for what would stop the restore. Nothing is made."""
-        with connection.connect(self.config, read_only=False) as session:
+        try:
+            opened = connection.connect(self.config, read_only=False)
+        except DatabaseError as error:
+            if error.kind != "login":
+                raise
+            new = statements(self.config.engine, self.config.user, self.names)
+            raise WaError.of(f"{str(error).rstrip('.')}. On a new server its administrator runs: {new}") from None
+        with opened as session:
             self._inspect(session)
             if session.is_read_only():
                 raise WaError(
@@ -250,7 +271,8 @@ class Restore:
         there = connection.databases(session, "")
         missing = [name for name in self.names if name not in there]
         if missing:
-            cure = f"CREATE DATABASE ... OWNER {self.config.user}, by its administrator"
+            made = statements(self.config.engine, self.config.user, missing).partition("; ")[2]
+            cure = f"Have its administrator run: {made}"
             raise WaError(self.config.subject, f"no database {', '.join(missing)}", "the databases of the copy", cure)
         if self.config.user != self.owner:  # whose tables they would be
             raise WaError(

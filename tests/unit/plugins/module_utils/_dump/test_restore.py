@@ -16,6 +16,7 @@ from scripted_database import Refusal, ScriptedDatabase
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content
 from ansible_collections.waba.onprem.plugins.module_utils._database.content import Content
+from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
 from ansible_collections.waba.onprem.plugins.module_utils._dump import load, manifest, restore, tools
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
@@ -162,6 +163,32 @@ def test_rights_that_a_restore_needs_are_named_with_the_statements_that_give_the
         pytest.raises(WaError, match=r"lacks DROP on wa1; .*restored\. Name another user"),
     ):
         restore.check_rights(session, ["wa1", "wa_2"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "statements"),
+    [
+        (
+            "MYSQL",
+            "CREATE USER 'wa'@'%' IDENTIFIED BY 'PASSWORD'; GRANT ALL ON `wa\\_1`.* TO 'wa'@'%'; "
+            "GRANT ALL ON `wa\\_1\\_\\_waba%`.* TO 'wa'@'%'",
+        ),
+        ("PGSQL", 'CREATE ROLE "wa" LOGIN PASSWORD \'PASSWORD\'; CREATE DATABASE "wa_1" OWNER "wa"'),
+    ],
+)
+def test_a_new_server_that_refuses_the_login_is_prepared_by_these_statements(
+    monkeypatch: pytest.MonkeyPatch, engine: str, statements: str
+) -> None:
+    server = ScriptedDatabase(engine)
+
+    def refuse(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise DatabaseError("database at db.lab", "access denied", "login")
+
+    monkeypatch.setattr(connection, "connect", refuse)
+    with pytest.raises(WaError) as error:
+        of(server, engine=engine, databases={"wa_1": EXPECTED}).check()
+    assert str(error.value).startswith("database at db.lab: access denied")
+    assert str(error.value).rstrip(".").endswith(f"On a new server its administrator runs: {statements}")
 
 
 def test_postgresql_loads_nothing_beside() -> None:
@@ -366,7 +393,9 @@ def test_postgresql_gets_one_transaction_a_database(monkeypatch: pytest.MonkeyPa
     assert found[0].before.startswith(b"\nBEGIN;\n")
     assert b"\nSET LOCAL statement_timeout = 0;\n" in found[0].before.partition(b"DO $waba$")[0]
     assert found[0].after.partition(b"IF digest <> 'd'")[2].endswith(b"\nCOMMIT;\n")
-    with pytest.raises(WaError, match=r"no database wa2; expected the databases of the copy. CREATE DATABASE"):
+    with pytest.raises(
+        WaError, match=r'no database wa2; .*Have its administrator run: CREATE DATABASE "wa2" OWNER "wa"'
+    ):
         of(server, engine="PGSQL", databases={"wa2": EXPECTED}).check()
     server.settings = replace(server.settings, user="admin")
     with pytest.raises(WaError, match="wa_restore_login_user: admin; expected none on PostgreSQL"):
