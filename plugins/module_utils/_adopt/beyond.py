@@ -68,8 +68,9 @@ def _start(client: Client) -> Problems:
             )
         elif any(path.endswith(".json") for path in one["operators_files"]):
             yield f"{files} is JSON, in which no version can be set", "Write it as YAML"
+    own = {text for one in client.containers for text in (one["name"], one["folder"], one["image"], *one["files"])}
     for one in client.survey["autostart"]:
-        if one["kind"] == "template":
+        if one["kind"] == "template" and own & {*one["line"].split("\n")}:
             yield (
                 f"{one['path']} is a unit of a template, and which containers it starts is not read",
                 "Write a unit of its own with the names in place of %i, enable that, and disable the template's",

@@ -189,7 +189,7 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "Start the client by docker compose in place of docker stack",
         ),
         (
-            {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": "/srv/biz\nx"}]},
+            {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": f"{FILE}\nx"}]},
             "/etc/wa@biz.service is a unit of a template, and which containers it starts is not read",
             "Write a unit of its own with the names in place of %i, enable that, and disable the template's",
         ),
@@ -235,6 +235,7 @@ def test_a_file_with_variables_that_cannot_be_read(key: str, project: str, probl
         client(declared({"TZ": "UTC"}, environment=["TZ"]), env="TZ=UTC\n"),
         client({"document": {"services": {"tool": {"image": "${TOOL}"}}}}),
         client({"project": "", "files": [], "operators_files": []}, {"project": ""}),
+        {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@us.service", "line": "/srv/us\nus-wacore-1"}]},
         # Another password is the same client.
         survey(
             container("wacore", environment={"WA_DB_PASSWORD": "Canary-9"}, own_keys=["WA_DB_PASSWORD"]),
