@@ -82,8 +82,8 @@ def build(
         try:
             client.described.compose_file = render(later, client.name, groups)
         except WaError as error:
-            cure = "Correct it there or in the inventory, and run adopt.yml again"
-            action = Action((f"provision.yml refuses this client: {error}",), cure, OTHER)
+            cure = "Correct it there, or in the inventory, of which adopt.yml reads nothing that you add"
+            action = Action((f"provision.yml refuses the project that it would be moved into: {error}",), cure, OTHER)
             client.described.actions.append(action)
     adoption.report = report.state(earlier.report, deployments, left, surveys, failed, adoption.hosts)
     return adoption

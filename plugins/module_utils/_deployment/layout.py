@@ -58,8 +58,12 @@ def layout(
         )
     if len(members) > 1:
         _check_addresses(name, {member: address(hostvars, member) for member in members})
-        # An operator's own Compose files have what these are about.
-        ours = [member for member in members if hostvars[member].get("wa_client_compose_dir") is None]
+        # An operator's own Compose files, or docker run, have what these are about.
+        ours = [
+            member
+            for member in members
+            if hostvars[member].get("wa_client_compose_dir") is None and hostvars[member].get("wa_project") != ""
+        ]
         _check_share(name, hostvars, ours)
         _check_keys(name, hostvars, [member for member in ours if "web" in places[member]])
     return places

@@ -186,9 +186,9 @@ def test_a_client_whose_compose_file_is_refused_has_an_action() -> None:
         return render(hostvars, host, groups)
 
     adoption = adopt({"h1": single(""), "h2": single("")}, rendered=refuse)
-    refused = " h1: provision.yml refuses this client: wa_x: 1; expected 2. Set it to 2\n   - To do: Correct it there"
-    assert refused in text(adoption)
-    assert text(adoption).count("refuses this client") == 1
+    refused = " provision.yml refuses the project that it would be moved into: wa_x: 1; expected 2. Set it to 2\n   - To do: Correct"
+    assert f" h1:{refused}" in text(adoption)
+    assert text(adoption).count("refuses the project") == 1
     assert variables(adoption) == RUN
     assert titles(adoption) == ["## The role's Compose file for h2"]
 
@@ -292,14 +292,17 @@ def test_what_a_cluster_of_the_roles_own_file_must_have_is_not_asked_of_an_opera
     assert list(layout.layout(hostvars, deployment, "high_availability")) == ["h1", "h2"]
 
 
-def test_of_a_cluster_of_docker_run_the_report_says_what_it_lacks() -> None:
+def test_of_a_cluster_of_docker_run_the_report_says_what_it_lacks_in_a_project() -> None:
     surveys = {f"h{number}": member(number) for number in (1, 2)}
     for one in surveys.values():
         for each in one["containers"]:
             each.update(project="", files=[], operators_files=[], folder="", name=each["service"])
-    assert "provision.yml refuses this client: deployment waba: WA_WEB_JWT_CRYPTO_KEY: not set for h1, h2" in text(
-        adopt(surveys)
-    )
+    adoption = adopt(surveys)
+    lacking = "the project that it would be moved into: deployment waba: WA_WEB_JWT_CRYPTO_KEY: not set for h1, h2"
+    assert lacking in text(adoption)
+    hostvars = {name: {**variables(adoption, name), "wa_media_volume_driver_options": {}} for name in ("h1", "h2")}
+    deployment = {"name": "waba", "members": ["h1", "h2"], "leader": "h1"}
+    assert list(layout.layout(hostvars, deployment, "high_availability")) == ["h1", "h2"]
 
 
 @pytest.mark.parametrize(
