@@ -68,6 +68,11 @@ def _start(client: Client) -> Problems:
             )
         elif any(path.endswith(".json") for path in one["operators_files"]):
             yield f"{files} is JSON, in which no version can be set", "Write it as YAML"
+        elif files and any(each["files"] and not each["operators_files"] for each in client.containers):
+            yield (
+                f"{one['name']} was started from {files}, and others from the role's file",
+                "Start all of them from the same files",
+            )
     own = {text for one in client.containers for text in (one["name"], one["folder"], one["image"], *one["files"])}
     for one in client.survey["autostart"]:
         if one["kind"] == "template" and own & {*one["line"].split("\n")}:

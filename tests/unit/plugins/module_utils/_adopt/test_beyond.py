@@ -189,6 +189,11 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             "Start the client by docker compose in place of docker stack",
         ),
         (
+            client(web={"operators_files": [], "files": ["/opt/waba/h1/compose.yml"]}),
+            f"biz-wacore-1 was started from {FILE}, and others from the role's file",
+            "Start all of them from the same files",
+        ),
+        (
             {**client(), "autostart": [{"kind": "template", "path": "/etc/wa@biz.service", "line": f"{FILE}\nx"}]},
             "/etc/wa@biz.service is a unit of a template, and which containers it starts is not read",
             "Write a unit of its own with the names in place of %i, enable that, and disable the template's",
