@@ -111,7 +111,7 @@ def lines(found: State, options: str) -> list[str]:
     first = [f"{one['who']}: {one['facts'][0]} (entry {number} above)" for number, one in enumerate(actions, start=1)]
     if not found["deployments"]:
         nothing = "There is nothing to adopt. provision.yml sets up a new client."
-        return [*written, *_first(first[:3]), "Nothing was adopted yet." if found["left"] else nothing]
+        return [*written, *_first(first[:3]), "Nothing was adopted yet." if actions else nothing]
     play = f"ansible-playbook -i inventory.yml{options} waba.onprem."
     provision = f"{play}provision --check --diff"
     first[2:] = [f"See what provision.yml would change: `{provision}`; without --check --diff it changes it"]

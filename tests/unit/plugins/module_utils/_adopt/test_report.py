@@ -181,6 +181,7 @@ def test_hosts_without_a_client_are_listed() -> None:
     assert line in adopt({"h1": single()}, earlier=first).report
     assert line not in adopt({"h2": single()}, earlier=first).report
     assert report({"h2": survey()})[-1] == "There is nothing to adopt. provision.yml sets up a new client."
+    assert report({}, {"h1": "Unreachable"})[-1] == "Nothing was adopted yet."
 
 
 def test_a_client_without_a_settings_backup_that_was_left_alone_has_a_way_to_one() -> None:
