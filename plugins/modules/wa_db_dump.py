@@ -322,6 +322,7 @@ class Dump:
                 "seconds": round(time.monotonic() - start, 1),
                 "source_bytes": source.size,
                 "left": list(source.named),
+                "prefix": self.prefix,
                 "facts": self.params["facts"],
             }
             with database.connect(self.config) as session:

@@ -229,10 +229,14 @@ def main() -> None:
         if params["operation"] == "restore":
             result.values["touched"] = False
         prefix = env.get("WA_DB_NAME_PREFIX", "")  # a deployment of another inventory may have the same name
-        if not any(name.lower().startswith(prefix.lower()) for name in work.names):
-            expected = f"databases that begin with {prefix!r} (WA_DB_NAME_PREFIX), as the client's do"
+        copied = found.get("prefix", prefix)
+        if copied != prefix:
+            expected = f"{prefix!r}, the client's (WA_DB_NAME_PREFIX)"
             raise WaError(
-                f"manifest {params['manifest']}", f"of {', '.join(work.names)}", expected, "Nothing was touched"
+                f"manifest {params['manifest']}",
+                f"of databases with prefix {copied!r}",
+                expected,
+                "Nothing was touched",
             )
         if params["operation"] == "check":  # the restore follows it, in the outage
             manifests.verify(params["manifest"], found)

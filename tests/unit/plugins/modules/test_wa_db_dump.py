@@ -121,7 +121,7 @@ def test_a_dump_is_predicted_created_and_then_unchanged(dump: Run, tool: Path, t
         name for name in names for _part in range(3)
     ]
     assert "--no-data --no-create-info" in parts[2]
-    assert list(manifest["databases"]) == names
+    assert (list(manifest["databases"]), manifest["prefix"]) == (names, "wa1")
     assert manifest["databases"]["wa1message"]["tables"] == {"messages": 3}
     assert [manifest[key] for key in ("file", "bytes", "sha256", "facts")] == [
         path.name,

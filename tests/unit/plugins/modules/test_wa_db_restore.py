@@ -125,11 +125,14 @@ def test_nothing_is_restored_beside_a_session(
 
 
 def test_a_copy_of_another_client_of_the_same_name_is_refused(call: Run, done: list[str], tmp_path: Path) -> None:
-    (tmp_path / "db.env").write_text(f"{ENV}WA_DB_NAME_PREFIX=eu_\n")
-    for operation in ("check", "restore"):
-        assert "of wa1; expected databases that begin with 'eu_'" in call(operation)["msg"]
+    for copied, ours in (("wa1", "eu_"), ("wa1", ""), ("", "wa1")):
+        (tmp_path / "d.json").write_text(json.dumps({**MANIFEST, "prefix": copied}))
+        (tmp_path / "db.env").write_text(f"{ENV}WA_DB_NAME_PREFIX={ours}\n")
+        for operation in ("check", "restore"):
+            refused = call(operation)["msg"]
+            assert f"of databases with prefix {copied!r}; expected {ours!r}, the client's" in refused
     assert done == []
-    (tmp_path / "db.env").write_text(f"{ENV}WA_DB_NAME_PREFIX=WA1\n")  # of a server that folds names
+    (tmp_path / "d.json").write_text(json.dumps({**MANIFEST, "prefix": "wa1"}))
     assert "msg" not in call("check")
 
 
