@@ -37,11 +37,16 @@ def test_cron_is_installed_and_started_by_systemd(lab: Lab) -> None:
     assert (again.code, again.changed) == (0, 0), again.output
 
 
-def test_the_journal_says_who_has_locked_the_client_and_from_where(lab: Lab) -> None:
+def test_the_journal_says_who_has_changed_what_and_from_where(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "waba.onprem.wa_runs")
+    lab.host("rm /etc/cron.d/wa-h1-log-cleanup")
+    repaired = lab.play("provision", {})
+    assert (repaired.code, repaired.changed) == (0, 1), repaired.output
     lines = lab.host("journalctl --output cat").splitlines()
-    (line,) = [one for one in lines if "Invoked with" in one and "operation=hold" in one]
-    for words in ("deployment=h1", f"user={getpass.getuser()}", f"controller={platform.node()}"):
-        assert words in line
+    who = f"{getpass.getuser()} at {platform.node()}, waba.onprem.provision: "
+    assert [
+        one for one in lines if one.startswith(who) and "/etc/cron.d/wa-h1-log-cleanup" in one and "Invoked" not in one
+    ]
 
 
 @pytest.mark.parametrize(
