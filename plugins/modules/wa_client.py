@@ -295,13 +295,13 @@ def settle(module: AnsibleModule, result: Result) -> None:
 
 def _remove(module: AnsibleModule, result: Result) -> None:
     """Removes the staged files, and the containers that have ended. Raises WaError for one that runs."""
-    engine = Docker(module.params)
     staged = removal.plan(module.params["staged"], [])
-    containers = [name for name in module.params["containers"] if engine.inspect_id(name)]
+    # Without a name no engine is asked: most calls are about files alone, and do not say where it is.
+    containers = [name for name in module.params["containers"] if Docker(module.params).inspect_id(name)]
     if not module.check_mode:
         removal.apply(staged)
         for name in containers:
-            application.remove(engine, name)
+            application.remove(Docker(module.params), name)
     for one in [*staged.files, *containers]:
         result.record_change(f"remove {one}")
 

@@ -49,6 +49,14 @@ def test_restore_puts_the_kept_file_back_and_settle_removes_it(run_module: Run, 
     assert (settled["changed"], previous(env).exists()) == (False, False)
 
 
+@pytest.mark.parametrize("state", ["settled", "reverted"])
+def test_files_alone_are_settled_without_an_engine(run_module: Run, env: Path, state: str) -> None:
+    """A host may have its engine elsewhere (`wa_docker_host`), which most calls do not name."""
+    previous(env).write_text(env.read_text())
+    done = run_module(MODULE, {"state": state, "started_from": [str(env)], "docker_host": f"unix://{env.parent}/none"})
+    assert (done.get("msg"), previous(env).exists()) == (None, False)
+
+
 def test_check_mode_restores_and_removes_nothing(run_module: Run, env: Path) -> None:
     before = env.read_text()
     previous(env).write_text("B=1\n")
