@@ -23,12 +23,15 @@ def identity(now: Observed) -> Problem:
 
 
 def outside_compose(now: Observed) -> Problem:
-    if now.deployment["project"]:
-        return None
-    return (
-        "its containers were adopted outside Compose (wa_project is empty).",
-        f"Move them into a project first, by five commands: {MOVE_GUIDE}.",
-    )
+    if not now.deployment["project"]:
+        return (
+            "its containers were adopted outside Compose (wa_project is empty).",
+            f"Move them into a project first, by five commands: {MOVE_GUIDE}.",
+        )
+    made = [] if now.compose.get("repositories", True) or now.unfinished else now.facts["clients"]
+    theirs = ", ".join(str(one["name"]) for one in made if not one["own"])
+    what = f"made from another Compose file than the role's: {theirs}."
+    return (what, "Run provision.yml, which says what to do.") if theirs else None
 
 
 def not_running(now: Observed) -> Problem:

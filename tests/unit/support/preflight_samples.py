@@ -34,6 +34,7 @@ def container(name: str, **changes: t.Any) -> dict[str, t.Any]:
         "started_at": 10.0,
         "env_keys": [],
         "one_shot": False,
+        "own": True,
         "service": name[len("wa-waba-") : -len("-1")],
         "version": "2.51.2",
         "image": image,

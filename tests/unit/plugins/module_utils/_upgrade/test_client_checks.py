@@ -23,6 +23,14 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "commands: docs/guides/adopt.md, Move a client into a Compose project.",
     ),
     (
+        "the containers belong to a Compose project",
+        {
+            "clients": [container("wa-waba-wacore-1", own=False)],
+            "compose": {**GOOD["compose"], "compose": {**GOOD["compose"]["compose"], "repositories": {}}},
+        },
+        "h1: made from another Compose file than the role's: wa-waba-wacore-1. Run provision.yml, which says what to do.",
+    ),
+    (
         "the client runs",
         {"clients": [container("wa-waba-wacore2-1"), container("wa-waba-wacore-1")]},
         "h1: of a service that the inventory does not have: wa-waba-wacore2-1. Run provision.yml with wa_client_restart: now, which ",
