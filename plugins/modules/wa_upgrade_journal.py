@@ -193,7 +193,10 @@ def run(module: AnsibleModule, result: Result) -> None:
                 result.values["ended"] = file.load_last() or {}
             if operation == "begin" and after is not None:
                 took_over = upgrade_journal.is_upgrade(before) and (before or {})["run_id"] != params["run_id"]
-                result.values.update(resumed=upgrade_journal.has_begun(after), took_over=took_over)
+                # A restore that goes on where another run was cut off, which may have replaced something.
+                restores_on = upgrade_journal.RESTORES in ((before or {}).get("notes") or {})
+                resumed = upgrade_journal.has_begun(after)
+                result.values.update(resumed=resumed, took_over=took_over, restores_on=restores_on)
     finally:
         journal = found if upgrade_journal.is_upgrade(found) else None
         result.values.update(

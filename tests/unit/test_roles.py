@@ -624,6 +624,30 @@ def test_a_restore_that_is_cut_off_between_two_locks_is_the_leaders(leader: str)
         assert leader in held or not held
 
 
+@pytest.mark.parametrize(
+    ("locked", "done", "touched"),
+    [
+        ([], None, False),
+        ([{"failed": True, "msg": "locked"}], None, False),
+        ([{"restores_on": False}, {"restores_on": True}], None, False),
+        ([{"restores_on": False}], {"touched": False}, False),
+        ([{"restores_on": False}], {"touched": True}, True),
+        ([{"restores_on": False}], {"skipped": True}, True),
+        ([{"restores_on": True}], None, True),
+        ([{"restores_on": True}], {"touched": False}, True),
+    ],
+)
+def test_a_restore_that_goes_on_gives_nothing_back(locked: t.Any, done: t.Any, touched: bool) -> None:
+    """A run that was cut off may have replaced something, which one that fails after it early does not know."""
+    known = {
+        "__wa_upgrade_restore_locked": {"results": locked},
+        **({"__wa_upgrade_restore_done": done} if done else {}),
+    }
+    variables = {"hostvars": {"h1": known}, "__wa_common_deployment": {"leader": "h1"}}
+    text = load("wa_upgrade", "vars/main.yml")["__wa_upgrade_restore_touched"]
+    assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text)) is touched
+
+
 def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> None:
     """The command of a run that was killed goes on: the next run's waits for it."""
     (task,) = [

@@ -116,6 +116,14 @@ def test_an_expired_lease_is_taken_over(run: Run) -> None:
     assert (taken["changed"], taken["took_over"]) == (True, True)
 
 
+def test_a_restore_knows_that_it_goes_on(run: Run) -> None:
+    """After an upgrade that was cut off it does not, and after one of its own runs it does."""
+    run("begin")
+    run("note", schema="started", lease="0s")
+    begun = [run("begin", run_id=f"m/{number}/5", restores="/b/eu.json", lease="0s") for number in (2, 3)]
+    assert [one["restores_on"] for one in begun] == [False, True]
+
+
 def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run, read: Run) -> None:
     run("begin")
     run("note", schema="started")
