@@ -123,6 +123,8 @@ def describe(lock: t.Mapping[str, t.Any]) -> str:
     """Returns who has the lock, since when and until when, for a message."""
     word, _since = stage(lock)
     what, where = (f"the upgrade to {lock['target']}", f"at stage {word}, ") if is_upgrade(lock) else (_CHANGE, "")
+    if (lock.get("notes") or {}).get(RESTORES):
+        what, where = "the restore of its database", ""
     until = f"lease until {clock(lock['lease_until'])}" if lock["lease_until"] else "ended"
     return f"{what} by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, {where}{until}"
 
@@ -197,7 +199,7 @@ def begin(
     upgrade is discarded; `schema` counts without a journal. Raises WaError if another run holds it, or if the
     unfinished upgrade has another target.
     """
-    subject = f"upgrade of {claim.deployment}"
+    subject = f"{'restore' if restores else 'upgrade'} of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
         raise WaError(subject, f"the lock file is that of {found['deployment']}", "a lock file of its own")
     if found is not None and is_held(found, claim.run_id, now) and not take_over:

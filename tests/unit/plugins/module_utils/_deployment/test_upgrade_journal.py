@@ -106,6 +106,8 @@ def test_a_restore_takes_up_an_unfinished_upgrade_and_only_a_restore_takes_up_it
     assert begun["notes"] == {"restores": "/b/eu.json"}
     with pytest.raises(WaError, match=r"Run restore\.yml -e wa_restore=/b/eu.json, which goes on"):
         upgrade_journal.begin(begun, claim("c", "2.53.4"), 3000.0, 300.0, take_over=True)
+    with pytest.raises(WaError, match=r"^restore of eu: locked by the restore of its database by wa from desk, since"):
+        upgrade_journal.begin(begun, claim("c"), 2100.0, 300.0, restores="/b/eu.json")
     again = upgrade_journal.begin(begun, claim("c"), 3000.0, 300.0, restores="/b/eu.json")
     assert again["run_id"] == "c"
     assert upgrade_journal.end(again, "c", "restored", 3100.0)["outcome"] == "restored"
