@@ -19,7 +19,9 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import o
 
 Result = dict[str, t.Any]
 FOLDER = "wa-checks"  # where ansible-playbook was started
-LOOKS = "__wa_upgrade_look_"  # begins the names of the variables with a look's `module`, `options`, and whether it `writes`
+LOOKS = (
+    "__wa_upgrade_look_"  # begins the names of the variables with a look's `module`, `options`, and whether it `writes`
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types

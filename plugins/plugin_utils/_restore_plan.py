@@ -110,6 +110,11 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
             f"no upgrade with a copy was left unfinished on {facts['leader']}; expected one, or the manifest of a copy. {_NOTHING}. Name one that "
             f"lies on {facts['leader']}: -e wa_restore=/var/backups/waba/NAME.json"
         )
+    if not path and not read[facts["leader"]].get("journal"):
+        return (
+            f"no upgrade was left unfinished on {facts['leader']}; expected one, whose version the snapshot of wa_restore_snapshot_command "
+            f"has. {_NOTHING}. Stop the client, put the snapshot back by hand, and run provision.yml"
+        )
     return ""
 
 

@@ -94,6 +94,10 @@ def test_a_restore_that_was_cut_off_goes_on_with_its_own_copy() -> None:
             "a migration runs on h1; expected none. Nothing was touched. Wait for its end",
         ),
         ({"asked": ""}, "no upgrade with a copy was left unfinished on h1; expected one, or the manifest of a copy"),
+        (
+            {"asked": "", "command": "roll-back", "copy": {}},
+            "no upgrade was left unfinished on h1; expected one, whose version the snapshot of wa_restore_snapshot_command has",
+        ),
         ({"version": "2.53.4"}, "the copy is of version 2.51.2, and wa_version is 2.53.4; expected one version"),
         (
             {"copy": {"manifest": {**COPY, "facts": {}}}},
