@@ -42,9 +42,9 @@ def test_syslog_says_who_has_changed_what_and_from_where(lab: Lab, monkeypatch: 
     lab.host("rm /etc/cron.d/wa-h1-log-cleanup")
     repaired = lab.play("provision", {})
     assert (repaired.code, repaired.changed) == (0, 1), repaired.output
-    who = f": {getpass.getuser()} at {platform.node()}, waba.onprem.provision: "
+    who = f"copy: {getpass.getuser()} at {platform.node()}, waba.onprem.provision: "
     lines = [one for one in lab.host("logread").splitlines() if who in one]  # of the lab host's syslogd
-    assert [one for one in lines if "wa_log_cleanup: " in one and "Invoked with" not in one], lines
+    assert [one for one in lines if "Invoked with" in one and "dest=/etc/cron.d/wa-h1-log-cleanup" in one], lines
 
 
 @pytest.mark.parametrize(
