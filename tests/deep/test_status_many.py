@@ -47,7 +47,7 @@ HARMS = (
     Harm("unhealthy", "the client does not serve", fault="coreapp_unreachable"),
     Harm("unhealthy", "the client does not serve", fault="unregistered"),
     Harm("unhealthy", "expired", fault="expired"),
-    Harm("unknown", "Docker Engine", "sv stop docker"),
+    Harm("unknown", "Docker Engine", "service docker stop"),
     Harm(
         "drifted", "log_cleanup: /etc/cron.d/wa-{host}-log-cleanup is missing", "rm /etc/cron.d/wa-{host}-log-cleanup"
     ),
@@ -71,7 +71,7 @@ def lab() -> t.Iterator[Lab]:
     found = Lab(NAME, "h1")
     try:
         found.lab("up", "--hosts", ",".join(f"{host}:ready" for host in HOSTS), "--db", "mariadb")
-        first = found.play("provision", {}, "--forks", "20")
+        first = found.play("provision", {}, "--forks", "8")
         assert first.code == 0, first.output
         found.lab("seed", "--rows", "3000", "--prefix", f"{FULL}_")
         yield found
@@ -86,7 +86,7 @@ def status(lab: Lab, folder: Path) -> tuple[int, str]:
     given = json.dumps({"wa_report_dir": str(folder / "reports"), "wa_backup_dir": "", "wa_status_all": True})
     sources = ["-i", lab.inventory, "-i", str(folder / "limits.json")]
     done = subprocess.run(
-        ["ansible-playbook", *sources, "waba.onprem.status", "--forks", "20", "-e", given],
+        ["ansible-playbook", *sources, "waba.onprem.status", "--forks", "8", "-e", given],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
