@@ -144,7 +144,7 @@ def test_a_version_that_was_started_and_removed_has_served() -> None:
 def test_a_client_whose_containers_are_gone_has_run_since_if_the_copy_shows_it(
     copy: dict[str, t.Any], since: str
 ) -> None:
-    """A host was made anew, or an operator has removed them."""
+    """A host was installed again, or an operator has removed them."""
     gone = {"h1": member(), "h2": member()}
     facts = {"members": gone, "copy": {"manifest": COPY, **copy}}
     assert plan(**facts)["refusal"].startswith(f"the client has run since the copy was made: {since}")

@@ -386,21 +386,27 @@ def test_views_of_another_definer_stay_where_they_are(monkeypatch: pytest.Monkey
     )
 
 
+# Each in the query that finds what a restore could neither drop nor leave.
+OF_OTHERS = (
+    "regprocedure",
+    "event trigger",
+    "large object",
+    "'view '",
+    "'foreign key",
+    "'objects in",
+    "'table '",
+    "'type '",
+    "pg_inherits",
+)
+
+
 @pytest.fixture
 def pgsql(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
     server = ScriptedDatabase(PGSQL).on("quote_ident", []).on(r"relkind IN \('r', 'p', 'v'", [])
     server.on("row_security_active", []).on("pg_table_size", [("public.messages", 4096, 20.0)])
     server.on("pg_database_size", [(8192,)]).on("^SELECT rolsuper", [(False,)])
     for statement in (
-        "regprocedure",
-        "event trigger",
-        "large object",
-        "'view '",
-        "'foreign key",
-        "'objects in",
-        "'table '",
-        "'type '",
-        "pg_inherits",
+        *OF_OTHERS,
         "pg_publication",
         "'GRANT ",
         "extconfig",
@@ -450,20 +456,7 @@ def test_rights_that_a_restore_needs_are_named_with_the_statements_that_give_the
     )
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "regprocedure",
-        "event trigger",
-        "large object",
-        "'view '",
-        "'foreign key",
-        "'objects in",
-        "'table '",
-        "'type '",
-        "pg_inherits",
-    ],
-)
+@pytest.mark.parametrize("statement", OF_OTHERS)
 def test_what_a_restore_could_neither_drop_nor_leave_is_refused(pgsql: ScriptedDatabase, statement: str) -> None:
     pgsql.on(statement, [("x", "postgres")])
     with pytest.raises(
