@@ -107,7 +107,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         writer = self._writer(args)
-        surveys, failed = self._surveys(str(args["readings"]), task_vars)
+        recorded = writer.recorded()
+        read, failed = self._surveys(str(args["readings"]), task_vars)
+        # An adopted inventory has a host for each client of a machine.
+        machines = {host: recorded.hosts.get(host, {}).get("machine", host) for host in (*read, *failed)}
+        hosts = {machines[host]: host for host in read}
+        surveys = {machine: read[host] for machine, host in hosts.items()}
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         for survey in surveys.values():
             # Before they are shortened for the report, which could leave half a secret.
@@ -116,14 +121,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         answers = {str(host): str(hostvars[host].get("wa_deployment") or "") for host in hostvars}
         adoption = adopt_inventory.build(
             surveys,
-            failed,
+            {machines[host]: why for host, why in failed.items() if machines[host] not in surveys},
             adopt_inventory.Source(
-                {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
-                {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
+                {machine: _reached(hostvars[hosts[machine]], _CONNECTION) for machine in surveys},
+                {machine: _reached(hostvars[hosts[machine]], _CONNECTION_SECRETS) for machine in surveys},
                 answers,
             ),
             lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
-            writer.recorded(),
+            recorded,
         )
         _hide(adoption, redact)
         adoption.report = redact(adoption.report)
@@ -136,7 +141,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             "changed": bool(paths),
             "actions": [f"wrote {path}" for path in paths],
             "deployments": adoption.deployments,
-            "leaders": _leaders(adoption),
+            "leaders": _leaders(adoption, hosts),
             "state": adoption.report,
             "kept": writer.kept,
         }
@@ -227,6 +232,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _surveys(
         self, variable: str, task_vars: dict[str, t.Any]
     ) -> tuple[dict[str, dict[str, t.Any]], dict[str, str]]:
+        """What was read of each host, and why another one was not read."""
         surveys, failed = {}, {}
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
@@ -312,14 +318,14 @@ def _hide(adoption: adopt_inventory.Adoption, redact: Redactor) -> None:
             adoption.secrets[name] = {**adoption.secrets.get(name, {}), **hidden}
 
 
-def _leaders(adoption: adopt_inventory.Adoption) -> dict[str, list[str]]:
-    """By machine the first member of each deployment that this run has described and that runs."""
+def _leaders(adoption: adopt_inventory.Adoption, hosts: t.Mapping[str, str]) -> dict[str, list[str]]:
+    """By host, of each machine one, the first member of each deployment that this run has described and that runs."""
     names: dict[str, list[str]] = {}
     for label in adoption.deployments:
         section = adoption.report["deployments"][label]
         if section["running"]:
             first = section["hosts"][0]
-            names.setdefault(adoption.hosts[first]["machine"], []).append(first)
+            names.setdefault(hosts[adoption.hosts[first]["machine"]], []).append(first)
     return names
 
 

@@ -102,8 +102,8 @@ class Writer:
 
     def plan(self, adoption: Adoption) -> None:
         """Plans the files of the inventory, and the record. What differs from the record was edited by the operator."""
-        recorded, after = self.recorded(), adoption.placed
-        before = recorded.placed
+        recorded, after = self.recorded(), placing.place(adoption.hosts, adoption.secrets)
+        before = placing.place(recorded.hosts, recorded.secrets)
         for kind, file in (("documents", "vars.yml"), ("secrets", "vault.yml")):
             old, new = getattr(before, kind), getattr(after, kind)
             self._leave_edited(placing.groups(recorded.hosts), [*recorded.hosts], old, new, file)

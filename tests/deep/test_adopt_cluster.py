@@ -81,7 +81,7 @@ def test_three_hosts_keep_their_compose_files_through_an_upgrade(tmp_path: Path)
         batch.raise_failure()
         report = (tmp_path / "adopted/report.md").read_text(encoding="utf-8")
         assert f"the container {PROJECT}-watchtower-1 on h2" in report
-        assert f"h3: disable {UNIT} first" in report
+        assert f"h3: its containers are started besides the collection\n   - {UNIT}: ExecStart=" in report
         for step in (adopt_layouts.correct_drift, adopt_layouts.fail_after_the_stop, adopt_layouts.upgrade):
             step(batch)
             batch.raise_failure()

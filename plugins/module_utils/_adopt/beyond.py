@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is beyond the collection in how a client was started, and what to change there. Pure rules."""
+"""Why the collection cannot go on with what runs, and what to change there: pairs of both. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
@@ -28,27 +28,7 @@ _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+repl
 _TAG = re.compile(r"v\d+(?:\.\d+)+")
 
 
-def client(one: Client, found: t.Sequence[Client]) -> Action | None:
-    """Returns why the collection cannot go on with what one host runs, and what to change there; None if it can.
-
-    `found` are all clients.
-    """
-    others = [each for each in found if each is not one and each.host == one.host]
-    return _action([*_start(one), *_containers(one)]) or _action(_variables(one, others) if one.operators else ())
-
-
-def deployment(members: t.Sequence[Client]) -> Action | None:
-    """Returns why a client on all of its hosts is none that the collection knows."""
-    return _action(_members([(one, client.host) for client in members for one in client.containers], members[0]))
-
-
-def _action(problems: t.Iterable[tuple[str, str]]) -> Action | None:
-    found = dict(problems)
-    cure = f"{'. '.join(dict.fromkeys(found.values()))}. Then run adopt.yml again"
-    return Action((*found, "it was left alone"), cure) if found else None
-
-
-def _start(client: Client) -> Problems:
+def start(client: Client) -> Problems:
     """How it was started, and what starts it again."""
     for one in client.containers:
         files, gone = ", ".join(one["operators_files"]), ", ".join(one["files_gone"])
@@ -87,7 +67,7 @@ def _start(client: Client) -> Problems:
             yield f"{file['path']} cannot be read ({file['problem']})", "Write it in UTF-8, and run adopt.yml as root"
 
 
-def _containers(client: Client) -> Problems:
+def containers(client: Client) -> Problems:
     """What its containers are."""
     for one in client.one_shots:
         if one["environment"].get("WA_DB_UPGRADE") != "1" and one["role"] != "web" and one["state"] == "running":
@@ -115,8 +95,8 @@ def _containers(client: Client) -> Problems:
                 )
 
 
-def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
-    """Where the variables of its Compose files are set; one of them may have the version."""
+def variables(client: Client, found: t.Sequence[Client]) -> Problems:
+    """Where the variables of its Compose files are set; one of them may have the version. `found` are all clients."""
     files = compose_files.interpolation_files(compose_files.newest(client.containers))
     known = {*_ALWAYS, *(key for path in files for key in client.keys_of(path))}
     unset = ", ".join(name for name in _used(client.containers) if name not in known)
@@ -140,7 +120,7 @@ def _variables(client: Client, others: t.Sequence[Client]) -> Problems:
                 "Set there what runs; upgrade.yml is the way to another version",
             )
     # An upgrade of one client would set the version of the other, too.
-    for other in others:
+    for other in (one for one in found if one is not client and one.host == client.host):
         for path in sorted(_files(client) & _files(other)):
             yield (
                 f"{path} is also a file of project {other.project}, another client",
@@ -165,22 +145,23 @@ def _used(containers: t.Sequence[Mapping]) -> t.Iterable[str]:
     return found
 
 
-def _members(containers: t.Sequence[tuple[Mapping, str]], first: Client) -> Problems:
-    """Which containers it has on its hosts, and of which versions."""
-    every = ", ".join(f"{one['name']} on {host} ({one['state']}, {one['image']})" for one, host in containers)
-    roles = sorted(one["role"] for one, _host in containers)
-    if first.multiconnect and {*roles} != {"web", "core", "master"}:
+def together(members: t.Sequence[Client]) -> Problems:
+    """Which containers a client has on all of its hosts, and of which versions."""
+    ours = [(one, client.host) for client in members for one in client.containers]
+    every = ", ".join(f"{one['name']} on {host} ({one['state']}, {one['image']})" for one, host in ours)
+    roles = sorted(one["role"] for one, _host in ours)
+    if members[0].multiconnect and {*roles} != {"web", "core", "master"}:
         yield (
             f"with WA_APP_MULTICONNECT=1 a client has a Webapp, a Coreapp and a master; this one has {every}",
             "Start what is missing, or run adopt.yml for the host that has it",
         )
-    elif not first.multiconnect and roles != ["core", "web"]:
+    elif not members[0].multiconnect and roles != ["core", "web"]:
         yield (
             f"without WA_APP_MULTICONNECT=1 a client has one Webapp and one Coreapp; this one has {every}",
             "Start what is missing, remove what belongs to none (docker rm), and put the two containers of a client, and no others, into one "
             "Compose project",
         )
-    references = {(one["role"] == "web", image_reference.parse(one["image"])) for one, _host in containers}
+    references = {(one["role"] == "web", image_reference.parse(one["image"])) for one, _host in ours}
     repositories = {(web, reference.repository) for web, reference in references}
     tags = {"" if reference.digest else reference.tag for _web, reference in references}
     if len(repositories) > 2 or len(tags) > 1 or not _TAG.fullmatch(min(tags)):

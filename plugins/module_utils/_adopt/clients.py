@@ -16,8 +16,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.rules import PASS
 Survey = t.Mapping[str, t.Any]
 # The order of actions: what is lost for ever first.
 REGISTRATION, LEFT, OTHER = range(3)
-# The lists of a client in the report.
-UPGRADE, UNMANAGED = "When upgrade.yml runs:", "Not looked after by the collection:"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Described:
     guesses: dict[str, str] = field(default_factory=dict)  # why a variable may be wrong, as a comment on it
     actions: list[Action] = field(default_factory=list)
     compose_file: str = ""  # the role's, where the operator has none
-    lines: dict[str, list[str]] = field(default_factory=lambda: {UPGRADE: [], UNMANAGED: []})
 
 
 @dataclass
@@ -64,31 +61,30 @@ class Client:
     @property
     def environment(self) -> dict[str, str]:
         """What is in force in a Coreapp, or in the Webapp of a host that has none."""
-        ordered = sorted(self.containers, key=lambda one: (one["role"] == "web", one["state"] != "running"))
-        return dict(ordered[0]["environment"])
+        return dict(
+            min(self.containers, key=lambda one: (one["role"] == "web", one["state"] != "running"))["environment"]
+        )
 
     @property
     def env_file(self) -> dict[str, t.Any] | None:
         """The file that gives the containers their database settings, rather the one with the password; None when there is none."""
         keys = {path: {*self.keys_of(path)} for one in self.containers for path in one["env_files"]}
         settings = [path for path in keys if any(key.startswith("WA_DB_") for key in keys[path])]
-        settings.sort(key=lambda path: PASSWORD not in keys[path])
-        return self.file(settings[0]) if settings else None
+        return self.file(max(settings, key=lambda path: PASSWORD in keys[path])) if settings else None
 
     def file(self, path: str) -> dict[str, t.Any] | None:
         """A file that was read with its text, or None."""
         return next((one for one in self.survey["files"] if one["path"] == path and one["text"] is not None), None)
 
-    def env_format(self, path: str) -> str:
-        """Returns who read an env file, so that its lines mean what they meant. With `format: raw` Compose reads it as Docker does."""
-        entries = [entry for one in self.containers for entry in one["declared"].get("env_file") or []]
-        raw = any(one["path"] == path and one.get("format") == "raw" for one in entries)
-        return "docker" if raw or not self.project else "compose"
+    @property
+    def env_format(self) -> str:
+        """Who read its env files, so that their lines mean what they meant."""
+        return "compose" if self.project else "docker"
 
     def keys_of(self, path: str) -> dict[str, str | None]:
         """The variables of an env file."""
         file = self.file(path)
-        entries = env_file_rules.read(file["text"], self.env_format(path)) if file else []
+        entries = env_file_rules.read(file["text"], self.env_format) if file else []
         return {entry.key: entry.value for entry in entries if entry.key}
 
     @property

@@ -24,7 +24,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
             f"No env file was found: these are the values that run. Without wa_env_file, {names['env_file']} is written."
         )
     else:
-        path, held = file["path"], client.keys_of(file["path"])
+        held = client.keys_of(file["path"])
         # What another file or the Compose file gives: without it db.env would be no whole one for the collection.
         values = {key: value for key, value in values.items() if key in env_rules.DATABASE_KEYS}
         # A value that depends on who reads the file is the one that runs.
@@ -39,7 +39,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         if file["owner"] != "root":  # who calls Compose by hand has to read it
             variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
-            variables["wa_env_format"] = client.env_format(path)
+            variables["wa_env_format"] = client.env_format
     given: dict[str, t.Any] = {option: value for option, key in env_rules.OPTIONS.items() if (value := values.get(key))}
     if given.get("port") == str(DATABASE_PORTS.get(given.get("engine", ""))):
         del given["port"]  # the default

@@ -17,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import 
 
 Container = t.Mapping[str, t.Any]
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
-_LOCAL = ("", "0.0.0.0", "127.0.0.1")
 _CONNECT_TIMEOUT = "5s"
 
 
@@ -26,7 +25,6 @@ def web_port(web: Container) -> tuple[str, int] | None:
     if web["network_mode"] == "host":
         return "", 443
     matches = [match for match in map(_PORT.fullmatch, web["ports"]) if match]
-    matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
     return (matches[0][1] or "", int(matches[0][2])) if matches else None
 
 

@@ -14,7 +14,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import (
     placing,
     report,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import OTHER, Action
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import describe
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -35,11 +34,6 @@ class Adoption:
     secrets: Values = field(default_factory=dict, repr=False)
     report: dict[str, t.Any] = field(default_factory=dict)
     deployments: list[str] = field(default_factory=list)  # those that this run has described
-
-    @property
-    def placed(self) -> placing.Placed:
-        """The files of the inventory."""
-        return placing.place(self.hosts, self.secrets)
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def build(
     earlier = earlier or Adoption()
     adoption = Adoption(dict(earlier.hosts), dict(earlier.secrets))
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
-    deployments, left = grouping.group(found, earlier.hosts, source.answers, surveys, source.connections)
+    deployments, left = grouping.group(found, earlier.hosts, source.answers, surveys)
     adoption.deployments = list(deployments)
     for members in deployments.values():
         for client in members:
@@ -82,17 +76,15 @@ def build(
         try:
             client.described.compose_file = render(later, client.name, groups)
         except WaError as error:
-            cure = "Correct it there, or in the inventory, of which adopt.yml reads nothing that you add"
-            action = Action((f"provision.yml refuses the project that it would be moved into: {error}",), cure, OTHER)
-            client.described.actions.append(action)
+            client.described.compose_file = f"# provision.yml refuses it: {error}"
     adoption.report = report.state(earlier.report, deployments, left, surveys, failed, adoption.hosts)
     return adoption
 
 
 def _record(adoption: Adoption, client: clients.Client, source: Source) -> None:
     connection = dict(source.connections.get(client.host, {}))
-    if client.name != client.host:
-        connection.setdefault("ansible_host", client.host)
+    if connection.setdefault("ansible_host", client.host) == client.name:
+        del connection["ansible_host"]  # the default
     adoption.hosts[client.name] = {
         "machine": client.host,
         "project": client.project,

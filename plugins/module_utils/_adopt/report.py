@@ -17,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.grouping import Left
 
 State = dict[str, t.Any]
-T = t.TypeVar("T")
 
 
 def state(
@@ -40,8 +39,8 @@ def state(
     others: dict[str, list[State]] = {
         host: actions for host, actions in earlier.get("hosts", {}).items() if host not in read
     }
-    for one in left:
-        others.setdefault(min(one.hosts), []).append(_action(", ".join(one.names), one.action))
+    for whose, host, action in left:
+        others.setdefault(host, []).append(_action(", ".join(whose), action))
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     for host, why in failed.items():
         others.setdefault(host, []).append(_action(host, Action(("it was not read", why), retry)))
@@ -53,7 +52,7 @@ def state(
             {host for host, survey in surveys.items() if all(one["one_shot"] for one in survey["containers"])}
             | {host for host in earlier.get("without", []) if host not in read}
         ),
-        "left": sorted({name for one in left for name in one.names if name not in hosts}),
+        "left": sorted({name for whose, _host, _action in left for name in whose if name not in hosts}),
     }
 
 
@@ -62,7 +61,10 @@ def _action(who: str, action: Action) -> State:
 
 
 def _section(deployment: str, members: t.Sequence[Client]) -> State:
-    actions = _by_text({client.name: client.described.actions for client in members})
+    actions: dict[Action, list[str]] = {}  # each once, with the members that it is about
+    for client in members:
+        for action in dict.fromkeys(client.described.actions):
+            actions.setdefault(action, []).append(client.name)
     return {
         "hosts": [client.name for client in members],
         "machines": sorted({client.host for client in members}),
@@ -152,22 +154,6 @@ def _deployment(name: str, members: t.Sequence[Client]) -> list[str]:
     for client in members:
         containers = ", ".join(f"{each['name']} ({each['state']})" for each in client.containers)
         found += [f"- {client.name}{'' if client.name == client.host else f' on {client.host}'}: {containers}"]
-    found += [""]
-    for title in members[0].described.lines:
-        texts = _by_text({client.name: client.described.lines[title] for client in members})
-        # An entry about all members names none.
-        entries = [
-            f"- {text}" if len(names) == len(members) else f"- {', '.join(names)}: {text}"
-            for text, names in texts.items()
-        ]
-        found += [title, "", *entries, ""] if entries else []
-    return found
-
-
-def _by_text(entries: t.Mapping[str, t.Sequence[T]]) -> dict[T, list[str]]:
-    """The entries of all members, each once, with the members that it is about."""
-    found: dict[T, list[str]] = {}
-    for name, ours in entries.items():
-        for entry in dict.fromkeys(ours):
-            found.setdefault(entry, []).append(name)
-    return found
+        beside = ", ".join(f"{each['name']} ({each['state']}, {each['image']})" for each in client.sidecars)
+        found += [f"  - not looked after by the collection: {beside}"] if beside else []
+    return [*found, ""]

@@ -11,8 +11,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import (
     OTHER,
     REGISTRATION,
-    UNMANAGED,
-    UPGRADE,
     Action,
     Client,
     Described,
@@ -32,7 +30,6 @@ def describe(client: Client, members: t.Sequence[Client]) -> None:
     """Describes one member of a deployment."""
     found = client.described
     topology = "high_availability" if client.multiconnect else "single"
-    found.lines[UNMANAGED] += [f"{one['name']} ({one['state']}, {one['image']})" for one in client.sidecars]
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
     if client.deployment != client.name:
@@ -59,11 +56,12 @@ def describe(client: Client, members: t.Sequence[Client]) -> None:
     else:
         found.guesses["wa_client_container_names"] = f"Outside Compose; the way into a project: {MOVE_GUIDE}."
         found.variables["wa_client_container_names"] = sorted(one["name"] for one in client.containers)
-        found.lines[UPGRADE].append(
-            "it is refused as long as the containers are outside Compose. Five commands move them into the project "
-            f"{deployment_topology.names(client.deployment)['project']} ({MOVE_GUIDE}). Its Compose file is at the end of report.md: compare "
-            "it with your docker run commands"
+        fact = "upgrade.yml refuses it as long as its containers are outside Compose"
+        cure = (
+            f"Move them into the project {deployment_topology.names(client.deployment)['project']} by five commands ({MOVE_GUIDE}). Its "
+            "Compose file is at the end of report.md: compare it with your docker run commands"
         )
+        found.actions.append(Action((fact,), cure, OTHER))
     if client.operators:
         found.variables.update(compose_files.variables(client.containers, client.sidecars))
         if len({(*one["operators_files"], *one["interpolation_files"]) for one in client.containers}) > 1:
@@ -95,12 +93,13 @@ def _registration(client: Client, found: Described) -> None:
 
 
 def _images(members: t.Sequence[Client]) -> dict[str, t.Any]:
-    found: dict[str, str] = {}
-    for client in members:
-        for one in client.containers:
-            reference = image_reference.parse(one["image"])
-            written = reference.written if client.operators else reference.repository
-            found["web" if one["role"] == "web" else "coreapp"] = written
+    references = [
+        (client, one["role"], image_reference.parse(one["image"])) for client in members for one in client.containers
+    ]
+    found = {
+        "web" if role == "web" else "coreapp": reference.written if client.operators else reference.repository
+        for client, role, reference in references
+    }
     registry = found["web"].rpartition("/")[0]
     is_usual = found == {key: f"{registry}/{key}" for key in found}
     return {"wa_registry": registry} if is_usual else {"wa_images": found}
@@ -137,6 +136,7 @@ def _autostart(client: Client, found: Described) -> None:
     """Report what starts, replaces or cleans the client's containers besides the collection."""
     ours = [*client.containers, *client.sidecars]
     words = [part for one in ours for part in (one["name"], one["id"][:12], one["folder"]) if part]
+    starts = ["its containers are started besides the collection"]
     for one in client.survey["autostart"]:
         path, line = one["path"], one["line"]
         if one["kind"] == "container":
@@ -146,4 +146,7 @@ def _autostart(client: Client, found: Described) -> None:
             cure = "Remove the line once provision.yml has run, which makes a nightly job of its own"
             found.actions.append(Action((f"{path} cleans logs: {line[:_LONGEST]}",), cure, OTHER))
         elif any(word in line for word in words) and (one["kind"] != "cron" or _STARTS & {*line.split()}):
-            found.lines[UPGRADE].append(f"disable {path} first, which starts containers: {line[:_LONGEST]}")
+            starts.append(f"{path}: {line[:_LONGEST]}")
+    if starts[1:]:
+        cure = "Disable that before upgrade.yml runs: it would start the old version"
+        found.actions.append(Action(tuple(starts), cure, OTHER))

@@ -21,7 +21,7 @@ from engine import PROJECT, Engine
 from real_compose import Runner
 from simulated import run_module
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory, report
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory, placing, report
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
@@ -189,7 +189,7 @@ class Adopted:
             lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, lambda text: text),
         )
         self.report = "\n".join(report.lines(adoption.report, ""))
-        placed = adoption.placed
+        placed = placing.place(adoption.hosts, adoption.secrets)
         self.variables: Variables = {
             **placed.documents.get(f"host_vars/{HOST}/vars.yml", {}),
             **placed.secrets.get(f"host_vars/{HOST}/vault.yml", {}),

@@ -9,7 +9,7 @@ import hashlib
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory, report
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory, placing, report
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired
 
 ENV = {
@@ -151,7 +151,7 @@ def adopt(
     made = inventory.build(surveys, failed or {}, source, rendered, earlier.adoption if earlier else None)
     for one in made.report["deployments"].values():
         one["settings"] = {"file": "/backups/settings.json"}
-    placed = made.placed
+    placed = placing.place(made.hosts, made.secrets)
     compose = [line for one in made.report["deployments"].values() for line in one["compose"]]
     lines = report.lines(made.report, options)
     return Made(made, placed.documents, placed.secrets, lines, compose, made.deployments)

@@ -305,6 +305,31 @@ def test_batches_add_up(driver: Driver) -> None:
     assert report.splitlines()[: len(driver.lines) - 2] == driver.lines[:-2]
 
 
+def test_an_adopted_inventory_with_a_host_for_each_client_of_a_machine_is_read_again(driver: Driver) -> None:
+    ours = [
+        container(name, project, environment=env, files=[f"/srv/{project}/docker-compose.yml"])
+        for project, env in (("biz", {}), ("biz2", {"WA_DB_NAME_PREFIX": "two_"}))
+        for name in ("wacore", "waweb")
+    ]
+    for number, one in enumerate(ours):
+        one["id"] = f"{number:064x}"
+    driver.read(h1=survey(*ours))
+    first = driver()
+    assert (first["deployments"], first["leaders"]) == (["h1-biz", "h1-biz2"], {"h1": ["h1-biz", "h1-biz2"]})
+    for failed in ({}, {"h1-biz2": {"msg": "no permission"}}):
+        driver.readings.clear()
+        driver.read(**{"h1-biz": survey(*ours), "h1-biz2": survey(*ours)})
+        driver.readings.update(failed)
+        found = driver()
+        reader = "h1-biz" if failed else "h1-biz2"
+        assert (found["deployments"], found["leaders"]) == (first["deployments"], {reader: first["deployments"]})
+        assert (found["changed"], driver.lines[6]) == (
+            False,
+            "1. h1-biz, h1-biz2: no settings backup is known: if the registration is lost, the number must be registered again",
+        )
+        assert "Nothing was written" in driver.lines[-1]
+
+
 def test_a_client_without_a_settings_backup_is_the_first_entry(driver: Driver) -> None:
     driver.backups["h1"] = {
         "settings": {"h1": {"file": "", "problem": "h1: no settings backup was made: it does not answer"}}

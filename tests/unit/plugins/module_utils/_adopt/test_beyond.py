@@ -203,7 +203,7 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
 def test_what_is_beyond_is_left_alone_with_what_to_change(found: dict[str, t.Any], fact: str, cure: str) -> None:
     made = adopt({"h1": found}, answers={"h1": "h1"})
     [action] = [one for actions in made.adoption.report["hosts"].values() for one in actions]
-    assert (action["facts"], action["cure"]) == ([fact, "it was left alone"], f"{cure}. {AGAIN}")
+    assert (action["facts"], action["cure"]) == ([fact, "nothing of it was written"], f"{cure}. {AGAIN}")
     assert (made.documents, made.secrets, made.deployments) == ({}, {}, [])
     assert made.report[-1] == "Nothing was adopted yet."
 

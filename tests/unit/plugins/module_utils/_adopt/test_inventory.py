@@ -11,6 +11,7 @@ import pytest
 import yaml
 from adopt_samples import ENV, MULTI, Made, adopt, container, member, render, single, survey, without_files
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import placing
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Groups, Hostvars
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
@@ -106,9 +107,9 @@ def test_of_docker_run_the_compose_file_is_that_of_the_project_to_move_into() ->
     assert made == yaml.safe_load(rendered)
     assert (made["name"], made["networks"]) == ("wa-h1", {"default": {"name": "wa-h1_default"}})
     assert (
-        "- it is refused as long as the containers are outside Compose. Five commands move them into the project wa-h1 "
-        "(docs/guides/adopt.md, Move a client into a Compose project). Its Compose file is at the end of report.md: compare it with your "
-        "docker run commands\n"
+        "1. h1: upgrade.yml refuses it as long as its containers are outside Compose\n"
+        "   - To do: Move them into the project wa-h1 by five commands (docs/guides/adopt.md, Move a client into a Compose project). Its "
+        "Compose file is at the end of report.md: compare it with your docker run commands\n"
     ) in text(adoption)
 
 
@@ -160,7 +161,7 @@ def test_two_projects_of_one_machine_are_two_names() -> None:
         ({"ports": ["127.0.0.1:9090:443"]}, {"wa_client_web_bind_address": "127.0.0.1"}),
         (
             {"ports": ["192.0.2.7:9191:443", "9190:443"]},
-            {"wa_client_web_port": 9190},
+            {"wa_client_web_port": 9191, "wa_client_web_bind_address": "192.0.2.7"},
         ),
         (
             {"ports": ["[2001:db8::7]:8443:443"]},
@@ -179,24 +180,22 @@ def test_where_the_webapp_answers(settings: dict[str, t.Any], expected: dict[str
     assert ("biz-waweb-1 publishes no port of its API" in text(adoption)) is (settings["ports"] == ["53:53/udp"])
 
 
-def test_a_client_whose_compose_file_is_refused_has_an_action() -> None:
+def test_why_the_compose_file_of_a_client_is_refused_is_in_its_place() -> None:
     def refuse(hostvars: Hostvars, host: str, groups: Groups) -> str:
         if host == "h1":
             raise WaError("wa_x", "1", "2", "Set it to 2")
         return render(hostvars, host, groups)
 
     adoption = adopt({"h1": single(""), "h2": single("")}, rendered=refuse)
-    refused = " provision.yml refuses the project that it would be moved into: wa_x: 1; expected 2. Set it to 2\n   - To do: Correct"
-    assert f" h1:{refused}" in text(adoption)
-    assert text(adoption).count("refuses the project") == 1
+    assert titles(adoption) == [f"## The role's Compose file for {name}" for name in ("h1", "h2")]
+    assert adoption.compose_files[4] == "# provision.yml refuses it: wa_x: 1; expected 2. Set it to 2"
     assert variables(adoption) == RUN
-    assert titles(adoption) == ["## The role's Compose file for h2"]
 
 
 @pytest.mark.parametrize(
     ("surveys", "line"),
     [
-        ({"h1": single("")}, "is refused as long as the containers are outside Compose"),
+        ({"h1": single("")}, "upgrade.yml refuses it as long as its containers are outside Compose"),
         (
             {"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])},
             "the container watchtower on h1 (w:1, running) restarts or replaces containers",
@@ -269,7 +268,7 @@ def test_the_compose_files_of_the_newest_container_count() -> None:
     web = container("waweb", files=both, created="2026-04-01T00:00:00.000000000Z")
     adoption = adopt({"h1": survey(container("wacore"), web)})
     assert variables(adoption, "h1")["wa_client_compose_files"] == both
-    comments = adoption.adoption.placed.comments["host_vars/h1/vars.yml"]
+    comments = placing.place(adoption.adoption.hosts, {}).comments["host_vars/h1/vars.yml"]
     assert comments["wa_client_compose_files"] == (
         "Those of biz-waweb-1, the newest container; others were started from other files."
     )
@@ -298,8 +297,8 @@ def test_of_a_cluster_of_docker_run_the_report_says_what_it_lacks_in_a_project()
         for each in one["containers"]:
             each.update(project="", files=[], operators_files=[], folder="", name=each["service"])
     adoption = adopt(surveys)
-    lacking = "the project that it would be moved into: deployment waba: WA_WEB_JWT_CRYPTO_KEY: not set for h1, h2"
-    assert lacking in text(adoption)
+    lacking = "# provision.yml refuses it: deployment waba: WA_WEB_JWT_CRYPTO_KEY: not set for h1, h2"
+    assert [line[: len(lacking)] for line in adoption.compose_files].count(lacking) == 2
     hostvars = {name: {**variables(adoption, name), "wa_media_volume_driver_options": {}} for name in ("h1", "h2")}
     deployment = {"name": "waba", "members": ["h1", "h2"], "leader": "h1"}
     assert list(layout.layout(hostvars, deployment, "high_availability")) == ["h1", "h2"]
