@@ -161,6 +161,12 @@ def together(members: t.Sequence[Client]) -> Problems:
             "Start what is missing, remove what belongs to none (docker rm), and put the two containers of a client, and no others, into one "
             "Compose project",
         )
+    webs = [host for one, host in ours if one["role"] == "web"]
+    if len({*webs}) < len(webs) or len({client.host for client in members}) < len(members):
+        yield (
+            f"on one host a client is one project with at most one Webapp; this one has {every}",
+            "Put its containers into one project, with one Webapp (docker rm the other one)",
+        )
     references = {(one["role"] == "web", image_reference.parse(one["image"])) for one, _host in ours}
     repositories = {(web, reference.repository) for web, reference in references}
     tags = {"" if reference.digest else reference.tag for _web, reference in references}

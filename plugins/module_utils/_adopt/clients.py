@@ -128,11 +128,18 @@ class Client:
 
 def clients(host: str, survey: Survey) -> list[Client]:
     """The clients of one host, by project."""
-    found: list[Client] = []
-    for project in sorted({one["project"] for one in survey["containers"]}):
-        ours = [one for one in survey["containers"] if one["project"] == project]
-        beside = [one for one in survey["sidecars"] if one["project"] == project]
-        services = [one for one in ours if not one["one_shot"]]
-        if services:
-            found.append(Client(host, project, survey, services, beside, [one for one in ours if one["one_shot"]]))
-    return found
+    projects: dict[str, list[dict[str, t.Any]]] = {}
+    for one in survey["containers"]:
+        projects.setdefault(one["project"], []).append(one)
+    return [
+        Client(
+            host,
+            project,
+            survey,
+            containers=[one for one in ours if not one["one_shot"]],
+            sidecars=[one for one in survey["sidecars"] if one["project"] == project],
+            one_shots=[one for one in ours if one["one_shot"]],
+        )
+        for project, ours in sorted(projects.items())
+        if not all(one["one_shot"] for one in ours)
+    ]

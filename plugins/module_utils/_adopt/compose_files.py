@@ -20,8 +20,7 @@ def newest(containers: t.Sequence[Mapping]) -> Mapping:
 
 def interpolation_files(container: Mapping) -> list[str]:
     """Returns the files with the variables of a container's Compose files, of which `.env` may not exist."""
-    default = [os.path.join(container["folder"], ".env")] if container["folder"] else []
-    return container["interpolation_files"] or default
+    return container["interpolation_files"] or [os.path.join(one, ".env") for one in (container["folder"],) if one]
 
 
 def complete_env_files(survey: Mapping) -> list[str]:

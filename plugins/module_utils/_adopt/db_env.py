@@ -18,7 +18,6 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
     """The variables of the role wa_db_env."""
     file = client.env_file
     values = {**client.environment}
-    variables = found.variables
     if file is None:
         found.guesses["wa_db_env_engine"] = (
             f"No env file was found: these are the values that run. Without wa_env_file, {names['env_file']} is written."
@@ -29,17 +28,18 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         values = {key: value for key, value in values.items() if key in env_rules.DATABASE_KEYS}
         # A value that depends on who reads the file is the one that runs.
         values.update({key: value for key, value in held.items() if value is not None})
-        variables["wa_env_file"] = file["target"]  # the role replaces no link
+        if file["target"] != names["env_file"]:
+            found.variables["wa_env_file"] = file["target"]  # the role replaces no link
         readable = int(file["mode"], 8) & 0o004
         # The role writes the password into it, which others must not read from then on.
         if file["mode"] != "0600" and (not readable or env_rules.PASSWORD in held):
-            variables["wa_db_env_mode"] = file["mode"]
+            found.variables["wa_db_env_mode"] = file["mode"]
             if readable:
                 found.guesses["wa_db_env_mode"] = "Everybody on the host can read the password."
         if file["owner"] != "root":  # who calls Compose by hand has to read it
-            variables["wa_db_env_owner"] = file["owner"]
+            found.variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
-            variables["wa_env_format"] = client.env_format
+            found.variables["wa_env_format"] = client.env_format
     given: dict[str, t.Any] = {option: value for option, key in env_rules.OPTIONS.items() if (value := values.get(key))}
     if given.get("port") == str(DATABASE_PORTS.get(given.get("engine", ""))):
         del given["port"]  # the default
@@ -47,7 +47,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         given["port"] = int(given["port"])
     if "password" in given:
         found.secrets["wa_db_env_password"] = given.pop("password")
-    variables.update({f"wa_db_env_{option}": value for option, value in given.items()})
+    found.variables.update({f"wa_db_env_{option}": value for option, value in given.items()})
     extra = {key: value for key in env_rules.EXTRA if (value := values.get(key))}
     on_db = values.get(env_state.CONFIG_ON_DB)
     if on_db != "1":
@@ -57,4 +57,4 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
             f"Empty: the file does not set {env_state.CONFIG_ON_DB}, and the role would add it."
         )
     if extra:
-        variables["wa_db_env_extra"] = extra
+        found.variables["wa_db_env_extra"] = extra

@@ -50,8 +50,8 @@ def read(
 
 def _nodes(_engine: Docker, params: t.Mapping[str, t.Any], containers: t.Sequence[Container]) -> t.Any:
     """Returns the names of the nodes that a Webapp of a multiconnect client shows; empty for another client, or without one."""
-    webs = [one for one in containers if one["role"] == "web"]
-    for web in (one for one in webs if one["environment"].get("WA_APP_MULTICONNECT") == "1"):
+    multi = [one for one in containers if one["environment"].get("WA_APP_MULTICONNECT") == "1"]
+    for web in (one for one in multi if one["role"] == "web"):
         place = web_port(web)
         key = web["environment"].get("WA_API_KEY") or params["api_key"]
         if place is None or not (key or params["api_password"]):

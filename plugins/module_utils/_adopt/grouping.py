@@ -121,8 +121,18 @@ def _have_one_database(one: Client, other: Client) -> bool:
 
 
 def _changed(members: t.Sequence[Client], known: Record, deployments: t.Collection[str]) -> beyond.Problems:
-    """The inventory has `deployments` with other members. One that is called as its only host has no group for others."""
+    """The inventory has its containers under other names, or `deployments` with other members.
+
+    One that is called as its only host has no group for others.
+    """
     ours = {one.name for one in members}
+    ids = {each["id"] for one in members for each in one.containers}
+    renamed = [name for name, one in known.items() if name not in ours and ids.intersection(one.get("ids", ()))]
+    if renamed:
+        yield (
+            f"the inventory has its containers at {', '.join(renamed)}",
+            f"Have the host read under that name, or remove {', '.join(renamed)} from inventory.yml",
+        )
     recorded = [name for name, one in known.items() if one["deployment"] in deployments]
     if len(deployments) > 1 or {*recorded} - ours or (len(members) > 1 and ours.intersection(deployments)):
         yield (
@@ -152,7 +162,12 @@ def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> beyond.Pr
     """Clients that share one machine's containers or one database; equal names prove nothing."""
     pairs = [(one, other) for one in members for other in found if other is not one]
     for one, other in pairs:
-        if {each["id"] for each in one.containers} & {each["id"] for each in other.containers}:
+        if one.name == other.name:
+            yield (
+                f"{one.name} is the name of two clients: on {one.host} of project {one.project}, and on {other.host}",
+                "Give one of the hosts another name in the inventory that adopt.yml reads",
+            )
+        elif {each["id"] for each in one.containers} & {each["id"] for each in other.containers}:
             yield (
                 f"{one.host} and {other.host} are one machine",
                 "Remove one of them from the inventory that adopt.yml reads",

@@ -89,6 +89,7 @@ def _record(adoption: Adoption, client: clients.Client, source: Source) -> None:
         "machine": client.host,
         "project": client.project,
         "deployment": client.deployment,
+        "ids": [one["id"] for one in client.containers],
         "services": {client.key(one): client.words[one["name"]] for one in client.containers},
         "connection": connection,
         "variables": client.described.variables,

@@ -44,8 +44,8 @@ def describe(client: Client, members: t.Sequence[Client]) -> None:
     found.variables["wa_version"] = image_reference.parse(client.containers[0]["image"]).version
     db_env.describe(client, found, names)
     _media(client, found, names["volume"])
-    keys = ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME")
-    named = [one["environment"][key] for key in keys for one in client.containers if one["environment"].get(key)]
+    everything = [one["environment"] for one in client.containers]
+    named = [each[key] for key in ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME") for each in everything if each.get(key)]
     if client.deployment != client.name and named:
         found.variables["wa_client_address"] = named[0]
     _web_port(client, found)
@@ -54,7 +54,6 @@ def describe(client: Client, members: t.Sequence[Client]) -> None:
         changed = {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
         found.variables.update({"wa_client_service_names": changed} if changed else {})
     else:
-        found.guesses["wa_client_container_names"] = f"Outside Compose; the way into a project: {MOVE_GUIDE}."
         found.variables["wa_client_container_names"] = sorted(one["name"] for one in client.containers)
         fact = "upgrade.yml refuses it as long as its containers are outside Compose"
         cure = (
@@ -106,12 +105,12 @@ def _images(members: t.Sequence[Client]) -> dict[str, t.Any]:
 
 
 def _media(client: Client, found: Described, name: str) -> None:
-    """Describe the media volume; `name` is that of a new one, over a folder that is mounted directly."""
+    """Describe the media volume; `name` is the default, and that of a new one over a folder that is mounted directly."""
     kind, _blank, source = next(iter(client.media), "").partition(" ")
     volume: t.Mapping[str, t.Any] = next((one for one in client.survey["volumes"] if one["Name"] == source), {})
     options = {"type": "none", "o": "bind", "device": source} if kind == "bind" else dict(volume.get("Options") or {})
-    if kind:
-        found.variables["wa_media_volume_name"] = name if kind == "bind" else source
+    if kind == "volume" and source != name:
+        found.variables["wa_media_volume_name"] = source
     if volume.get("Driver", "local") != "local":
         found.variables["wa_media_volume_driver"] = volume["Driver"]
     if options:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import typing as t
+import zlib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ class Driver:
 
     def read(self, **surveys: dict[str, t.Any]) -> None:
         for host, found in surveys.items():
+            for number, one in enumerate(found["containers"]):  # as on real hosts no two have one id
+                one["id"] = one["id"].replace("0" * 40, f"{number:08x}{zlib.crc32(host.encode()):032x}")
             path = self.folder / f"{host}.vault"
             path.write_bytes(VAULT.encrypt(json.dumps(found), SECRET))
             self.readings[host] = {"survey": str(path)}

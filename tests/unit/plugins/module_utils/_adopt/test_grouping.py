@@ -231,6 +231,46 @@ def test_a_machine_that_was_read_under_two_names_is_left_alone(one: Survey) -> N
     assert ": h1 and h1-by-address are one machine" in said(made)
 
 
+ONE_PROJECT = "on one host a client is one project with at most one Webapp; this one has "
+
+
+def test_two_projects_of_one_host_are_no_two_hosts_of_a_client() -> None:
+    """Both would be members of one deployment, whose files on the host have one name."""
+    ours = {
+        project: [container(one, project, environment=MULTI, files=[f"/srv/{project}.yml"]) for one in services]
+        for project, services in {"eu": ("wacore", "waweb"), "eu-master": ("master",)}.items()
+    }
+    surveys = {"h1": survey(*ours["eu"], *ours["eu-master"])}
+    name_ids(surveys)
+    nodes = [f"h1:{one['id'][:12]}" for one in surveys["h1"]["containers"] if one["role"] != "web"]
+    surveys["h1"]["evidence"] = {"eu": {"nodes": nodes}}
+    made = adopt(surveys)
+    assert (members(made), f": {ONE_PROJECT}eu-wacore-1 on h1" in said(made)) == ({}, True)
+
+
+def test_two_webapps_of_one_host_have_no_two_names() -> None:
+    surveys = {"h1": node(roles=("wacore", "master", "waweb"))}
+    surveys["h1"]["containers"].append(container("waweb2", role="web", environment={**PRIVATE, **MULTI}))
+    health(surveys, ["h1"])
+    surveys["h1"]["containers"][-1]["image"] = surveys["h1"]["containers"][-2]["image"]
+    made = adopt(surveys)
+    assert (members(made), f"h1: {ONE_PROJECT}" in said(made)) == ({}, True)
+
+
+def test_two_clients_of_one_name_are_left_alone() -> None:
+    """A host is called as a client of another host would be."""
+    other = [
+        container(one, "x", environment={"WA_DB_NAME_PREFIX": "x_"}, files=["/x.yml"]) for one in ("wacore", "waweb")
+    ]
+    surveys = {
+        "h1": survey(container("wacore"), container("waweb"), *other),
+        "h1-biz": survey(container("wacore"), container("waweb")),
+    }
+    made = adopt(surveys)
+    assert members(made) == {"h1-x": ["h1-x"]}
+    assert "h1-biz: h1-biz is the name of two clients: on h1 of project biz, and on h1-biz" in said(made)
+
+
 # A second run
 
 
@@ -311,6 +351,15 @@ def test_a_client_that_has_gone_from_a_host_that_was_read_stays_and_is_named() -
     second = adopt({"h1": survey()}, earlier=first)
     assert second.documents == first.documents
     assert "h1: the inventory has a client there (project biz), and no container of it was found" in said(second)
+
+
+def test_a_known_client_of_a_host_that_has_another_name_by_now_is_not_written_twice() -> None:
+    one = survey(container("wacore"), container("waweb"))
+    first = adopt({"h1": one})
+    second = adopt({"192.0.2.1": one}, earlier=first)
+    assert second.documents == first.documents
+    assert "192.0.2.1: the inventory has its containers at h1" in said(second)
+    assert "Have the host read under that name, or remove h1 from inventory.yml" in said(second)
 
 
 def test_a_known_client_keeps_its_name_where_another_project_is_started() -> None:

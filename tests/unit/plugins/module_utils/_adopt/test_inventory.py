@@ -54,7 +54,6 @@ PLAIN = {
     "wa_db_env_hostname": "db.example.com",
     "wa_db_env_username": "wa",
     "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
-    "wa_media_volume_name": "biz_whatsappMedia",
 }
 
 
@@ -217,14 +216,18 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
     adoption = adopt({"h1": survey(*(container(name, "", mounts=mounts) for name in ("wacore", "waweb")))})
     found = variables(adoption)
     assert found["wa_media_volume_driver_options"] == {"type": "none", "o": "bind", "device": "/data/media"}
-    assert compose_file(adoption)["volumes"]["media"]["name"] == found["wa_media_volume_name"]
+    assert "wa_media_volume_name" not in found
+    assert compose_file(adoption)["volumes"]["media"]["name"] == "wa-h1_whatsappMedia"
 
 
 def test_a_host_with_nothing_but_a_master_without_media_has_no_volume_to_name() -> None:
     master = survey(container("master", environment=MULTI, mounts=[]))
-    adoption = adopt({"h1": member(1), "h2": master})
+    first = member(1)
+    for one in first["containers"]:
+        one["mounts"] = [["volume", "media", "/usr/local/wamedia"]]
+    adoption = adopt({"h1": first, "h2": master})
     assert adoption.deployments == ["biz"]
-    assert variables(adoption)["wa_media_volume_name"] == "biz_whatsappMedia"
+    assert variables(adoption)["wa_media_volume_name"] == "media"
     assert "wa_media_volume_name" not in variables(adoption, "h2")
 
 
@@ -342,6 +345,12 @@ def test_a_password_is_not_written_where_others_read_it() -> None:
 def test_a_password_is_written_where_a_group_reads_it() -> None:
     found = single(files=[env_of("/srv/biz/db.env", "0640", *(key for key in ENV if key != "WA_DB_PASSWORD"))])
     assert variables(adopt({"h1": found}))["wa_db_env_mode"] == "0640"
+
+
+def test_the_roles_own_path_of_the_env_file_is_not_repeated() -> None:
+    found = without_files(single())
+    found["files"][0]["target"] = "/opt/waba/h1/db.env"
+    assert "wa_env_file" not in variables(adopt({"h1": found}))
 
 
 def test_the_inventory_has_the_target_of_a_link() -> None:
