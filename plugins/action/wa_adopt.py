@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import tempfile
 import typing as t
@@ -42,16 +43,12 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import o
 
 display = Display()
 
-# How a host is reached, carried over into the new inventory.
-_CONNECTION = (
-    *("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"),
-    *("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_python_interpreter", "ansible_docker_extra_args"),
-    *("ansible_become", "ansible_become_user", "ansible_become_method", "wa_docker_host"),
+# How a host is reached, carried over into the new inventory; facts have names such as ansible_ssh_host_key_rsa_public.
+_CONNECTION = re.compile(
+    r"ansible_(?!ssh_host_key_\w+_public)(host|port|user|connection|timeout|password|python_interpreter|private_key_file|docker_extra_args|(ssh|become)(_\w+)?)"
+    r"|wa_docker_host"
 )
-_CONNECTION_SECRETS = (
-    *("ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "ansible_become_password"),
-    "ansible_become_pass",
-)
+_OLD_NAME = re.compile(r"(?<=^ansible_)ssh_(?=(host|port|user)$)")  # which Ansible still takes
 
 _BACKUP_VARIABLES = ("wa_api_", "wa_backup_")
 
@@ -107,6 +104,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _write(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         writer = self._writer(args)
+        if not self._task.check_mode:
+            writer.complete()
         recorded = writer.recorded()
         read, failed = self._surveys(str(args["readings"]), task_vars)
         # An adopted inventory has a host for each client of a machine.
@@ -118,20 +117,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             # Before they are shortened for the report, which could leave half a secret.
             survey["autostart"] = core_redact.mask(redact(survey["autostart"]))
         hostvars = task_vars["hostvars"]
+        reached = {machine: _reached(hostvars[host]) for machine, host in hosts.items()}
         answers = {str(host): str(hostvars[host].get("wa_deployment") or "") for host in hostvars}
         adoption = adopt_inventory.build(
             surveys,
             {machines[host]: why for host, why in failed.items() if machines[host] not in surveys},
-            adopt_inventory.Source(
-                {machine: _reached(hostvars[hosts[machine]], _CONNECTION) for machine in surveys},
-                {machine: _reached(hostvars[hosts[machine]], _CONNECTION_SECRETS) for machine in surveys},
-                answers,
-            ),
+            adopt_inventory.Source(reached, answers),
             lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
             recorded,
         )
         _hide(adoption, redact)
-        adoption.report = redact(adoption.report)
         if adoption.hosts:
             writer.plan(adoption)
         if not self._task.check_mode:
@@ -157,8 +152,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             made = (task_vars["hostvars"][host].get(str(args["readings"])) or {}).get("settings") or {}
             for name, found in made.items():
                 state["deployments"][name]["settings"] = found
-        options = "".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS))
-        report = adopt_report.lines(state, options)
+        # With the path of the inventory, since other paths of this run, such as those in ansible.cfg, may be relative.
+        words = ["ansible-playbook", "-i", f"{folder}/inventory.yml", *command_line.login_options(context.CLIARGS)]
+        report = adopt_report.lines(state, shlex.join(words))
         if state["deployments"]:
             compose = [line for one in state["deployments"].values() for line in one["compose"]]
             writer.text("report.md", "".join(f"{line}\n" for line in (*report, *compose)))
@@ -283,9 +279,9 @@ def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_m
     return [*found, *(f"{verb}: {os.path.join(folder, path)}" for path in shown)]
 
 
-def _reached(hostvars: t.Mapping[str, t.Any], names: t.Iterable[str]) -> dict[str, t.Any]:
-    values = {name: hostvars.get(name) for name in names}
-    return {name: _plain(value) for name, value in values.items() if value is not None}
+def _reached(hostvars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    values = {_OLD_NAME.sub("", name): hostvars.get(name) for name in hostvars if _CONNECTION.fullmatch(name)}
+    return {name: _plain(value) for name, value in sorted(values.items()) if value is not None}
 
 
 def _plain(value: t.Any) -> t.Any:
@@ -308,14 +304,26 @@ def _secret(key: str, value: str) -> bool:
 
 
 def _hide(adoption: adopt_inventory.Adoption, redact: Redactor) -> None:
-    """Move variables that hold a secret, such as a user called as the password, to the secrets."""
+    """Moves variables that are or hold a secret, such as a user called as the password, to the secrets; redacts the report's texts.
+
+    Names stay, also one that is the password of a database: the inventory has them.
+    """
     for name, one in adoption.hosts.items():
-        variables = one["variables"]
-        hidden = {key: value for key, value in variables.items() if core_redact.mask(redact(value)) != value}
-        if hidden:
-            left = {key: value for key, value in variables.items() if key not in hidden}
-            adoption.hosts[name] = {**one, "variables": left}
-            adoption.secrets[name] = {**adoption.secrets.get(name, {}), **hidden}
+        for part in ("connection", "variables"):
+            hidden = {key: value for key, value in one[part].items() if _is_hidden(key, value, redact)}
+            if hidden:
+                one = {**one, part: {key: value for key, value in one[part].items() if key not in hidden}}
+                adoption.hosts[name] = one
+                adoption.secrets[name] = {**adoption.secrets.get(name, {}), **hidden}
+    sections = adoption.report["deployments"].values()
+    actions = [*(one["actions"] for one in sections), *adoption.report["hosts"].values()]
+    for each in (*sections, *(action for some in actions for action in some)):
+        each.update({key: redact(each[key]) for key in ("facts", "cure", "lines", "compose") if key in each})
+
+
+def _is_hidden(key: str, value: t.Any, redact: Redactor) -> bool:
+    is_secret = core_redact.is_secret(key) and not key.endswith(("_file", "_path"))
+    return is_secret or core_redact.mask(redact(value)) != value
 
 
 def _leaders(adoption: adopt_inventory.Adoption, hosts: t.Mapping[str, str]) -> dict[str, list[str]]:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import typing as t
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 from ansible.parsing.vault import VaultLib, is_encrypted
@@ -21,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
 RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
+_UNFINISHED = f"{RECORD}/unfinished.json"  # all files of a run until they are written; encrypted ones as they will be
 Documents = dict[str, dict[str, t.Any]]  # by path
 _WIDTH = 120
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
@@ -95,7 +98,7 @@ class Writer:
     def recorded(self) -> Adoption:
         """Returns what earlier runs have written, without hosts that the operator has removed from the inventory since."""
         record = self._load(f"{RECORD}/record.yml") or {}
-        there = ((self._load("inventory.yml") or {}).get("all") or {}).get("hosts") or {}
+        there = _hosts({"children": self._load("inventory.yml")})
         secrets = self._load(f"{RECORD}/secrets.yml") or {}
         hosts = {name: one for name, one in record.get("hosts", {}).items() if name in there}
         return Adoption(hosts, {name: one for name, one in secrets.items() if name in hosts}, record.get("report", {}))
@@ -110,7 +113,7 @@ class Writer:
             for name in dict.fromkeys([*new, *old]):
                 there = self._load(name)
                 merged = merge(there or {}, old.get(name, {}), new.get(name, {}), f"{name}: ", self.kept)
-                clear = kind == "secrets" and there is not None and not is_encrypted(self._bytes(name))
+                clear = kind == "secrets" and there is not None and not self._is_encrypted(name)
                 if merged != (there or {}) or clear:
                     self._file(name, merged, kind == "secrets", after.comments.get(name, {}))
         self.record(adoption)
@@ -146,7 +149,7 @@ class Writer:
                 self._file(path, document, name == "secrets.yml", {})
 
     def _file(self, name: str, document: t.Mapping[str, t.Any], encrypt: bool, comments: t.Mapping[str, str]) -> None:
-        before = self._text_of(name)
+        before, encrypt = self._text_of(name), encrypt or self._is_encrypted(name)
         if not document:
             self.files.append(File(name, None, "" if encrypt else before, ""))
             return
@@ -164,35 +167,53 @@ class Writer:
             self.files.append(File(name, text.encode(), before, text, 0o640))
 
     def write(self) -> None:
-        """Writes the planned files, each atomically; the record last, so that a run that is cut off is made good by the next one."""
-        for file in sorted(self.files, key=lambda one: (one.path.startswith(RECORD), one.content is None)):
-            path = os.path.join(self._folder, file.path)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if file.content is None:
+        """Writes the planned files, all or none: what a run leaves that is cut off, `complete` writes."""
+        if self.files:
+            todo = [[one.path, one.content and one.content.decode(), one.mode] for one in self.files]
+            self._replace(_UNFINISHED, json.dumps(todo), 0o600)
+            self.complete()
+
+    def complete(self) -> None:
+        """Writes what an earlier run has planned, and was cut off."""
+        todo = json.loads(self._text_of(_UNFINISHED) or "[]")
+        for name, text, mode in [*todo, [_UNFINISHED, None, 0]]:
+            path = os.path.join(self._folder, name)
+            if text is not None:
+                self._replace(name, text, mode)
+            elif os.path.exists(path):
                 os.unlink(path)
-            else:
-                files.replace(path, file.content, file.mode)
+
+    def _replace(self, name: str, text: str, mode: int) -> None:
+        path = os.path.join(self._folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.replace(path, text.encode(), mode)
 
     def _load(self, name: str) -> t.Any:
-        """Returns the document of a file; None if there is no file."""
+        """Returns the document of a file, a mapping; None if there is no file."""
         path = os.path.join(self._folder, name)
         if not os.path.exists(path):
             return None
         try:
-            return yaml.load(self._open(path), Loader=Loader) or {}
-        except yaml.YAMLError:
-            # The parser's text quotes the file, which may hold secrets.
-            raise WaError(
-                path, "no YAML that can be read", "an inventory's file", "Put it right, or name another folder"
-            ) from None
+            document = yaml.load(self._open(path), Loader=Loader) or {}
+        except yaml.YAMLError:  # its text quotes the file, which may hold secrets
+            document = None
+        if not isinstance(document, dict):
+            raise WaError(path, "no mapping in YAML", "an inventory's file", "Put it right, or name another folder")
+        return document
 
-    def _bytes(self, name: str) -> bytes:
-        with open(os.path.join(self._folder, name), "rb") as file:
-            return file.read()
+    def _is_encrypted(self, name: str) -> bool:
+        path = Path(self._folder, name)
+        return path.exists() and is_encrypted(path.read_bytes())
 
     def _text_of(self, name: str) -> str:
         path = os.path.join(self._folder, name)
         return self._open(path) if os.path.exists(path) else ""
+
+
+def _hosts(group: t.Any) -> set[str]:
+    """Returns the hosts of a group of an inventory, and of its children."""
+    found = group if isinstance(group, dict) else {}
+    return {*(found.get("hosts") or {})}.union(*map(_hosts, (found.get("children") or {}).values()))
 
 
 _KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):(?:\s|$)")
@@ -219,12 +240,12 @@ def edited(text: str, document: t.Mapping[str, t.Any], comments: t.Mapping[str, 
 def _blocks(text: str) -> tuple[str | None, dict[str, str]]:
     """Returns what is above the first key of a mapping, and the lines of each key with the comments above it; None for another form."""
     head, blocks, pending, key = "", dict[str, str](), "", ""
-    for line in text.splitlines(keepends=True):
+    for line in (f"{one}\n" for one in text.removesuffix("\n").split("\n")):
         found = _KEY.match(line)
         if found and found[1] not in blocks:
             key = found[1]
             blocks[key], pending = pending + line, ""
-        elif line.startswith("#") or not line.strip():
+        elif line.startswith("#") or not line.strip() or (not key and line.strip() == "---"):
             # A comment at the beginning of the file is about the file.
             if not key:
                 head += line
@@ -237,7 +258,7 @@ def _blocks(text: str) -> tuple[str | None, dict[str, str]]:
             return None, {}
     if key:
         blocks[key] += pending
-    return (head, blocks) if key and text.endswith("\n") else (None, {})
+    return (head, blocks) if key else (None, {})
 
 
 _MISSING: t.Any = object()

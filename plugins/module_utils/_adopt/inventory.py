@@ -40,8 +40,7 @@ class Adoption:
 class Source:
     """The inventory that is read: how each host is reached, and what it says of deployments."""
 
-    connections: t.Mapping[str, t.Mapping[str, t.Any]]
-    secrets: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict, repr=False)
+    connections: t.Mapping[str, t.Mapping[str, t.Any]] = field(repr=False)  # with passwords
     answers: t.Mapping[str, str] = field(default_factory=dict)  # `wa_deployment` of each host, read or not
 
 
@@ -77,7 +76,7 @@ def build(
             client.described.compose_file = render(later, client.name, groups)
         except WaError as error:
             client.described.compose_file = f"# provision.yml refuses it: {error}"
-    adoption.report = report.state(earlier.report, deployments, left, surveys, failed, adoption.hosts)
+    adoption.report = report.state(earlier.report, deployments, left, surveys, failed, source.answers, adoption.hosts)
     return adoption
 
 
@@ -95,7 +94,6 @@ def _record(adoption: Adoption, client: clients.Client, source: Source) -> None:
         "variables": client.described.variables,
         "guesses": client.described.guesses,
     }
-    secrets = {**client.described.secrets, **source.secrets.get(client.host, {})}
     adoption.secrets.pop(client.name, None)
-    if secrets:
-        adoption.secrets[client.name] = secrets
+    if client.described.secrets:
+        adoption.secrets[client.name] = client.described.secrets

@@ -25,11 +25,13 @@ def state(
     left: t.Sequence[Left],
     surveys: t.Mapping[str, Survey],
     failed: t.Mapping[str, str],
+    source: t.Container[str],
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
 ) -> State:
     """Returns what the report says, which adds up: what an `earlier` run has said of hosts that this one does not read stays.
 
-    `hosts` are those of the inventory. The result has plain values, and is recorded.
+    But not of a host that has gone from the inventory that is read, whose hosts are `source`. `hosts` are those of the inventory that is
+    written. The result has plain values, and is recorded.
     """
     names = {one["deployment"] for one in hosts.values()}
     sections = {name: one for name, one in earlier.get("deployments", {}).items() if name in names}
@@ -37,7 +39,7 @@ def state(
         sections[name] = {**_section(name, members), "settings": sections.get(name, {}).get("settings", {})}
     read = {*surveys, *failed}
     others: dict[str, list[State]] = {
-        host: actions for host, actions in earlier.get("hosts", {}).items() if host not in read
+        host: actions for host, actions in earlier.get("hosts", {}).items() if host not in read and host in source
     }
     for whose, host, action in left:
         others.setdefault(host, []).append(_action(", ".join(whose), action))
@@ -50,7 +52,7 @@ def state(
         "read": sorted(read),
         "without": sorted(
             {host for host, survey in surveys.items() if all(one["one_shot"] for one in survey["containers"])}
-            | {host for host in earlier.get("without", []) if host not in read}
+            | {host for host in earlier.get("without", []) if host not in read and host in source}
         ),
         "left": sorted({name for whose, _host, _action in left for name in whose if name not in hosts}),
     }
@@ -88,8 +90,8 @@ def _section(deployment: str, members: t.Sequence[Client]) -> State:
     }
 
 
-def lines(found: State, options: str) -> list[str]:
-    """Returns the whole report. `options` are those of this run's command line, for its commands."""
+def lines(found: State, command: str) -> list[str]:
+    """Returns the whole report. `command` is the beginning of its commands: the program, the inventory, and the options of this run."""
     written = ["# Adoption report", "", "No host was changed. No container was restarted."]
     earlier = sorted({host for one in found["deployments"].values() for host in one["machines"]} - {*found["read"]})
     if earlier:
@@ -114,15 +116,14 @@ def lines(found: State, options: str) -> list[str]:
     if not found["deployments"]:
         nothing = "There is nothing to adopt. provision.yml sets up a new client."
         return [*written, *_first(first[:3]), "Nothing was adopted yet." if actions else nothing]
-    play = f"ansible-playbook -i inventory.yml{options} waba.onprem."
-    provision = f"{play}provision --check --diff"
+    provision = f"{command} waba.onprem.provision --check --diff"
     first[2:] = [f"See what provision.yml would change: `{provision}`; without --check --diff it changes it"]
     return [
         *written,
         *_first(first),
-        "Next, in the folder of this report:",
+        "Next:",
         "",
-        f"    {f'{play}backup' if missing else provision}",
+        f"    {f'{command} waba.onprem.backup' if missing else provision}",
     ]
 
 

@@ -147,7 +147,8 @@ def adopt(
     for one in surveys.values():
         projects = {each["project"] for each in one["containers"] if _is_node(each)}
         one.setdefault("evidence", {project: {"nodes": nodes} for project in projects})
-    source = inventory.Source({host: {} for host in surveys}, {}, answers or {})
+    hosts = (*surveys, *(failed or {}), *(earlier.adoption.report["read"] if earlier else ()))
+    source = inventory.Source({host: {} for host in surveys}, {**dict.fromkeys(hosts, ""), **(answers or {})})
     made = inventory.build(surveys, failed or {}, source, rendered, earlier.adoption if earlier else None)
     for one in made.report["deployments"].values():
         one["settings"] = {"file": "/backups/settings.json"}

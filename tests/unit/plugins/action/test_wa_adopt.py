@@ -42,6 +42,7 @@ class Driver:
         self.folder = folder
         self.dest = folder / "inventory"
         self.lines: list[str] = []
+        self.connection: dict[str, t.Any] = {}  # how each host is reached
         self.readings: dict[str, dict[str, t.Any]] = {}
         self.backups: dict[str, dict[str, t.Any]] = {}  # results of the operation `backup`
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
@@ -74,7 +75,7 @@ class Driver:
         action._loader = loader()
         action._templar = Templar(loader=action._loader, variables={})
         hostvars = {
-            host: {"reading": reading, "backup": self.backups.get(host, {}), "ansible_port": 22}
+            host: {"reading": reading, "backup": self.backups.get(host, {}), "ansible_port": 22, **self.connection}
             for host, reading in self.readings.items()
         }
         found: dict[str, t.Any] = action.run(None, {"ansible_play_hosts_all": list(hostvars), "hostvars": hostvars})
@@ -140,11 +141,11 @@ def test_what_a_host_calls_its_things_is_no_template(driver: Driver) -> None:
 
 def test_commands_have_the_options_of_this_run(driver: Driver) -> None:
     driver()
-    end = driver.lines[driver.lines.index("Next, in the folder of this report:") + 2]
-    assert end == "    ansible-playbook -i inventory.yml --vault-password-file '/v w' waba.onprem.backup"
+    end = driver.lines[driver.lines.index("Next:") + 2]
+    assert end == f"    ansible-playbook -i {driver.dest}/inventory.yml --vault-password-file '/v w' waba.onprem.backup"
     driver.backups["h1"] = {"settings": {"h1": {"file": "/b/settings.json", "problem": ""}}}
     driver()
-    end = driver.lines[driver.lines.index("Next, in the folder of this report:") + 2]
+    end = driver.lines[driver.lines.index("Next:") + 2]
     assert end.endswith("--vault-password-file '/v w' waba.onprem.provision --check --diff")
 
 
@@ -218,6 +219,54 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver) -> None:
     clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]
     assert "Canary" not in "".join([*driver.lines, json.dumps(result), *clear])
     assert "    - /srv/<hidden>/db.env" in (driver.dest / "report.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["whatsapp", "whatsapp-1"])
+def test_a_host_that_is_called_as_the_password_is_adopted(driver: Driver, name: str) -> None:
+    driver.readings.clear()
+    found = single(env={**ENV, "WA_DB_PASSWORD": "whatsapp"}, autostart=[UNIT])
+    driver.read(**{name: found})
+    for changed in (True, False):
+        made = driver()
+        assert (made["deployments"], made["leaders"], made["changed"]) == ([name], {name: [name]}, changed)
+        assert f"1. {name}: no settings backup is known" in driver.lines[6]
+        assert "   - /u: docker run --env X=<hidden> biz-wacore-1" in driver.lines
+
+
+UNIT = {"kind": "unit", "path": "/u", "line": "docker run --env X=whatsapp biz-wacore-1"}
+
+
+def test_how_a_host_is_reached_is_carried_over_and_passwords_are_encrypted(driver: Driver) -> None:
+    driver.connection = {
+        "ansible_ssh_host": "192.0.2.1",  # the old name
+        "ansible_ssh_port": 2222,
+        "ansible_become_pass": "Canary-become",
+        "ansible_ssh_common_args": "-o ProxyCommand='sshpass -p Canary-jump ssh -W %h:%p jump'",
+        "ansible_ssh_private_key_file": "~/.ssh/id",
+        "ansible_ssh_host_key_rsa_public": "a fact",
+        "ansible_check_mode": False,
+        "wa_own": 1,
+    }
+    found = driver()
+    inventory = yaml.safe_load((driver.dest / "inventory.yml").read_text())
+    reached = {"ansible_host": "192.0.2.1", "ansible_port": 2222, "ansible_ssh_private_key_file": "~/.ssh/id"}
+    assert inventory["all"]["hosts"] == {"h1": reached}
+    vault = yaml.safe_load(VAULT.decrypt((driver.dest / "host_vars/h1/vault.yml").read_bytes()))
+    names = ["ansible_become_pass", "ansible_ssh_common_args"]
+    assert {key: vault[key] for key in names} == {key: driver.connection[key] for key in names}
+    clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]
+    assert "Canary" not in "".join([*driver.lines, json.dumps(found), *clear])
+    assert driver()["changed"] is False
+
+
+def test_a_run_that_was_cut_off_is_completed_but_not_in_check_mode(driver: Driver) -> None:
+    unfinished = driver.dest / ".adopted/unfinished.json"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_text(json.dumps([["host_vars/h9/vars.yml", "a: 1\n", 0o600]]))
+    driver(check_mode=True)
+    assert (unfinished.exists(), (driver.dest / "host_vars").exists()) == (True, False)
+    driver()
+    assert (unfinished.exists(), (driver.dest / "host_vars/h9/vars.yml").read_text()) == (False, "a: 1\n")
 
 
 def test_a_host_that_was_not_read_is_an_action(driver: Driver) -> None:

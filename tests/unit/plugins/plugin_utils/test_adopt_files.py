@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import typing as t
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import HEAD, Loader, Writer, edited, merge
 
@@ -198,10 +201,11 @@ def test_what_looks_like_a_template_is_none(tmp_path: Path) -> None:
     assert yaml.load((tmp_path / VARS).read_text(), Loader=Loader) == {"label": "{{ lookup('pipe', 'id') }}"}
 
 
-def test_a_file_that_cannot_be_parsed_is_told_without_its_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["p: [Canary-1\n", "h1 ansible_password=Canary-1\n", "[Canary-1]\n"])
+def test_a_file_that_cannot_be_parsed_is_reported_without_its_text(tmp_path: Path, text: str) -> None:
     (tmp_path / VARS).parent.mkdir(parents=True)
-    (tmp_path / VARS).write_text("p: [Canary-1\n")
-    with pytest.raises(WaError, match="no YAML that can be read") as error:
+    (tmp_path / VARS).write_text(text)
+    with pytest.raises(WaError, match="no mapping in YAML") as error:
         write(tmp_path, {"a": 1})
     assert "Canary" not in str(error.value)
 
@@ -256,31 +260,82 @@ def test_a_guess_has_a_comment_and_the_operators_lines_stay(tmp_path: Path) -> N
     hosts = {"h1": host("h1", {"a": 1, "b": [1, 2]}, guesses={"b": "Two were seen."})}
     write(tmp_path, hosts)
     assert (tmp_path / VARS).read_text() == f"{HEAD}a: 1\n# Two were seen.\nb: [1, 2]\n"
-    own = "# ours\n\n# said Ann\na:   1 # not one\n\n# two\nb: [1, 2]\nc: |\n  x\n\n  # y\n"
+    own = "---\n# ours\n\n# said Ann\na:   1 # not one\n\n# two\nb: [1, 2]\nc: |\n  x\n\n  # y\n"
     (tmp_path / VARS).write_text(own)
     write(tmp_path, {"h1": host("h1", {"a": 1, "b": [1], "d": 4})})
     assert (tmp_path / VARS).read_text() == own.replace("b: [1, 2]\n", "b: [1]\n") + "d: 4\n"
 
 
-@pytest.mark.parametrize("text", ["", "{a: 1}\n", "a: 1", "- a\n", "a: 1\na: 2\n", "? a\n: 1\n"])
+def test_the_last_line_may_end_without_a_line_break() -> None:
+    assert edited("# ours\na: 1\nb: 2", {"a": 1, "b": 2, "c": 3}, {}) == "# ours\na: 1\nb: 2\nc: 3\n"
+
+
+@pytest.mark.parametrize("text", ["", "{a: 1}\n", "a: 1\na: 2\n", "? a\n: 1\n"])
 def test_a_file_of_another_form_is_written_anew(text: str) -> None:
     assert edited(text, {"a": 1}, {}) == f"{HEAD}a: 1\n"
 
 
-def interrupt(_path: t.Any) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_run_that_was_cut_off_is_made_good_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The value is in its new file and still in the old one, and the record is the old one."""
-    both = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
-    write(tmp_path, {"h1": both["h1"], "h2": host("biz", {"a": 2})})
+@pytest.mark.parametrize("path", [VARS, "inventory.yml"])
+def test_a_file_that_the_operator_has_encrypted_stays_so(tmp_path: Path, path: str) -> None:
+    write(tmp_path, {"a": 1})
+    (tmp_path / path).write_bytes(VAULT.encrypt(f"{opened(tmp_path / path)}own: Canary-1\n", SECRET))
     made = writer(tmp_path)
-    made.plan(Adoption(both))
-    monkeypatch.setattr("os.unlink", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    made.plan(Adoption({"h1": host("h1", {"a": 2}, connection={"ansible_host": "x"})}))
+    made.write()
+    assert b"Canary" not in (tmp_path / path).read_bytes()
+    assert yaml.safe_load(opened(tmp_path / path))["own"] == "Canary-1"
+    assert "Canary" not in str([(file.before, file.after) for file in made.files])
+    assert writer(tmp_path).recorded().hosts["h1"]["variables"] == {"a": 2}
+
+
+def test_a_host_that_the_operator_has_moved_into_groups_is_known(tmp_path: Path) -> None:
+    hosts = {name: host("biz", {"a": 1}) for name in ("h1", "h2")}
+    write(tmp_path, hosts)
+    text = "all:\n  children:\n    biz: {hosts: {h1: {}}}\neast:\n  children:\n    east1: {hosts: {h2: }}\n"
+    (tmp_path / "inventory.yml").write_text(text)
+    assert [*writer(tmp_path).recorded().hosts] == ["h1", "h2"]
+    write(tmp_path, hosts)
+    assert (tmp_path / "inventory.yml").read_text() == text
+
+
+class Killed(BaseException):
+    """The end of a run between two writes."""
+
+
+@pytest.mark.parametrize("writes", range(9))
+def test_a_run_that_is_killed_between_two_writes_is_completed_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Else values of its clients would be taken for the operator's, and come to those of the next batch."""
+    first = {name: host("biz", {"wa_registry": "r1", "b": name}) for name in ("h1", "h2")}
+    second = {name: host("biz2", {"wa_registry": "r2", "b": name}) for name in ("h3", "h4")}
+    secrets = {name: {"p": f"Canary-{one['deployment']}"} for name, one in {**first, **second}.items()}
+    write(tmp_path, {"h1": host("h1", {"b": 0})}, {"h1": {"p": "Canary-biz"}})
+    made, left, replace, unlink = writer(tmp_path), [writes], files.replace, os.unlink
+
+    def count(real: t.Callable[..., None]) -> t.Callable[..., None]:
+        def call(*arguments: t.Any) -> None:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            real(*arguments)
+
+        return call
+
+    made.plan(Adoption(first, {name: secrets[name] for name in first}))
+    monkeypatch.setattr(files, "replace", count(replace))
+    monkeypatch.setattr(os, "unlink", count(unlink))
+    with contextlib.suppress(Killed):
         made.write()
     monkeypatch.undo()
-    assert "host_vars/h1/vars.yml" in tree(tmp_path)
-    write(tmp_path, both)
-    assert tree(tmp_path).keys() == {"group_vars/biz/vars.yml", "inventory.yml"}
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and b"Canary" in path.read_bytes()] == []
+    batch = writer(tmp_path)
+    batch.complete()
+    known = batch.recorded()
+    assert [*known.hosts] == (["h1"] if writes == 0 else ["h1", "h2"])  # none of it, or all
+    assert not (tmp_path / ".adopted/unfinished.json").exists()
+    write(tmp_path, {**known.hosts, **second}, {**known.secrets, **{name: secrets[name] for name in second}})
+    write(tmp_path, {**first, **second}, secrets)
+    expected = tmp_path / "expected"
+    write(expected, {**first, **second}, secrets)
+    assert {name: one for name, one in tree(tmp_path).items() if not name.startswith("expected/")} == tree(expected)

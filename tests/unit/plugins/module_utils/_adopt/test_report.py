@@ -10,8 +10,8 @@ import typing as t
 import pytest
 from adopt_samples import adopt, container, member, render, single, survey
 
-OPTIONS = " --vault-password-file /v"
-PROVISION = f"ansible-playbook -i inventory.yml{OPTIONS} waba.onprem.provision --check --diff"
+OPTIONS = "ansible-playbook -i /in/inventory.yml --vault-password-file /v"
+PROVISION = f"{OPTIONS} waba.onprem.provision --check --diff"
 
 
 def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_client_without_problems() -> None:
         "",
         f"1. See what provision.yml would change: `{PROVISION}`; without --check --diff it changes it",
         "",
-        "Next, in the folder of this report:",
+        "Next:",
         "",
         f"    {PROVISION}",
     ]
@@ -177,6 +177,16 @@ def test_hosts_without_a_client_are_listed() -> None:
     assert line not in adopt({"h2": single()}, earlier=first).report
     assert report({"h2": survey()})[-1] == "There is nothing to adopt. provision.yml sets up a new client."
     assert report({}, {"h1": "Unreachable"})[-1] == "Nothing was adopted yet."
+
+
+def test_a_host_that_has_gone_from_the_inventory_that_is_read_has_no_entry() -> None:
+    first = adopt({"h1": single(), "h3": survey()}, {"h2": "no permission"})
+    added = adopt({"h1": single()}, earlier=first)
+    assert "1. h2: it was not read" in added.report
+    first.adoption.report["read"] = ["h1"]  # of which the samples make the inventory that is read
+    corrected = adopt({"h1": single()}, earlier=first)
+    assert part(corrected.report, "## Needs an action") == ["Nothing."]
+    assert "Without a container" not in "".join(corrected.report)
 
 
 def test_a_client_without_a_settings_backup_that_was_left_alone_has_a_way_to_one() -> None:

@@ -34,6 +34,7 @@ CANARY = "Canary-Pa55%20word'\\"
         "curl -H 'Authorization: Bearer Canary-1-abc' https://x/",
         "backup --password Canary-1 --all",
         "docker login -u x -p Canary-1 registry.example.com",
+        "ssh -o ProxyCommand='sshpass -p Canary-1 ssh -W %h:%p jump'",
         "mysqldump -u root -pCanary-1 waba",
         "notify https://user:Canary-1@example.com/hook",
         '{"password": "Canary-1"}',
