@@ -113,9 +113,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         hosts = {machines[host]: host for host in read}
         surveys = {machine: read[host] for machine, host in hosts.items()}
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
-        for survey in surveys.values():
-            # Before they are shortened for the report, which could leave half a secret.
-            survey["autostart"] = core_redact.mask(redact(survey["autostart"]))
+        for one in (one for survey in surveys.values() for one in survey["autostart"]):
+            # Before it is shortened for the report, which could leave half a secret. What it names may be called as a password.
+            one["shown"] = core_redact.mask(redact(one["line"]))
         hostvars = task_vars["hostvars"]
         reached = {machine: _reached(hostvars[host]) for machine, host in hosts.items()}
         answers = {str(host): str(hostvars[host].get("wa_deployment") or "") for host in hostvars}

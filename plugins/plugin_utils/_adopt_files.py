@@ -185,8 +185,14 @@ class Writer:
 
     def _replace(self, name: str, text: str, mode: int) -> None:
         path = os.path.join(self._folder, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        files.replace(path, text.encode(), mode)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            files.replace(path, text.encode(), mode)
+        except OSError as error:
+            cure = "Correct that, and run adopt.yml again, which then writes all of it"
+            raise WaError(
+                error.filename or path, error.strerror or "not written", "a path that can be written", cure
+            ) from None
 
     def _load(self, name: str) -> t.Any:
         """Returns the document of a file, a mapping; None if there is no file."""

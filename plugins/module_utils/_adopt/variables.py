@@ -137,15 +137,15 @@ def _autostart(client: Client, found: Described) -> None:
     words = [part for one in ours for part in (one["name"], one["id"][:12], one["folder"]) if part]
     starts = ["its containers are started besides the collection"]
     for one in client.survey["autostart"]:
-        path, line = one["path"], one["line"]
+        path, line, shown = one["path"], one["line"], one["shown"][:_LONGEST]
         if one["kind"] == "container":
-            fact = f"the container {path} on {client.host} ({line}) restarts or replaces containers"
+            fact = f"the container {path} on {client.host} ({shown}) restarts or replaces containers"
             found.actions.append(Action((fact,), "Exclude the containers of the client from it, or stop it", OTHER))
         elif "cleanup.sh" in line:
             cure = "Remove the line once provision.yml has run, which makes a nightly job of its own"
-            found.actions.append(Action((f"{path} cleans logs: {line[:_LONGEST]}",), cure, OTHER))
+            found.actions.append(Action((f"{path} cleans logs: {shown}",), cure, OTHER))
         elif any(word in line for word in words) and (one["kind"] != "cron" or _STARTS & {*line.split()}):
-            starts.append(f"{path}: {line[:_LONGEST]}")
+            starts.append(f"{path}: {shown}")
     if starts[1:]:
         cure = "Disable that before upgrade.yml runs: it would start the old version"
         found.actions.append(Action(tuple(starts), cure, OTHER))

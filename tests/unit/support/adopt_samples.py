@@ -138,6 +138,8 @@ def adopt(
     has `evidence`.
     """
     for host, one in surveys.items():
+        for each in one["autostart"]:
+            each.setdefault("shown", each["line"])
         for each in (*one["containers"], *one["sidecars"]):
             if each["id"].endswith("0" * 40):
                 each["id"] = hashlib.sha256(f"{host} {each['project']} {each['name']}".encode()).hexdigest()

@@ -224,16 +224,16 @@ def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver) -> None:
 @pytest.mark.parametrize("name", ["whatsapp", "whatsapp-1"])
 def test_a_host_that_is_called_as_the_password_is_adopted(driver: Driver, name: str) -> None:
     driver.readings.clear()
-    found = single(env={**ENV, "WA_DB_PASSWORD": "whatsapp"}, autostart=[UNIT])
+    found = single("whatsapp", env={**ENV, "WA_DB_PASSWORD": "whatsapp"}, autostart=[UNIT])
     driver.read(**{name: found})
     for changed in (True, False):
         made = driver()
         assert (made["deployments"], made["leaders"], made["changed"]) == ([name], {name: [name]}, changed)
         assert f"1. {name}: no settings backup is known" in driver.lines[6]
-        assert "   - /u: docker run --env X=<hidden> biz-wacore-1" in driver.lines
+        assert "   - /u: docker start <hidden>-wacore-1" in driver.lines
 
 
-UNIT = {"kind": "unit", "path": "/u", "line": "docker run --env X=whatsapp biz-wacore-1"}
+UNIT = {"kind": "unit", "path": "/u", "line": "docker start whatsapp-wacore-1"}
 
 
 def test_how_a_host_is_reached_is_carried_over_and_passwords_are_encrypted(driver: Driver) -> None:
