@@ -301,7 +301,9 @@ def test_a_host_that_the_operator_has_moved_into_groups_is_known(tmp_path: Path)
 def test_what_cannot_be_written_is_completed_when_that_is_corrected(tmp_path: Path) -> None:
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars/h1").write_text("wa_own: 1\n")  # a file, as Ansible takes it, too
-    with pytest.raises(WaError, match=r"host_vars/h1: File exists; expected a path that can be written[.] Correct that"):
+    with pytest.raises(
+        WaError, match=r"host_vars/h1: File exists; expected a path that can be written[.] Correct that"
+    ):
         write(tmp_path, {"a": 1})
     (tmp_path / "host_vars/h1").rename(tmp_path / "host_vars/h1.yml")
     writer(tmp_path).complete()
