@@ -532,7 +532,7 @@ def fail_after_the_stop(batch: Batch) -> None:
     def back(client: Client) -> None:
         result = results[batch.leader or client.host]
         assert result.failed
-        assert "Run the operator's snapshot command" in result.message
+        assert 'failed at "Run wa_upgrade_snapshot_command within wa_upgrade_dump_timeout"' in result.message
         assert_restarted(before[client.host], client.state())
 
     batch.each(back)
