@@ -24,6 +24,7 @@ options:
     description: Whether V(stopped) puts a file in the place of O(compose_file) from which Compose starts nothing. V(started) brings back what it was.
     type: bool
     default: false
+  stays_stopped: {description: Whether V(stopped) fails if a container was started since the stop in the journal., type: bool, default: false}
   run_id: {description: The run of an upgrade that has the lock; another one's lock refuses., type: str, default: ''}
   restart_policy:
     description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
@@ -189,11 +190,10 @@ def stop(module: AnsibleModule, result: Result) -> None:
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
     with application.alone(params["project_dir"]):
         application.refuse_other_run(params)
-        found = [
-            one
-            for one in listing.read(engine, params["project"], [])
-            if not params["spared_version"] or one["version"] != params["spared_version"]
-        ]
+        there = listing.read(engine, params["project"], [])
+        if params["stays_stopped"]:
+            application.refuse_started(params, service_containers(there))
+        found = [one for one in there if one["version"] != (params["spared_version"] or None)]
         running, services = starts.active(found), service_containers(found)
         for one in services:
             if not module.check_mode and one["restart"] not in ("no", params["restart_policy"]):
@@ -340,6 +340,7 @@ def main() -> None:
             spared_version={"type": "str", "default": ""},
             park={"type": "bool", "default": False},
             run_id={"type": "str", "default": ""},
+            stays_stopped={"type": "bool", "default": False},
             restart_policy={"type": "str", "choices": ["no", "unless-stopped"], "default": "no"},
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},

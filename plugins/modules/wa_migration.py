@@ -52,7 +52,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import messag
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
     MIGRATION,
     is_migration,
-    service_containers,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret
@@ -65,6 +64,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
@@ -191,6 +191,7 @@ class Migration:
         if self.container:
             self.created = self._was_never_started(self.container)
             return
+        self._refuse_begun()
         for one in self._containers():
             # One that waits to be started is the next one if its definition is the same, which Compose knows.
             if one["service"] == MIGRATION and one["state"] != "created":
@@ -232,8 +233,8 @@ class Migration:
     def _start(self) -> bool:
         """Starts the migration unless it is there already. Returns false when it is not due any more."""
         if self.created:
-            self._refuse_launched()
-        used = (self._started_since() or self._used_by()) if self.created else ""
+            self._refuse_begun()
+        used = self._used_by() if self.created else ""
         if used:
             raise WaError.of(used)
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
@@ -250,43 +251,22 @@ class Migration:
             self._run(found)
         return True
 
-    def _refuse_launched(self) -> None:
-        """Raises WaError if somebody has started the container, and notes that the schema may be changed."""
-        record = self.engine.inspect_id(self.container)
-        if record is None or record["State"]["Status"] == "created":
+    def _refuse_begun(self) -> None:
+        """Raises WaError if somebody has started the migration or the new version, and notes that the schema may be changed."""
+        there, journal = self._containers(), self.file.load_upgrade()
+        begun = next_step.begun_by_others(journal, there, self.params["project"], self.container) if journal else []
+        if not begun:
             return
         self.created = False
         with self.file.exclusively():
             journal = self.file.load_upgrade()
             if journal is not None and journal["run_id"] == self.run_id and not upgrade_journal.is_migrated(journal):
-                at = listing.started_at(record)
-                self.file.save(upgrade_journal.launched_by_others(journal, at))
+                self.file.save(upgrade_journal.launched_by_others(journal, [one["started_at"] for one in begun]))
         raise WaError(
-            f"container {record['Name'].lstrip('/')}",
+            f"container {', '.join(one['name'] for one in begun)}",
             "started before the run has allowed it",
             "one that was only created",
             "The schema may be changed. Run upgrade.yml again, which goes on from there",
-        )
-
-    def _started_since(self) -> str:
-        """Returns that a container of the client was started after the stop, so that the copy lacks what it has written; empty for none.
-
-        Once the schema may be changed only the copy from before counts.
-        """
-        journal = self.file.load_upgrade() or {}
-        stopped_at = float((journal.get("notes") or {}).get("down_at") or 0)
-        if journal.get("schema") != upgrade_journal.UNTOUCHED or not stopped_at:
-            return ""
-        since = [one["name"] for one in service_containers(self._containers()) if one["started_at"] > stopped_at]
-        if not since:
-            return ""
-        return str(
-            WaError(
-                f"client in project {self.params['project']}",
-                f"{', '.join(since)} started since the upgrade has stopped it",
-                "no container that has run since, since the copy of the database would lack what it has written",
-                "See what has started it, then run upgrade.yml again, which makes a new copy",
-            )
         )
 
     def _facts(self, found: dict[str, t.Any] | None) -> dict[str, t.Any]:

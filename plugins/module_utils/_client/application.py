@@ -40,6 +40,19 @@ def refuse_other_run(params: t.Mapping[str, t.Any]) -> None:
         upgrade_journal.own(lock, params["run_id"])
 
 
+def refuse_started(params: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Raises WaError if one of the `containers` of the client was started since an upgrade has noted its stop, by this host's own clock."""
+    lock = JournalFile(params["lock_file"]).load_upgrade() or {"notes": {}}
+    since = [one["name"] for one in containers if one["started_at"] > float(lock["notes"].get("down_at") or 0)]
+    if since:
+        raise WaError(
+            f"client in project {params['project']}",
+            f"{', '.join(since)} started since the upgrade has stopped it",
+            "no container that has run since, since the copy of the database would lack what it has written",
+            "See what has started it, then run upgrade.yml again, which makes a new copy",
+        )
+
+
 def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
     """Raises WaError if the client must not be touched any more.
 

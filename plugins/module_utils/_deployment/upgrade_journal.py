@@ -32,7 +32,7 @@ TRAFFIC = "traffic_away_at"  # the note of when the hook before the outage was b
 DEFINITIONS = "definitions"  # the note of the digests of the tables' definitions, `before` and `after` the migration
 
 
-NO_COPY = {"copied": False, "dump": "", "manifest": "", "kept_seconds": 0}  # the notes of a copy that counts no more
+NO_COPY = {"copied_at": 0, "dump": "", "manifest": ""}  # the notes of a copy that counts no more
 
 
 class OtherFormat(Exception):
@@ -322,9 +322,9 @@ def launch(
     )
 
 
-def launched_by_others(found: t.Mapping[str, t.Any], started_at: float) -> dict[str, t.Any]:
-    """Returns the journal after somebody has started the migration at `started_at`: a copy that was not complete by then is no way back."""
-    return dict(found, schema=STARTED, notes=without_early_copy(found["notes"], [started_at]))
+def launched_by_others(found: t.Mapping[str, t.Any], started: t.Sequence[float]) -> dict[str, t.Any]:
+    """Returns the journal after others have `started` the migration or the new version: a copy that was not complete by then is no way back."""
+    return dict(found, schema=STARTED, notes=without_early_copy(found["notes"], started))
 
 
 def without_early_copy(notes: t.Mapping[str, t.Any], started: t.Sequence[float]) -> dict[str, t.Any]:

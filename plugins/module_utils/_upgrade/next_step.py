@@ -261,6 +261,22 @@ def schema(journal: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> str:
     return UNTOUCHED if noted and noted <= waiting else str(journal.get("schema", UNTOUCHED))
 
 
+def begun_by_others(
+    journal: t.Mapping[str, t.Any], containers: t.Sequence[Container], project: str, ours: str
+) -> list[Container]:
+    """Returns with which containers somebody has begun to change the schema since a run has decided where it goes on.
+
+    `containers` are those at the leader; `ours` is the id of the one that the run has created for its migration, empty for none.
+    """
+    leader = Member(containers, _stopped_at(journal), project)
+    now, found = Observed(journal, leader), [one for one in containers if one["id"] == ours]
+    if journal["schema"] == UNTOUCHED:
+        found += _new(journal, leader)
+        found += [now.migration] if now.migration and (now.migrated_beside or not now.new) else []
+    begun = {one["id"]: one for one in found if one["state"] != "created"}
+    return list(begun.values())
+
+
 def ended_well(journal: t.Mapping[str, t.Any], leader: Member) -> bool:
     """Returns whether the container of the upgrade's migration has ended with 0."""
     migration = _migration(leader, journal)

@@ -16,24 +16,24 @@ _STOP = 2.0 * STOP_SECONDS
 _START = {"single": 60.0}
 _START_OF_A_CLUSTER = 120.0
 
-# The steps of an outage, and the notes of when each began.
-_STEPS = {"stop": "down_at", "migration": "migrating_at", "start": "migrated_at"}
+# The steps of an outage, and the notes of when it began, when the database was copied, when the last two steps began, and when it ended.
+_STEPS = ("stop", "migration", "start")
+_TIMES = ("down_at", "copy_at", "copied_at", "migrating_at", "migrated_at", "up_at")
 
 
 def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns `down`, `database_copy` and `steps` of the outage in seconds; empty while it is not known.
+    """Returns `down`, `database_copy` and `steps` of the outage in seconds; empty while it is not known, as with a clock that was set back.
 
     By the journal it lasts from the stop to when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is
     not part of `down`. `steps` are pairs of a name and seconds that add up to `down`; there are none where those of several stops are mixed.
     """
     notes = journal.get("notes") or {}
-    copy = float(notes.get("kept_seconds") or 0)
-    begin, end = float(notes.get("down_at") or 0), float(notes.get("up_at") or 0)
-    if not begin or not end:
+    begin, copy_at, copied_at, *marks, end = (float(notes.get(one) or 0) for one in _TIMES)
+    copy = max(copied_at - copy_at, 0.0) if copy_at else 0.0
+    if not begin or end - begin < copy:
         return {}
-    marks = [*(float(notes.get(one) or 0) for one in _STEPS.values()), end]
+    marks = [begin + copy, *marks, end]
     seconds = [later - earlier for earlier, later in zip(marks, marks[1:])]
-    seconds[0] -= copy
     steps = [(step, round(took, 1)) for step, took in zip(_STEPS, seconds)]
     return {
         "down": round(end - begin - copy, 1),

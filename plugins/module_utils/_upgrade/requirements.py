@@ -92,7 +92,7 @@ def database_copy(
 
 def copy_is_due(left: t.Mapping[str, t.Any], running: bool, started: bool) -> bool:
     """Whether the next run copies the database. The journal of an unfinished upgrade, `left`, has the dump of a stop that still lasts."""
-    return not started and (running or not (left.get("notes") or {}).get("copied"))
+    return not started and (running or not (left.get("notes") or {}).get("copied_at"))
 
 
 def sessions(found: t.Sequence[t.Mapping[str, t.Any]]) -> str:

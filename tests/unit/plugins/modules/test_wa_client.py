@@ -911,6 +911,29 @@ def test_a_stop_leaves_the_new_version_and_a_policy_that_starts_nothing(run_modu
     assert engine.find("wa-a-new-1")["State"] == "running"  # type: ignore[index]
 
 
+@pytest.mark.parametrize("state", ["running", "exited"])
+@pytest.mark.parametrize("version", ["2.51.2", "2.53.4"])
+@pytest.mark.parametrize(("down_at", "refused"), [(1.7e9, True), (1.8e9, False)], ids=["since", "before"])
+def test_a_client_that_was_started_since_the_stop_makes_a_copy_incomplete(
+    run_module: Run, engine: FakeDocker, tmp_path: Path, state: str, version: str, down_at: float, refused: bool
+) -> None:
+    """On any member, by its own clock, also where it was stopped again."""
+    claim = upgrade_journal.Claim("a", "m/1/1", "ann", "ops1", "2.53.4")
+    journal = upgrade_journal.begin(None, claim, time.time(), 60)
+    lock = tmp_path / "a.lock"
+    lock.write_text(json.dumps({**journal, "notes": {"down_at": down_at}}))
+    image = CORE.replace("2.51.2", version)
+    core = engine.container("wa-a-core-1", image, "wa-a", "core", state, environment=DATABASE)
+    core["StartedAt"] = "2026-01-01T00:00:00Z"
+    own = {"lock_file": str(lock), "run_id": "m/1/1", "spared_version": "2.53.4", "docker_host": engine.host}
+    options = {"state": "stopped", "project": "wa-a", "project_dir": str(tmp_path), **own}
+    message = run_module(MODULE, {**options, "stays_stopped": True}).get("msg") or ""
+    started = "client in project wa-a: wa-a-core-1 started since the upgrade has stopped it; expected no container that has run since"
+    assert message.startswith(started) is refused
+    assert not (refused and changing(engine))
+    assert not run_module(MODULE, options).get("failed")
+
+
 def test_a_stop_waits_for_another_one(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
     engine.container("wa-a-core-1", CORE, "wa-a", "core")
     options = {"state": "stopped", "project": "wa-a", "project_dir": str(tmp_path), "docker_host": engine.host}

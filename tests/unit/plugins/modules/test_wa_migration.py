@@ -30,6 +30,7 @@ CANARY = "Canary-17-Migration-Pw"
 CONTAINER = "wa-support-dbupgrade-1"
 ID = hashlib.sha256(CONTAINER.encode()).hexdigest()  # as the fake engine makes it
 IMAGE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
+OLD = IMAGE.replace("2.53.4", "2.51.2")
 ENVIRONMENT = {"WA_DB_UPGRADE": "1"}
 CREATES = ["timeout", "-k", "30", "300", "compose", "up"]
 OWN = "m/1/5"
@@ -464,7 +465,7 @@ def test_a_used_database_is_not_migrated(host: Host, sessions: list[dict[str, st
 def test_no_migration_is_started_where_a_second_coreapp_would_run(host: Host) -> None:
     where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
     for project in ("wa-support", "other"):
-        host.engine.container(f"{project}-wacore-1", project=project, service="wacore", environment=where)
+        host.engine.container(f"{project}-wacore-1", OLD, project, "wacore", environment=where)
     host.stop()
     host.events = [host.permit]
     message = host.migrate(single=True)["msg"]
@@ -510,21 +511,6 @@ def test_it_needs_the_journal(host: Host) -> None:
     assert "expected the journal of the upgrade that is begun" in host.migrate()["msg"]
 
 
-def test_a_client_that_was_started_since_the_stop_is_not_migrated(host: Host) -> None:
-    """The copy lacks what it has written. Once the schema may be changed, only the copy from before counts."""
-    where = {"WA_DB_HOSTNAME": "db"}
-    web = host.engine.container("wa-support-web-1", IMAGE, "wa-support", "waweb", "exited", environment=where)
-    web["StartedAt"] = "2026-01-01T00:00:00Z"
-    host.note(notes={"down_at": 1.0})
-    host.events = [host.permit]
-    message = host.migrate()["msg"]
-    assert message.startswith("client in project wa-support: wa-support-web-1 started since the upgrade has stopped it")
-    assert (host.started(), host.journal()["schema"]) == (False, "untouched")
-    host.note(schema="started")
-    host.events = [lambda: host.container("exited")]
-    assert host.migrate()["migration"]["exit_code"] == 0
-
-
 @pytest.mark.parametrize(("copied_at", "copied"), [(1.0, True), (2e9, False)], ids=["after the copy", "before its end"])
 @pytest.mark.parametrize(("state", "code"), [("running", 0), ("exited", 0), ("exited", 1)])
 def test_a_container_that_somebody_has_started_before_it_was_allowed_is_evidence(
@@ -535,7 +521,7 @@ def test_a_container_that_somebody_has_started_before_it_was_allowed_is_evidence
     def starts() -> None:
         host.container(state, code)
         host.engine.find(ID)["StartedAt"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
-        host.note(notes={"copied": True, "copied_at": copied_at, "manifest": "/a.json"}, migrate=True)
+        host.note(notes={"copied_at": copied_at, "manifest": "/a.json"}, migrate=True)
 
     host.stop()
     host.events = [starts]
@@ -543,8 +529,37 @@ def test_a_container_that_somebody_has_started_before_it_was_allowed_is_evidence
     assert message.startswith(f"container {CONTAINER}: started before the run has allowed it; expected one that was")
     journal = host.journal()
     assert (journal["schema"], host.started(), ID in host.engine.containers) == ("started", False, True)
-    assert (journal["notes"]["copied"], bool(journal["notes"]["manifest"])) == (copied, copied)
+    assert (bool(journal["notes"]["copied_at"]), bool(journal["notes"]["manifest"])) == (copied, copied)
     assert "one_shots" not in journal["notes"], "the next run looks how it has ended"
+
+
+@pytest.mark.parametrize("by_hand", ["the migration", "the new version"])
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_what_somebody_has_started_since_the_run_has_looked_is_evidence(host: Host, by_hand: str, state: str) -> None:
+    """Hours may pass before the outage, for a message GC: the changed schema is neither copied nor is its sign removed."""
+    core = host.engine.container("wa-support-wacore-1", OLD, "wa-support", "wacore")
+    core["StartedAt"] = "2026-01-01T00:00:00Z"
+    if by_hand == "the migration":
+        host.container(state)
+        host.engine.find(ID)["StartedAt"] = "2026-01-02T00:00:00Z"  # type: ignore[index]
+    else:
+        core["State"], core["Config"]["Image"] = state, IMAGE
+    message = host.migrate()["msg"]
+    name = CONTAINER if by_hand == "the migration" else "wa-support-wacore-1"
+    assert message.startswith(f"container {name}: started before the run has allowed it; expected one that was")
+    assert (host.journal()["schema"], host.commands) == ("started", [])
+    assert not [one for one in host.engine.requests if not one.startswith("GET")]
+
+
+def test_a_migration_from_before_the_client_was_started_is_replaced(host: Host) -> None:
+    """Somebody has restored the database, and started the old version on it."""
+    host.container("exited")
+    core = host.engine.container("wa-support-wacore-1", OLD, "wa-support", "wacore")
+    for name, at in ((CONTAINER, "2026-01-01T00:00:00Z"), (core["Name"], "2026-01-02T00:00:00Z")):
+        host.engine.find(name)["StartedAt"] = at  # type: ignore[index]
+    host.events = [lambda: host.note(notes={"down_at": 2e9}), host.permit, lambda: host.container("exited")]
+    assert host.migrate()["migration"]["exit_code"] == 0
+    assert f"DELETE /containers/{ID}?v=0" in host.engine.requests
 
 
 def log(write: t.Callable[[str], t.Any]) -> types.SimpleNamespace:

@@ -507,9 +507,9 @@ def test_migrate_returns_when_the_migration_has_ended_or_why_it_was_not_started(
 
     monkeypatch.setattr(time, "sleep", look)
     with works:
-        result = run("migrate", notes={"copied": True}, wait_timeout="1s")
+        result = run("migrate", notes={"backup": "a"}, wait_timeout="1s")
     assert result.get("msg", "").startswith(said)
-    assert (result["journal"]["notes"]["copied"], result["journal"]["migrate"] > 0) == (True, True)
+    assert (result["journal"]["notes"]["backup"], result["journal"]["migrate"] > 0) == ("a", True)
     assert result["journal"]["schema"] == schema
 
 

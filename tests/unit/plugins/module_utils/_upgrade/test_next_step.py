@@ -168,7 +168,7 @@ def test_no_copy_is_made_of_a_schema_that_somebody_has_changed_beneath_the_clien
     assert "Otherwise stop the client (docker stop). Then run upgrade.yml again" in found["refusal"]
 
 
-COPY = {"copied": True, "copied_at": STOPPED_AT + 90, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3}
+COPY = {"copied_at": STOPPED_AT + 90, "dump": "/a.sql", "manifest": "/a.json"}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,9 @@ def test_a_copy_that_was_not_complete_when_somebody_changed_the_schema_is_no_way
     notes = {"down_at": STOPPED_AT, "one_shots": noted, **COPY}
     found = step("stopping", leader, notes=notes, other_notes={"down_at": STOPPED_AT})
     assert found["schema"] == "started"
-    assert (found["notes"]["copied"], found["notes"]["manifest"]) == ((True, "/a.json") if counts else (False, ""))
+    assert (found["notes"]["copied_at"], found["notes"]["manifest"]) == (
+        (COPY["copied_at"], "/a.json") if counts else (0, "")
+    )
 
 
 NOTED = {"down_at": STOPPED_AT, "one_shots": [f"id-{MIGRATION}"]}
@@ -204,7 +206,7 @@ CREATED = [*DOWN, migration("created")]
         ([*BACK, migration("created")], DOWN, NOTED, "stop", False, True),
         ([*UP, migration("created")], DOWN, NOTED, "serve", False, True),
         (CREATED, UP, NOTED, "stop", False, True),
-        (CREATED, DOWN, {**NOTED, "copied": True}, "stop", False, False),
+        (CREATED, DOWN, {**NOTED, "copied_at": STOPPED_AT + 90}, "stop", False, False),
         # Its container is gone, or an earlier one was started.
         (BACK, DOWN, NOTED, "migrate", False, False),
         ([*BACK, migration("created")], DOWN, FIRST, "migrate", False, False),
@@ -356,16 +358,14 @@ def test_the_old_version_that_runs_where_nothing_is_stopped_any_more(
 
 
 def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> None:
-    copy = {"copied": True, "dump": "/a.sql", "manifest": "/a.json", "kept_seconds": 3}
-    notes = {"down_at": STOPPED_AT, **copy, "backup": "c.json"}
+    notes = {"down_at": STOPPED_AT, **COPY, "backup": "c.json"}
     kept = step("stopping", DOWN, notes=notes)
     assert (kept["served"], kept["notes"]) == (False, notes)
     again = step("stopping", UP, notes=notes)
     assert again["notes"] == {
-        "copied": False,
+        "copied_at": 0,
         "dump": "",
         "manifest": "",
-        "kept_seconds": 0,
         "backup": "c.json",
     }
 
@@ -391,7 +391,7 @@ def test_what_holds_always(
     stage: str, leader: list[t.Any], other: list[t.Any], migrations: list[t.Any], kept: bool
 ) -> None:
     """A migration is never made twice or beside one that runs, and no stage is left out."""
-    notes = {**at(stage)["notes"], "copied": kept}
+    notes = {**at(stage)["notes"], "copied_at": float(kept)}
     found = step(stage, [*leader, *migrations], other, notes=notes)
     own = [one for one in migrations if one["version"] == TARGET]
     runs = any(one["state"] in ("running", "paused") for one in own)

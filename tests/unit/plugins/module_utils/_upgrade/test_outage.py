@@ -19,7 +19,7 @@ TIMES = {"down_at": 100.0, "migrating_at": 110.0, "migrated_at": 115.0, "up_at":
     [
         (TIMES, {"down": 22.5, "database_copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]}),
         (
-            {**TIMES, "kept_seconds": 4.0},
+            {**TIMES, "copy_at": 103.0, "copied_at": 107.0},
             {"down": 18.5, "database_copy": 4.0, "steps": [("stop", 6.0), ("migration", 5.0), ("start", 7.5)]},
         ),
         # The run was killed; the next one went on with the upgrade.
@@ -30,6 +30,13 @@ TIMES = {"down_at": 100.0, "migrating_at": 110.0, "migrated_at": 115.0, "up_at":
         # Its migration was made by hand, or the journal was lost.
         ({"down_at": 112.0, "up_at": 122.5}, {"down": 10.5, "database_copy": 0.0, "steps": []}),
         ({"down_at": 100.0}, {}),
+        # The clock of the leader was set back.
+        ({**TIMES, "migrated_at": 5.0, "up_at": 12.5}, {}),
+        # A copy counts no more, and a later one has failed.
+        (
+            {**TIMES, "copy_at": 103.0, "copied_at": 0},
+            {"down": 22.5, "database_copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]},
+        ),
         ({}, {}),
     ],
 )
@@ -44,7 +51,7 @@ def test_without_a_journal_there_is_none() -> None:
 DONE: dict[str, t.Any] = {
     "outcome": "done",
     "target": "2.51.2",
-    "notes": {**TIMES, "kept_seconds": 4.0},
+    "notes": {**TIMES, "copy_at": 103.0, "copied_at": 107.0},
 }
 BEFORE = "(as in the upgrade to 2.51.2)"
 

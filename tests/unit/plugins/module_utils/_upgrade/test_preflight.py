@@ -424,7 +424,7 @@ def test_what_a_dump_takes_is_displayed_and_returned() -> None:
 
 
 def test_the_outage_is_as_long_as_the_last_one_at_the_leader() -> None:
-    times = {"down_at": 100.0, "migrating_at": 130.0, "migrated_at": 190.0, "up_at": 195.0, "kept_seconds": 20.0}
+    times = {"down_at": 100.0, "migrating_at": 130.0, "migrated_at": 190.0, "up_at": 195.0, "copy_at": 105.0, "copied_at": 125.0}
     ended = {"outcome": "done", "target": "2.51.2", "notes": times}
     (line,) = [text for text in verdict(**with_found(ended=ended))["notes"] if "outage" in text]
     before = "(as in the upgrade to 2.51.2)"

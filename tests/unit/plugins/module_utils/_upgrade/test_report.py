@@ -19,7 +19,8 @@ JOURNAL: dict[str, t.Any] = {
         "migrating_at": 110.0,
         "migrated_at": 115.0,
         "up_at": 122.5,
-        "kept_seconds": 4.0,
+        "copy_at": 103.0,
+        "copied_at": 107.0,
         "dump": "/b/eu.sql.gz",
     },
 }

@@ -112,11 +112,11 @@ COPY = {"running": True, "started": False, "dump": False, "snapshot": "", "skipp
         ({}, {"skipped": ["database_backup"]}, False),
         # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
         ({"notes": {}}, {"running": False}, True),
-        ({"notes": {"copied": True}}, {"running": False}, False),
-        ({"notes": {"copied": True}}, {}, True),
-        ({"notes": {"copied": False}}, {"running": False}, True),
+        ({"notes": {"copied_at": 1.0}}, {"running": False}, False),
+        ({"notes": {"copied_at": 1.0}}, {}, True),
+        ({"notes": {"copied_at": 0}}, {"running": False}, True),
         # What would be copied is no more what the old version had.
-        ({"notes": {"copied": True}}, {"started": True}, False),
+        ({"notes": {"copied_at": 1.0}}, {"started": True}, False),
         ({"notes": {}}, {"started": True}, False),
     ],
 )
