@@ -39,7 +39,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RE
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils._keep_alive import keep_alive
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
-from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
+from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import run_other
 
 display = Display()
 
@@ -219,9 +219,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _wa_backup(self, variables: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         """Returns the result of the action of backup.yml with the variables of the new inventory."""
-        action = other_action(self, "waba.onprem.wa_backup", {"part": "deployment"})
-        action._task.check_mode = check_mode
-        return t.cast("dict[str, t.Any]", action.run(task_vars=variables))
+        return run_other(self, "waba.onprem.wa_backup", {"part": "deployment"}, variables, check_mode=check_mode)
 
     # Helpers
 

@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step, proof
 from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
-from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
+from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import run_other
 
 Result = dict[str, t.Any]
 FOLDER = "wa-checks"  # where ansible-playbook was started
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {
                 "look": {"type": "str"},
                 "looks": {"type": "list", "elements": "str"},
-                "part": {"type": "str", "choices": ["host", "deployment", "display", "members", "step", "proof"]},
+                "part": {"type": "str", "choices": ["host", "deployment", "display", "step", "proof"]},
             },
             mutually_exclusive=[("look", "looks", "part")],
             required_one_of=[("look", "looks", "part")],
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ]  # Ansible displays those of the task
             return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
-            parts = {"display": self._show, "members": self._members, "step": self._step, "proof": self._proof}
+            parts = {"display": self._display, "step": self._step, "proof": self._proof}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
@@ -61,13 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         try:
             # Templated here, so that a variable that cannot be is one more thing that was found.
             wanted = self._templar.template(variables[LOOKS + name])
-            action = other_action(self, wanted["module"], wanted["options"])
-            action._task.diff = False
-            action._task.check_mode = self._task.check_mode or not wanted["writes"]
-            try:
-                result: Result = action.run(task_vars=variables)
-            finally:
-                action.cleanup()
+            only_reads = self._task.check_mode or not wanted["writes"]
+            result = run_other(self, wanted["module"], wanted["options"], variables, diff=False, check_mode=only_reads)
         except AnsibleConnectionFailure:
             raise  # an unreachable host is Ansible's to report
         except AnsibleError as error:
@@ -83,34 +78,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": found["message"]}
         return {**found, "changed": False}
 
-    def _joined(self, variables: dict[str, t.Any]) -> Result:
+    def _display(self, variables: dict[str, t.Any]) -> Result:
+        """Displays what was found, and fails where a member has not passed.
+
+        With `wa_upgrade_check_only` one member does both for all, and writes it for programs.
+        """
+        own, host = variables["__wa_upgrade_verdict"], variables["inventory_hostname"]
         deployment = self._templar.template(variables["__wa_upgrade_deployment"])
         run_hosts, hosts = variables["ansible_play_hosts_all"], variables["ansible_play_hosts"]
         found = upgrade_checks.of_deployment(deployment, variables["hostvars"], run_hosts, hosts)
-        return {**found, "slug": deployment["slug"], "reports": variables["inventory_hostname"] == found["reporter"]}
-
-    def _show(self, variables: dict[str, t.Any]) -> Result:
-        """Displays what a host has found. With `wa_upgrade_check_only` one member does for all, and writes it for programs."""
-        own = variables["__wa_upgrade_verdict"]
         if not own["check_only"]:
-            return {"changed": False, "msg": own["notes"], "_ansible_verbose_always": bool(own["notes"])}
-        found = self._joined(variables)
-        path, reports = f"{found.pop('slug')}.json", found.pop("reports")
-        if reports and not self._task.check_mode:
-            folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
-            try:
+            failed, lines = bool(found["unready"]), own["notes"]
+            lines = [*lines, f"{host}: {found['refusal']}"] if failed else lines
+        elif host == found["reporter"]:
+            failed, lines = bool(found["failed"]), [*found["lines"], *found["failed"]]
+            if not self._task.check_mode:
+                folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
                 files.make_folder(folder)
-                files.write_json(os.path.join(folder, path), found)
-            except (WaError, OSError) as error:
-                return {"failed": True, "msg": [*found["lines"], str(error)]}
-        return {"changed": False, "msg": found["lines"] if reports else [], "_ansible_verbose_always": reports}
-
-    def _members(self, variables: dict[str, t.Any]) -> Result:
-        found = self._joined(variables)
-        refusal: t.Any = f"{variables['inventory_hostname']}: {found['refusal']}" if found["unready"] else ""
-        if variables["__wa_upgrade_verdict"]["check_only"]:
-            refusal = [found["lines"][0], *found["failed"]] if found["reports"] and found["failed"] else ""
-        return {"failed": True, "msg": refusal} if refusal else {"changed": False}
+                files.write_json(os.path.join(folder, f"{deployment['slug']}.json"), found)
+        else:
+            failed, lines = False, []
+        return {"changed": False, "failed": failed, "msg": lines, "_ansible_verbose_always": bool(lines)}
 
     def _step(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_observed"])
@@ -120,18 +108,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return found
         noted = {"operation": "note", "path": facts["lock_file"], "schema": found["schema"], "notes": found["notes"]}
         try:
-            result = self._other("waba.onprem.wa_upgrade_journal", noted, variables)
+            result = run_other(self, "waba.onprem.wa_upgrade_journal", noted, variables)
         except AnsibleConnectionFailure as error:  # in an outage an unreachable host is a failure
             return {"failed": True, "msg": f"{facts['leader']} cannot be reached any more: {error}"}
         return result if result.get("failed") else {**found, "changed": True, "journal": result["journal"]}
-
-    def _other(self, module: str, options: dict[str, t.Any], variables: dict[str, t.Any]) -> Result:
-        action = other_action(self, module, options)
-        try:
-            result: Result = action.run(task_vars=variables)
-        finally:
-            action.cleanup()
-        return result
 
     def _proof(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_started_facts"])

@@ -12,7 +12,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import other_action
+from ansible_collections.waba.onprem.plugins.plugin_utils._other_action import run_other
 
 _PAUSE = 3.0  # seconds between two calls of what is away
 
@@ -49,12 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _call(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
-            action = other_action(self, arguments["module"], arguments["options"])
-            try:
-                result: dict[str, t.Any] = action.run(task_vars=task_vars)
-            finally:
-                action.cleanup()  # its temporary folder on the host, of which Ansible does not know
-            return result
+            return run_other(self, arguments["module"], arguments["options"], task_vars)
         except AnsibleConnectionFailure as error:
             host = self._task.delegate_to or task_vars["inventory_hostname"]
             return {

@@ -8,17 +8,29 @@ from __future__ import annotations
 import typing as t
 
 
-def other_action(action: t.Any, name: str, options: t.Mapping[str, t.Any]) -> t.Any:
-    """Returns the action of a module as Ansible chooses it: its own, or the one that runs a module without one."""
-    task = action._task.copy()
-    task.action, task.args = name, options
+def run_other(
+    action: t.Any, name: str, options: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any], **task: t.Any
+) -> dict[str, t.Any]:
+    """Returns the result of a module, by the action that Ansible would choose: its own, or the one that runs a module without one.
+
+    Its `task` is that of `action`, but for what is given here. Raises what that raises.
+    """
+    inner = action._task.copy()
+    inner.action, inner.args = name, options
+    for field, value in task.items():
+        setattr(inner, field, value)
     actions = action._shared_loader_obj.action_loader
-    return actions.get(
+    other = actions.get(
         name if actions.has_plugin(name) else "ansible.legacy.normal",
-        task=task,
+        task=inner,
         connection=action._connection,
         play_context=action._play_context,
         loader=action._loader,
         templar=action._templar,
         shared_loader_obj=action._shared_loader_obj,
     )
+    try:
+        result: dict[str, t.Any] = other.run(task_vars=task_vars)
+        return result
+    finally:
+        other.cleanup()  # its temporary folder on the host, of which Ansible does not know

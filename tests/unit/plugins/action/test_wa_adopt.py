@@ -418,7 +418,7 @@ class Backups:
             self.calls.append((task.check_mode, task_vars))
             return self.results.pop(0)
 
-        return type("Action", (), {"run": staticmethod(run), "_task": task})
+        return type("Action", (), {"run": staticmethod(run), "cleanup": staticmethod(lambda: None)})
 
 
 class Copied:

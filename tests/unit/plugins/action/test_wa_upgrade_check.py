@@ -42,17 +42,13 @@ class Module:
 
     def __init__(self, answer: t.Any) -> None:
         self.answer = answer
-        self._task = type("Task", (), {})
-        self.cleaned = 0
+        self.asked: list[t.Any] = []
 
-    def run(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        self.variables = task_vars
+    def __call__(self, _action: t.Any, name: str, options: t.Any, variables: t.Any, **task: t.Any) -> dict[str, t.Any]:
+        self.asked.append((name, options, task))
         if isinstance(self.answer, Exception):
             raise self.answer
         return dict(self.answer)
-
-    def cleanup(self) -> None:
-        self.cleaned += 1
 
 
 @pytest.fixture
@@ -61,7 +57,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., t.Any]:
 
     def make(answer: t.Any, check_mode: bool = False, **wanted: t.Any) -> tuple[dict[str, t.Any], Module]:
         module = Module(answer)
-        monkeypatch.setattr(wa_upgrade_check, "other_action", lambda _self, name, options: module)
+        monkeypatch.setattr(wa_upgrade_check, "run_other", module)
         given = {"module": "waba.onprem.wa_info", "options": {}, "writes": False, **wanted}
         return run({"looks": ["a"]}, {"__wa_upgrade_look_a": given}, check_mode), module
 
@@ -77,8 +73,7 @@ def test_a_look_that_does_not_write_is_made_in_check_mode(
 ) -> None:
     found, module = look({"changed": True, "failed": True, "msg": "no", "warnings": ["old"]}, check_mode, writes=writes)
     assert found == {"changed": changed, "a": {"changed": changed, "msg": "no"}, "warnings": ["old"]}
-    assert (module._task.check_mode, module._task.diff) == (checks, False)
-    assert module.cleaned == 1
+    assert module.asked == [("waba.onprem.wa_info", {}, {"check_mode": checks, "diff": False})]
 
 
 def test_what_cannot_be_templated_is_what_was_found(look: t.Callable[..., t.Any]) -> None:
@@ -139,11 +134,12 @@ def test_a_host_fails_unless_its_deployment_is_only_checked(check: t.Callable[..
 
 def test_members_fail_together(check: t.Callable[..., dict[str, t.Any]]) -> None:
     shown = check("display", h1=verdict(), h2=verdict())
-    assert shown == {"changed": False, "msg": ["waba: version 2.51.2"], "_ansible_verbose_always": True}
-    assert check("members", h1=verdict(), h2=verdict()) == {"changed": False}
-    found = check("members", h1=verdict())
-    assert found["failed"]
-    assert found["msg"].startswith("h1: h2 of deployment waba did not pass the checks above or could not be reached.")
+    note = "waba: version 2.51.2"
+    assert shown == {"changed": False, "failed": False, "msg": [note], "_ansible_verbose_always": True}
+    found = check("display", h1=verdict())
+    assert (found["failed"], found["msg"][0], found["_ansible_verbose_always"]) == (True, note, True)
+    (refusal,) = found["msg"][1:]
+    assert refusal.startswith("h1: h2 of deployment waba did not pass the checks above or could not be reached.")
 
 
 def test_a_check_of_its_own_is_written_and_displayed_once(
@@ -152,16 +148,27 @@ def test_a_check_of_its_own_is_written_and_displayed_once(
     monkeypatch.setenv("PWD", str(tmp_path))
     file = tmp_path / "wa-checks" / "waba.json"
     both = {host: verdict(check_only=True) for host in HOSTS}
-    assert check("display", host="h2", **both) == {"changed": False, "msg": [], "_ansible_verbose_always": False}
-    assert check("display", check_mode=True, **both)["msg"][0] == "waba: 0 of 0 checks failed"
-    assert check("members", **both) == {"changed": False}
+    silent = {"changed": False, "failed": False, "msg": [], "_ansible_verbose_always": False}
+    assert check("display", host="h2", **both) == silent
+    shown = check("display", check_mode=True, **both)
+    assert (shown["failed"], shown["msg"][0]) == (False, "waba: 0 of 0 checks failed")
     assert not file.exists()
     failed = {**both, "h2": verdict("h2: no", check_only=True)}
-    assert check("display", **failed)["msg"][0] == "waba: 0 of 0 checks failed"
-    assert check("members", **failed) == {"failed": True, "msg": ["waba: 0 of 0 checks failed", "h2: no"]}
-    assert check("members", host="h2", **failed) == {"changed": False}
+    shown = check("display", **failed)
+    assert (shown["failed"], shown["msg"][0], shown["msg"][-1]) == (True, "waba: 0 of 0 checks failed", "h2: no")
+    assert check("display", host="h2", **failed) == silent
     assert json.loads(file.read_text())["failed"] == ["h2: no"]
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_checks_that_cannot_be_written_fail(
+    check: t.Callable[..., dict[str, t.Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    (tmp_path / "wa-checks").write_text("no folder")
+    found = check("display", **{host: verdict(check_only=True) for host in HOSTS})
+    assert found["failed"]
+    assert "wa-checks" in found["msg"]
 
 
 def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,14 +196,14 @@ def test_what_was_found_of_the_schema_is_written_at_once(
 ) -> None:
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
     step = {"at": "migrate", "refusal": "", "schema": "started", "notes": {"down_at": 1.0}}
-    asked: list[t.Any] = []
-    monkeypatch.setattr(wa_upgrade_check, "other_action", lambda *given: asked.append(given[1:]) or Module(answer))  # type: ignore[func-returns-value]
+    module = Module(answer)
+    monkeypatch.setattr(wa_upgrade_check, "run_other", module)
     monkeypatch.setattr(next_step, "next_step", lambda _facts: step)
     facts = {"deployment": "waba", "leader": "h1", "lock_file": "/l", "journal": {"schema": "untouched"}}
     found = run({"part": "step"}, {"__wa_upgrade_observed": facts})
     assert found == (expected if "failed" in expected else {**step, **expected})
     noted = {"operation": "note", "path": "/l", "schema": "started", "notes": {"down_at": 1.0}}
-    assert asked == [("waba.onprem.wa_upgrade_journal", noted)]
+    assert module.asked == [("waba.onprem.wa_upgrade_journal", noted, {})]
 
 
 @pytest.mark.parametrize(("state", "failed"), [("running", False), ("exited", True)])
