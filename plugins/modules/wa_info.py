@@ -27,11 +27,10 @@ options:
       - V(database_sizes) adds the largest of its tables and the free room, and with O(max_messages) the rows of C(messages), not where
         V(journal) has an unfinished upgrade or V(containers) a running migration of this database, because on PostgreSQL they wait for
         a migration that rewrites a table.
-      - V(compose_images) is the images that the Compose files of O(compose) name.
       - V(identity) is the client that O(env_file) and O(identity_file) describe.
     type: list
     elements: str
-    choices: [containers, images, journal, database, database_sizes, compose_images, identity]
+    choices: [containers, images, journal, database, database_sizes, identity]
     default: [containers]
   project:
     description: Only the containers of this Compose project; an empty text means those outside Compose. All when not given.
@@ -69,12 +68,6 @@ options:
   lock_file:
     description: The deployment's lock file. With it, RV(upgrade) returns who has the lock, and RV(hold) the hold in the file beside it.
     type: path
-  compose:
-    description:
-      - How Compose is called, for V(compose_images) in O(gather) - C(command), as in C(docker compose --file compose.yml);
-        C(environment), its variables; C(services), none for all.
-    type: dict
-    default: {}
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
     type: path
@@ -245,11 +238,6 @@ ended:
   type: dict
   returned: when O(gather) has V(journal)
   sample: {}
-compose_images:
-  description: The images that the Compose files name, as C(images), or the message of Compose that cannot read the files, as C(problem).
-  type: dict
-  returned: when O(gather) has V(compose_images)
-  sample: {images: ["registry.example.com/whatsapp/web:v2.53.4"], problem: ""}
 identity:
   description:
     - Which client is on this host - C(db_env), by O(env_file); C(recorded), by O(identity_file); C(others), by the records of other
@@ -288,7 +276,6 @@ database:
     total_bytes: 262144000
 """
 
-import contextlib
 import time
 import typing as t
 
@@ -297,9 +284,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
 from ansible_collections.waba.onprem.plugins.module_utils._client import host_look, listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
-from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -312,8 +296,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import images 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
-WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
-_TIMEOUT = "60"  # seconds, for a local command
+WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity")
 
 
 def read_journal(params: dict[str, t.Any], result: Result) -> None:
@@ -323,28 +306,6 @@ def read_journal(params: dict[str, t.Any], result: Result) -> None:
     result.values.update(host_look.lock(lock, params["lock_file"]))
     if "journal" in params["gather"]:
         result.values.update(journal=lock if upgrade_journal.is_upgrade(lock) else {}, ended=file.load_last() or {})
-
-
-def read_compose_images(params: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
-    """Returns the images that the Compose files name, or Compose's words if it cannot read them."""
-    compose = params["compose"]
-    if not compose:
-        return {"images": [], "problem": "it is not known how Compose is called"}
-    command = ["timeout", _TIMEOUT, *compose["command"], "config", "--images", *compose["services"]]
-    try:
-        code, output, complaint = run(command, environ_update=compose["environment"], handle_exceptions=False)
-    except OSError as error:
-        return {"images": [], "problem": f"docker: {error.strerror}"}
-    if not code:
-        return {"images": output.split(), "problem": ""}
-    # The values are hidden in the message only: they may be versions.
-    secrets = compose_call.values(compose["command"])
-    with contextlib.suppress(WaError):
-        env = env_options.read_env(params["env_file"], params["env_format"]) if params["env_file"] else {}
-        secrets += [value for name, value in env.items() if redact.is_secret(name)]
-    said = compose_messages.one_line(complaint, secrets)
-    late = f"no answer within {_TIMEOUT} s" if code == 124 else f"exit status {code}"
-    return {"images": [], "problem": said or late}
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
@@ -414,8 +375,6 @@ def read(module: AnsibleModule, result: Result) -> None:
             wrong_images=docker_images.wrong_builds(engine, names, module.run_command),
             image_free_bytes=docker_images.free_bytes(engine),
         )
-    if "compose_images" in gather:
-        result.values["compose_images"] = read_compose_images(params, module.run_command)
     if gather & {"database", "database_sizes"}:
         result.values["database"] = read_database(params, result)
 
@@ -435,7 +394,6 @@ def main() -> None:
                 "choices": [*WITHOUT_ENGINE, "containers", "images"],
                 "default": ["containers"],
             },
-            compose={"type": "dict", "default": {}},
             compose_file={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},

@@ -86,7 +86,6 @@ EVENTS = {
 # (scenario `upgrade`) are a failure before the migration and a killed controller after it; a migration fails in the scenario `cluster`.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
-    "bad-compose-file": ("mysql", "deep"),
     "bad-next-file": ("mysql", "deep"),
     "bad-latest": ("mysql", "deep"),
     "bad-v": ("mysql", "deep"),
@@ -481,9 +480,8 @@ class Bad:
     after: str = ""
 
 
-def bad_inputs(at: str, runs: str, new: str) -> dict[str, Bad]:
+def bad_inputs(runs: str, new: str) -> dict[str, Bad]:
     """What is no upgrade from `runs` to `new`, by the name of its case."""
-    folder = f"/opt/waba/{at}"
     good = {"wa_version": runs}
     upgrade = {**good, "wa_upgrade_version": new}
     ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_skip: [database_backup]")
@@ -499,14 +497,8 @@ def bad_inputs(at: str, runs: str, new: str) -> dict[str, Bad]:
             ("ansible.builtin.pause would end the upgrade in the middle",),
             {**good, "wa_upgrade_before_outage": str(HOOKS / "pause.yml")},
         ),
-        "bad-compose-file": Bad(
-            (f"/coreapp:v{new}", f"and {runs} runs"),
-            good,
-            before=f"sed -i.good s/:v{runs}/:v{new}/ {folder}/compose.yml",
-            after=f"mv {folder}/compose.yml.good {folder}/compose.yml",
-        ),
         "bad-next-file": Bad(
-            ("Compose cannot read the client's Compose files", "refers to undefined volume nowhere"),
+            ("refers to undefined volume nowhere",),
             {**upgrade, "wa_client_compose_files": ["/root/more.yml"]},
             before="echo '{services: {wacore: {volumes: [\"nowhere:/x\"]}}}' >/root/more.yml",
             after="rm /root/more.yml",
@@ -528,7 +520,7 @@ def bad_inputs(at: str, runs: str, new: str) -> dict[str, Bad]:
 
 def bad_input(lab: Lab, name: str, runs: str, new: str) -> None:
     """It is refused in a sentence, or is no upgrade; either way what runs goes on, and no journal is left."""
-    case = bad_inputs(lab.at, runs, new)[name]
+    case = bad_inputs(runs, new)[name]
     print(f"\n### {name}, while {runs} runs", flush=True)
     lab.host(case.before)
     told = lab.say("upgrade", **case.variables)

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from clients import MOUNT_PATH, Clients
 from commands import docker
 from playbook import Ansible
-
-from ansible_collections.waba.onprem.plugins.module_utils._compose import call
 
 
 def test_containers_are_returned_with_mounts_state_and_version(ansible: Ansible, clients: Clients) -> None:
@@ -79,28 +75,3 @@ def test_present_and_unreachable_images_are_reported(ansible: Ansible, clients: 
     assert (done["missing_images"], list(done["unanswered_images"])) == ({}, [unreachable])
     assert "connection refused" in done["unanswered_images"][unreachable]
     assert done["image_free_bytes"] > 0
-
-
-@pytest.mark.parametrize(
-    ("service", "images", "problem"),
-    [
-        ("{image: r/web:v1}", ["r/web:v1"], ""),
-        ("{image: 'r/web:v$V'}", ["r/web:v2.53.4"], ""),
-        ("{image: r/web:v1, volumes: ['nowhere:/x']}", [], "refers to undefined volume nowhere"),
-        ("{image: 'r/web:v${V}', volumes: ['nowhere:/${T}']}", [], "refers to undefined volume nowhere"),
-        ("{image: 'r/web:v1', ports: ['${T}']}", [], "ort"),
-    ],
-)
-def test_the_images_of_compose_files_are_returned(
-    ansible: Ansible, docker_engine: str, tmp_path: Path, service: str, images: list[str], problem: str
-) -> None:
-    (tmp_path / "compose.yml").write_text(f"{{services: {{web: {service}}}}}")
-    variables = tmp_path / "compose.env"
-    variables.write_text("V=2.53.4\nT=Canary-9\n")
-    options = call.options("p", str(tmp_path), [str(tmp_path / "compose.yml")], [str(variables)])
-    compose = {"command": ["docker", "compose", *options], "environment": call.ENVIRONMENT, "services": []}
-    done = ansible.module("wa_info", {"gather": ["compose_images"], "compose": compose})
-    assert done["compose_images"]["images"] == images
-    assert problem in done["compose_images"]["problem"]
-    assert bool(done["compose_images"]["problem"]) is bool(problem)
-    assert "Canary" not in str(done)

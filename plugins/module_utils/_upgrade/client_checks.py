@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.check import Facts, Observed, Problem, message
 
 
 def host_read(now: Observed) -> Problem:
-    if "compose_images" in now.found:  # only the database is read after them
-        return None
-    return message(now, now.found, "compose_images")
+    # Only the database is read after the images.
+    return None if "images" in now.found else message(now, now.found, "containers")
 
 
 def identity(now: Observed) -> Problem:
@@ -89,23 +86,6 @@ def operators_files(now: Observed) -> Problem:
         f"after the upgrade docker compose up in {now.compose['folder']} would start the old version on the migrated database; "
         f"expected your permission to set the new one there ({'; '.join(read['actions'])}).",
         "Give it with wa_upgrade_update_compose_files: true.",
-    )
-
-
-def compose_file(now: Observed) -> Problem:
-    read = now.found["compose_images"]
-    other = requirements.compose(read["images"], now.facts["clients"], now.facts["images"])
-    if other:
-        return (
-            f"{now.deployment['project_dir']}/compose.yml: {other}.",
-            "A failure before the migration would start what it names. Put the version that runs in it, or have provision.yml write it "
-            f"with wa_version: {', '.join(now.running)}; then run upgrade.yml again.",
-        )
-    if not read["problem"]:
-        return None
-    return (
-        f"Compose cannot read the client's Compose files: {redact.hide(read['problem'], now.facts['secrets'])}.",
-        "Run provision.yml, which writes those of the inventory, or correct the file that Compose names; then run upgrade.yml again.",
     )
 
 

@@ -238,14 +238,6 @@ CHECKS = (
         look="operators_files",
         skip=(NO_COMPOSE_DIR, NO_TARGET, NOTHING),
     ),
-    # Going back before the migration starts what this file names.
-    Check(
-        "the Compose file names the running version",
-        "the running version",
-        client_checks.compose_file,
-        DEPLOYMENT,
-        skip=(UNFINISHED, NOTHING),
-    ),
     Check(
         "the client is healthy",
         "good health",

@@ -1,14 +1,13 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host and a database must have for an upgrade, and which versions its Compose file may name. Pure rules."""
+"""What a host and a database must have for an upgrade. Pure rules."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, units
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import client_containers
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
 
 # Bytes for the images, and for what the new containers write until the next log cleanup: Docker's own log of one takes up to 350 MB,
 # the client's files up to 600 MB.
@@ -111,29 +110,3 @@ def sessions(found: t.Sequence[t.Mapping[str, t.Any]]) -> str:
         "a run that was killed. Sessions whose host has lost its power, and those that a connection pool keeps, are ended on the server "
         f"(KILL, pg_terminate_backend): {ids}"
     )
-
-
-def compose(
-    images: t.Iterable[str],
-    containers: t.Iterable[t.Mapping[str, t.Any]],
-    configured: t.Mapping[str, t.Any] | None = None,
-) -> str:
-    """Why a Compose file would start another version than the one that runs, or an empty text.
-
-    `images` are those that the file names, `containers` those of the client as `wa_info` tells them, `configured` is
-    `wa_images`. An image that only has a client's name counts where the file names none of that kind by its repository:
-    otherwise it is somebody else's. One that is named without a tag tells nothing.
-    """
-    running = sorted({str(one["version"]) for one in containers})
-    rule = client_containers.ClientImages.of(configured, "wa_images")
-    known = {image_reference.parse(str(one["image"])).repository for one in containers}
-    named = [image for image in images if rule.named(image)]
-    sure = [one for one in images if rule.configured(one) or image_reference.parse(one).repository in known]
-    kinds = {rule.named(image) for image in sure}
-    others = []
-    for image in [*sure, *(one for one in named if rule.named(one) not in kinds)]:
-        if image_reference.has_tag(image) and image_reference.parse(image).version not in running:
-            others.append(image)
-    if not others or not running:
-        return ""
-    return f"it names {', '.join(dict.fromkeys(others))}, and {', '.join(running)} runs"

@@ -52,7 +52,6 @@ FOUND = {
     "unanswered_images": {},
     "wrong_images": {},
     "image_free_bytes": 10 * 1024**3,
-    "compose_images": {"images": ["reg/coreapp:v2.51.2", "reg/web:v2.51.2"], "problem": ""},
     "journal": {},
     "upgrade": {},
     "database": DATABASE,

@@ -263,11 +263,3 @@ def test_where_an_upgrade_stands_is_returned_without_an_engine(run_module: Run, 
 
 def test_a_journal_needs_a_lock_file(run_module: Run) -> None:
     assert "option lock_file: not given" in run_module(MODULE, {"gather": ["journal"]})["msg"]
-
-
-def test_an_env_file_that_is_no_text_does_not_hide_what_compose_says(run_module: Run, tmp_path: Path) -> None:
-    (tmp_path / "compose.env").write_bytes(b"A=\xff\xfe")
-    command = ["false", f"--env-file={tmp_path}/compose.env", f"--env-file={tmp_path}"]
-    compose = {"command": command, "environment": {}, "services": []}
-    done = run_module(MODULE, {"gather": ["compose_images"], "compose": compose})
-    assert done["compose_images"] == {"images": [], "problem": "exit status 1"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from preflight_samples import DEPLOYMENT, GOOD, IMAGES, UNREAD, assert_failed, container, names, with_found
+from preflight_samples import DEPLOYMENT, GOOD, UNREAD, assert_failed, container, names
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import client_checks
 
@@ -77,18 +77,6 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the version may be set in the operator's Compose files",
         {"operators_files": {"msg": "no such file"}},
         "h1: no such file",
-    ),
-    (
-        "the Compose file names the running version",
-        with_found(compose_images={"images": IMAGES, "problem": ""}),
-        "h1: /opt/waba/waba/compose.yml: it names reg/coreapp:v2.53.4, reg/web:v2.53.4, and 2.51.2 runs. A failure before the migration "
-        "would start what it names. Put the version that runs in it, or have provision.yml write it with wa_version: 2.51.2; then run "
-        "upgrade.yml again.",
-    ),
-    (
-        "the Compose file names the running version",
-        with_found(compose_images={"images": [], "problem": "invalid value Canary-1"}),
-        "h1: Compose cannot read the client's Compose files: invalid value <hidden>. Run provision.yml, which writes those of the ",
     ),
     ("the client is healthy", {"health": {"msg": "not registered", "healthy": False}}, "h1: not registered"),
     ("the client is healthy", {"health": {"skipped": True}}, "h1: it was not read"),

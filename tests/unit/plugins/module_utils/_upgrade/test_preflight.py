@@ -16,7 +16,6 @@ from preflight_samples import (
     FOUND,
     GOOD,
     HELD,
-    IMAGES,
     IMAGES_HERE,
     JOURNAL,
     LARGE,
@@ -130,12 +129,6 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         "no wa_client_compose_dir",
     ),
     ("the version may be set in the operator's Compose files", SAME, "nothing to upgrade"),
-    ("the Compose file names the running version", SAME, "nothing to upgrade"),
-    (
-        "the Compose file names the running version",
-        {**LEFT, **with_found(compose_images={"images": IMAGES, "problem": ""})},
-        "an unfinished upgrade goes on",
-    ),
     ("the client is healthy", {"skip": ["expiry"], "health": {}}, "expiry or health in wa_upgrade_skip"),
     ("the client is healthy", {**LEFT, "health": {}}, "an unfinished upgrade goes on"),
     ("db.env and the media volume are in sync", {**LEFT, "drift": {}}, "an unfinished upgrade goes on"),
@@ -276,7 +269,6 @@ def test_the_first_verdict_is_without_the_reads_that_take_longer() -> None:
 def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
     read = {
         "containers": [],
-        "compose_images": {"images": [], "problem": "docker: not found"},
         "journal": {},
         "upgrade": {},
     }
@@ -424,7 +416,14 @@ def test_what_a_dump_takes_is_displayed_and_returned() -> None:
 
 
 def test_the_outage_is_as_long_as_the_last_one_at_the_leader() -> None:
-    times = {"down_at": 100.0, "migrating_at": 130.0, "migrated_at": 190.0, "up_at": 195.0, "copy_at": 105.0, "copied_at": 125.0}
+    times = {
+        "down_at": 100.0,
+        "migrating_at": 130.0,
+        "migrated_at": 190.0,
+        "up_at": 195.0,
+        "copy_at": 105.0,
+        "copied_at": 125.0,
+    }
     ended = {"outcome": "done", "target": "2.51.2", "notes": times}
     (line,) = [text for text in verdict(**with_found(ended=ended))["notes"] if "outage" in text]
     before = "(as in the upgrade to 2.51.2)"

@@ -72,32 +72,6 @@ def test_the_room_of_the_server_is_for_the_operator_to_confirm(together: dict[st
     assert upgrade_requirements.server_room({}, together) == ""
 
 
-RUNNING = [
-    {"version": "2.51.2", "image": "reg:5000/wa/coreapp:v2.51.2"},
-    {"version": "2.51.2", "image": "reg:5000/wa/web:v2.51.2"},
-]
-
-
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (["reg:5000/wa/coreapp:v2.51.2", "reg:5000/wa/web:v2.51.2", "postgres:13"], ""),
-        (["reg:5000/wa/coreapp:2.51.2"], ""),
-        (["reg:5000/wa/coreapp@sha256:0"], ""),
-        ([], ""),
-        (["other/web:v2.53.4", "reg:5000/wa/coreapp:v2.51.2"], "it names other/web:v2.53.4, and 2.51.2 runs"),
-        (["reg/web:latest", "reg/web:latest"], "it names reg/web:latest, and 2.51.2 runs"),
-        # Beside the client's own Webapp another one's image of that name is a sidecar.
-        (["reg:5000/wa/web:v2.51.2", "reg:5000/wa/coreapp:v2.51.2", "acme/web:1.0"], ""),
-        (["reg:5000/ops/wa-core:v2.53.4"], "it names reg:5000/ops/wa-core:v2.53.4, and 2.51.2 runs"),
-    ],
-)
-def test_a_compose_file_of_another_version_is_told(images: list[str], words: str) -> None:
-    configured = {"coreapp": "reg:5000/ops/wa-core"}
-    assert upgrade_requirements.compose(images, RUNNING, configured) == words
-    assert upgrade_requirements.compose(images, []) == ""
-
-
 COPY = {"running": True, "started": False, "dump": False, "snapshot": "", "skipped": []}
 
 
