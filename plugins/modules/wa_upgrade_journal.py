@@ -82,11 +82,8 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             schema=params["schema"] or upgrade_journal.UNTOUCHED,
             restores=params["restores"] or "",
         )
-        if params["restores"]:
-            return after, f"lock {params['deployment']} for the restore from {params['restores']}"
-        if not upgrade_journal.has_begun(after):
-            return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
-        return after, f"go on with the upgrade of {params['deployment']} at stage {upgrade_journal.stage(after)[0]}"
+        what = f"restore from {params['restores']}" if params["restores"] else f"upgrade to {params['target']}"
+        return after, f"lock {params['deployment']} for the {what}"
     if operation in ("note", "migrate"):
         lease = parse_duration("lease", params["lease"])
         notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}

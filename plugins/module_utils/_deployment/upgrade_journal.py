@@ -129,32 +129,26 @@ def describe(lock: t.Mapping[str, t.Any]) -> str:
     return f"{what} by {lock['user']} from {lock['controller']}, since {clock(lock['since'])}, {where}{until}"
 
 
+def resume(lock: t.Mapping[str, t.Any]) -> tuple[str, dict[str, str]]:
+    """Returns the playbook, and its variables, with which the upgrade or the restore in the lock goes on."""
+    restores = lock["notes"].get(RESTORES)
+    if not restores:
+        return "upgrade", {"wa_upgrade_version": lock["target"]}
+    return "restore", {} if restores == SNAPSHOT else {"wa_restore": restores}
+
+
 def describe_block(lock: t.Mapping[str, t.Any], held: bool) -> str:
     """Returns why the client must not be started or stopped, and what to do, for a message."""
     if not is_upgrade(lock):
         return f"locked by {describe(lock)}. Run again after that"
-    if lock["notes"].get(RESTORES):
-        again = " ".join(
-            ["restore.yml", *(f"-e {name}={value}" for name, value in resumed(lock["notes"][RESTORES]).items())]
-        )
-        if held:
-            return (
-                f"locked by a restore of its database by {lock['user']} from {lock['controller']}. Run again when it has ended; if that run "
-                f"was killed, run {again} -e wa_upgrade_take_over=true"
-            )
-        return f"its database was being restored by {lock['user']} from {lock['controller']}, who was cut off. Run {again}, which goes on"
-    on = f"upgrade.yml with wa_upgrade_version: {lock['target']}"
+    playbook, variables = resume(lock)
+    on = " ".join([f"{playbook}.yml", *(f"-e {name}={value}" for name, value in variables.items())])
     if held:
         return (
-            f"locked by {describe(lock)}. Run again when it has ended; if that run was killed, run {on} and "
-            "wa_upgrade_take_over: true, which goes on from there"
+            f"locked by {describe(lock)}. Run again when it has ended; if that run was killed, run {on} -e wa_upgrade_take_over=true, "
+            "which goes on from there"
         )
     return f"left unfinished by {describe(lock)}. Run {on}, which goes on from there"
-
-
-def resumed(restores: str) -> dict[str, str]:
-    """Returns the variables with which restore.yml goes on."""
-    return {} if restores == SNAPSHOT else {"wa_restore": restores}
 
 
 def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
@@ -168,17 +162,14 @@ def describe_lock(lock: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     found = {"held": held, "message": describe_block(lock, held), "run_id": lock["run_id"]}
     if not is_upgrade(lock):
         return {**found, "blocking": False}
-    restores = lock["notes"].get(RESTORES)
+    playbook, variables = resume(lock)
     return {
         **found,
         "blocking": blocks(lock, held),
         "stage": stage(lock)[0],
         "target": lock["target"],
-        "playbook": "restore" if restores else "upgrade",
-        "resume": {
-            **(resumed(restores) if restores else {"wa_upgrade_version": lock["target"]}),
-            **({"wa_upgrade_take_over": True} if held else {}),
-        },
+        "playbook": playbook,
+        "resume": {**variables, **({"wa_upgrade_take_over": True} if held else {})},
     }
 
 

@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.check import Observed, Problem
 
-_EXPIRES_SOON = 30  # days; the next version must be obtained and tried
+_EXPIRES_SOON = datetime.timedelta(days=30)  # the next version must be obtained and tried
 
 
 def _joined(texts: t.Mapping[str, str]) -> str:
@@ -69,16 +69,11 @@ def expiry(now: Observed) -> list[str]:
     if not known:
         return []
     first = min(known, key=lambda one: str(one["expires_on"]))
-    day = str(first["expires_on"])
-    try:
-        left = (datetime.date.fromisoformat(day) - datetime.date.fromisoformat(str(now.facts["today"]))).days
-    except ValueError:
+    day, today = str(first["expires_on"]), datetime.date.fromisoformat(now.facts["today"])
+    if day > str(today + _EXPIRES_SOON):
         return []
-    if left > _EXPIRES_SOON:
-        return []
-    found = f"expires in {left} days, on {day}" if left >= 0 else f"expired on {day}"
-    cure = "Upgrade it before" if left >= 0 else "Upgrade it, with wa_upgrade_skip: [expiry]"
+    found, cure = ("expires", "before") if day >= str(today) else ("expired", "with wa_upgrade_skip: [expiry]")
     return [
-        f"{now.host}: warning: version {first['version']}, which runs, {found}. An expired client refuses health, GC and the "
-        f"settings backup. {cure}."
+        f"{now.host}: warning: version {first['version']}, which runs, {found} on {day}. An expired client refuses health, GC "
+        f"and the settings backup. Upgrade it {cure}."
     ]

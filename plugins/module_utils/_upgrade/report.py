@@ -39,8 +39,8 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
     """Returns the report of an upgrade that ended well, of one that was not needed, or of a preparation.
 
     `facts` are those of `result`, and: `journal`, that of this run's upgrade, empty for none; `messages` (the result of
-    `wa_message_gc`, or what the checks have counted), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the
-    versions that run after an upgrade), `check_mode`, and whether a hook `lets_traffic_come`.
+    `wa_message_gc`, or what the checks have counted), `after` (the versions that run after an upgrade), `check_mode`, and whether a
+    hook `lets_traffic_come`.
     """
     journal, after = facts["journal"], sorted(set(facts["after"]))
     upgraded = bool(after)
@@ -50,7 +50,6 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
     lines = [
         _row(facts["deployment"], "before", "after"),
         _row("messages (rows)", *_messages(facts["messages"])),
-        _row("logs (bytes)", *_logs(facts["logs"], facts["check_mode"])),
         _row("version", facts["before"], ", ".join(after) or facts["before"]),
         *_outage(outage(journal)),
     ]
@@ -82,14 +81,6 @@ def _messages(gc: Facts) -> tuple[t.Any, t.Any]:
     if before is not None and before != (after or 0):
         before = f"~{before}"
     return "-" if before is None else before, "-" if after is None else after
-
-
-def _logs(containers: t.Sequence[Facts], check_mode: bool) -> tuple[t.Any, t.Any]:
-    """Returns the bytes of logs before and after the cleanup."""
-    if not containers:
-        return "-", "-"
-    before, after = (sum(one.get(key) or 0 for one in containers) for key in ("bytes_before", "bytes_after"))
-    return before, "-" if check_mode else after
 
 
 def _outage(found: Facts) -> list[str]:

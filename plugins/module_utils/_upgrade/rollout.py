@@ -68,8 +68,6 @@ def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
     if not window:
         return ""
     begin, end = units.parse_window(window)
-    if not zone:
-        return f"the host's time zone was not read, so that it is not known when wa_upgrade_window {window} is."
     clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
     closed = units.until_window((begin, end), clock)
     seconds = wait + outage.get("seconds", 0)

@@ -594,7 +594,7 @@ def test_an_end_that_no_run_sees_is_reported(
     [(argv, facts)] = told
     assert argv == ["timeout", "-k", "5", "60", "/bin/page", "on call"]
     assert (facts["event"], facts["succeeded"], facts["target"]) == ("migration_ended", succeeded, "2.53.4")
-    assert "upgrade.yml with wa_upgrade_version: 2.53.4" in facts["next"]
+    assert "Run upgrade.yml -e wa_upgrade_version=2.53.4, which goes on from there" in facts["next"]
     assert (CANARY in json.dumps(facts)) is False
     assert [text.partition(":")[0] for text in said] == ["support", "support"]
     assert said[1].endswith("wa_failure_command has failed: no route")

@@ -118,11 +118,11 @@ def test_a_restore_outside_an_upgrade_keeps_everybody_away_until_it_is_complete(
     found = upgrade_journal.describe_lock(begun)
     assert (found["blocking"], found["playbook"]) == (True, "restore")
     assert found["resume"] == {"wa_restore": "/b/eu.json", "wa_upgrade_take_over": True}
-    assert "locked by a restore of its database by wa from desk" in found["message"]
+    assert "locked by the restore of its database by wa from desk" in found["message"]
     cut_off = upgrade_journal.describe_lock({**begun, "lease_until": 0})
     assert cut_off["blocking"]
     assert cut_off["resume"] == {"wa_restore": "/b/eu.json"}
-    with pytest.raises(WaError, match="its database was being restored"):
+    with pytest.raises(WaError, match="left unfinished by the restore of its database by wa"):
         upgrade_journal.hold({**begun, "lease_until": 0}, claim("b"), "h1", time.time(), 300.0)
 
 
@@ -140,4 +140,4 @@ def test_a_snapshot_has_no_manifest_to_go_on_with() -> None:
     begun = upgrade_journal.begin(None, claim("a"), 1000.0, 300.0, schema="started", restores=upgrade_journal.SNAPSHOT)
     found = upgrade_journal.describe_lock(begun)
     assert found["resume"] == {}
-    assert found["message"].endswith("Run restore.yml, which goes on")
+    assert found["message"].endswith("Run restore.yml, which goes on from there")

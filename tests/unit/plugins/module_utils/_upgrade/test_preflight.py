@@ -444,10 +444,10 @@ def test_no_outage_is_expected_where_none_begins(changes: dict[str, t.Any]) -> N
     [
         (
             "2026-06-29",
-            "expired on 2026-06-29. An expired client refuses health, GC and the settings backup. Upgrade it, with ",
+            "expired on 2026-06-29. An expired client refuses health, GC and the settings backup. Upgrade it with ",
         ),
-        ("2026-06-30", "expires in 0 days, on 2026-06-30. "),
-        ("2026-07-30", "expires in 30 days, on 2026-07-30. "),
+        ("2026-06-30", "expires on 2026-06-30. "),
+        ("2026-07-30", "expires on 2026-07-30. "),
         ("2026-07-31", ""),
         ("", ""),
         ("soon", ""),

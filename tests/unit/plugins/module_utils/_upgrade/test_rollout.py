@@ -69,7 +69,6 @@ NEXT = "It opens next on 2026-12"
         ("01:58:00", "22:00-02:00", 0, {"outage": {"seconds": 240, "unknown": ["copy", "migration"]}}, "at 01:58 (+0000) its outage of about 4m00s "
          f"without copy and migration does not fit into wa_upgrade_window 22:00-02:00 any more. {NEXT}-01 at 22:00 (+0000)."),
         ("01:00:00", "01:00-01:03", 0, {}, f"its outage of about 4m00s is longer than wa_upgrade_window 01:00-01:03. {NEXT}-02 at 01:00 (+0000)."),
-        ("12:00:00", "01:00-05:00", 0, {"zone": ""}, "the host's time zone was not read, so that it is not known when wa_upgrade_window 01:00-05:00 is."),
     ],
 )  # fmt: skip
 def test_an_outage_that_does_not_fit(
