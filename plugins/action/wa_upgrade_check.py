@@ -102,16 +102,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     def _step(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_observed"])
-        found = self._unless_refused(facts, next_step.next_step(facts))
+        found = next_step.next_step(facts)
         # What somebody has started counts before the journal, and stays so when its container is gone.
-        if found.get("schema", facts["journal"]["schema"]) == facts["journal"]["schema"]:
-            return found
+        if found["schema"] == facts["journal"]["schema"]:
+            return self._unless_refused(facts, found)
         noted = {"operation": "note", "path": facts["lock_file"], "schema": found["schema"], "notes": found["notes"]}
         try:
             result = run_other(self, "waba.onprem.wa_upgrade_journal", noted, variables)
         except AnsibleConnectionFailure as error:  # in an outage an unreachable host is a failure
             return {"failed": True, "msg": f"{facts['leader']} cannot be reached any more: {error}"}
-        return result if result.get("failed") else {**found, "changed": True, "journal": result["journal"]}
+        if result.get("failed"):
+            return result
+        return {**self._unless_refused(facts, found), "changed": True, "journal": result["journal"]}
 
     def _proof(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_started_facts"])

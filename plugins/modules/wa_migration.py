@@ -253,7 +253,7 @@ class Migration:
 
     def _refuse_begun(self) -> None:
         """Raises WaError if somebody has started the migration or the new version, and notes that the schema may be changed."""
-        there, journal = self._containers(), self.file.load_upgrade()
+        there, journal = listing.read(self.engine, None, []), self.file.load_upgrade()
         begun = next_step.begun_by_others(journal, there, self.params["project"], self.container) if journal else []
         if not begun:
             return

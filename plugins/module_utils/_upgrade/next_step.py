@@ -24,6 +24,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_jo
     stage,
     without_early_copy,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import UPGRADE
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
@@ -60,6 +61,10 @@ class Member:
             and (one["project"] == self.project or one["database"] in databases)
             and (_runs(one) or one["started_at"] > self.stopped_at)
         ]
+
+    def migrations(self, version: str) -> list[Container]:
+        """Those of them that migrate the database, also outside the project: from the vendor's Compose file, or by `docker run`."""
+        return [one for one in self.started(version) if UPGRADE in one["env_keys"]]
 
     @property
     def running(self) -> list[str]:
@@ -109,12 +114,19 @@ class Observed:
     @property
     def target_runs(self) -> bool:
         """Whether the new version runs on any host."""
-        return any(_runs(one) for member in self.members for one in _new(self.journal, member))
+        found = [one for member in self.members for one in _new(self.journal, member)]
+        return any(_runs(one) and UPGRADE not in one["env_keys"] for one in found)
 
     @property
     def migration_there(self) -> bool:
         """Whether the migration runs or has ended well. One that was created and never started has exit code 0, too."""
         return self.migration is not None and (_runs(self.migration) or _ended_well(self.migration))
+
+    @property
+    def migrating(self) -> list[Container]:
+        """The containers that migrate the database now, by whomever they were started."""
+        target = self.journal["target"]
+        return [one for member in self.members for one in member.migrations(target) if _runs(one)]
 
     @property
     def stopped(self) -> list[str]:
@@ -132,10 +144,13 @@ class Observed:
         return self.checked_unfinished or self.versions != sorted(self.checked) or bool(self.stopped)
 
     @property
-    def migrated_beside(self) -> bool:
-        """Whether the migration was started since the client was, by its host's clock: its old version runs on a schema that may be changed."""
-        started = max((one["started_at"] for one in self.leader.clients), default=0.0)
-        return self.migration is not None and self.migration["started_at"] > started
+    def beside(self) -> list[Container]:
+        """The migrations that were started since the client was, by each host's clock: its old version runs on a schema that may be changed."""
+        found = []
+        for member in self.members:
+            since = max((one["started_at"] for one in member.clients), default=0.0)
+            found += [one for one in member.migrations(self.journal["target"]) if one["started_at"] > since]
+        return found
 
     @property
     def started_since(self) -> bool:
@@ -168,9 +183,10 @@ class Rule:
 
 
 RULES = (
-    Rule(DONE, "the migration runs again", lambda now: now.migration is not None and _runs(now.migration), REFUSE),
+    Rule(DONE, "a migration runs again", lambda now: bool(now.migrating), REFUSE),
     Rule(DONE, "anything else", lambda now: True, START),
     Rule(STARTED, "the migration runs", lambda now: now.migration is not None and _runs(now.migration), MIGRATE),
+    Rule(STARTED, "a migration of somebody else runs", lambda now: bool(now.migrating), REFUSE),
     Rule(STARTED, "the new version runs", lambda now: now.target_runs, START),
     Rule(STARTED, "neither runs", lambda now: True, MIGRATE),
     Rule(
@@ -181,8 +197,8 @@ RULES = (
     ),
     Rule(
         UNTOUCHED,
-        "an upgrade begins, and the migration was started since the client",
-        lambda now: now.new and now.migrated_beside,
+        "an upgrade begins, and a migration was started since the client",
+        lambda now: now.new and bool(now.beside),
         REFUSE,
     ),
     Rule(UNTOUCHED, "an upgrade begins", lambda now: now.new, SERVE),
@@ -270,9 +286,10 @@ def begun_by_others(
     """
     leader = Member(containers, _stopped_at(journal), project)
     now, found = Observed(journal, leader), [one for one in containers if one["id"] == ours]
-    if journal["schema"] == UNTOUCHED:
-        found += _new(journal, leader)
-        found += [now.migration] if now.migration and (now.migrated_beside or not now.new) else []
+    if journal["schema"] == UNTOUCHED and now.new:
+        found += [*now.beside, *(one for one in leader.clients if one["version"] == journal["target"])]
+    elif journal["schema"] == UNTOUCHED:
+        found += [*_new(journal, leader), *([now.migration] if now.migration else [])]
     begun = {one["id"]: one for one in found if one["state"] != "created"}
     return list(begun.values())
 
@@ -284,8 +301,10 @@ def ended_well(journal: t.Mapping[str, t.Any], leader: Member) -> bool:
 
 
 def _new(journal: t.Mapping[str, t.Any], member: Member) -> list[Container]:
-    """Returns what somebody has started of the new version, without the migration."""
-    return [one for one in member.started(journal["target"]) if not is_migration(one, journal["target"])]
+    """Returns what somebody has started of the new version, without the migration of the project."""
+    target = journal["target"]
+    ours = [one for one in member.containers if is_migration(one, target)]
+    return [one for one in member.started(target) if one not in ours]
 
 
 def _migration(leader: Member, journal: t.Mapping[str, t.Any]) -> Container | None:
@@ -329,14 +348,14 @@ def _unusable_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str, toda
 
 
 def _refusal(now: Observed) -> str:
-    if now.migration is not None and now.schema == DONE:
-        name = now.migration["name"]
+    if now.schema != UNTOUCHED:
+        name = now.migrating[0]["name"]
         return (
-            f"{name} runs again since the migration has ended: the new version is not started beside it. Wait for its end "
-            f"(docker wait {name}), then run upgrade.yml again"
+            f"{name} migrates the database: nothing is started beside it. Wait for its end (docker wait {name}), then run upgrade.yml "
+            "again"
         )
-    if now.migration is not None and now.migrated_beside and not now.changed:
-        name, at = now.migration["name"], clock(now.migration["started_at"])
+    if now.beside and not now.changed:
+        name, at = now.beside[0]["name"], clock(now.beside[0]["started_at"])
         return (
             f"{name} was started at {at}, while version {', '.join(now.versions)} runs: the schema may be changed, so a copy made now is no "
             f"way back. If the database was restored since, remove it (docker rm {name}). Otherwise stop the client (docker stop). Then run "

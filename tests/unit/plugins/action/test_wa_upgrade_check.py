@@ -202,8 +202,11 @@ def test_what_was_found_of_the_schema_is_written_at_once(
     facts = {"deployment": "waba", "leader": "h1", "lock_file": "/l", "journal": {"schema": "untouched"}}
     found = run({"part": "step"}, {"__wa_upgrade_observed": facts})
     assert found == (expected if "failed" in expected else {**step, **expected})
+    step["refusal"] = "no"
+    refused = run({"part": "step"}, {"__wa_upgrade_observed": facts})
+    assert (refused["failed"], refused["msg"]) == (True, expected.get("msg", "waba: no"))
     noted = {"operation": "note", "path": "/l", "schema": "started", "notes": {"down_at": 1.0}}
-    assert module.asked == [("waba.onprem.wa_upgrade_journal", noted, {})]
+    assert module.asked == [("waba.onprem.wa_upgrade_journal", noted, {})] * 2
 
 
 @pytest.mark.parametrize(("state", "failed"), [("running", False), ("exited", True)])

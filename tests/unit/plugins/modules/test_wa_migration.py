@@ -537,7 +537,8 @@ def test_a_container_that_somebody_has_started_before_it_was_allowed_is_evidence
 @pytest.mark.parametrize("state", ["running", "exited"])
 def test_what_somebody_has_started_since_the_run_has_looked_is_evidence(host: Host, by_hand: str, state: str) -> None:
     """Hours may pass before the outage, for a message GC: the changed schema is neither copied nor is its sign removed."""
-    core = host.engine.container("wa-support-wacore-1", OLD, "wa-support", "wacore")
+    where = {"WA_DB_HOSTNAME": "db"}
+    core = host.engine.container("wa-support-wacore-1", OLD, "wa-support", "wacore", environment=where)
     core["StartedAt"] = "2026-01-01T00:00:00Z"
     if by_hand == "the migration":
         host.container(state)

@@ -96,6 +96,12 @@ def step(
     )
 
 
+def by_others(way: str, state: str, started_at: float = STOPPED_AT + 100, version: str = TARGET) -> dict[str, t.Any]:
+    """A migration that somebody has started outside the project: from the vendor's Compose file, or by docker run."""
+    more = {"vendor": {"project": "biz"}, "docker run": {"project": "", "service": "", "one_shot": False}}[way]
+    return {**migration(state, version=version, started_at=started_at), "name": "by-hand", "id": "id-by-hand", **more}
+
+
 DOWN, UP = client("exited"), client("running")
 BACK = client("exited", STOPPED_AT + 50)  # started after the stop, and stopped again
 LATER = client("exited", STOPPED_AT + 150)  # started after the migration, too
@@ -152,6 +158,43 @@ def test_where_an_upgrade_goes_on(
     found = step(stage, leader, other)
     assert (found["at"], found["follow"] != "", found["served"]) == (goes_on_at, waits, served)
     assert found["refusal"] == ""
+
+
+WAYS = pytest.mark.parametrize("way", ["vendor", "docker run"])
+
+
+@WAYS
+@pytest.mark.parametrize("host", ["h1", "h2"])
+def test_a_migration_that_somebody_has_made_outside_the_project_is_evidence(way: str, host: str) -> None:
+    """It has the client's database in its environment. One that ended before the stop, or was for another version, is none."""
+    for one, found in (
+        (by_others(way, "exited"), ("started", "migrate", "")),
+        (by_others(way, "exited", 500.0), ("untouched", "stop", "")),
+        (by_others(way, "exited", version="2.50.1"), ("untouched", "stop", "")),
+        ({**by_others(way, "exited"), "database": "other:3306/"}, ("untouched", "stop", "")),
+    ):
+        at_h1, at_h2 = ([*DOWN, one], DOWN) if host == "h1" else (DOWN, [*DOWN, one])
+        result = step("stopping", at_h1, at_h2)
+        assert (result["schema"], result["at"], result["refusal"]) == found
+
+
+@WAYS
+@pytest.mark.parametrize("stage", ["stopping", "migrating", "starting", "verifying"])
+def test_nothing_is_migrated_or_started_beside_a_migration_of_somebody_else(way: str, stage: str) -> None:
+    found = step(stage, [*DOWN, by_others(way, "running")])
+    assert (found["at"], found["schema"]) == ("", "done" if stage in ("starting", "verifying") else "started")
+    assert found["refusal"].startswith(
+        "by-hand migrates the database: nothing is started beside it. Wait for its end (docker wait by-hand)"
+    )
+
+
+@WAYS
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_no_copy_is_made_of_a_schema_that_somebody_has_changed_outside_the_project(way: str, state: str) -> None:
+    found = step("locked", [*UP, by_others(way, state)], UP)
+    assert (found["at"], found["refusal"].partition(":")[0]) == ("", "by-hand was started at 1970-01-01 00")
+    before = step("locked", [*client("running", STOPPED_AT + 200), by_others(way, "exited")], UP)
+    assert (before["at"], before["refusal"]) == ("serve", "")
 
 
 @pytest.mark.parametrize("state", ["running", "exited", "dead"])
@@ -297,9 +340,7 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
 @pytest.mark.parametrize("state", ["running", "paused", "exited"])
 def test_no_new_version_is_started_beside_a_migration_that_somebody_has_started_again(stage: str, state: str) -> None:
     found = step(stage, [*DOWN, migration(state)])
-    again = (
-        "wa-dbupgrade-1 runs again since the migration has ended: the new version is not started beside it. Wait for"
-    )
+    again = "wa-dbupgrade-1 migrates the database: nothing is started beside it. Wait for"
     assert (found["at"], found["refusal"].startswith(again)) == (("start", False) if state == "exited" else ("", True))
 
 
