@@ -98,8 +98,12 @@ def step(
 
 def by_others(way: str, state: str, started_at: float = STOPPED_AT + 100, version: str = TARGET) -> dict[str, t.Any]:
     """A migration that somebody has started outside the project: from the vendor's Compose file, or by docker run."""
-    more = {"vendor": {"project": "biz"}, "docker run": {"project": "", "service": "", "one_shot": False}}[way]
-    return {**migration(state, version=version, started_at=started_at), "name": "by-hand", "id": "id-by-hand", **more}
+    ways: dict[str, dict[str, t.Any]] = {
+        "vendor": {"project": "biz"},
+        "docker run": {"project": "", "service": "", "one_shot": False},
+    }
+    one = migration(state, version=version, started_at=started_at)
+    return {**one, "name": "by-hand", "id": "id-by-hand", **ways[way]}
 
 
 DOWN, UP = client("exited"), client("running")

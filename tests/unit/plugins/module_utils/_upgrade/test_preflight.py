@@ -267,11 +267,7 @@ def test_the_first_verdict_is_without_the_reads_that_take_longer() -> None:
 
 
 def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
-    read = {
-        "containers": [],
-        "journal": {},
-        "upgrade": {},
-    }
+    read: dict[str, t.Any] = {"containers": [], "journal": {}, "upgrade": {}}
     assert verdict(inspected=False, found=read, clients=[])["failures"] == [
         "h1: no container of the client in project wa-waba: run provision.yml first."
     ]
