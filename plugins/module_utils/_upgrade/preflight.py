@@ -339,7 +339,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `version`, `skip`,
     `take_over`, `dump`, `snapshot_command`, `max_messages`, `topology`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
-    `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
+    `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
     `restored`, `take_over`), `secrets`, `today` (YYYY-MM-DD).
 

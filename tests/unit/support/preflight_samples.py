@@ -83,7 +83,6 @@ GOOD: dict[str, t.Any] = {
     "api_password": True,
     "backup_password": True,
     "backup_dir": "/srv/wa-backups",
-    "images": {},
     "target_images": IMAGES,
     "invalid": [],
     "compose": {
