@@ -8,10 +8,11 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import UPGRADE
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
 # Docker's states of a container that runs, or resumes by itself.
@@ -79,7 +80,7 @@ def not_healthy(containers: Containers) -> list[str]:
 
 
 def _migration(container: t.Mapping[str, t.Any]) -> bool:
-    return bool(container["one_shot"]) and "WA_DB_UPGRADE" in container["env_keys"]
+    return bool(container["one_shot"]) and UPGRADE in container["env_keys"]
 
 
 def _place(container: t.Mapping[str, t.Any]) -> str:
@@ -104,17 +105,25 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
         ended_well = one["state"] == "exited" and one["exit_code"] == 0
         failed = one["state"] in ("exited", "dead") and one["started_at"] > served_at
         ran = one["state"] in ("running", "paused") or ended_well or failed
-        key = _key(one) if one["service"] == MIGRATION and "WA_DB_UPGRADE" in one["env_keys"] and ran else None
+        key = _key(one) if UPGRADE in one["env_keys"] and ran else None
         if key and oldest and key > oldest:
             return str(one["version"])
     return ""
 
 
 def orphan_migrations(containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
-    """The result of `orphan_migration` by Compose project, where there is one. `containers` are those of a host."""
-    found = list(containers)
-    projects = sorted({one["project"] for one in found if one["project"]})
-    versions = {name: orphan_migration(one for one in found if one["project"] == name) for name in projects}
+    """The result of `orphan_migration` by Compose project, where there is one. `containers` are those of a host.
+
+    A migration of the project's database counts, wherever it was started: from the vendor's Compose file, or by `docker run`. One in a
+    project with a client is that client's.
+    """
+    found, versions = list(containers), {}
+    clients = {one["project"] for one in service_containers(found)} - {""}
+    by_hand = [one for one in found if _migration(one) and one["project"] not in clients]
+    for name in sorted({one["project"] for one in found if one["project"]}):
+        ours = [one for one in found if one["project"] == name]
+        databases = {one["database"] for one in ours} - {""}
+        versions[name] = orphan_migration([*ours, *(one for one in by_hand if one["database"] in databases)])
     return {name: version for name, version in versions.items() if version}
 
 

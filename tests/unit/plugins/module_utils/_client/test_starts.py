@@ -161,6 +161,7 @@ def ran(service: str, version: str, state: str, exit_code: int = 0, started_at: 
         "state": state,
         "exit_code": exit_code,
         "one_shot": service == document.MIGRATION,
+        "database": "",
     }
     return {**found, "started_at": started_at or (100.0 if service == document.MIGRATION else 50.0)}
 
@@ -187,3 +188,14 @@ def test_a_migration_without_a_journal(client: tuple[t.Any, ...], migration: tup
     elsewhere = [{**one, "project": project} for one, project in zip([*here, here[1]], ["a", "a", "b"])]
     outside = {**here[0], "project": ""}
     assert orphan_migrations([*elsewhere, outside]) == ({"a": orphan} if orphan else {})
+
+
+@pytest.mark.parametrize("place", [{"project": "biz"}, {"project": "", "service": ""}], ids=["vendor", "docker run"])
+def test_a_migration_without_a_journal_outside_the_project(place: dict[str, str]) -> None:
+    """It counts for the client of its database: until it is removed, nothing starts the old version."""
+    wa = {"project": "wa", "database": OURS}
+    client = {**ran("wacore", "2.43.1", "exited"), **wa}
+    by_hand = {**ran(document.MIGRATION, "2.45.1", "exited", 0), **wa, "one_shot": True, **place}
+    assert orphan_migrations([client, by_hand]) == {"wa": "2.45.1"}
+    assert orphan_migrations([client, {**by_hand, "database": "other:3306/"}]) == {}
+    assert orphan_migrations([client, {**by_hand, "env_keys": []}]) == {}
