@@ -50,22 +50,11 @@ def stage_migration(module: AnsibleModule, result: Result) -> None:
     files, wanted = _files(params), _wanted(params)
     if service not in wanted:
         raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(wanted))
-    made = migration.document(
-        declared.written(run, files), declared.config(run, files), service, wanted, params["project_dir"]
-    )
+    made = migration.document(declared.config(run, files), service, wanted)
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["compose_file"])
-    # A file that is included may have variables of its own, which the migration's file does not get.
     with private_copies({store.path: text}) as copies:
-        complete = replace(files, paths=(*files.paths, store.path))
-        others = migration.other_database(declared.config(run, complete, copies=copies), service)
-    if others:
-        raise WaError(
-            f"migration made from service {service}",
-            f"has another {', '.join(others)} than the service itself",
-            "the same database",
-            "Set them in db.env, or in the Compose file itself",
-        )
+        declared.config(run, replace(files, paths=(*files.paths, store.path)), copies=copies)
     if store.read() == text and os.stat(store.path).st_mode & 0o777 == _MODE:
         return
     result.record_change(f"wrote {store.path}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import environment as declared_environment
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -33,65 +32,35 @@ _NODE_VARIABLES = ("WA_APP_MULTICONNECT", "WA_MASTER_NODE")
 _NODE_PREFIXES = ("COREAPP_", "WEBAPP_", "WACORE_")
 
 
-def document(
-    declared: Document, resolved: Document, service: str, images: t.Mapping[str, str], folder: str
-) -> dict[str, t.Any]:
+def document(resolved: Document, service: str, images: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Returns a Compose document with the migration alone, made from the Coreapp `service`. `images` are the new ones of the client's services.
 
-    `declared` is the output of `docker compose config --no-interpolate`: variables stay as they are written, and `env_file`
-    stays a reference, so that no secret of an env file is copied. It does not tell a folder from a volume where a mount begins
-    with a variable, so mounts are those of `resolved`, the output without that option. `folder` is the project directory, from
-    which Compose makes a path that begins with a variable absolute; that is undone. Raises WaError if there is no such service.
+    `resolved` is the output of `docker compose config`, in which variables have their values and env files are read: the migration has the
+    Coreapp's own database, also where a file that is included has variables of its own. Raises WaError if there is no such service.
     """
-    body = (declared.get("services") or {}).get(service)
+    body = (resolved.get("services") or {}).get(service)
     if body is None:
         raise WaError(f"service {service}", "not in the Compose files", "the client's Coreapp", "Run adopt.yml again")
-    refuse_reserved_service(declared)
+    refuse_reserved_service(resolved)
     kept = {key: value for key, value in body.items() if key not in _NOT_TAKEN}
-    kept["environment"] = {
-        **{key: value for key, value in declared_environment(body).items() if not _of_node(key)},
-        "WA_DB_UPGRADE": "1",
-    }
-    if isinstance(kept.get("networks"), t.Mapping):
+    given = {key: value for key, value in (body.get("environment") or {}).items() if not _of_node(key)}
+    if kept.get("networks"):
         kept["networks"] = dict.fromkeys(kept["networks"])  # names and addresses on them are the Coreapp's
-    if kept.get("volumes"):
-        kept["volumes"] = resolved["services"][service]["volumes"]
     if kept.get("links"):  # the database may have its name from one; the client itself is stopped
         kept["links"] = [one for one in kept["links"] if one.partition(":")[0] not in images]
-    start = f"{folder}/$"
-    if kept.get("env_file"):
-        kept["env_file"] = [_env_file(one, start) for one in kept["env_file"]]
     # The signal is that of `_compose.document`.
     made = {"image": images[service], "profiles": [MIGRATION], "restart": "no", "stop_signal": "SIGKILL"}
-    return {"services": {MIGRATION: {**kept, **made}}}
+    return {"services": {MIGRATION: {**kept, **made, "environment": {**given, "WA_DB_UPGRADE": "1"}}}}
 
 
-def refuse_reserved_service(declared: Document) -> None:
+def refuse_reserved_service(document: Document) -> None:
     """Raises WaError if the operator's Compose files have a service with the name of the migration."""
-    if MIGRATION in (declared.get("services") or {}):
+    if MIGRATION in (document.get("services") or {}):
         cure = "Give yours another name"
         raise WaError(
             f"service {MIGRATION}", "in the Compose files", "no service of that name, which the migration has", cure
         )
 
 
-def other_database(resolved: Document, service: str) -> list[str]:
-    """Returns the database settings in which the migration of a resolved document differs from the Coreapp `service`."""
-    ours, theirs = (resolved["services"][name].get("environment") or {} for name in (MIGRATION, service))
-    keys = {key for key in (*ours, *theirs) if key.startswith("WA_DB_")} - {"WA_DB_UPGRADE"}
-    return sorted(key for key in keys if ours.get(key) != theirs.get(key))
-
-
 def _of_node(name: str) -> bool:
     return name in _NODE_VARIABLES or name.startswith(_NODE_PREFIXES)
-
-
-def _env_file(entry: t.Any, start: str) -> t.Any:
-    if isinstance(entry, t.Mapping):
-        return {**entry, "path": _as_written(str(entry["path"]), start)}
-    return _as_written(str(entry), start)
-
-
-def _as_written(path: str, start: str) -> str:
-    """Returns a path that begins with a variable as it was before Compose took it for a relative one."""
-    return path[len(start) - 1 :] if path.startswith(start) else path
