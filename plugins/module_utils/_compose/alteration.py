@@ -12,6 +12,9 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Network
+
 Mapping = t.Mapping[str, t.Any]
 _CONDITIONS = {"none": "no", "any": "always"}  # of `deploy.restart_policy`
 
@@ -30,15 +33,19 @@ def actual_policy(record: Mapping) -> str:
     return ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"
 
 
-def alterations(service: str, body: Mapping, networks: t.Mapping[str, str], record: Mapping) -> list[str]:
+def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], record: Mapping) -> list[str]:
     """Returns what only a recreation puts right, a text each.
 
-    `body` is the resolved service, `networks` its networks' names by id, `record` the inspected container.
+    `body` is the resolved service, `networks` its networks by id, `record` the inspected container.
     """
     found = []
-    for name, endpoint in ((record.get("NetworkSettings") or {}).get("Networks") or {}).items():
-        if endpoint.get("NetworkID") in networks and service not in (endpoint.get("Aliases") or ()):
-            found.append(f"is on the network {networks.get(endpoint['NetworkID'], name)} without its name {service}")
+    for endpoint in ((record.get("NetworkSettings") or {}).get("Networks") or {}).values():
+        network = networks.get(endpoint.get("NetworkID"))
+        if network:
+            declared = (body.get("networks") or {}).get(network.key) or {}
+            names = [service, *(declared.get("aliases") or ())]
+            lost = [one for one in names if one not in (endpoint.get("Aliases") or ())]
+            found += [f"is on the network {network.name} without its name {', '.join(lost)}"] if lost else []
     host, limits = record.get("HostConfig") or {}, _limits(body)
     for what, key, shown in (("memory", "Memory", _size), ("CPU", "NanoCpus", _cpus), ("CPU quota", "CpuQuota", str)):
         actual = int(host.get(key) or 0)

@@ -59,9 +59,31 @@ class Project:
     _records: dict[str, t.Any] = field(default_factory=dict, repr=False)
 
     @cached_property
+    def resolved(self) -> Document:
+        """Returns the document as `docker compose config` prints it, with the services that `docker compose up` starts."""
+        return self.compose.resolved(self.selected)
+
+    @cached_property
     def services(self) -> list[compose_plan.Service]:
         """Returns what the project's services are to be."""
-        raise NotImplementedError
+        return [self._service(name, body) for name, body in (self.resolved.get("services") or {}).items()]
+
+    def _service(self, name: str, body: Document) -> compose_plan.Service:
+        image, volumes = str(body.get("image", "")), self.resolved.get("volumes") or {}
+        mounted = [
+            str(one["source"]) for one in body.get("volumes") or () if one.get("type") == "volume" and one.get("source")
+        ]
+        return compose_plan.Service(
+            name=name,
+            image=image,
+            image_id=self._image_id(image),
+            count=_count(body),
+            container_name=str(body.get("container_name", "")),
+            networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
+            volumes=tuple(str((volumes.get(source) or {}).get("name", source)) for source in mounted),
+            restart=alteration.restart_policy(body),
+            definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
+        )
 
     @property
     def names(self) -> t.Sequence[str]:
@@ -71,15 +93,13 @@ class Project:
     @cached_property
     def networks(self) -> list[compose_plan.Network]:
         """Returns the actual state of the services' networks."""
-        raise NotImplementedError
+        used = {key for service in self.services for key in service.networks}
+        wanted = self.resolved.get("networks") or {}
+        return [self._network(key, str(wanted[key].get("name", key)), wanted[key]) for key in wanted if key in used]
 
     def _difference(self, one: compose_plan.Found) -> list[str]:
         """Returns why a container is recreated, as its service is defined."""
         raise NotImplementedError
-
-    def _body(self, service: str) -> Document:
-        """Returns what a resolved service declares."""
-        return {}
 
     def _wanted(self, one: compose_plan.Found) -> compose_plan.Service:
         """Returns what the service of a container is to be."""
@@ -113,14 +133,17 @@ class Project:
         """Returns why a container of a service is not as that is defined, with what was changed in it afterwards."""
         planned = self.env_changes.get(one.name)
         keys = self._wanted(one).networks
-        networks = {network.id: network.name for network in self.networks if network.id and network.key in keys}
-        altered = alteration.alterations(one.service, self._body(one.service), networks, self.record(one))
+        networks = {network.id: network for network in self.networks if network.id and network.key in keys}
+        altered = alteration.alterations(
+            one.service, self.resolved["services"][one.service], networks, self.record(one)
+        )
         return [*([f"db.env changes: {', '.join(planned)}"] if planned else []), *self._difference(one), *altered]
 
     @cached_property
     def current_hashes(self) -> dict[str, set[str]]:
         """Returns the hashes that Compose gives each service now."""
-        return self.compose.hashes(self.compose.resolved(self.selected))
+        read = self.compose.resolved(self.selected) if self.compose.rendered else self.resolved
+        return self.compose.hashes(read)
 
     def next_record(self) -> definitions.Recorded:
         """Returns what is recorded when the client is healthy. Of a service that waits for its recreation the earlier record stays."""
@@ -149,8 +172,10 @@ class Project:
 
     @property
     def _completed(self) -> set[str]:
-        """Returns the services that need to have ended; they are not started again for a container that runs."""
-        return set()
+        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
+        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
+        pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
+        return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
 
     def restart_policies(self) -> list[dict[str, t.Any]]:
         """Returns the containers of the client whose restart policy differs, with the desired one.
@@ -219,33 +244,14 @@ class Rendered(Project):
     @cached_property
     def resolved(self) -> Document:
         """Returns the file that is to be written as `docker compose config` prints it, without the variables of db.env."""
-        document = self.compose.document
-        services = started(document).items()
-        mounts = {name: [_mount(one) for one in body.get("volumes") or ()] for name, body in services}
-        return {**document, "services": {name: {**body, "volumes": mounts[name]} for name, body in services}}
-
-    @cached_property
-    def services(self) -> list[compose_plan.Service]:
-        """Returns what the project's services are to be."""
-        document = self.compose.document
-        return [
-            compose_plan.Service(
-                name=name,
-                image=body["image"],
-                image_id=self._image_id(body["image"]),
-                count=body.get("scale", 1),
-                networks=tuple(document["networks"][key]["name"] for key in body["networks"]),
-                restart=(body["restart"], 0),
-                definition=body["labels"][DEFINITION_LABEL],
-            )
-            for name, body in started(document).items()
-        ]
-
-    @cached_property
-    def networks(self) -> list[compose_plan.Network]:
-        """Returns the actual state of the services' networks."""
-        names = sorted({name for one in self.services for name in one.networks})
-        return [self._network(name, name, {"name": name, "ipam": {}}) for name in names]
+        document, given = self.compose.document, started(self.compose.document).items()
+        mounts = {name: [_mount(one) for one in body.get("volumes") or ()] for name, body in given}
+        services = {
+            name: {**body, "volumes": mounts[name], "networks": dict.fromkeys(body.get("networks") or ())}
+            for name, body in given
+        }
+        networks = {key: {**body, "ipam": {}} for key, body in (document.get("networks") or {}).items()}
+        return {**document, "services": services, "networks": networks}
 
     def _difference(self, one: compose_plan.Found) -> list[str]:
         stale = self._stale_keys(one)
@@ -284,48 +290,6 @@ class Operators(Project):
     """A project with an operator's Compose files, alone or together with the collection's."""
 
     compose_file: str = ""  # the collection's own
-
-    @cached_property
-    def resolved(self) -> Document:
-        """Returns the resolved document."""
-        return self.compose.resolved(self.selected)
-
-    @cached_property
-    def current_hashes(self) -> dict[str, set[str]]:
-        """Returns the hashes that Compose gives each service now."""
-        return self.compose.hashes(self.resolved)
-
-    def _body(self, service: str) -> Document:
-        return t.cast("Document", self.resolved["services"][service])
-
-    @cached_property
-    def services(self) -> list[compose_plan.Service]:
-        """Returns the services that `docker compose up` starts."""
-        return [self._service(name, body) for name, body in (self.resolved.get("services") or {}).items()]
-
-    def _service(self, name: str, body: Document) -> compose_plan.Service:
-        image, volumes = str(body.get("image", "")), self.resolved.get("volumes") or {}
-        mounted = [
-            str(one["source"]) for one in body.get("volumes") or () if one.get("type") == "volume" and one.get("source")
-        ]
-        return compose_plan.Service(
-            name=name,
-            image=image,
-            image_id=self._image_id(image),
-            count=_count(body),
-            container_name=str(body.get("container_name", "")),
-            networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
-            volumes=tuple(str((volumes.get(source) or {}).get("name", source)) for source in mounted),
-            restart=alteration.restart_policy(body),
-            definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
-        )
-
-    @cached_property
-    def networks(self) -> list[compose_plan.Network]:
-        """Returns the actual state of the services' networks."""
-        used = {key for service in self.services for key in service.networks}
-        wanted = self.resolved.get("networks") or {}
-        return [self._network(key, str(wanted[key].get("name", key)), wanted[key]) for key in wanted if key in used]
 
     def is_recorded(self, one: compose_plan.Found) -> bool:
         """Returns whether the definition with which a container was last healthy is recorded."""
@@ -382,7 +346,7 @@ class Operators(Project):
 
     def _variables(self, one: compose_plan.Found) -> list[str]:
         """Returns the variables that a container has otherwise than its Compose files give them."""
-        given = self._body(one.service).get("environment") or {}
+        given = self.resolved["services"][one.service].get("environment") or {}
         wanted = {key: str(value).replace("$$", "$") for key, value in given.items() if value is not None}
         environment, image = self._environment(one)
         more = (key for key, value in environment.items() if key not in given and image.get(key) != value)
@@ -396,13 +360,6 @@ class Operators(Project):
         made = {**self.digests[service], "hash": hashes, "inputs": self.inputs}
         same = made == {key: value for key, value in before.items() if key != "compose"}
         return before if same else {**made, "compose": self.compose.version}
-
-    @property
-    def _completed(self) -> set[str]:
-        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
-        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
-        pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
-        return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
 
 
 def _mount(entry: t.Any) -> t.Any:

@@ -20,7 +20,13 @@ _VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>\w+)(?:(?P<sign>:?[-?])(?P<rest>
 
 def digest(body: t.Mapping[str, t.Any]) -> str:
     """The hash of a resolved service, which differs for any change."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_normal(body), sort_keys=True).encode()).hexdigest()
+
+
+def _normal(body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A service with its networks as a mapping, as Compose prints it."""
+    networks = body.get("networks")
+    return {**body, **({"networks": dict.fromkeys(networks)} if isinstance(networks, list) else {})}
 
 
 class Refused(Exception):
@@ -113,7 +119,7 @@ class FakeCompose:
                 lines = self.env_files[-1].read_text(encoding="utf-8").splitlines()
                 environment.update(line.replace("$", "$$").partition("=")[::2] for line in lines)
             environment.update(body.pop("environment", {}))
-            services[name] = {**body, **({"environment": environment} if environment else {})}
+            services[name] = _normal({**body, **({"environment": environment} if environment else {})})
         return {**document, "services": services}
 
 

@@ -47,7 +47,7 @@ BODY: dict[str, t.Any] = {
     "environment": {**DATABASE, "WA_CONFIG_ON_DB": "1"},
     "labels": OURS,
     "restart": "no",
-    "networks": [],
+    "networks": {},
 }
 Run = t.Callable[..., "dict[str, t.Any]"]
 

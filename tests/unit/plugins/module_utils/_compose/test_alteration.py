@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Network
 
 MIB64 = 64 << 20
 
@@ -27,6 +28,9 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
         ({}, record([]), ["is on the network wa-a_default without its name waweb"]),
         ({}, record(None), ["is on the network wa-a_default without its name waweb"]),
         ({}, record(["web"]), ["is on the network wa-a_default without its name waweb"]),
+        ({"networks": {"default": {"aliases": ["wacore"]}}}, record(["waweb"]), ["is on the network wa-a_default without its name wacore"]),
+        ({"networks": {"default": {"aliases": ["wacore"]}}}, record(["waweb", "wacore"]), []),
+        ({"networks": {"default": None}}, record(), []),
         ({}, record([], "n2"), []),  # none of the service's networks
         ({}, {"HostConfig": {}}, []),
         ({}, record(Memory=MIB64), ["has the memory limit 64.0 MiB, expected none"]),
@@ -43,7 +47,7 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
 def test_what_only_a_recreation_puts_right(
     body: dict[str, t.Any], there: dict[str, t.Any], expected: list[str]
 ) -> None:
-    assert alteration.alterations("waweb", body, {"n1": "wa-a_default"}, there) == expected
+    assert alteration.alterations("waweb", body, {"n1": Network("default", "wa-a_default")}, there) == expected
 
 
 @pytest.mark.parametrize(

@@ -166,10 +166,10 @@ def test_services_of_the_collections_file(rendered: Make, engine: FakeDocker, co
     engine.images[CORE] = {}
     project = rendered(core={"scale": 2}, web={"image": "r/web:v1", "restart": "no"}, dbupgrade={"profiles": ["x"]})
     assert project.services == [
-        Service("core", CORE, image_id(CORE), 2, "", ("wa-a_default",), ("unless-stopped", 0), "d1"),
-        Service("web", "r/web:v1", "", 1, "", ("wa-a_default",), ("no", 0), "d1"),
+        Service("core", CORE, image_id(CORE), 2, "", ("default",), ("unless-stopped", 0), "d1"),
+        Service("web", "r/web:v1", "", 1, "", ("default",), ("no", 0), "d1"),
     ]
-    assert project.networks == [Network("wa-a_default", "wa-a_default")]
+    assert project.networks == [Network("default", "wa-a_default")]
     assert compose.commands == []
     assert not any("/distribution/" in line for line in engine.calls), "the registry is not asked"
 

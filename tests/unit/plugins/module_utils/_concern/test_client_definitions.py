@@ -66,7 +66,7 @@ def compare(
     engine = Mock(image=lambda _name: {"Id": image_id})
     given: Given = {"recorded": RECORDED, **fields}
     project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
-    project.found, project.networks = [*found], [Network(NET, NET, network, diverged=diverged)]
+    project.found, project.networks = [*found], [Network("default", NET, network, diverged=diverged)]
     project.current_hashes = {"wacore": {*current}}
     state = {"Health": {"Status": health, "FailingStreak": 3}}
     project._records = {
