@@ -144,7 +144,6 @@ containers:
       api_url: https://127.0.0.1:9090
       one_shot: false
       database: db.example.com:3306/
-      ports: [9090]
       env_keys: [WA_DB_ENGINE, WA_DB_HOSTNAME]
       identity: {database: {engine: MYSQL, hostname: db.example.com, port: "3306", name_prefix: ""}, clustered: false}
       files: [/opt/waba/support/compose.yml]

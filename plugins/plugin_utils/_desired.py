@@ -451,11 +451,6 @@ def database(inventory: Inventory) -> str:
     return f"{str(server).lower()}:{port}/{inventory.given('wa_db_env_name_prefix') or ''}"
 
 
-def skipped(inventory: Inventory) -> list[str]:
-    """Returns the checks in `wa_client_skip`."""
-    return units.text_list(inventory["wa_client_skip"], "wa_client_skip")
-
-
 def media_folder(inventory: Inventory) -> str:
     """Returns the folder that the media volume binds, or an empty text: containers that mount it have the same media."""
     options = inventory.get("wa_media_volume_driver_options") or {}
@@ -672,10 +667,8 @@ def unmanaged(inventory: Inventory) -> State:
         "project": found["project"],
         "neighbours": neighbours(inventory),
         "database": found["database"],
-        "ports": [port["outside"] for one in found["services"] for port in one["ports"]],
         "known": machines.databases_of_others(*inventory.all_hosts),
         "names": found["compose_container_names"],
-        "accepted": "unknown_clients" in skipped(inventory),
     }
 
 

@@ -68,7 +68,6 @@ RULES: dict[str, Rule] = {
     "wa_client_health_timeout": units.whole_seconds,
     "wa_client_log_max_size": _size,
     "wa_client_restart_window": _window,
-    "wa_client_skip": _text_list,
     "wa_client_web_port": units.parse_port,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),

@@ -226,7 +226,6 @@ MEMBER = st.fixed_dictionaries(
     optional={
         "wa_client_services": st.sampled_from([["web", "core1"], ["web", "core1", "master1"], "web,core1", ["core0"]])
         | WRONG,
-        "wa_client_skip": st.sampled_from([["unknown_clients"], "unknown_clients"]) | WRONG,
         "wa_client_address": st.sampled_from(["192.0.2.1", "localhost"]) | WRONG,
         "wa_version": st.sampled_from(["2.53.4", "v2.53.4", 2.53]) | WRONG,
         "wa_media_volume_driver_options": st.just({"type": "nfs"}) | WRONG,

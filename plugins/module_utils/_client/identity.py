@@ -230,9 +230,15 @@ def _lost(attribute: str, found: Found, current: Current) -> str:
 
 
 def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) -> None:
-    """Raises WaError with all differences, the data that would become inaccessible, and both solutions; none if empty."""
+    """Raises WaError as `refusals` has it."""
+    for error in refusals(subject, found, confirm):
+        raise error
+
+
+def refusals(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) -> list[WaError]:
+    """Returns an error with all differences, the data that would become inaccessible, and both solutions; none if empty."""
     if not found:
-        return
+        return []
     changes = ", ".join(
         f"{one.attribute} {one.found or '(empty)'} ({one.where}) would become {one.wanted or '(empty)'}"
         for one in found
@@ -243,13 +249,14 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
     other = "leader" if {one.attribute for one in found} == {"leader"} else "client"
     values = json.dumps({one.attribute: one.wanted for one in found})
     leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
-    raise WaError(
+    error = WaError(
         subject,
         f"another {other} than the one that is there: {changes}. {lost[0].upper()}{lost[1:]} would not be used",
         "the values of the client that is there",
         f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",
     )
+    return [error]
 
 
 def rendered(

@@ -44,12 +44,6 @@ def api_url(record: dict[str, t.Any]) -> str:
     return next((topology.local_api_url(*one) for one in published), "")
 
 
-def ports(record: t.Mapping[str, t.Any]) -> list[int]:
-    """Returns the host ports that a running container publishes."""
-    published = (record.get("NetworkSettings") or {}).get("Ports") or {}
-    return sorted({int(one["HostPort"]) for those in published.values() for one in those or [] if one.get("HostPort")})
-
-
 def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
     """Returns the description of a client container; `record` is the engine's inspection of it."""
     environment = container.environment or {}
@@ -69,7 +63,6 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "api_url": api_url(record) if container.role == "web" else "",
         "one_shot": container.one_shot or container.service == compose_document.MIGRATION,
         "database": database(environment),
-        "ports": ports(record),
         "env_keys": sorted(environment),
         "identity": identity.of_container(environment),
         "files": docker_engine.compose_files(container.labels),

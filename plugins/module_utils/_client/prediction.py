@@ -90,10 +90,13 @@ def refusals(
     """Returns why `calls` of Compose, which do `steps`, must not be made, each with what to do, by what it is about."""
     client = [one for one in project.services if one.name in project.names]
     containers = listing.read(project.engine, project.compose.project, [])
+    # What db.env says is compared before.
+    confirmed = params["confirm_identity"], params["media_folder"] or ""
+    different = client_identity.rendered(project.resolved, containers, *confirmed)
     found: dict[str, t.Iterable[WaError | str]] = {
         "networks": project.refused_networks(calls),
         "builds": compose_plan.other_builds(client, project.found, steps),
-        "identity": _another_client(project, params, containers),
+        "identity": client_identity.refusals(f"compose.yml of project {project.compose.project}", different),
         "losses": _losses(project, steps, containers),
         "services": [*_undefined(project), *(compose_plan.refuse_scaled(steps) if project.selected else ())],
         "versions": _other_versions(project, params["version"]),
@@ -140,17 +143,3 @@ def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step],
     ]
     inside = recreation.lost_with_layers(found).rstrip(".")
     return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]
-
-
-def _another_client(
-    project: Rendered | Operators, params: t.Mapping[str, t.Any], containers: Containers
-) -> list[WaError]:
-    """Returns a message if the Compose files would make another client than the existing containers; what db.env says is compared before."""
-    different = client_identity.rendered(
-        project.resolved, containers, params["confirm_identity"], params["media_folder"] or ""
-    )
-    try:
-        client_identity.refuse(f"compose.yml of project {project.compose.project}", different)
-    except WaError as error:
-        return [error]
-    return []

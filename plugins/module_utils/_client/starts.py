@@ -102,10 +102,8 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     served_at = max((float(one["started_at"]) for one in clients), default=0.0)
     for one in found:
         # One that has failed may have changed a part of the schema, unless the client has served since.
-        ended_well = one["state"] == "exited" and one["exit_code"] == 0
-        failed = one["state"] in ("exited", "dead") and one["started_at"] > served_at
-        ran = one["state"] in ("running", "paused") or ended_well or failed
-        key = _key(one) if UPGRADE in one["env_keys"] and ran else None
+        began = one["state"] != "created" and (one["exit_code"] == 0 or one["started_at"] > served_at)
+        key = _key(one) if UPGRADE in one["env_keys"] and began else None
         if key and oldest and key > oldest:
             return str(one["version"])
     return ""

@@ -52,19 +52,17 @@ def sort(
     project: str,
     neighbours: t.Collection[str],
     database: str,
-    ports: t.Collection[int] = (),
     known: t.Collection[t.Sequence[str]] = (),
     names: t.Collection[str] = (),
-    accepted: bool = False,
 ) -> dict[str, t.Any]:
     """Returns the containers of `wa_info` that are not in `project`, sorted into groups.
 
     `own` belong to this deployment's number. `unknown` belong to a client that the inventory does not describe, while `project` has
-    no container: the running client was not adopted, or the inventory is wrong; with `accepted` they are left alone, as those of another
-    number are. `refused` are messages about containers whose owner is unknown, or that have a name or port that the deployment needs.
+    no container: the running client was not adopted, or the inventory is wrong. `refused` are messages about containers whose owner is
+    unknown, or that have a name that the deployment needs.
 
     `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database of all other deployments of
-    the inventory, `database` is the deployment's own, `ports` are its published ports, `names` its containers' names.
+    the inventory, `database` is the deployment's own, `names` are its containers' names.
     """
     containers = list(containers)
     new = not any(one["project"] == project and not one["one_shot"] for one in containers)
@@ -76,7 +74,6 @@ def sort(
             continue
         listed = one["project"] in neighbours or (one["project"], one["database"]) in {tuple(pair) for pair in known}
         same = False if listed else same_client(one["database"], database)
-        taken = sorted(set(one["ports"]) & set(ports))
         if one["role"] == "other":
             refused.append(
                 f"{_line(one)} is no container of the client and has the name of one of this deployment's. It is not removed. "
@@ -84,7 +81,7 @@ def sort(
             )
         elif same or (one["name"] in names and not listed):
             own.append(one)
-        elif new and not listed and not (accepted and same is False):
+        elif new and not listed:
             unknown.append(one)
         elif same is None:
             refused.append(
@@ -92,11 +89,6 @@ def sort(
                 f"{database or 'wa_db_env_hostname to be set'}, which would prove that it is this deployment's. It is not "
                 "removed. Adopt it as a deployment of its own, or remove it where nobody needs it "
                 f"(docker rm --force {one['name']})"
-            )
-        elif taken:
-            refused.append(
-                f"{_line(one)}, another number's, publishes port {', '.join(map(str, taken))}; expected it free for this "
-                "deployment. Set another wa_client_web_port or wa_client_core_port"
             )
     return {"own": own, "unknown": unknown, "refused": refused}
 
@@ -121,8 +113,7 @@ def refusal(found: t.Mapping[str, t.Any], project: str, adopt: str) -> str:
         texts.append(
             f"{_lines(found['unknown'])}: a client that no deployment of the inventory describes, connected to "
             f"{', '.join(databases)}; expected a container of {_named(project)}. Adopt what runs ({adopt}) and use the "
-            "inventory that it writes; or, if it is another number's and is to stay as it is, set "
-            "wa_client_skip: [unknown_clients]"
+            "inventory that it writes, also if it is another number's"
         )
     return ". ".join(texts)
 

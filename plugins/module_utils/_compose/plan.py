@@ -179,34 +179,31 @@ def other_builds(services: t.Iterable[Service], found: t.Sequence[Found], steps:
     """Returns the containers that would be made from another build of the same version, whose start may migrate the database."""
     by_name = {service.name: service for service in services}
     own = {one.name: one for one in found}
-    refused: dict[tuple[Service, str], list[str]] = {}
+    refused: dict[tuple[str, str, str], list[str]] = {}
     for step in steps:
         service = by_name.get(step.service)
         if service is None or step.action not in ("create", "recreate"):
             continue
         present = own.get(step.container)
-        same = [
-            one for one in ([present] if present else found) if _build_name(one.image) == _build_name(service.image)
-        ]
-        ids = list(dict.fromkeys(one.image_id for one in same))
-        if ids and service.image_id not in ids:
-            like = next((one for one, runs in refused if one.image == service.image and runs == ids[0]), service)
-            refused.setdefault((like, ids[0]), []).append(step.container)
-    return [_other_build(service, runs, names) for (service, runs), names in refused.items()]
+        theirs = [present] if present else found
+        runs = [one.image_id for one in theirs if _build_name(one.image) == _build_name(service.image)]
+        if runs and service.image_id not in runs:
+            refused.setdefault((service.image, service.image_id, runs[0]), []).append(step.container)
+    return [_other_build(*builds, names) for builds, names in refused.items()]
 
 
-def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError:
-    keep = f"To keep what runs: docker tag {_short(runs)} {service.image} on this host"
-    if not service.image_id:
+def _other_build(image: str, image_id: str, runs: str, names: t.Iterable[str]) -> WaError:
+    keep = f"To keep what runs: docker tag {_short(runs)} {image} on this host"
+    if not image_id:
         return WaError(
             ", ".join(names),
-            f"{service.image} is not on this host, so that nothing shows whether it is the build that runs",
+            f"{image} is not on this host, so that nothing shows whether it is the build that runs",
             f"{_short(runs)}, because the start of another build may migrate the database",
-            f"{keep}. Or docker pull {service.image}, which touches no container, and run again: then the ids are compared",
+            f"{keep}. Or docker pull {image}, which touches no container, and run again: then the ids are compared",
         )
     return WaError(
         ", ".join(names),
-        f"would be made from another build of {service.image}, {_short(service.image_id)}",
+        f"would be made from another build of {image}, {_short(image_id)}",
         f"{_short(runs)}, which runs under this version, because the start of another build may migrate the database",
         f"{keep}. To take the other build, give it a version of its own and run upgrade.yml",
     )

@@ -15,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
-from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
@@ -59,7 +58,7 @@ def observe(
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
     if recorded is not None and identity(params) != client_inspection.compared(recorded):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    found.warnings += _log_warnings(engine, params) if _is_operators(params) or not project else []
+    found.warnings += _log_warnings(engine, params, project) if _is_operators(params) or not project else []
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
     found.restarts += [
         f"{path} was changed and not proven since"
@@ -152,21 +151,20 @@ def _is_operators(params: t.Mapping[str, t.Any]) -> bool:
     return params["compose_files"] is not None and bool(params["compose_files"][0] != "-")
 
 
-def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
+def _log_warnings(
+    engine: Docker, params: t.Mapping[str, t.Any], project: Rendered | Operators | None
+) -> list[str]:
     """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
-    if params["project"]:
+    if project:
         cure, wanted = "give its service logging options in the Compose file", params["services"]
-        there = [
-            (one.name, one.id) for one in compose_project.containers(engine, params["project"]) if one.service in wanted
-        ]
+        records = [(one.name, project.record(one)) for one in project.found if one.service in wanted]
     else:
-        cure = "create it again with --log-opt max-size=50m"
-        there = [(one.name, one.id) for one in engine.client_containers("") if one.name in params["container_names"]]
-    records = [(name, engine.inspect_id(number)) for name, number in there]
+        cure, there = "create it again with --log-opt max-size=50m", engine.client_containers("")
+        records = [(one.name, engine.inspect_id(one.id)) for one in there if one.name in params["container_names"]]
     return [
         f"Docker keeps the log of {name} without a limit: {cure}"
         for name, record in records
-        if record is not None and not _log_capped(record)
+        if record and not _log_capped(record)
     ]
 
 

@@ -325,7 +325,7 @@ def test_only_a_failure_of_the_client_keeps_its_identity_from_being_recorded(
 
 def container(**more: t.Any) -> dict[str, t.Any]:
     one = {"name": "old-core", "image": "r/coreapp:v2.51.2", "project": "", "state": "running", "role": "core"}
-    return {**one, "one_shot": False, "ports": [], "database": "db.example.com:3306/", **more}
+    return {**one, "one_shot": False, "database": "db.example.com:3306/", **more}
 
 
 @pytest.mark.parametrize(
@@ -337,11 +337,6 @@ def container(**more: t.Any) -> dict[str, t.Any]:
             {"wa_db_env_hostname": "192.0.2.1"},
             ["old-core (r/coreapp:v2.51.2) is a client that this inventory does not describe"],
         ),
-        (
-            {"database": "192.0.2.9:3306/"},
-            {"wa_db_env_hostname": "192.0.2.1", "wa_client_skip": ["unknown_clients"]},
-            [],
-        ),
     ],
 )
 def test_an_unmanaged_client_is_a_drift_of_the_host(
@@ -352,16 +347,6 @@ def test_an_unmanaged_client_is_a_drift_of_the_host(
     state = {"state": "drifted", "changes": changes} if changes else {"state": "in_sync"}
     assert found["concerns"]["host"] == state
     assert found["drift"] == [f"host: {text}" for text in changes]
-
-
-def test_a_port_in_use_is_reported(driver: Driver) -> None:
-    taken = container(name="wa-b-waweb-1", project="wa-b", role="web", ports=[9090], database="192.0.2.9:3306/")
-    driver.answer["unmanaged"] = [taken]
-    found = driver(wa_db_env_hostname="192.0.2.1", wa_client_skip=["unknown_clients"])
-    (text,) = found["concerns"]["host"]["changes"]
-    assert text.startswith(
-        "wa-b-waweb-1 (r/coreapp:v2.51.2, project wa-b, running), another number's, publishes port 9090;"
-    )
 
 
 def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:

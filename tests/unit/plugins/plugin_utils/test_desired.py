@@ -633,7 +633,7 @@ def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
 
 
 def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory() -> None:
-    ours = inventory(wa_client_skip=["unknown_clients"])
+    ours = inventory()
     here = {**ours.variables["hostvars"]["support"], "ansible_host": "m"}
     other = {**here, "wa_client_web_port": 9191, "wa_db_env_name_prefix": "c_"}
     hostvars = {"support": here, "c": other, "d": {**other, "ansible_host": "n"}}
@@ -644,10 +644,8 @@ def test_the_guard_knows_the_other_deployments_of_the_machine_and_the_inventory(
             "project": "wa-support",
             "neighbours": ["wa-c"],
             "database": "db.example.com:3306/",
-            "ports": [9090],
             "known": [["wa-c", "db.example.com:3306/c_"], ["wa-d", "db.example.com:3306/c_"]],
             "names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-            "accepted": True,
         },
         "adopt": "ansible-playbook --limit support waba.onprem.adopt -e wa_adopt_dir=./adopted",
         "single": True,

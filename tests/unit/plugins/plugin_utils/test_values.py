@@ -28,7 +28,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     },
     "wa_client_hold": {True: "the reason as text", 4711: "the reason as text"},
     "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
-    "wa_client_skip": {True: "True is no list"},
     "wa_client_web_port": {65536: "no port"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
@@ -74,7 +73,7 @@ def test_an_accepted_value_is_not_refused(name: str) -> None:
 
 
 def test_all_wrong_values_are_reported_together() -> None:
-    messages = values.refusals({"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
+    messages = values.refusals({"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_container_names": []})
     assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_message_gc_max_messages"]
 
 

@@ -25,7 +25,6 @@ def core(name: str, project: str = "wa-a", **more: t.Any) -> dict[str, t.Any]:
         "role": "core",
         "own": project == "wa-a",
         "one_shot": False,
-        "ports": [],
         "restart": "no",
         "env_keys": [],
         "database": OWN,

@@ -65,18 +65,6 @@ def test_the_address_of_the_api_is_read_from_the_bindings(bindings: t.Any, url: 
     assert listing.api_url({}) == ""
 
 
-def test_each_published_port_is_listed_once() -> None:
-    published = {
-        "443/tcp": [{"HostPort": "9090"}, {"HostPort": "9090"}],
-        "6250/tcp": [{"HostPort": "600"}],
-        "1/tcp": None,
-    }
-    published["2/tcp"] = [{"HostPort": ""}]
-    assert listing.ports({"NetworkSettings": {"Ports": published}}) == [600, 9090]
-    assert listing.ports({"NetworkSettings": {"Ports": None}}) == []
-    assert listing.ports({}) == []
-
-
 RECORD = {
     "State": {
         "Status": "running",
@@ -122,7 +110,6 @@ def test_a_container_is_described_without_a_secret() -> None:
         "api_url": "https://127.0.0.1:9090",
         "one_shot": False,
         "database": "db.lab:3306/x_",
-        "ports": [9090],
         "env_keys": sorted(ENVIRONMENT),
         "identity": {
             "database": {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": "x_"},
@@ -157,14 +144,13 @@ def test_a_coreapp_has_a_configuration_mount_and_no_api_address() -> None:
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
 def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    values = {key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "ports")}
+    values = {key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart")}
     assert values == {
         "health": "",
         "hash": "",
         "exit_code": 0,
         "started_at": 0.0,
         "restart": "no",
-        "ports": [],
     }
 
 

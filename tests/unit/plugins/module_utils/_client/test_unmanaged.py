@@ -24,7 +24,6 @@ def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
         "state": "running",
         "role": "core",
         "one_shot": False,
-        "ports": [],
     }
     return {**one, "database": database, **more}
 
@@ -71,17 +70,14 @@ def test_a_container_with_a_name_that_compose_would_give_is_of_this_client() -> 
 
 @pytest.mark.parametrize("database", ["db.lab:3306/x_", "10.0.0.1:3306/", ""])
 def test_an_unadopted_client_is_unknown_to_a_deployment_without_containers(database: str) -> None:
-    one = container(database, ports=[9090])
+    one = container(database)
     for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
-        found = unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
+        found = unmanaged.sort([one, *own], "wa-a", [], OWN)
         assert found == {"own": [], "unknown": [one], "refused": []}
 
 
-def test_another_client_can_be_accepted() -> None:
+def test_another_client_of_the_inventory_is_left_alone() -> None:
     one = container("db.lab:3306/x_")
-    assert unmanaged.sort([one], "wa-a", [], OWN, accepted=True) == {"own": [], "unknown": [], "refused": []}
-    unclear = container("10.0.0.1:3306/")
-    assert unmanaged.sort([unclear], "wa-a", [], OWN, accepted=True)["unknown"] == [unclear]
     known = unmanaged.sort([one], "wa-a", [], OWN, known=[("biz", "db.lab:3306/x_")])
     assert (known["unknown"], known["refused"]) == ([], [])
 
@@ -95,12 +91,11 @@ def test_a_client_with_another_database_is_kept() -> None:
     [
         ({"database": ""}, "no database that its environment names; expected db.lab:3306/, which would prove"),
         ({"database": "10.0.0.1:3306/"}, "is connected to 10.0.0.1:3306/; expected db.lab:3306/"),
-        ({"database": "db.lab:3306/x_", "ports": [9090]}, "another number's, publishes port 9090; expected it free"),
         ({"role": "other", "database": ""}, "is no container of the client and has the name of one"),
     ],
 )
 def test_a_conflicting_container_is_refused(more: dict[str, t.Any], message: str) -> None:
-    own_ones, refusal = names(container(**more), ports=[9090])
+    own_ones, refusal = names(container(**more))
     assert own_ones == []
     assert message in refusal
 
@@ -117,12 +112,9 @@ def test_containers_of_the_deployment_and_its_neighbours_are_ignored() -> None:
     database=st.sampled_from(["", OWN, "db.lab:3306/x_", "10.0.0.1:3306/", "db:3306/"]),
     role=st.sampled_from(["core", "web", "master", "other"]),
     own=st.sampled_from(["", OWN]),
-    ports=st.sampled_from([[], [9090]]),
 )
-def test_nothing_is_of_this_client_without_the_same_database(
-    database: str, role: str, own: str, ports: list[int]
-) -> None:
-    own_ones, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
+def test_nothing_is_of_this_client_without_the_same_database(database: str, role: str, own: str) -> None:
+    own_ones, refusal = names(container(database, role=role), database=own)
     assert not (own_ones and refusal)
     assert not own_ones or (database == own == OWN and role != "other")
 
@@ -146,8 +138,8 @@ OTHER = "biz-wacore-1 (r.lab/coreapp:v2.53.4, project biz, running)"
             {"unknown": [container("x:3306/"), container(""), container("")], "refused": ["refused"]},
             "",
             f"refused. {OTHER}; {OTHER}; {OTHER}: a client that no deployment of the inventory describes, connected to x:3306/, no "
-            "database; expected a container of this deployment. Adopt what runs (ADOPT) and use the inventory that it writes; or, if "
-            "it is another number's and is to stay as it is, set wa_client_skip: [unknown_clients]",
+            "database; expected a container of this deployment. Adopt what runs (ADOPT) and use the inventory that it "
+            "writes, also if it is another number's",
         ),
     ],
 )
