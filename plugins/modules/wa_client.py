@@ -25,7 +25,7 @@ options:
     type: bool
     default: false
   stays_stopped: {description: Whether V(stopped) fails if a container was started since the stop in the journal., type: bool, default: false}
-  run_id: {description: The run of an upgrade that has the lock; another one's lock refuses., type: str, default: ''}
+  run_id: {description: The run that has the lock; another one's lock refuses., type: str, default: ''}
   restart_policy:
     description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
     type: str
@@ -165,10 +165,9 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
     refuse(result, params)
     files = params["files"] or []
     read = os.path.exists(params["env_file"] or "") or not module.check_mode  # a new host has no db.env yet
-    read = read and not params["run_id"]  # an upgrade has asked Compose before the outage
     if project.compose.rendered and read and any(concern_files.diff({**one, "sha256": None}) for one in files):
         project.compose.config("--quiet")  # what Compose does not take is not written
-    if not module.check_mode and not params["stage"]:  # an upgrade has looked, and has the lock
+    if not module.check_mode and not params["stage"]:
         application.refuse_changed(project.engine, params)
     planned["kept"] = concern_files.write_all(result, files, params["keep"])
     if files and params["compose_file"] and not params["stage"] and not module.check_mode:

@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _run
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 Found = t.Mapping[str, t.Any]
@@ -99,6 +100,7 @@ def options(ours: Inventory) -> dict[str, t.Any]:
         "recreate": decided["recreate"],
         "moving": decided["members"]["moving"],
         "lock_file": desired.deployment(ours)["lock_file"],
+        "run_id": _run.this_run(),
         "guard": desired.guard(ours),
     }
     # In check mode only the keys of a changed db.env are known.

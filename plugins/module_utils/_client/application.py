@@ -27,17 +27,18 @@ _REQUESTS = 30  # seconds for the engine's answer beside the stop of a container
 TIMEOUT = f"{topology.STOP_SECONDS + _REQUESTS}s"  # of the engine
 
 
-def refuse_other_run(params: t.Mapping[str, t.Any]) -> None:
-    """Raises WaError if another run has the lock of the client, or an upgrade is unfinished that is not this run's.
+def refuse_other_run(params: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the run is an upgrade that has the client. Raises WaError if another run has the lock, or an upgrade is unfinished.
 
-    A run of an upgrade that has slept may find none: another one has completed its upgrade. For other runs no lock refuses nothing.
+    What stops or starts containers needs the lock of its own: a run that has slept may have lost it. Files are written before it is taken.
     """
     lock = JournalFile(params["lock_file"]).load() if params["lock_file"] else None
-    upgrade = upgrade_journal.describe_lock(lock) or {"run_id": None, "blocking": False, "held": False}
-    if upgrade["run_id"] != params["run_id"] and (upgrade["blocking"] or (params["run_id"] and upgrade["held"])):
-        raise WaError.of(f"{upgrade['message']}. Run again when it has ended")
-    if params["run_id"] and params["lock_file"]:
+    there = upgrade_journal.describe_lock(lock) or {"run_id": None, "blocking": False, "held": False}
+    if there["run_id"] != params["run_id"] and (there["blocking"] or (params["run_id"] and there["held"])):
+        raise WaError.of(f"{there['message']}. Run again when it has ended")
+    if params["run_id"] and params["lock_file"] and (params["start"] or params["state"] != "present"):
         upgrade_journal.own(lock, params["run_id"])
+    return upgrade_journal.is_upgrade(lock) and there["run_id"] == params["run_id"]
 
 
 def refuse_started(params: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
@@ -56,14 +57,14 @@ def refuse_started(params: t.Mapping[str, t.Any], containers: t.Sequence[t.Mappi
 def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
     """Raises WaError if the client must not be touched any more.
 
-    With many hosts or members minutes may pass after the comparison: an upgrade may have begun, an operator may hold the client, or a
+    With many hosts or members minutes may pass after the comparison: another run may have begun, an operator may hold the client, or a
     container may have been started manually. What an upgrade has stopped it starts again, also where somebody holds the client since.
     """
-    refuse_other_run(params)
+    upgrades = refuse_other_run(params)
     if params["recreate"] == "never":  # they are held, as the comparison knew
         return
     held = hold.read(topology.hold_file(params["lock_file"]), time.time())
-    if held and not params["run_id"]:
+    if held and not upgrades:
         raise WaError.of(
             f"{held['path']} holds the client since this run has compared the host: {held['reason'].rstrip('.')}. Run again"
         )

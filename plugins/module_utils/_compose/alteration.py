@@ -47,20 +47,34 @@ def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], 
             lost = [one for one in names if one not in (endpoint.get("Aliases") or ())]
             found += [f"is on the network {network.name} without its name {', '.join(lost)}"] if lost else []
     host, limits = record.get("HostConfig") or {}, _limits(body)
-    for what, key, shown in (("memory", "Memory", _size), ("CPU", "NanoCpus", _cpus), ("CPU quota", "CpuQuota", str)):
-        actual = int(host.get(key) or 0)
-        if actual != limits[key]:
-            found.append(f"has the {what} limit {shown(actual)}, expected {shown(limits[key])}")
+    for key, (what, wanted, shown) in limits.items():
+        actual = max(int(host.get(key) or 0), 0)  # -1 is no limit, too
+        if actual != wanted:
+            found.append(f"has the {what} {shown(actual)}, expected {shown(wanted)}")
     return found
 
 
-def _limits(body: Mapping) -> dict[str, int]:
-    limits = ((body.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+def _limits(body: Mapping) -> dict[str, tuple[str, int, t.Callable[[int], str]]]:
+    """Returns what `docker update` changes, by Docker's key: its name, the value that a resolved service declares, and how it is shown."""
+    resources = (body.get("deploy") or {}).get("resources") or {}
+    limits, reserved = resources.get("limits") or {}, resources.get("reservations") or {}
+    pids = int(limits.get("pids") or body.get("pids_limit") or 0)
     return {
-        "Memory": int(limits.get("memory") or body.get("mem_limit") or 0),
-        "NanoCpus": round(float(limits.get("cpus") or body.get("cpus") or 0) * 1e9),
-        "CpuQuota": int(body.get("cpu_quota") or 0),
+        "Memory": ("memory limit", int(limits.get("memory") or body.get("mem_limit") or 0), _size),
+        "MemoryReservation": (
+            "memory reservation",
+            int(reserved.get("memory") or body.get("mem_reservation") or 0),
+            _size,
+        ),
+        "NanoCpus": ("CPU limit", round(float(limits.get("cpus") or body.get("cpus") or 0) * 1e9), _cpus),
+        "CpuQuota": ("CPU quota", int(body.get("cpu_quota") or 0), _count),
+        "CpuShares": ("CPU shares", int(body.get("cpu_shares") or 0), _count),
+        "PidsLimit": ("limit of processes", max(pids, 0), _count),
     }
+
+
+def _count(number: int) -> str:
+    return str(number or "none")
 
 
 def _size(size: int) -> str:

@@ -151,13 +151,13 @@ def _is_operators(params: t.Mapping[str, t.Any]) -> bool:
     return params["compose_files"] is not None and bool(params["compose_files"][0] != "-")
 
 
-def _log_warnings(
-    engine: Docker, params: t.Mapping[str, t.Any], project: Rendered | Operators | None
-) -> list[str]:
+def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any], project: Rendered | Operators | None) -> list[str]:
     """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
     if project:
         cure, wanted = "give its service logging options in the Compose file", params["services"]
-        records = [(one.name, project.record(one)) for one in project.found if one.service in wanted]
+        records: list[tuple[str, t.Any]] = [
+            (one.name, project.record(one)) for one in project.found if one.service in wanted
+        ]
     else:
         cure, there = "create it again with --log-opt max-size=50m", engine.client_containers("")
         records = [(one.name, engine.inspect_id(one.id)) for one in there if one.name in params["container_names"]]

@@ -873,6 +873,41 @@ def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
     assert (path.read_text(), len(compose.ups)) == ("services: {}\n", 1)
 
 
+def test_only_the_run_that_has_the_lock_starts_containers(compose: FakeCompose, start: Run, tmp_path: Path) -> None:
+    """Its lease may have ended while it slept, and another controller's run has begun."""
+    lock, ups = JournalFile(str(tmp_path / "a.lock")), compose.ups
+    assert start(run_id="run-1")["msg"].startswith("lock: gone; expected this run's own")
+    for number in ("2", "1"):
+        claim = upgrade_journal.Claim("a", f"run-{number}", "ops", "ctl")
+        lock.save(upgrade_journal.hold(None, claim, "h1", time.time(), 600))
+        found = start(run_id="run-1")
+        assert (found.get("msg", "").endswith("Run again when it has ended."), len(ups)) == (
+            number == "2",
+            number == "1",
+        )
+
+
+@pytest.mark.parametrize("upgrades", [False, True])
+def test_only_an_upgrade_starts_a_held_client(compose: FakeCompose, start: Run, tmp_path: Path, upgrades: bool) -> None:
+    """It has stopped the client itself."""
+    (tmp_path / "a.hold").write_text("disk is replaced")
+    claim = upgrade_journal.Claim("a", "run-1", "ops", "ctl", "2.53.4")
+    made = upgrade_journal.begin(None, claim, time.time(), 600, schema="started")
+    lock = made if upgrades else upgrade_journal.hold(None, claim, "h1", time.time(), 600)
+    JournalFile(str(tmp_path / "a.lock")).save(lock)
+    found = start(run_id="run-1")
+    assert ("holds the client since" in found.get("msg", ""), len(compose.ups)) == (not upgrades, int(upgrades))
+
+
+def test_files_are_written_before_the_lock_is_taken(write: Run, tmp_path: Path) -> None:
+    assert write(tmp_path / "compose.yml", "services: {}\n", run_id="run-1")["changed"]
+    claim = upgrade_journal.Claim("a", "run-2", "ops", "ctl")
+    JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.hold(None, claim, "h1", time.time(), 600))
+    refused = write(tmp_path / "compose.yml", "services: {a: {}}\n", run_id="run-1")
+    assert refused["msg"].endswith("Run again when it has ended.")
+    assert (tmp_path / "compose.yml").read_text() == "services: {}\n"
+
+
 def test_a_hold_keeps_containers_and_lets_files_be_written(write: Run, tmp_path: Path) -> None:
     (tmp_path / "a.hold").write_text("")
     assert write(tmp_path / "compose.yml", "services: {}\n", recreate="never")["changed"]

@@ -188,7 +188,7 @@ def test_the_options_of_wa_client(given: Values, pending: bool) -> None:
     assert (options["recreate"], options["moving"]) == ("auto", [])
     assert (options["lock_file"], options["guard"]) == (desired.deployment(ours)["lock_file"], desired.guard(ours))
     assert options.get("env_changes") == ({"wa-support-wacore-1": ["TZ"]} if pending else None)
-    assert {*options} - {*prediction.ARGUMENT_SPEC} == {"recreate", "moving", "lock_file", "guard"}
+    assert {*options} - {*prediction.ARGUMENT_SPEC} == {"recreate", "moving", "lock_file", "run_id", "guard"}
 
 
 @pytest.mark.parametrize(

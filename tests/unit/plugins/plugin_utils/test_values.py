@@ -73,7 +73,9 @@ def test_an_accepted_value_is_not_refused(name: str) -> None:
 
 
 def test_all_wrong_values_are_reported_together() -> None:
-    messages = values.refusals({"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_container_names": []})
+    messages = values.refusals(
+        {"wa_message_gc_max_messages": -1, "wa_log_cleanup_hour": 24, "wa_client_container_names": []}
+    )
     assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_message_gc_max_messages"]
 
 

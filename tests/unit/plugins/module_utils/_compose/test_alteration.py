@@ -28,7 +28,11 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
         ({}, record([]), ["is on the network wa-a_default without its name waweb"]),
         ({}, record(None), ["is on the network wa-a_default without its name waweb"]),
         ({}, record(["web"]), ["is on the network wa-a_default without its name waweb"]),
-        ({"networks": {"default": {"aliases": ["wacore"]}}}, record(["waweb"]), ["is on the network wa-a_default without its name wacore"]),
+        (
+            {"networks": {"default": {"aliases": ["wacore"]}}},
+            record(["waweb"]),
+            ["is on the network wa-a_default without its name wacore"],
+        ),
         ({"networks": {"default": {"aliases": ["wacore"]}}}, record(["waweb", "wacore"]), []),
         ({"networks": {"default": None}}, record(), []),
         ({}, record([], "n2"), []),  # none of the service's networks
@@ -40,8 +44,17 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
         ({}, record(NanoCpus=500_000_000), ["has the CPU limit 0.5, expected none"]),
         ({"cpus": 0.5}, record(NanoCpus=500_000_000), []),
         ({"deploy": {"resources": {"limits": {"cpus": "1.50"}}}}, record(NanoCpus=1_500_000_000), []),
-        ({}, record(CpuQuota=20000), ["has the CPU quota limit 20000, expected 0"]),
+        ({}, record(CpuQuota=20000), ["has the CPU quota 20000, expected none"]),
         ({"cpu_quota": "20000"}, record(CpuQuota=20000), []),
+        ({}, record(PidsLimit=100), ["has the limit of processes 100, expected none"]),
+        ({}, record(PidsLimit=-1), []),
+        ({"pids_limit": -1}, record(PidsLimit=None), []),
+        ({"pids_limit": 100}, record(PidsLimit=100), []),
+        ({"deploy": {"resources": {"limits": {"pids": 100}}}}, record(PidsLimit=100), []),
+        ({}, record(MemoryReservation=MIB64), ["has the memory reservation 64.0 MiB, expected none"]),
+        ({"mem_reservation": str(MIB64)}, record(MemoryReservation=MIB64), []),
+        ({"deploy": {"resources": {"reservations": {"memory": str(MIB64)}}}}, record(MemoryReservation=MIB64), []),
+        ({"cpu_shares": 512}, record(CpuShares=1024), ["has the CPU shares 1024, expected 512"]),
     ],
 )
 def test_what_only_a_recreation_puts_right(
