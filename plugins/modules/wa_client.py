@@ -381,7 +381,7 @@ def main() -> None:
             if params["files"] or params["start"]:
                 apply(module, result, project)
         finally:
-            result.redact.add(project.compose.secrets())
+            result.redact.add(project.compose.secrets)
             started_from = filter(None, (params["env_file"], params["compose_file"]))
             result.values["unproven"] = [path for path in started_from if os.path.lexists(Store(path).previous)]
 

@@ -319,7 +319,7 @@ def compose(inventory: Inventory) -> State:
             *("docker", "compose"),
             *compose_call.options(place["project"], folder, files, env_files, profiles),
         ],
-        "environment": {**compose_call.ENVIRONMENT, **compose_call.directory(folder)},
+        "environment": {**compose_call.ENVIRONMENT, "PWD": folder},
         "services": [one["name"] for one in ours_there] if theirs else [],
         "coreapp": next((one["name"] for one in ours_there if one["image"] == "coreapp"), ""),
         "migration": bool(theirs),

@@ -62,7 +62,7 @@ def open_project(
     )
     text = (Store(params["env_file"]).read() if params["env_file"] else "") or ""
     held = env_file.held(text, params["env_format"])
-    compose.known = [value for key, values in held.items() if redact.is_secret(key) for value in values if value]
+    compose.secrets += [value for key, values in held.items() if redact.is_secret(key) for value in values if value]
     more = {
         **more,
         "selected": params["services"],

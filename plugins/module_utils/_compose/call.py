@@ -13,7 +13,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 # Root's environment may have settings for other projects: with a profile, `up` would start a migration. Obsolete containers of
-# the client are removed by tasks of their own; other containers in the project are the operator's.
+# the client are removed by tasks of their own; other containers in the project are the operator's. Each call has the folder in
+# `PWD`, too: Compose files may have paths with it.
 ENVIRONMENT = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false", "COMPOSE_IGNORE_ORPHANS": "true"}
 
 
@@ -37,11 +38,6 @@ def options(
 def folders(project_dir: str, compose_files: t.Iterable[str]) -> set[str]:
     """Returns the folders in which a plain `docker compose` may find Compose files of a project."""
     return {os.path.normpath(path) for path in (project_dir, *map(os.path.dirname, compose_files))}
-
-
-def directory(folder: str) -> dict[str, str]:
-    """Returns the environment of somebody who calls Compose in `folder`: Compose files may have paths with `${PWD}`."""
-    return {"PWD": folder}
 
 
 def values(argv: t.Iterable[str]) -> list[str]:

@@ -101,7 +101,7 @@ def config(
     where = call.options(files.project, files.base, paths, env_files, ["*"])
     command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
     try:
-        environment = call.directory(files.base)
+        environment = {"PWD": files.base}  # as in `program`
         code, output, complaint = run(command, data=data, environ_update=environment, handle_exceptions=False)
         if code == 0:
             document = t.cast("Document", json.loads(as_written(output, there)))

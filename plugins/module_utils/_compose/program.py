@@ -34,8 +34,7 @@ class Compose:
     document: Document = field(default_factory=dict)
     interpolation: t.Sequence[str] = ()  # files with the variables of the Compose files
     profiles: t.Sequence[str] = ()
-    known: t.Sequence[str] = field(default=(), repr=False)  # secrets of files that only Compose reads
-    _secrets: list[str] = field(default_factory=list, repr=False)
+    secrets: list[str] = field(default_factory=list, repr=False)  # read so far, to be redacted in messages
 
     @property
     def rendered(self) -> bool:
@@ -44,12 +43,12 @@ class Compose:
 
     def _call(self, *arguments: str, data: str | None = None, timeout: str = _TIMEOUT, failure: str = "") -> str:
         command = ["timeout", timeout, "docker", "--host", self.host, "compose", *arguments]
-        environment = {**call.ENVIRONMENT, **call.directory(self.folder)}
+        environment = {**call.ENVIRONMENT, "PWD": self.folder}
         code, output, complaint = self.run(command, data=data, environ_update=environment, handle_exceptions=False)
         if code == 0:
             return output
-        secrets = self.secrets()
-        said = messages.one_line(complaint, secrets) or messages.one_line(output, secrets) or f"exit status {code}"
+        words = (messages.one_line(text, self.secrets) for text in (complaint, output))
+        said = next(filter(None, words), f"exit status {code}")
         if failure:
             raise WaError.of(f"{failure}: {said}")
         raise WaError(
@@ -73,7 +72,7 @@ class Compose:
         """Returns the services, with those that they depend on: interpolated, with profiles applied and env files read."""
         found = t.cast("Document", json.loads(self.config("--format", "json", *services)))
         complete_limits(found.get("services") or {})
-        self._secrets = [
+        self.secrets += [
             str(value)
             for service in (found.get("services") or {}).values()
             for key, value in (service.get("environment") or {}).items()
@@ -105,7 +104,3 @@ class Compose:
         given = ("--detach", "--quiet-pull", "--pull=missing", *options)
         failure = f"the client in {self.folder} did not come up"
         self._call("--progress=quiet", *where, "up", *given, "--", *services, timeout=_UP_TIMEOUT, failure=failure)
-
-    def secrets(self) -> list[str]:
-        """Returns the secrets read so far, to be redacted in messages."""
-        return [*self.known, *self._secrets]

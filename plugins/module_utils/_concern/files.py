@@ -58,9 +58,10 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
     mode = stat.S_IMODE(found.st_mode)
     if mode != int(wanted["mode"], 8):
         lines.append(f"{path} has the mode {mode:04o}, expected {wanted['mode']}")
-    for kind, number, name in (("owner", found.st_uid, _user), ("group", found.st_gid, _group)):
-        if wanted[kind] is not None and name(number) != wanted[kind] and str(number) != wanted[kind]:
-            lines.append(f"{path} has the {kind} {name(number)}, expected {wanted[kind]}")
+    user, group = _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid)
+    for kind, number, name in (("owner", found.st_uid, user), ("group", found.st_gid, group)):
+        if wanted[kind] not in (None, str(number), name):
+            lines.append(f"{path} has the {kind} {name}, expected {wanted[kind]}")
     if _digest(wanted) not in ("", _content_digest(path)):
         lines.append(f"{path} has another content")
     return lines
@@ -148,15 +149,9 @@ def _content_digest(path: str) -> str:
         return "unreadable"
 
 
-def _user(number: int) -> str:
+def _name(read: t.Callable[[int], t.Any], number: int) -> str:
+    """Returns the name of a user or group, or the number of one that has none."""
     try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
+        return str(read(number)[0])
     except KeyError:
         return str(number)

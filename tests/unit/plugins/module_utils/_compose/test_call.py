@@ -27,4 +27,3 @@ def test_a_project_without_more_has_its_name_and_folder() -> None:
 def test_variables_of_roots_environment_have_no_effect() -> None:
     assert call.ENVIRONMENT["COMPOSE_PROFILES"] == ""
     assert call.ENVIRONMENT["COMPOSE_REMOVE_ORPHANS"] == "false"
-    assert call.directory("/srv/biz") == {"PWD": "/srv/biz"}

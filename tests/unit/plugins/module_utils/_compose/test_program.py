@@ -151,7 +151,7 @@ def test_the_resolved_document_has_the_limits_that_compose_leaves_out(make: Make
     ],
 )
 def test_an_error_has_the_words_of_compose_without_a_secret(make: Make, output: str, complaint: str, said: str) -> None:
-    one = make(lambda *_command, **_options: (15, output, complaint), known=[SECRET])
+    one = make(lambda *_command, **_options: (15, output, complaint), secrets=[SECRET])
     refused = (
         f"Compose file of project wa-a: Compose refuses it: {said}; expected a file that docker compose config takes."
     )
@@ -175,8 +175,8 @@ def test_secrets_of_all_files_are_known(make: Make) -> None:
     one = make(
         files=["own.yml", "-"],
         document={"services": {"web": {"image": CORE}, "core": {"environment": environment}}},
-        known=["known"],
+        secrets=["known"],
     )
-    assert one.secrets() == ["known"]
+    assert one.secrets == ["known"]
     one.resolved([])
-    assert one.secrets() == ["known", "read"]
+    assert one.secrets == ["known", "read"]
