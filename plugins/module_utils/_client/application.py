@@ -35,7 +35,7 @@ def refuse_other_run(params: t.Mapping[str, t.Any]) -> bool:
     lock = JournalFile(params["lock_file"]).load() if params["lock_file"] else None
     there = upgrade_journal.describe_lock(lock) or {"run_id": None, "blocking": False, "held": False}
     if there["run_id"] != params["run_id"] and (there["blocking"] or (params["run_id"] and there["held"])):
-        raise WaError.of(f"{there['message']}. Run again when it has ended")
+        raise WaError(f"lock {params['lock_file']}", there["message"])
     if params["run_id"] and params["lock_file"] and (params["start"] or params["state"] != "present"):
         upgrade_journal.own(lock, params["run_id"])
     return upgrade_journal.is_upgrade(lock) and there["run_id"] == params["run_id"]

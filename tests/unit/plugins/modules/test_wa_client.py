@@ -863,7 +863,7 @@ def test_what_must_not_be_touched_is_refused_before_a_file_is_written(
     hold.unlink()
     claim = upgrade_journal.Claim("a", "run-1", "ops", "ctl", "2.53.4")
     JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.begin(None, claim, time.time(), 600, schema="started"))
-    assert refused().endswith(". Run again when it has ended.")
+    assert refused().startswith(f"lock {tmp_path}/a.lock: locked by the upgrade to 2.53.4 by ops from ctl, ")
     (tmp_path / "a.lock").unlink()
     other = engine.container("other", CORE, "b", environment=DATABASE)
     assert "two of one number get it banned" in refused()
@@ -881,7 +881,7 @@ def test_only_the_run_that_has_the_lock_starts_containers(compose: FakeCompose, 
         claim = upgrade_journal.Claim("a", f"run-{number}", "ops", "ctl")
         lock.save(upgrade_journal.hold(None, claim, "h1", time.time(), 600))
         found = start(run_id="run-1")
-        assert (found.get("msg", "").endswith("Run again when it has ended."), len(ups)) == (
+        assert (found.get("msg", "").endswith(". Run again after that."), len(ups)) == (
             number == "2",
             number == "1",
         )
@@ -904,7 +904,7 @@ def test_files_are_written_before_the_lock_is_taken(write: Run, tmp_path: Path) 
     claim = upgrade_journal.Claim("a", "run-2", "ops", "ctl")
     JournalFile(str(tmp_path / "a.lock")).save(upgrade_journal.hold(None, claim, "h1", time.time(), 600))
     refused = write(tmp_path / "compose.yml", "services: {a: {}}\n", run_id="run-1")
-    assert refused["msg"].endswith("Run again when it has ended.")
+    assert refused["msg"].endswith(". Run again after that.")
     assert (tmp_path / "compose.yml").read_text() == "services: {}\n"
 
 
@@ -1082,7 +1082,7 @@ def test_a_host_that_another_run_has_locked_is_left_alone(
         upgrade_journal.begin(None, claim, 0, 0, schema="started"),
     ):
         lock.save(held)
-        assert run_module(MODULE, options)["msg"].endswith("Run again when it has ended.")
+        assert run_module(MODULE, options)["msg"].startswith(f"lock {lock.path}: l")  # locked, or left unfinished
     assert changing(engine) == []
     # Its lease is over, and it has begun nothing. Or it has completed the upgrade, while this run slept.
     lock.save(upgrade_journal.begin(None, claim, 0, 0))
