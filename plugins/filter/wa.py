@@ -213,7 +213,7 @@ def provision_rollout(
     """
     results = _compared(hostvars, hosts)
     given = next((hostvars[host].get("wa_provision_waves") for host in results), None)
-    sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given, "wa_provision_waves")
+    sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given)
     at_once, restarting = provision_plan.to_correct(results, boolean(full))
     if checked:
         restarting = [members for members in restarting if all("__wa_waits" in hostvars[one] for one in members)]

@@ -59,7 +59,7 @@ SHARED = frozenset(
         *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_shards"),
         *("wa_notify_command", "wa_report_dir", "wa_report_keep", "wa_status_all", "wa_status_fail_on"),
         *("wa_status_artifacts", "wa_status_bundle", "wa_status_bundle_logs"),
-        *("wa_topology", "wa_upgrade_waves", "wa_version"),
+        *("wa_topology", "wa_version"),
     }
 )
 SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")

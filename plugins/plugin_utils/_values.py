@@ -57,8 +57,19 @@ def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None or value == "" else rule(name, value)
 
 
+def _gone(cure: str) -> Rule:
+    def rule(name: str, _value: t.Any) -> None:
+        raise WaError(name, "set, and no longer read", "a variable of this version", cure)
+
+    return rule
+
+
 # Variables that went, and without which a playbook would do harm: an unfinished upgrade would not be seen, a client get empty values.
-GONE: dict[str, Rule] = {"wa_client_compose_environment": _gone_environment, "wa_state_dir": _state_dir}
+GONE: dict[str, Rule] = {
+    "wa_client_compose_environment": _gone_environment,
+    "wa_state_dir": _state_dir,
+    "wa_upgrade_waves": _gone("Set wa_provision_waves, which counts for upgrades, too"),
+}
 RULES: dict[str, Rule] = {
     **GONE,
     "wa_backup_keep": _optional(units.whole_number),

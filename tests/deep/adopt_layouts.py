@@ -400,7 +400,7 @@ class Batch:
             "wa_upgrade_update_compose_files": True,
             "wa_backup_dir": str(self.folder / "backups"),
             "wa_upgrade_skip": ["database_backup"],
-            "wa_upgrade_waves": ["100%"],
+            "wa_provision_waves": ["100%"],
             **variables,
         }
         return self.play("upgrade", *arguments, **given)

@@ -39,7 +39,7 @@ class Fleet:
         assert done.code == 0, done.output
 
     def upgrade(self, version: str, *arguments: str, **variables: t.Any) -> Run:
-        waves = {"wa_upgrade_version": version, "wa_upgrade_waves": [1, 1, 1]}
+        waves = {"wa_upgrade_version": version, "wa_provision_waves": [1, 1, 1]}
         return self.first.play("upgrade", {**SKIP, **waves, **variables}, *arguments)
 
     def running(self) -> list[str]:
@@ -110,7 +110,7 @@ def test_the_run_waits_between_waves_and_ends_when_a_client_becomes_unhealthy(fl
     variables = {
         **SKIP,
         "wa_upgrade_version": NEWEST,
-        "wa_upgrade_waves": [1, 1, 1],
+        "wa_provision_waves": [1, 1, 1],
         "wa_upgrade_window": window(-1, 23),
         "wa_upgrade_soak": "90s",
         "wa_upgrade_update_inventory": True,

@@ -223,7 +223,7 @@ def upgrade(matrix: Matrix) -> None:
 
     matrix.each("install the dump's tool", install)
     too_old = {host: reason for host in matrix.good for reason in [not_dumpable(matrix, host)] if reason}
-    together: dict[str, t.Any] = {"wa_upgrade_version": NEW, "wa_upgrade_waves": ["100%"]}
+    together: dict[str, t.Any] = {"wa_upgrade_version": NEW, "wa_provision_waves": ["100%"]}
     matrix.play(
         "upgrade with a dump", "upgrade", lambda number: number > 0, but=too_old, wa_upgrade_dump=True, **together
     )

@@ -520,7 +520,7 @@ def test_the_task_whose_message_the_demo_shows_exists_once() -> None:
 def test_waves_may_stand_in_the_inventory(leaders: dict[str, list[str]], set_by: str, waves: list[t.Any]) -> None:
     """A play has no variables of a group or host: what is templated for it is read from those of a host."""
     _prepare, upgrade = parsed(ROOT / "playbooks" / "upgrade.yml")
-    hostvars = {name: {"wa_upgrade_waves": [2]} if name == set_by else {} for name in ("h1", "h2")}
+    hostvars = {name: {"wa_provision_waves": [2]} if name == set_by else {} for name in ("h1", "h2")}
     variables = {"hostvars": hostvars, "groups": {"all": ["h1", "h2"], **leaders}}
     found = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(upgrade["serial"]))
     assert found == waves

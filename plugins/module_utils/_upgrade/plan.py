@@ -64,15 +64,15 @@ def _database(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t.M
     return (hostvars[host].get("__wa_upgrade_host") or {}).get("database") or {}
 
 
-def waves(asked: t.Any, name: str = "wa_upgrade_waves") -> list[int | str]:
+def waves(asked: t.Any) -> list[int | str]:
     """The sizes of the waves as Ansible's `serial` takes them: numbers of deployments, and percentages such as `10%`.
 
-    Raises WaError about the variable `name` for anything else: Ansible itself takes what it does not know for all at once.
+    Raises WaError for anything else: Ansible itself takes what it does not know for all at once.
     """
     sizes = list(asked) if isinstance(asked, (list, tuple)) else [asked]
     for size in sizes:
         if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip()):
-            raise WaError(name, repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
+            raise WaError("wa_provision_waves", repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
     if not sizes:
-        raise WaError(name, "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']")
+        raise WaError("wa_provision_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']")
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]

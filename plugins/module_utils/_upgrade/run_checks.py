@@ -35,7 +35,7 @@ def upgraded(now: Observed) -> Problem:
         return None
     return (
         f"an earlier play of this run has upgraded the deployment of {', '.join(leaders)}, and its facts are still set.",
-        "Run ansible-playbook once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
+        "Run ansible-playbook once for each upgrade; waves of one upgrade are set in wa_provision_waves.",
     )
 
 

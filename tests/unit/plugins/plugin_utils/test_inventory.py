@@ -99,7 +99,7 @@ def test_every_default_belongs_to_a_documented_variable() -> None:
         ("wa_upgrade_dump", []),  # of a role that provision.yml does not run
         *(
             (name, [])
-            for name in ("wa_drift", "wa_drift_left", "wa_db_env_result", "wa_host_ready", "wa_upgrade_waves")
+            for name in ("wa_drift", "wa_drift_left", "wa_db_env_result", "wa_host_ready", "wa_provision_waves")
         ),
         ("__wa_client_next_version", []),
         ("wan_link", []),

@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _values as valu
 
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
 REFUSED: dict[str, dict[t.Any, str]] = {
+    **{name: {"any": "no longer read; expected a variable of this version"} for name in values.GONE},
     "wa_backup_keep": {0: "at least 1", "all": "at least 1"},
     "wa_client_compose_environment": {("A", "b"): "no longer read"},
     "wa_client_container_names": {5: "5 is no list"},

@@ -84,5 +84,5 @@ def test_waves_as_ansible_takes_them(asked: t.Any, sizes: list[t.Any]) -> None:
 
 @pytest.mark.parametrize("asked", [[], 0, "canary", [1, "0%"], [True], [-1], [1.5], None, ["10 %"]])
 def test_waves_that_are_none(asked: t.Any) -> None:
-    with pytest.raises(WaError, match="wa_upgrade_waves"):
+    with pytest.raises(WaError, match="wa_provision_waves"):
         upgrade_plan.waves(asked)

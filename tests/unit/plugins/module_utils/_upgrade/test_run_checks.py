@@ -52,7 +52,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "the run upgrades once",
         {"upgraded": ["s1"]},
         "h1: an earlier play of this run has upgraded the deployment of s1, and its facts are still set. Run ansible-playbook "
-        "once for each upgrade; waves of one upgrade are set in wa_upgrade_waves.",
+        "once for each upgrade; waves of one upgrade are set in wa_provision_waves.",
     ),
     (
         "the target is a version",
