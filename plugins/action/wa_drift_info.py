@@ -52,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
         if strict and self._task.check_mode and "wa_drift" in variables:
             return self._predicted(ours)
-        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": desired.restart_mode(ours)}
         if not strict:
             args["look"] = desired.host_look(ours)
         keep_alive(self._connection, variables)
@@ -96,7 +96,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if "database" in state:
             state["database"]["figures"] = True
         shown, secrets = split(state)
-        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": desired.restart_mode(ours)}
         args["figures"] = desired.figures(ours)
         keep_alive(self._connection, ours.variables)
         found: dict[str, t.Any] = self._execute_module(
@@ -132,7 +132,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         findings = provision_plan.held(result["concerns"]) if desired.hold(ours) else result["concerns"]
         found = {name: findings[name] for name in corrected if name in findings}
         # Only the role of the client restarts containers.
-        restart = ours["wa_client_restart"] if "client" in corrected else "report"
+        restart = desired.restart_mode(ours) if "client" in corrected else "report"
         left = provision_plan.remaining(found, restart)
         result["alarms"] = provision_plan.alarms(findings, skip_tags=tags["skip"])
         if not left:
@@ -160,8 +160,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Displays the differences, and adds what the plan needs to the result."""
         result["held"] = desired.hold(ours, result["hold"])
         found = provision_plan.held(result["concerns"]) if result["held"] else result["concerns"]
-        result["drift"] = provision_plan.lines(found, ours["wa_client_restart"])
-        result["restart"] = ours["wa_client_restart"]
+        result["restart"] = desired.restart_mode(ours)
+        result["drift"] = provision_plan.lines(found, result["restart"])
         members = desired.deployment(ours)["members"]
         result.update(leader=desired.deployment(ours)["leader"], cluster=len(members) > 1)
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]

@@ -91,8 +91,12 @@ def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> st
 def restart_allowed(inventory: Inventory) -> bool:
     """Returns whether containers may be restarted now, in the host's time zone. Where that was not read, a window is closed."""
     zone = (inventory.variables.get("__wa_host_found") or {}).get("zone", "")
-    mode, window = inventory["wa_client_restart"], inventory["wa_client_restart_window"]
-    return client_starts.restart_allowed(mode, window, str(zone), time.time())
+    return client_starts.restart_allowed(str(inventory["wa_client_restart"]), str(zone), time.time())
+
+
+def restart_mode(inventory: Inventory) -> str:
+    """Returns `wa_client_restart`, `window` for a window."""
+    return client_starts.restart_mode(str(inventory["wa_client_restart"]))
 
 
 def docker(inventory: Inventory) -> State:

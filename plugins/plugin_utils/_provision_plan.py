@@ -15,7 +15,7 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]  # of `wa_drift_info`, by host
 ALL = ("host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
 _SHOWN = 10  # names of hosts in a line
 _STOPPED = re.compile("has exited|was never started|is (paused|dead|exited|created)")
-NOW = "now"  # value of `wa_client_restart`
+NOW = "now"  # mode of `wa_client_restart`
 # What a hold lets wait: each of these findings is about the state of containers.
 _HELD = ("containers", "restarts")
 _UNASKED = ("automatic_gc", "health")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths, topology
@@ -29,6 +30,13 @@ def _text_list(name: str, value: t.Any) -> list[str]:
 
 def _window(_name: str, value: t.Any) -> tuple[int, int]:
     return units.parse_window(str(value))
+
+
+def _restart(name: str, value: t.Any) -> None:
+    try:
+        client_starts.restart_mode(str(value))
+    except WaError as error:
+        raise WaError(name, error.found, "now, report, or a window such as 01:00-05:00") from None
 
 
 def _reason(name: str, value: t.Any) -> None:
@@ -78,7 +86,7 @@ RULES: dict[str, Rule] = {
     "wa_client_hold": _reason,
     "wa_client_health_timeout": units.whole_seconds,
     "wa_client_log_max_size": _size,
-    "wa_client_restart_window": _window,
+    "wa_client_restart": _restart,
     "wa_client_web_port": units.parse_port,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),

@@ -19,16 +19,24 @@ Containers = t.Sequence[t.Mapping[str, t.Any]]
 ACTIVE = ("running", "restarting", "paused")
 
 
-def restart_allowed(mode: str, window: str, zone: str, now: float) -> bool:
-    """Returns whether containers may be restarted now: `mode` and `window` are `wa_client_restart` and its window.
+def restart_mode(when: str) -> str:
+    """Returns `now`, `report`, or `window` for a window, of `wa_client_restart`. Raises WaError for anything else."""
+    if when not in ("now", "report"):
+        units.parse_window(when)
+        return "window"
+    return when
+
+
+def restart_allowed(when: str, zone: str, now: float) -> bool:
+    """Returns whether containers may be restarted now: `when` is `wa_client_restart`.
 
     `zone` is the host's time zone, such as `+0200`, or empty if it was not read: then a window is taken as closed. `now` is in
     seconds since 1970. The window may pass midnight.
     """
-    if mode != "window" or not zone:
-        return mode == "now"
+    if restart_mode(when) != "window" or not zone:
+        return when == "now"
     clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
-    return units.until_window(units.parse_window(window), clock) == 0
+    return units.until_window(units.parse_window(when), clock) == 0
 
 
 def second_coreapp(

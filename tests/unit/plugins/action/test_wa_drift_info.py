@@ -105,7 +105,7 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
         client={"state": "restart_pending", "pending": ["waweb waits"]},
     )
-    found = driver(wa_client_restart="window")
+    found = driver(wa_client_restart="01:00-05:00")
     assert found["drift"] == ["host: cron does not run"]
     assert found["restart"] == "window"
     assert driver.lines == [
@@ -202,7 +202,7 @@ def test_an_unknown_variable_is_a_warning(driver: Driver) -> None:
     [
         (
             {"wa_client_restart": "soon"},
-            "support: value of wa_client_restart must be one of: now, window, report, got: soon",
+            "support: wa_client_restart: 'soon' is no window; expected now, report, or a window such as 01:00-05:00",
         ),
         (
             {"wa_db_env_extra": "A=1"},
@@ -235,7 +235,7 @@ def test_fail_on_drift_accepts_a_pending_restart(driver: Driver) -> None:
         db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
         client={"state": "restart_pending", "pending": ["waweb waits"]},
     )
-    found = driver({"fail_on_drift": "yes"}, wa_client_restart="window")
+    found = driver({"fail_on_drift": "yes"}, wa_client_restart="01:00-05:00")
     assert found["concerns"] == driver.answer["concerns"]
     assert "failed" not in found
     assert driver.calls[0]["fail_on_drift"] == "yes"

@@ -66,9 +66,9 @@ def test_the_deployment_of_another_host_is_returned() -> None:
     [
         ("now", {}, True),
         ("report", {}, False),
-        ("window", {}, False),
-        ("window", {"zone": "+0000"}, True),
-        ("window", {"zone": "+0900"}, False),
+        ("01:00-05:00", {}, False),
+        ("01:00-05:00", {"zone": "+0000"}, True),
+        ("01:00-05:00", {"zone": "+0900"}, False),
     ],
 )
 def test_restarts_are_allowed_by_the_inventory_and_the_clock(

@@ -28,7 +28,9 @@ REFUSED: dict[str, dict[t.Any, str]] = {
         **dict.fromkeys(("-1", "10 M", "1d", "", None, "banana", "\u0665m"), "no size"),
     },
     "wa_client_hold": {True: "the reason as text", 4711: "the reason as text"},
-    "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
+    "wa_client_restart": dict.fromkeys(
+        ("1-5", "05:00-05:00", 90, None, "window"), "no window; expected now, report, or a window such as 01:00-05:00"
+    ),
     "wa_client_web_port": {65536: "no port"},
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
@@ -49,7 +51,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_compose_environment": [{}, None],
     "wa_client_core_port": ["6250"],
     "wa_client_hold": ["", "stopped by Ann"],
-    "wa_client_restart_window": ["22:00-04:30"],
+    "wa_client_restart": ["now", "report", "22:00-04:30"],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_message_gc_max_messages": [0],

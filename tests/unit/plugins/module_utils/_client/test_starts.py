@@ -120,25 +120,25 @@ def test_the_refusal_names_the_containers_and_the_fix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "window", "zone", "now", "allowed"),
+    ("when", "zone", "now", "allowed"),
     [
-        ("now", "01:00-05:00", "", "02:30", True),
-        ("report", "01:00-05:00", "+0000", "02:30", False),
-        ("window", "01:00-05:00", "+0000", "02:30", True),
-        ("window", "01:00-05:00", "+0000", "01:00", True),
-        ("window", "01:00-05:00", "+0000", "05:00", False),
-        ("window", "01:00-05:00", "+0000", "00:59", False),
-        ("window", "23:00-05:00", "+0000", "23:10", True),
-        ("window", "23:00-05:00", "+0000", "04:59", True),
-        ("window", "23:00-05:00", "+0000", "12:00", False),
-        ("window", "01:00-05:00", "+0530", "23:00", True),  # 04:30 on the host
-        ("window", "01:00-05:00", "-0300", "02:30", False),  # 23:30
-        ("window", "01:00-05:00", "", "02:30", False),  # the host was not asked
+        ("now", "", "02:30", True),
+        ("report", "+0000", "02:30", False),
+        ("01:00-05:00", "+0000", "02:30", True),
+        ("01:00-05:00", "+0000", "01:00", True),
+        ("01:00-05:00", "+0000", "05:00", False),
+        ("01:00-05:00", "+0000", "00:59", False),
+        ("23:00-05:00", "+0000", "23:10", True),
+        ("23:00-05:00", "+0000", "04:59", True),
+        ("23:00-05:00", "+0000", "12:00", False),
+        ("01:00-05:00", "+0530", "23:00", True),  # 04:30 on the host
+        ("01:00-05:00", "-0300", "02:30", False),  # 23:30
+        ("01:00-05:00", "", "02:30", False),  # the host was not asked
     ],
 )
-def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, zone: str, now: str, allowed: bool) -> None:
+def test_a_restart_is_allowed_now_or_in_its_window(when: str, zone: str, now: str, allowed: bool) -> None:
     hour, minute = now.split(":")
-    assert restart_allowed(mode, window, zone, 20000 * 86400 + int(hour) * 3600 + int(minute) * 60) is allowed
+    assert restart_allowed(when, zone, 20000 * 86400 + int(hour) * 3600 + int(minute) * 60) is allowed
 
 
 def test_services_that_run_are_named() -> None:
