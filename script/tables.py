@@ -122,7 +122,7 @@ def what_is_where() -> str:
         "cron_dir": host_objects.CRON_FOLDER,
         "log_script": host_objects.LOG_SCRIPT,
         "metrics_file": "wa_log_cleanup_metrics_file",
-        "dump_dir": "/var/lib/waba/dumps",
+        "dump_dir": topology.DUMP_DIR,
         "state_dir": topology.STATE_DIR,
         "projects_dir": topology.PROJECTS_DIR,
     }

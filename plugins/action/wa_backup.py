@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
@@ -228,9 +228,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found: dict[str, Result | None] = {"images": None, "database": None}
         if not include:
             return found
-        folder = paths.folder("wa_upgrade_dump_dir", self._ours["wa_upgrade_dump_dir"])
         name = f"{self._place['slug']}.backup-"
-        base = f"{folder}/{name}{writer.name if writer else 'check'}"
+        base = f"{topology.DUMP_DIR}/{name}{writer.name if writer else 'check'}"
         makes: dict[str, tuple[str, tuple[str, ...], t.Callable[[], Result]]] = {
             "images": ("file of images", (".tar",), lambda: self._save_images(writer, base, own)),
             "database": ("copy of the database", (".json", ".sql.*"), lambda: self._copy_database(writer, base, own)),
@@ -239,11 +238,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             what, endings, make = makes[part]
             try:
                 # Also what a run that was killed has left. No other deployment has a name with a dot.
-                self._backup("remove", paths=[f"{folder}/{name}*"])
+                self._backup("remove", paths=[f"{topology.DUMP_DIR}/{name}*"])
                 try:
                     found[part] = make()
                 finally:
-                    self._backup("remove", paths=[f"{folder}/{name}*"])
+                    self._backup("remove", paths=[f"{topology.DUMP_DIR}/{name}*"])
             except (WaError, OSError) as error:
                 found[part], problems[what] = None, str(error).rstrip(".")
                 if writer:

@@ -550,7 +550,7 @@ def figures(inventory: Inventory) -> State:
             "log_cleanup_status_file": place["log_cleanup_status_file"],
             "lock_file": place["lock_file"],
             "gc_state_file": place["gc_state_file"] if leads else None,
-            "dump_dir": paths.folder("wa_upgrade_dump_dir", inventory["wa_upgrade_dump_dir"]) if leads else None,
+            "dump_dir": topology.DUMP_DIR if leads else None,
             "api_url": asked.get("api_url"),
             "api_ca_path": asked.get("api_ca_path"),
             "bundle": bool(inventory.given("wa_status_bundle")),

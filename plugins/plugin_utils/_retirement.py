@@ -73,7 +73,7 @@ def desired(inventory: Inventory) -> Desired:
         log_script=host_objects.LOG_SCRIPT,
         volume=desired_state.media_volume_name(inventory),
         metrics_file=paths.normalise("wa_log_cleanup_metrics_file", metrics) if metrics else "",
-        dump_dir=paths.folder("wa_upgrade_dump_dir", inventory["wa_upgrade_dump_dir"]),
+        dump_dir=topology.DUMP_DIR,
         state_dir=topology.STATE_DIR,
         projects_dir=topology.PROJECTS_DIR if inventory.given("wa_project_dir") is None else "",
     )

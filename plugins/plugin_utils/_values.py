@@ -75,7 +75,9 @@ def _gone(cure: str) -> Rule:
 # Variables that went, and without which a playbook would do harm: an unfinished upgrade would not be seen, a client get empty values.
 GONE: dict[str, Rule] = {
     "wa_client_compose_environment": _gone_environment,
+    "wa_client_skip": _gone("Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"),
     "wa_state_dir": _state_dir,
+    "wa_upgrade_dump_dir": _gone("Dumps are in /var/lib/waba/dumps: mount your file system there, move what you have, and remove it"),
     "wa_upgrade_waves": _gone("Set wa_provision_waves, which counts for upgrades, too"),
 }
 RULES: dict[str, Rule] = {
@@ -91,7 +93,6 @@ RULES: dict[str, Rule] = {
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_message_gc_max_messages": _count,
-    "wa_upgrade_dump_dir": paths.folder,
     "wa_upgrade_dump_timeout": units.whole_seconds,
     "wa_upgrade_hook_timeout": units.whole_seconds,
     "wa_upgrade_skip": _text_list,

@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import pat
 
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
+DUMP_DIR = f"{STATE_DIR}/dumps"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the Webapp's port in the vendor's samples
 STOP_SECONDS = (

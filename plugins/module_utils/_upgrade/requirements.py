@@ -84,7 +84,7 @@ def database_copy(
         return []
     return [
         "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
-        "wa_upgrade_dump: true (a dump in wa_upgrade_dump_dir of the leader), or wa_upgrade_snapshot_command (a snapshot of "
+        "wa_upgrade_dump: true (a dump at the leader), or wa_upgrade_snapshot_command (a snapshot of "
         "your own), or go without a copy with wa_upgrade_skip: [database_backup]."
     ]
 

@@ -36,7 +36,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
     "wa_state_dir": {"/srv/state": "no longer read; expected lock and states in /var/lib/waba", "state": "relative"},
-    "wa_upgrade_dump_dir": {"dumps": "relative", "/home/ann": "a user's home", None: "no path"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
         for name in ("dump", "hook")
