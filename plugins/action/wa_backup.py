@@ -102,7 +102,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Returns the settings backup of the client, or why there is none. In check mode it only logs in."""
         try:
             options = {**desired.asked_api(self._ours), "api_timeout": "60s"}
-            options.pop("first_login", None)
             found = self._module("wa_webapp", operation="settings_backup", backup_password=self._password, **options)
         except WaError as error:
             return "", str(error).rstrip(".")

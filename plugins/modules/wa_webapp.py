@@ -18,7 +18,6 @@ options:
     required: true
   wait_timeout: {description: 'How long V(first_login) waits for the client to start, in seconds or as text.', type: str, default: 120s}
   poll_interval: {description: 'The pause between two logins meanwhile, in seconds or as text.', type: str, default: 1s}
-  api_new_password: {description: The password for O(operation=first_login)., type: str}
   backup_password: {description: The password that O(operation=settings_backup) encrypts the backup with., type: str}
   automatic: {description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off., type: bool}
   refused_login_file:
@@ -54,15 +53,11 @@ _DATABASE_TIMEOUT = 20.0
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    password = module.params["api_new_password"]
-    missing = webapp_client.check_password(password)
-    if missing:
-        raise WaError("api_new_password", "not a password that the client takes", ", ".join(missing))
-
+    password = module.params["api_password"]
     path = module.params["refused_login_file"]
     refused = RefusedLogin(path) if path else None
     if refused:
-        refused.check(webapp, password, "Correct api_new_password", first_login=True)
+        refused.check(webapp, password, "Correct api_password", first_login=True)
 
     def has_password() -> bool:
         try:
@@ -97,6 +92,9 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
     waiting.wait_for(module.params, result, f"API {webapp.url}", poll, not module.check_mode)
     if known[0] if known else has_password():
         return
+    missing = webapp_client.check_password(password)  # of a client that has it, its rules are not ours
+    if missing:
+        raise WaError("api_password", "not a password that a new client takes", ", ".join(missing))
     if not module.check_mode:
         try:
             webapp.login(webapp_client.FIRST_PASSWORD, new_password=password)
@@ -177,13 +175,12 @@ def main() -> None:
             **webapp_client.ARGUMENT_SPEC,
             **waiting.ARGUMENT_SPEC,
             "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
-            "api_new_password": {"type": "str", "no_log": True},
             "backup_password": {"type": "str", "no_log": True},
             "automatic": {"type": "bool"},
             "refused_login_file": {"type": "path"},
         },
         required_if=[
-            ("operation", "first_login", ["api_new_password"]),
+            ("operation", "first_login", ["api_password"]),
             ("operation", "settings_backup", ["backup_password"]),
             ("operation", "automatic_gc", ["automatic"]),
         ],
@@ -192,7 +189,7 @@ def main() -> None:
     params = module.params
     with Result(
         module,
-        Redactor(params[name] for name in ("api_password", "api_key", "api_new_password", "backup_password")),
+        Redactor(params[name] for name in ("api_password", "api_key", "backup_password")),
     ) as result:
         webapp = webapp_client.Webapp(params)
         with session(webapp, params):

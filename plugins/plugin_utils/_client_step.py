@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _run
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
 
 Found = t.Mapping[str, t.Any]
-_ASKS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
+_ASKS = ("wa_api_key", "wa_api_password")
 
 
 def members(ours: Inventory) -> dict[str, t.Any]:
@@ -120,12 +120,11 @@ def api(ours: Inventory) -> dict[str, t.Any]:
     urls = [one["api_url"] for one in there if one["api_url"] and host == ours.host]
     if urls and ours.given("wa_api_url") is None:
         found["api_url"] = urls[0]
-    password = ours.given("wa_client_api_new_password")
     nodes = client_project.services(there, project)
     return {
         "host": host,
         "lease_file": desired.deployment(ours.another(host))["lock_file"],
-        "options": found if password is None else {**found, "api_password": password},
+        "options": found,
         "nodes": [one["id"] for one in nodes if one["role"] in ("core", "master")],
     }
 

@@ -130,7 +130,7 @@ def identity(inventory: Inventory) -> State:
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
-        "first_login": inventory.given("wa_client_api_new_password") is not None,
+        "first_login": inventory.given("wa_api_password") is not None,
     }
 
 
@@ -588,15 +588,7 @@ def service_count(inventory: Inventory) -> int:
 
 def asked_api(inventory: Inventory) -> State:
     """Returns the options with which a comparison asks the client's API at the leader."""
-    password = inventory.given("wa_client_api_new_password")
-    return _present(
-        {
-            **api(inventory),
-            **({} if password is None else {"api_password": password, "first_login": True}),
-            "api_timeout": "10s",
-            "refused_login_file": deployment(inventory)["refused_login_file"],
-        }
-    )
+    return {**api(inventory), "api_timeout": "10s", "refused_login_file": deployment(inventory)["refused_login_file"]}
 
 
 def automatic_gc(inventory: Inventory) -> State:

@@ -18,7 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
-_CREDENTIALS = ("wa_api_key", "wa_api_password", "wa_client_api_new_password")
+_CREDENTIALS = ("wa_api_key", "wa_api_password")
 # By machine, and by deployment; workers that are forked later inherit both.
 _placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
 _databases: list[tuple[str, str, str]] = []

@@ -451,7 +451,7 @@ def go_through(names: t.Sequence[str], folder: Path) -> dict[str, Exception]:
 def begin(batch: Batch, forks: str = FORKS) -> None:
     """Starts healthy clients with data; hosts that are one client have one login, and `forks` keeps them apart."""
     batch.each(Client.start)
-    batch.api("wa_webapp", forks, operation="first_login", api_new_password="{{ wa_api_password }}")
+    batch.api("wa_webapp", forks, operation="first_login", api_password="{{ wa_api_password }}")
     batch.healthy(OLD)
     batch.each(Client.plant)
 

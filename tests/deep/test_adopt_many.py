@@ -98,7 +98,7 @@ def lab() -> t.Iterator[Lab]:
         for hosts in zip(*PAIRS):  # two masters would make the schema at once
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(lambda host: start(host, secrets, address), hosts))
-            api(hosts, "wa_webapp", operation="first_login", api_new_password="{{ wa_api_password }}")
+            api(hosts, "wa_webapp", operation="first_login", api_password="{{ wa_api_password }}")
         api(HOSTS, "wa_webapp_info", topology="high_availability", api_password="{{ wa_api_password }}")
         yield found
     finally:

@@ -231,7 +231,7 @@ def test_a_host_that_is_lost_during_a_correction_ends_the_run(lab: Lab) -> None:
 def test_a_wrong_api_password_fails_the_run_after_all_else(lab: Lab) -> None:
     synced = lab.snapshot()
     lab.host(f"rm /etc/cron.d/{PROJECT}-log-cleanup")
-    wrong = {"wa_api_password": "Canary-67-Pw", "wa_client_api_new_password": "Canary-67-Pw"}
+    wrong = {"wa_api_password": "Canary-67-Pw"}
     for text in ("HTTP 401", "this password was refused at"):
         done = lab.play("provision", wrong)
         assert done.code == 2, done.output
@@ -256,7 +256,7 @@ def test_a_host_that_froze_with_an_open_connection_costs_half_a_minute(lab: Lab)
 def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
     """The client locks it after repeated wrong logins (domain: login)."""
     automatic = {"wa_message_gc_automatic": True}
-    wrong = {**automatic, "wa_api_password": "Canary-66-Pw", "wa_client_api_new_password": "Canary-66-Pw"}
+    wrong = {**automatic, "wa_api_password": "Canary-66-Pw"}
     for _attempt in range(6):
         done = lab.play("provision", wrong)
         assert done.code == 2, done.output

@@ -168,11 +168,7 @@ def test_drifts_and_a_host_that_is_away(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_refused_password_is_tried_once(fleet: Fleet, tmp_path: Path) -> None:
-    wrong: dict[str, t.Any] = {
-        "wa_api_password": "Canary-67-Pw",
-        "wa_client_api_new_password": "Canary-67-Pw",
-        "wa_backup_dir": "",
-    }
+    wrong: dict[str, t.Any] = {"wa_api_password": "Canary-67-Pw", "wa_backup_dir": ""}
     for folder, texts in (
         ("", ("HTTP 401", "set wa_report_dir")),
         (str(tmp_path / "r"), ("HTTP 401",)),

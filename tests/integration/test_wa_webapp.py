@@ -57,10 +57,10 @@ def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t
 
 def test_first_login_changes_the_initial_password(mariadb: Server, tmp_path: Path) -> None:
     with opened(tmp_path, mariadb, "webf_", fresh=True) as client:
-        done = converge(client, "first_login", api_new_password=PASSWORD)
+        done = converge(client, "first_login")
         assert done["actions"] == ["set the first password of API user admin"]
         assert client.login()[0] == 200
-        wrong = run(client, "first_login", api_new_password="Another-1234")
+        wrong = run(client, "first_login", api_password="Another-1234")
         assert "neither the given password nor a fresh client's own is right" in wrong["msg"]
 
 

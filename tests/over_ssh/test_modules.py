@@ -215,7 +215,7 @@ def test_wa_log_cleanup(site: Site, converge: Converge) -> None:
 def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge) -> None:
     """The first login, which GC needs, then GC."""
     api: dict[str, t.Any] = {"api_validate_certs": False}
-    converge("wa_webapp", operation="first_login", api_new_password=site.secrets["api_password"], **api)
+    converge("wa_webapp", operation="first_login", api_password=site.secrets["api_password"], **api)
     api["api_password"] = site.secrets["api_password"]
     healthy = run("wa_webapp_info", **api)
     assert (healthy["changed"], healthy["healthy"]) == (False, True)

@@ -23,7 +23,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login 
 API_SPEC: dict[str, dict[str, t.Any]] = {
     **client.ARGUMENT_SPEC,
     "refused_login_file": {"type": "path", "required": True},
-    "first_login": {"type": "bool", "default": False},  # whether the client may not have the password yet
 }
 SPEC: dict[str, dict[str, t.Any]] = {
     **docker_options.ARGUMENT_SPEC,
@@ -56,7 +55,7 @@ class Session:
         if self._webapp is None:
             try:
                 webapp = client.Webapp(params, retry_time=0.0)
-                refused = RefusedLogin(params["refused_login_file"], self._write, params["first_login"])
+                refused = RefusedLogin(params["refused_login_file"], self._write, may_be_new=True)
                 refused.check(webapp, params["api_password"], "Correct wa_api_password")
                 self._opened.enter_context(refused.session(webapp, params["api_password"]))
             except WaError as error:

@@ -30,9 +30,9 @@ _CURES = {
     "lost": "Look into the Webapp's log, or raise api_timeout",
     "tls": _TLS_CURE,
     "login": "Correct api_password (repeated wrong logins lock the account, 1031); a client that was never"
-    " logged in to needs its first login completed: wa_webapp, operation first_login",
+    " logged in to needs its first login completed, which provision.yml does with wa_api_password",
     "locked": "Wait until the lock ends, then use the right password",
-    "first_login": "Complete the first login: give wa_webapp operation first_login an api_new_password",
+    "first_login": "Complete the first login: run provision.yml with wa_api_password",
     "expired": "The client's build has expired: upgrade it (a build lives about 180 days)",
     "denied": "Use an API user that is an administrator",
     "media": "Let the containers write the media volume (role wa_media_volume)",

@@ -99,8 +99,6 @@ def build(lab: Lab) -> dict[str, Any]:
         "wa_registry": "registry.lab:5000/whatsapp",
         "wa_version": lab.options.versions[0][0],
         "wa_db_env_username": lab.user,
-        # A new client requires a new password at its first login.
-        "wa_client_api_new_password": "{{ wa_api_password }}",
         # The simulated client pauses for tenths of a second between its deletes, with this profile as long as a real one may.
         "__wa_message_gc_quiet_period": "180s" if lab.hostile else "5s",
         "__wa_message_gc_poll_interval": "2s",

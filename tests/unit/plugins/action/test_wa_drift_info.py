@@ -275,7 +275,7 @@ def test_a_client_that_nobody_can_ask_is_named(driver: Driver) -> None:
     ]
     driver.lines.clear()
     driver(wa_api_password=None, wa_api_key="k")
-    driver(wa_api_password=None, wa_client_api_new_password="p")
+    driver(wa_api_password="p")
     assert driver.lines == []
 
 

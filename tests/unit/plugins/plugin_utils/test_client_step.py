@@ -207,8 +207,8 @@ def test_the_api_is_asked_at_the_webapp_that_is_there(given: Values, url: str) -
     assert asked["lease_file"] == desired.deployment(inventory())["lock_file"]
 
 
-def test_the_api_of_another_member_is_asked_with_its_lock_and_a_new_password() -> None:
-    ours = inventory("h2", HOSTS, wa_api_url="https://lb", wa_client_api_new_password="n", wa_api_password="p")
+def test_the_api_of_another_member_is_asked_with_its_lock() -> None:
+    ours = inventory("h2", HOSTS, wa_api_url="https://lb", wa_api_password="p")
     asked = client_step.api(ours)
-    assert (asked["host"], asked["options"]["api_password"]) == ("h1", "n")
+    assert (asked["host"], asked["options"]["api_password"]) == ("h1", "p")
     assert asked["lease_file"] == desired.deployment(inventory("h1", HOSTS))["lock_file"]

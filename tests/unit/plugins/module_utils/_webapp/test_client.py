@@ -261,7 +261,7 @@ def test_a_required_first_login_is_recognised(fake: FakeWebapp) -> None:
     with pytest.raises(ApiError) as error_info:
         session(fake, api_password="secret").health()
     assert error_info.value.kind == "first_login"
-    assert "operation first_login" in str(error_info.value)
+    assert "run provision.yml with wa_api_password" in str(error_info.value)
 
 
 @pytest.mark.parametrize(
