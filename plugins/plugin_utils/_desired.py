@@ -397,7 +397,6 @@ def client(inventory: Inventory) -> State:
         "files": files if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
-        "registries": client_containers.registries(made["images"]),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         # The names that Compose gives.
         "compose_container_names": [

@@ -75,6 +75,7 @@ def _gone(cure: str) -> Rule:
 # Variables that went, and without which a playbook would do harm: an unfinished upgrade would not be seen, a client get empty values.
 GONE: dict[str, Rule] = {
     "wa_client_compose_environment": _gone_environment,
+    "wa_client_registry_username": _gone("Log in to the registry on each host as root, see the README of wa_client, and remove it"),
     "wa_client_skip": _gone("Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"),
     "wa_state_dir": _state_dir,
     "wa_upgrade_dump_dir": _gone("Dumps are in /var/lib/waba/dumps: mount your file system there, move what you have, and remove it"),

@@ -19,7 +19,7 @@ _QUOTES = re.compile(
 _CURES = (
     (
         re.compile(r"no basic auth credentials|unauthorized|denied:|\b401\b"),
-        "Set wa_client_registry_username and wa_client_registry_password",
+        "Log in to the registry on the host as root, such as with docker login",
     ),
     (
         re.compile(r"manifest unknown|manifest for \S+ not found|failed to resolve reference"),

@@ -132,8 +132,3 @@ def written_repositories(configured: t.Mapping[str, t.Any] | None, registry: str
         written = (configured or {}).get(name) or f"{registry}/{name}"
         found[name] = written if isinstance(written, str) else short
     return found
-
-
-def registries(images: t.Mapping[str, str]) -> list[str]:
-    """Returns the distinct registries of these repositories; empty stands for Docker's default."""
-    return sorted({image_reference.parse(image).registry for image in images.values()})

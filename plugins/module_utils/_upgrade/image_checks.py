@@ -35,7 +35,7 @@ def unanswered_images(now: Observed) -> Problem:
     return (
         f"{_joined(unanswered)}. The registry gave no clear answer whether it has the version, also when asked "
         "again (a refused login is not repeated).",
-        "Run again when it answers; if the message is about a login or the network, correct that (wa_client_registry_username, "
+        "Run again when it answers; if the message is about a login or the network, correct that (docker login on the host as root, "
         "wa_registry, wa_images).",
     )
 

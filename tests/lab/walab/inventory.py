@@ -121,7 +121,7 @@ def build(lab: Lab) -> dict[str, Any]:
     if simulation(lab):
         shared["wa_db_env_extra"] = simulation(lab)
     if lab.options.registry_auth:
-        shared["wa_client_registry_username"] = REGISTRY_USER
+        shared["lab_registry_user"] = REGISTRY_USER
     group = DEPLOYMENT if lab.options.shared else GROUP
     return {"all": {"vars": shared, "children": {group: {"hosts": {name: host_vars(lab, name) for name in names}}}}}
 
@@ -136,7 +136,7 @@ def secret_vars(lab: Lab) -> str:
         "lab_dba_password": words["dba_password"],
     }
     if lab.options.registry_auth:
-        pairs["wa_client_registry_password"] = words["registry_password"]
+        pairs["lab_registry_password"] = words["registry_password"]
     lines = [f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items()]
     if lab.options.shared:
         lines.append(f"wa_db_env_extra_secrets:\n  WA_WEB_JWT_CRYPTO_KEY: !unsafe {json.dumps(words['jwt_key'])}\n")

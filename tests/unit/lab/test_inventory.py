@@ -69,7 +69,7 @@ def test_a_shared_lab_has_one_key_one_share_and_a_topology(lab: Lab) -> None:
     assert one["wa_media_volume_driver_options"]["device"] == "/srv/media"
     assert one["wa_db_env_extra_secrets"] == two["wa_db_env_extra_secrets"]
     assert one["wa_db_env_extra_secrets"]["WA_WEB_JWT_CRYPTO_KEY"] == lab.secrets()["jwt_key"]
-    assert one["wa_client_registry_password"] == lab.secrets()["registry_password"]
+    assert one["lab_registry_password"] == lab.secrets()["registry_password"]
 
 
 def test_a_profile_is_passed_to_the_client_with_the_labs_own_settings(lab: Lab) -> None:

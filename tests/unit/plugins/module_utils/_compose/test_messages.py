@@ -38,7 +38,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
         ('time="2026" level=warning msg="The \\"Canary\\" variable is not set."\nno', "no"),
         (
             "Head https://r/v2/a: no basic auth credentials",
-            "Head https://r/v2/a: no basic auth credentials. Set wa_client_registry_username and wa_client_registry_password",
+            "Head https://r/v2/a: no basic auth credentials. Log in to the registry on the host as root, such as with docker login",
         ),
         (
             "manifest for r/a:v2 not found: manifest unknown.",

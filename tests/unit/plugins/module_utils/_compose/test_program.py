@@ -147,7 +147,7 @@ def test_the_resolved_document_has_the_limits_that_compose_leaves_out(make: Make
             f"required variable TAG is missing a value: {SECRET}",
             "required variable TAG is missing a value <hidden>",
         ),
-        ("", "unauthorized.", "unauthorized. Set wa_client_registry_username and wa_client_registry_password"),
+        ("", "unauthorized.", "unauthorized. Log in to the registry on the host as root, such as with docker login"),
     ],
 )
 def test_an_error_has_the_words_of_compose_without_a_secret(make: Make, output: str, complaint: str, said: str) -> None:
