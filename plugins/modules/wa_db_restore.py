@@ -26,9 +26,7 @@ options:
       How many copies of O(deployment) V(remove_older) keeps, besides those that the journal O(lease_file) needs, and that are read.
     type: int
   shared_origins: {description: 'Origins of sessions that others have, too, such as a proxy.', type: list, elements: str, default: []}
-  drill_host: {description: 'The server of a drill, with a port or without.', type: str}
-  drill_user: {description: A user of O(drill_host) who may make databases., type: str}
-  drill_password: {description: The password of O(drill_user)., type: str}
+  drill_host: {description: 'The server of a drill, with a port or without, which has the client''s user.', type: str}
   drill_image: {description: 'The image of a database server, in whose place a drill starts one of its own.', type: str}
   login_user: {description: A user who may do what the client's user may not., type: str}
   login_password: {description: The password of O(login_user)., type: str}
@@ -172,8 +170,6 @@ def main() -> None:
             "keep": {"type": "int"},
             "shared_origins": {"type": "list", "elements": "str", "default": []},
             "drill_host": {"type": "str"},
-            "drill_user": {"type": "str"},
-            "drill_password": {"type": "str", "no_log": True},
             "drill_image": {"type": "str"},
             "login_user": {"type": "str"},
             "login_password": {"type": "str", "no_log": True},
@@ -189,7 +185,7 @@ def main() -> None:
     params = module.params
     with Result(module) as result:
         env = env_options.read_env(params["env_file"], params["env_format"])
-        result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"], params["drill_password"]])
+        result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"]])
         found = read_manifest(params)
         if params["operation"] == "remove_older":
             remove_older(params, result, module.check_mode)
@@ -199,8 +195,7 @@ def main() -> None:
         if params["operation"] == "drill" and params["drill_host"]:
             host, _colon, port = params["drill_host"].partition(":")
             port = int(port or DATABASE_PORTS[config.engine])
-            login = {"user": params["drill_user"], "password": params["drill_password"]}
-            config = dataclasses.replace(config, host=host, server_name=host, port=port, **login)
+            config = dataclasses.replace(config, host=host, server_name=host, port=port)
         elif params["operation"] != "drill" and params["login_user"]:
             config = dataclasses.replace(config, user=params["login_user"], password=params["login_password"])
         if params["operation"] == "remove_former":

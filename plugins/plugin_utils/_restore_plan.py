@@ -21,8 +21,8 @@ def plan(facts: Facts) -> dict[str, t.Any]:
     is done; `removes`, containers by host.
 
     `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
-    `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host`, whether it has a
-    `drill_login`, and `drill_image`; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
+    `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host` and
+    `drill_image`; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
     host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
@@ -103,8 +103,6 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
     if facts["drill"] and len(servers) != 1:
         found = "both are set" if servers else "neither wa_restore_drill_host nor wa_restore_drill_image is set"
         return f"{found}; expected one of wa_restore_drill_host and wa_restore_drill_image, where the drill is made. {_NOTHING}"
-    if facts["drill"] and facts["drill_host"] and not facts["drill_login"]:
-        return f"no login for wa_restore_drill_host; expected wa_restore_drill_user and wa_restore_drill_password. {_NOTHING}"
     if not (path or facts["command"]):
         return (
             f"no upgrade with a copy was left unfinished on {facts['leader']}; expected one, or the manifest of a copy. {_NOTHING}. Name one that "

@@ -77,6 +77,7 @@ GONE: dict[str, Rule] = {
     "wa_client_compose_environment": _gone_environment,
     "wa_client_registry_username": _gone("Log in to the registry on each host as root, see the README of wa_client, and remove it"),
     "wa_client_skip": _gone("Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"),
+    "wa_restore_drill_user": _gone("Make the client's user of db.env on the server of drills, with its password and the right to make databases"),
     "wa_state_dir": _state_dir,
     "wa_upgrade_dump_dir": _gone("Dumps are in /var/lib/waba/dumps: mount your file system there, move what you have, and remove it"),
     "wa_upgrade_waves": _gone("Set wa_provision_waves, which counts for upgrades, too"),

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lab"))
 import commands  # noqa: E402 - needs the path above
 import lab_images  # noqa: E402
 from observer import Lab, Run  # noqa: E402
+from walab.databases import users_sql  # noqa: E402
 
 OLD, NEW = "2.51.2", "2.53.4"
 DUMPS = "/var/lib/waba/dumps"
@@ -227,9 +228,10 @@ def test_a_drill_on_a_server_of_the_operators(site: Site) -> None:
     site.h1.host(f"until echo 'SELECT 1' | {client} >/dev/null 2>&1; do sleep 1; done")
     site.h1.host(f"echo 'CREATE DATABASE others' | {client}")
     before, containers = site.h1.host(f"echo '{list_}' | {client}"), site.containers()
-    login = {"wa_restore_drill_user": "root" if site.mysql else "postgres", "wa_restore_drill_password": secret}
+    secrets = json.loads((ROOT / ".lab" / site.name / "secrets.json").read_text(encoding="utf-8"))
+    site.h1.host(f"{client} <<'SQL'\n{users_sql(site.server, secrets, 'whatsapp')}SQL")  # the client's user
     try:
-        done = site.drill(wa_restore_drill_host="127.0.0.1:3399", **login)
+        done = site.drill(wa_restore_drill_host="127.0.0.1:3399")
         assert done.code == 0, done.output
         assert (site.h1.host(f"echo '{list_}' | {client}"), site.containers()) == (before, containers)
         assert json.loads(site.h1.host(f"cat {DUMPS}/*.drill.json"))["server"].startswith("127.0.0.1")

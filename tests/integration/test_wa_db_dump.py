@@ -327,12 +327,7 @@ mariadb_in_ci = pytest.mark.parametrize(
 
 def drill_on(other: Server) -> dict[str, t.Any]:
     """The options of a drill on another server, which has the client's user."""
-    return {
-        "drill_host": address(other.container),
-        "drill_user": "wa",
-        "drill_password": CANARY,
-        "login_ca_cert": "",
-    }
+    return {"drill_host": address(other.container), "login_ca_cert": ""}
 
 
 ADD = {

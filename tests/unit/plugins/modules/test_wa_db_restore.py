@@ -212,7 +212,7 @@ def test_a_drill_is_made_on_another_server_and_noted(
     monkeypatch.setattr(
         restore.Restore, "drill", lambda self: done.append(f"drill on {self.config.host}:{self.config.port}")
     )
-    options = {"drill_host": "drill.lab:3307", "drill_user": "root", "drill_password": "Canary-99"}
+    options = {"drill_host": "drill.lab:3307"}
     note = tmp_path / "d.drill.json"
     for check in (True, False):
         found = call("drill", check, **options)

@@ -46,7 +46,6 @@ def plan(**facts: t.Any) -> dict[str, t.Any]:
         "remove_former": False,
         "drill": False,
         "drill_host": "",
-        "drill_login": False,
         "drill_image": "",
         "hosts": ["h1", "h2"],
         "members": {"h1": member(container("core")), "h2": member(container("core"))},
@@ -213,11 +212,10 @@ def test_what_is_done_with_the_copy_first(facts: dict[str, t.Any], operation: st
 @pytest.mark.parametrize(
     ("facts", "refusal"),
     [
-        ({"drill_host": "drill.lab", "drill_login": True}, ""),
+        ({"drill_host": "drill.lab"}, ""),
         ({"drill_image": "mariadb:11"}, ""),
         ({}, "neither wa_restore_drill_host nor wa_restore_drill_image is set; expected one"),
-        ({"drill_host": "drill.lab", "drill_login": True, "drill_image": "mariadb:11"}, "both are set; expected one"),
-        ({"drill_host": "drill.lab"}, "no login for wa_restore_drill_host; expected wa_restore_drill_user and"),
+        ({"drill_host": "drill.lab", "drill_image": "mariadb:11"}, "both are set; expected one"),
     ],
 )
 def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) -> None:
