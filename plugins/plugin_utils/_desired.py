@@ -159,10 +159,15 @@ _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
     *("wa_db_env_name_prefix", "wa_db_env_extra_secrets", "wa_db_env_mode"),
 )
-_LOGIN = (
-    *("wa_db_login_host", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
-    "wa_db_login_client_key",
-)
+
+
+def database_login(inventory: Inventory) -> State:
+    """Returns the options with which modules connect to the database beside db.env. Raises WaError."""
+    files = inventory.given("wa_db_login_tls") or {}
+    values.login_files("wa_db_login_tls", files)
+    return _present(
+        {"login_host": inventory.given("wa_db_login_host"), **{f"login_{name}": path for name, path in files.items()}}
+    )
 
 
 def db_env(inventory: Inventory) -> State:
@@ -172,7 +177,7 @@ def db_env(inventory: Inventory) -> State:
         {
             **docker(inventory),
             **{name[len("wa_db_env_") :]: inventory.get(name) for name in _DB_ENV},
-            **{name[len("wa_db_") :]: inventory.given(name) for name in _LOGIN},
+            **database_login(inventory),
             "path": place["env_file"],
             # Without it the registration is in a container's writable layer, and recreating the container loses it.
             "extra": {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]},
@@ -434,7 +439,7 @@ def dump(inventory: Inventory) -> State:
     """Returns the options of `wa_db_dump` with which the client's database is copied."""
     return _present(
         {
-            **{name[len("wa_db_") :]: inventory.given(name) for name in _LOGIN},
+            **database_login(inventory),
             "env_file": deployment(inventory)["env_file"],
             "env_format": inventory.given("wa_env_format"),
             "databases": inventory.get("wa_message_gc_databases"),
@@ -697,6 +702,7 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     "neighbours": neighbours,
     "guard": guard,
     "host_look": host_look,
+    "database_login": database_login,
     "refused_values": refused_values,
     "restart_allowed": restart_allowed,
     "api": api,

@@ -42,7 +42,7 @@ SHARED = frozenset(
             "wa_backup_password",
             "wa_confirm_identity",
         ),
-        *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
+        *("wa_db_login_host", "wa_db_login_tls"),
         *(
             "wa_db_shared_origins",
             "wa_deployment",
@@ -61,7 +61,7 @@ SHARED = frozenset(
         *("wa_topology", "wa_version"),
     }
 )
-SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
+SHARED_MAPPINGS = ("wa_confirm_identity", "wa_db_login_tls", "wa_images")
 # What roles and playbooks set for each other and for the operator.
 _RESULTS = re.compile(r"wa_(drift|drift_left|host_lock_left|host_ready|upgrade_leaders|\w+_result)")
 _ALIKE = 0.6  # difflib's own bound for a close match

@@ -39,6 +39,12 @@ def _restart(name: str, value: t.Any) -> None:
         raise WaError(name, error.found, "now, report, or a window such as 01:00-05:00") from None
 
 
+def login_files(name: str, value: t.Any) -> None:
+    """Raises WaError for a value of `wa_db_login_tls` with other files than those of a login."""
+    if not isinstance(value, t.Mapping) or value.keys() - {"ca_cert", "client_cert", "client_key"}:
+        raise WaError(name, repr(value), "a mapping of ca_cert, client_cert and client_key to paths")
+
+
 def _reason(name: str, value: t.Any) -> None:
     if not isinstance(value, str):
         raise WaError(name, f"{value!r}", "the reason as text; an empty one is no hold", "Quote it in YAML")
@@ -76,6 +82,8 @@ def _gone(cure: str) -> Rule:
 GONE: dict[str, Rule] = {
     "wa_client_compose_environment": _gone_environment,
     "wa_client_registry_username": _gone("Log in to the registry on each host as root, see the README of wa_client, and remove it"),
+    "wa_db_login_ca_cert": _gone("Give the path as ca_cert in wa_db_login_tls"),
+    "wa_db_login_client_cert": _gone("Give the paths as client_cert and client_key in wa_db_login_tls"),
     "wa_client_skip": _gone("Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"),
     "wa_restore_drill_user": _gone("Make the client's user of db.env on the server of drills, with its password and the right to make databases"),
     "wa_state_dir": _state_dir,
@@ -92,6 +100,7 @@ RULES: dict[str, Rule] = {
     "wa_client_log_max_size": _size,
     "wa_client_restart": _restart,
     "wa_client_web_port": units.parse_port,
+    "wa_db_login_tls": login_files,
     "wa_log_cleanup_hour": _hour,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_message_gc_max_messages": _count,

@@ -279,7 +279,7 @@ def certificates(matrix: Matrix) -> None:
         "wa_client_compose_files": [f"{outside}/compose.yml"],
     }
     options["wa_db_env_extra"] = dict(zip(("WA_DB_SSL_CA", "WA_DB_SSL_CERT", "WA_DB_SSL_KEY"), within(inside)))
-    options.update(zip(("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key"), within(outside)))
+    options["wa_db_login_tls"] = dict(zip(("ca_cert", "client_cert", "client_key"), within(outside)))
     matrix.play("provision with certificates", "provision", lambda number: number == 3, **options)
     matrix.play("provision with certificates again", "provision", lambda number: number == 0, **options)
     matrix.play("gc with certificates", "gc", lambda number: number == 1, **options, **GC)

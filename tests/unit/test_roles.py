@@ -343,14 +343,6 @@ def test_no_task_removes_the_content_of_a_folder_or_volume() -> None:
     assert found + scripts == []
 
 
-def test_every_database_login_can_use_a_client_certificate() -> None:
-    """A server may require one of everybody: GC, dump and upgrade as well as the client."""
-    for path in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]:
-        argv = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
-        for option in ("login_client_cert", "login_client_key"):
-            assert argv.count(option) == argv.count("login_ca_cert"), path
-
-
 def test_every_search_for_client_containers_uses_the_configured_images() -> None:
     """`wa_images` decides which containers are the client's. A task without it finds none."""
     modules = ("wa_db_env", "wa_media_volume", "wa_log_cleanup")

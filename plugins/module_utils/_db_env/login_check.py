@@ -186,7 +186,7 @@ def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settin
                     f"{key} {path}",
                     f"no such file in {names}",
                     "the path of a file inside the client's containers",
-                    f"Mount it there first, or set {option} (wa_db_env_{option}) to where the same file lies on this host",
+                    f"Mount it there first, or set {option} (in wa_db_login_tls) to where the same file lies on this host",
                 )
             if content is not None:
                 copy = stack.enter_context(tempfile.NamedTemporaryFile())  # created with mode 0600

@@ -38,8 +38,8 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
             "dbenv",
             {},
             "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, neighbours, "
-            "guard, host_look, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold, client_step, "
-            "client_options, client_api",
+            "guard, host_look, database_login, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold, "
+            "client_step, client_options, client_api",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),

@@ -94,6 +94,17 @@ def test_the_db_env_of_a_single_client() -> None:
     assert desired.db_env(inventory(wa_db_env_extra={"WA_CONFIG_ON_DB": "0"}))["extra"] == {"WA_CONFIG_ON_DB": "0"}
 
 
+def test_every_database_login_can_use_a_client_certificate() -> None:
+    files = {"ca_cert": "/ca.pem", "client_cert": "/c.pem", "client_key": "/k.pem"}
+    login = {f"login_{name}": path for name, path in files.items()}
+    ours = inventory(wa_db_login_host="db1", wa_db_login_tls=files)
+    assert desired.database_login(ours) == {"login_host": "db1", **login}
+    for options in (desired.db_env(ours), desired.dump(ours)):
+        assert {name: options[name] for name in login} == login
+    with pytest.raises(WaError, match="expected a mapping of ca_cert, client_cert and client_key to paths"):
+        desired.database_login(inventory(wa_db_login_tls={"ca": "/ca.pem"}))
+
+
 def test_the_media_volume() -> None:
     assert desired.media_volume(inventory()) == {
         "name": "wa-support_whatsappMedia",

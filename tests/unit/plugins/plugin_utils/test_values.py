@@ -32,6 +32,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
         ("1-5", "05:00-05:00", 90, None, "window"), "no window; expected now, report, or a window such as 01:00-05:00"
     ),
     "wa_client_web_port": {65536: "no port"},
+    "wa_db_login_tls": dict.fromkeys(("/ca.pem", None), "expected a mapping of ca_cert, client_cert and client_key"),
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
@@ -51,6 +52,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_core_port": ["6250"],
     "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart": ["now", "report", "22:00-04:30"],
+    "wa_db_login_tls": [{}, {"ca_cert": "/ca.pem"}],
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_message_gc_max_messages": [0],
