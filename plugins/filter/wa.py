@@ -11,7 +11,6 @@ import typing as t
 
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
@@ -188,22 +187,20 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     return failure_report.failed({**facts, **found})
 
 
-def provision_plan_of(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], full: t.Any = False
-) -> dict[str, t.Any]:
+def provision_plan_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str]) -> dict[str, t.Any]:
     """Returns what provision.yml does on a host, from the comparisons of its deployment's `members`.
 
     `roles` are the concerns whose roles run; `waits` says whether they may restart the client, so that the hosts wait for their wave, and
     `starts` whether what is stopped is started until then: not where the run confirms another client, whose database the successor uses.
     """
-    results, everything = _results(hostvars, members), boolean(full)
-    roles = provision_plan.concerns(results, everything)
-    waits = bool(roles) and provision_plan.may_restart(results, everything)
+    results = _results(hostvars, members)
+    roles = provision_plan.concerns(results)
+    waits = bool(roles) and provision_plan.may_restart(results)
     return {"roles": roles, "waits": waits, "starts": waits and not hostvars[members[0]].get("wa_confirm_identity")}
 
 
 def provision_rollout(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False, checked: bool = False
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], checked: bool = False
 ) -> dict[str, t.Any]:
     """Returns which of the compared `hosts` provision.yml corrects, and how their restarts follow each other.
 
@@ -214,7 +211,7 @@ def provision_rollout(
     results = _compared(hostvars, hosts)
     given = next((hostvars[host].get("wa_provision_waves") for host in results), None)
     sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given)
-    at_once, restarting = provision_plan.to_correct(results, boolean(full))
+    at_once, restarting = provision_plan.to_correct(results)
     if checked:
         restarting = [members for members in restarting if all("__wa_waits" in hostvars[one] for one in members)]
     waves = provision_plan.waves(restarting, sizes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible import context
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -83,8 +82,7 @@ def decide(ours: Inventory) -> dict[str, t.Any]:
         containers, desired.deployment(ours)["project"], allowed, env_result, held, common["hold"]
     )
     planned = "__wa_planned" in ours.variables and "__wa_in_turn" not in ours.variables
-    full = boolean(ours.given("wa_provision_full") or False, strict=False)
-    must_write = held or full or env_result.get("changed")
+    must_write = held or env_result.get("changed")
     only_starts = bool(planned and drift.get("only_starts") and not must_write)
     plan, check_mode = read("__wa_client_plan"), bool(read("ansible_check_mode"))
     due = only_starts or bool(plan and client_project.change_due(plan, decided["recreate"], check_mode))

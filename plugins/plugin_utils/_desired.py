@@ -556,7 +556,6 @@ def figures(inventory: Inventory) -> State:
             "gc_state_file": place["gc_state_file"] if leads else None,
             "dump_dir": topology.DUMP_DIR if leads else None,
             "api_url": asked.get("api_url"),
-            "api_ca_path": asked.get("api_ca_path"),
             "bundle": bool(inventory.given("wa_status_bundle")),
             "bundle_logs": boolean(inventory.given("wa_status_bundle_logs") or False, strict=False),
         }
@@ -628,7 +627,7 @@ def api_host(inventory: Inventory) -> str:
 
 def api(inventory: Inventory) -> State:
     """Returns the options of the modules that call the client's API, on `api_host`."""
-    ca_path, url, host = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url"), api_host(inventory)
+    url, host = inventory.given("wa_api_url"), api_host(inventory)
     checked, theirs = inventory.given("wa_api_validate_certs"), inventory.variables["hostvars"][host]
     published = [
         inventory[name] if host == inventory.host else theirs.get(name, inventory[name])
@@ -639,9 +638,8 @@ def api(inventory: Inventory) -> State:
             "api_url": topology.local_api_url(*published) if url is None else url,
             "api_key": inventory.given("wa_api_key"),
             "api_password": inventory.given("wa_api_password"),
-            "api_ca_path": ca_path,
             # A connection that never leaves the host needs no CA for the client's self-signed certificate.
-            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
+            "api_validate_certs": url is not None if checked is None else checked,
         }
     )
 

@@ -31,7 +31,7 @@ PROVISIONED = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_c
 # What several roles and the playbooks read; docs/variables.md describes them.
 SHARED = frozenset(
     {
-        *("wa_adopt_dir", "wa_api_ca_path", "wa_api_key"),
+        *("wa_adopt_dir", "wa_api_key"),
         *(
             "wa_api_password",
             "wa_api_url",
@@ -52,9 +52,15 @@ SHARED = frozenset(
             "wa_failure_command",
             "wa_hosts",
         ),
-        *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_full", "wa_provision_waves"),
+        *("wa_images", "wa_leader", "wa_project", "wa_project_dir", "wa_provision_waves"),
         *("wa_restore", "wa_restore_accept_lost", "wa_restore_login_password", "wa_restore_login_user"),
-        *("wa_restore_drill", "wa_restore_drill_host", "wa_restore_drill_image", "wa_restore_remove_former", "wa_restore_snapshot_command"),
+        *(
+            "wa_restore_drill",
+            "wa_restore_drill_host",
+            "wa_restore_drill_image",
+            "wa_restore_remove_former",
+            "wa_restore_snapshot_command",
+        ),
         *("wa_registry", "wa_retire", "wa_retire_without_backup", "wa_shards"),
         *("wa_notify_command", "wa_report_dir", "wa_report_keep", "wa_status_all", "wa_status_fail_on"),
         *("wa_status_artifacts", "wa_status_bundle", "wa_status_bundle_logs"),

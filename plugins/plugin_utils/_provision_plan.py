@@ -71,13 +71,13 @@ def _findings(result: t.Mapping[str, t.Any]) -> Concerns:
     return held(found) if result.get("held") else found
 
 
-def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
+def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Returns the concerns to run on every member of one deployment; empty if nothing differs.
 
     `results` are those of `wa_drift_info` by member. A concern that differs on one member runs on all, so that rolling
-    changes keep their order. If a member was not compared, all concerns run, as with `full`.
+    changes keep their order. If a member was not compared, all concerns run.
     """
-    found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
+    found: set[str] = set(ALL) if any("concerns" not in one for one in results.values()) else set()
     waits = any(one.get("held") for one in results.values())  # a member's hold is the deployment's
     for result in results.values():
         compared = result.get("concerns") or {}
@@ -96,7 +96,7 @@ def _unasked(found: Concerns) -> bool:
     return bool(found.get("automatic_gc", {}).get("error") and found.get("health", {}).get("alarms"))
 
 
-def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[list[str]]]:
+def to_correct(results: Results) -> tuple[list[str], list[list[str]]]:
     """Returns the hosts to correct whose client is not restarted, and those of each deployment whose client may be.
 
     Members are corrected together, and restarted in this order: the leader after others, since it says in its turn whether the client
@@ -107,8 +107,8 @@ def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[li
     restarting: dict[str, list[str]] = {}
     for host, result in results.items():
         members = {member: results.get(member, {}) for member in result.get("members") or ()}
-        if concerns(members, full):
-            if may_restart(members, full):
+        if concerns(members):
+            if may_restart(members):
                 ranks = {
                     one: (bool(found.get("look", {}).get("loses")), found.get("leader") == one)
                     for one, found in members.items()
@@ -122,7 +122,7 @@ def to_correct(results: Results, full: bool = False) -> tuple[list[str], list[li
     return list(at_once), list(restarting.values())
 
 
-def may_restart(results: Results, full: bool = False) -> bool:
+def may_restart(results: Results) -> bool:
     """Returns whether the roles may restart a client that runs. `results` are those of the members of one deployment."""
     if not any(one.get("runs") for one in results.values()) or any(one.get("held") for one in results.values()):
         return False
@@ -136,7 +136,7 @@ def may_restart(results: Results, full: bool = False) -> bool:
     recreated = [one for one in results.values() if one.get("look", {}).get("recreates") and one["restart"] != "report"]
     if any(one.get("cluster") for one in recreated):
         return True
-    return full or any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
+    return any(one["state"] == "unknown" or one.get("changes") or one.get("restarts") for one in found)
 
 
 Waves = t.Sequence[t.Sequence[t.Sequence[str]]]  # waves of deployments, each with its hosts in their order

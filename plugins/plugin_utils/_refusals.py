@@ -28,7 +28,7 @@ class Login:
         self._record = RefusedLogin(str(Path(folder).expanduser().absolute() / f"refused-login-{name}.json"))
         if options is not None and folder:
             defaults = {key: one.get("default") for key, one in client.ARGUMENT_SPEC.items()}
-            ours = {**defaults, **options, "api_ca_path": None}  # which is a file of the host
+            ours = {**defaults, **options}
             try:
                 self._record.check(client.Webapp(ours), options["api_password"], "Correct wa_api_password")
             except WaError as error:

@@ -80,14 +80,25 @@ def _gone(cure: str) -> Rule:
 
 # Variables that went, and without which a playbook would do harm: an unfinished upgrade would not be seen, a client get empty values.
 GONE: dict[str, Rule] = {
+    "wa_api_ca_path": _gone(
+        "Have the host trust that authority (update-ca-certificates, update-ca-trust), set wa_api_url, and remove it"
+    ),
     "wa_client_compose_environment": _gone_environment,
-    "wa_client_registry_username": _gone("Log in to the registry on each host as root, see the README of wa_client, and remove it"),
+    "wa_client_registry_username": _gone(
+        "Log in to the registry on each host as root, see the README of wa_client, and remove it"
+    ),
     "wa_db_login_ca_cert": _gone("Give the path as ca_cert in wa_db_login_tls"),
     "wa_db_login_client_cert": _gone("Give the paths as client_cert and client_key in wa_db_login_tls"),
-    "wa_client_skip": _gone("Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"),
-    "wa_restore_drill_user": _gone("Make the client's user of db.env on the server of drills, with its password and the right to make databases"),
+    "wa_client_skip": _gone(
+        "Describe the other number's client as a deployment of its own, which adopt.yml does, and remove it"
+    ),
+    "wa_restore_drill_user": _gone(
+        "Make the client's user of db.env on the server of drills, with its password and the right to make databases"
+    ),
     "wa_state_dir": _state_dir,
-    "wa_upgrade_dump_dir": _gone("Dumps are in /var/lib/waba/dumps: mount your file system there, move what you have, and remove it"),
+    "wa_upgrade_dump_dir": _gone(
+        "Dumps are in /var/lib/waba/dumps: mount your file system there, move what you have, and remove it"
+    ),
     "wa_upgrade_waves": _gone("Set wa_provision_waves, which counts for upgrades, too"),
 }
 RULES: dict[str, Rule] = {

@@ -95,7 +95,7 @@ def test_an_expired_client_is_reported_at_once(newer: Simulated) -> None:
 def test_certificate_errors_are_explained(newer: Simulated, tmp_path: Path) -> None:
     unknown = run(newer, "health", api_validate_certs=True)
     assert "its certificate is not from a known authority" in unknown["msg"]
-    assert "Set api_ca_path to the authority" in unknown["msg"]
+    assert "Have the host trust the authority" in unknown["msg"]
     ca = tmp_path / "ca.pem"
     ca.write_bytes(fetch(newer))
     given: dict[str, t.Any] = {"api_validate_certs": True, "api_ca_path": str(ca)}

@@ -34,7 +34,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "log_cleanup_status_file": {"type": "path", "required": True},
     "lock_file": {"type": "path", "required": True},
     "api_url": {"type": "str"},  # of this host's own Webapp
-    "api_ca_path": {"type": "path"},
     "bundle": {"type": "bool", "default": False},  # what a support bundle holds beside the other parts
     "bundle_logs": {"type": "bool", "default": False},
 }
@@ -178,14 +177,12 @@ class Figures:
             except (WaError, OSError, ValueError) as error:
                 found.append({"name": name, "end": None, "error": str(error)})
 
-        url, authority = self._options["api_url"], self._options["api_ca_path"]
+        url = self._options["api_url"]
         if url and url.startswith("https:") and any(one.role == "web" and one.running for one, _r in self._services()):
             # Imported here: `ssl` takes longer to load than a host to be compared.
             from ansible_collections.waba.onprem.plugins.module_utils._webapp import certificate as shown
 
             add("API", lambda: shown.end(url, _TLS_TIMEOUT))
-        if authority:
-            add(f"API authority ({authority})", lambda: max(certificate.ends(files.read_bytes(authority))))
         core = next((one for one, _record in self._services() if one.running and one.role != "web"), None)
         for key in _DATABASE_FILES if core else ():
             path = (core.environment or {}).get(key) if core else ""

@@ -282,7 +282,7 @@ def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
                 f"deployment {name}: media volume of {member}",
                 "a plain local volume, on this host's own disk",
                 "a share that all members mount",
-                "Set wa_media_volume_driver_options (an NFS share, or a bind of a mounted one) or wa_media_volume_driver",
+                "Set wa_media_volume_driver_options (an NFS share, or a bind of a mounted one)",
             )
 
 

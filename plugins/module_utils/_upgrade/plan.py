@@ -74,5 +74,7 @@ def waves(asked: t.Any) -> list[int | str]:
         if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip()):
             raise WaError("wa_provision_waves", repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
     if not sizes:
-        raise WaError("wa_provision_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']")
+        raise WaError(
+            "wa_provision_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']"
+        )
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]

@@ -23,7 +23,7 @@ _LOGIN_BUSY_CURE = (
     "Try again when there is less traffic. After wrong passwords it may also be a lock of this account or address: wait some "
     "minutes, then use the right password"
 )
-_TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
+_TLS_CURE = "Have the host trust the authority of the Webapp's certificate"
 
 _CURES = {
     "unreachable": "Start the Webapp, or set api_url to where the host reaches it",

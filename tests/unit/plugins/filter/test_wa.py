@@ -174,38 +174,32 @@ ALL = ["host", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"
 
 
 @pytest.mark.parametrize(
-    ("results", "members", "full", "concerns"),
+    ("results", "members", "concerns"),
     [
-        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], False, []),
-        ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["log_cleanup"]),
-        ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], False, []),  # excluded by --limit
-        ({"h1": SYNCED, "h2": None}, ["h1", "h2"], False, ALL),
-        ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], False, ALL),
-        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "true", ALL),
-        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "false", []),
-        ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2"], False, []),
+        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], []),
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], ["log_cleanup"]),
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], []),  # excluded by --limit
+        ({"h1": SYNCED, "h2": None}, ["h1", "h2"], ALL),
+        ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], ALL),
+        ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2"], []),
     ],
 )
 def test_provision_plan_compares_the_members_of_the_run(
-    results: dict[str, t.Any], members: list[str], full: t.Any, concerns: list[str]
+    results: dict[str, t.Any], members: list[str], concerns: list[str]
 ) -> None:
     hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in results.items()}
-    assert wa.FilterModule().filters()["provision_plan"](hostvars, members, full)["roles"] == concerns
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, members)["roles"] == concerns
 
 
-@pytest.mark.parametrize(
-    ("full", "hosts"),
-    [(False, ["h1", "h2", "lost"]), ("true", ["alone", "h1", "h2", "lost"]), ("false", ["h1", "h2", "lost"])],
-)
-def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, hosts: list[str]) -> None:
+def test_hosts_to_correct_are_all_members_of_drifted_deployments() -> None:
     members = {"alone": ["alone"], "h1": ["h1", "h2"], "h2": ["h1", "h2"], "half": ["half", "lost"]}
     results = {"alone": SYNCED, "h1": SYNCED, "h2": DRIFTED, "half": SYNCED}
     hostvars: dict[str, dict[str, t.Any]] = {
         host: {"wa_drift": {**result, "members": members[host]}} for host, result in results.items()
     }
     hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
-    rollout = wa.FilterModule().filters()["provision_rollout"](hostvars, [*members, "lost", "gone"], full)
-    assert sorted(rollout["hosts"]) == sorted([*hosts, "half"])  # its other member was not compared
+    rollout = wa.FilterModule().filters()["provision_rollout"](hostvars, [*members, "lost", "gone"])
+    assert sorted(rollout["hosts"]) == ["h1", "h2", "half", "lost"]  # its other member was not compared
     assert (rollout["waiting"], rollout["batches"]) == ([], [1])
 
 
@@ -226,7 +220,7 @@ def test_the_waves_of_the_inventory() -> None:
     # The first wave is not one that a check has refused.
     for name in [*hostvars][1:]:
         hostvars[name]["__wa_waits"] = True
-    assert filters["provision_rollout"](hostvars, [*hostvars], False, True)["waves"][0] == [["h1"]]
+    assert filters["provision_rollout"](hostvars, [*hostvars], True)["waves"][0] == [["h1"]]
     hostvars["h0"]["wa_provision_waves"] = ["50%"]
     assert filters["provision_rollout"](hostvars, [*hostvars])["batches"] == [25, 25]
     hostvars["h0"]["wa_provision_waves"] = "all"
@@ -244,22 +238,21 @@ RECREATES = {
 
 
 @pytest.mark.parametrize(
-    ("results", "full", "waits"),
+    ("results", "waits"),
     [
-        ([RESTART, RUNS], False, True),
-        ([{**DRIFTED, "restart": "now"}, RUNS], False, False),
-        ([RUNS, RUNS], False, False),
-        ([RUNS, RUNS], "true", True),
+        ([RESTART, RUNS], True),
+        ([{**DRIFTED, "restart": "now"}, RUNS], False),
+        ([RUNS, RUNS], False),
         # A container that is stopped and has to be recreated: of a client on several hosts, in its turn.
-        ([RECREATES, RUNS], False, True),
-        ([RECREATES], False, True),  # the other members are left out
-        ([{**RECREATES, "cluster": False}], False, False),
-        ([{**RECREATES, "restart": "report"}, RUNS], False, False),
+        ([RECREATES, RUNS], True),
+        ([RECREATES], True),  # the other members are left out
+        ([{**RECREATES, "cluster": False}], False),
+        ([{**RECREATES, "restart": "report"}, RUNS], False),
     ],
 )
-def test_members_wait_together(results: list[dict[str, t.Any]], full: t.Any, waits: bool) -> None:
+def test_members_wait_together(results: list[dict[str, t.Any]], waits: bool) -> None:
     hostvars = {f"h{number}": {"wa_drift": one} for number, one in enumerate(results, 1)}
-    assert wa.FilterModule().filters()["provision_plan"](hostvars, [*hostvars], full)["waits"] is waits
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, [*hostvars])["waits"] is waits
 
 
 def test_one_gc_at_a_time_on_a_database_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,6 @@ STARTS: Values = {"__wa_planned": {}, "wa_drift": {"only_starts": True}}
         ({"wa_drift": STARTS["wa_drift"]}, False),  # not by provision.yml
         ({**STARTS, "__wa_in_turn": True}, False),
         ({**STARTS, "wa_client_hold": "audit"}, False),
-        ({**STARTS, "wa_provision_full": "true"}, False),
-        ({**STARTS, "wa_provision_full": "false"}, True),
         ({**STARTS, "wa_db_env_result": {"changed": True}}, False),
         ({**STARTS, "wa_db_env_result": {"changed": False}}, True),
     ],
@@ -182,7 +180,7 @@ def test_what_the_host_has_decides() -> None:
     ],
 )
 def test_the_options_of_wa_client(given: Values, pending: bool) -> None:
-    ours = inventory(ansible_play_hosts=["support"], __wa_host_found=found("exited"), wa_provision_full="yes", **given)
+    ours = inventory(ansible_play_hosts=["support"], __wa_host_found=found("exited"), **given)
     options = client_step.options(ours)
     assert {key: options[key] for key in desired.project(ours)} == desired.project(ours)
     assert (options["recreate"], options["moving"]) == ("auto", [])

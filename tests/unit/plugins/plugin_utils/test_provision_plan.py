@@ -34,7 +34,6 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
     }
     assert provision_plan.to_correct(results) == (["h1", "h2", "lost", "odd"], [])  # `lost` was not compared
     assert provision_plan.to_correct({"alone": results["alone"]}) == ([], [])
-    assert provision_plan.to_correct({"alone": results["alone"]}, full=True) == (["alone"], [])
 
 
 def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
@@ -50,24 +49,23 @@ def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "runs", "full", "restarts"),
+    ("found", "runs", "restarts"),
     [
-        (result(client=RESTART_NOW), True, False, True),
-        (result(db_env=CHANGED), True, False, True),  # what takes a restart when it is written
-        (result(media_volume=UNKNOWN), True, False, True),
-        (result(), True, True, True),
-        (result("window", client=RESTART_LATER), True, False, True),  # the window may be open
-        (result("report", client=RESTART_LATER, db_env=CHANGED), True, False, False),
-        (result(client={"state": "drifted", "containers": ["waweb has exited"]}), True, False, False),
-        (result(log_cleanup=CHANGED, host=CHANGED, automatic_gc=CHANGED), True, False, False),
-        (result(client=UPGRADE), True, False, False),
-        (result(client=RESTART_NOW, db_env=CHANGED), False, True, False),  # a first start is no restart
-        ({**result(client=RESTART_NOW), "held": "a"}, True, False, False),
+        (result(client=RESTART_NOW), True, True),
+        (result(db_env=CHANGED), True, True),  # what takes a restart when it is written
+        (result(media_volume=UNKNOWN), True, True),
+        (result("window", client=RESTART_LATER), True, True),  # the window may be open
+        (result("report", client=RESTART_LATER, db_env=CHANGED), True, False),
+        (result(client={"state": "drifted", "containers": ["waweb has exited"]}), True, False),
+        (result(log_cleanup=CHANGED, host=CHANGED, automatic_gc=CHANGED), True, False),
+        (result(client=UPGRADE), True, False),
+        (result(client=RESTART_NOW, db_env=CHANGED), False, False),  # a first start is no restart
+        ({**result(client=RESTART_NOW), "held": "a"}, True, False),
     ],
 )
-def test_whether_a_client_may_be_restarted(found: dict[str, t.Any], runs: bool, full: bool, restarts: bool) -> None:
-    assert provision_plan.may_restart({"h1": {**found, "runs": runs}, "lost": {}}, full) is restarts
-    assert provision_plan.may_restart({"h1": {**result(), "runs": runs}, "h2": found}, full) is restarts
+def test_whether_a_client_may_be_restarted(found: dict[str, t.Any], runs: bool, restarts: bool) -> None:
+    assert provision_plan.may_restart({"h1": {**found, "runs": runs}, "lost": {}}) is restarts
+    assert provision_plan.may_restart({"h1": {**result(), "runs": runs}, "h2": found}) is restarts
 
 
 def fleet(*sizes: int) -> dict[str, dict[str, t.Any]]:
@@ -223,11 +221,6 @@ def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...],
 def test_concerns_to_run(results: list[dict[str, t.Any]], expected: list[str]) -> None:
     by_member = {f"h{number}": one for number, one in enumerate(results)}
     assert provision_plan.concerns(by_member) == expected
-
-
-@pytest.mark.parametrize("one", [result(), result(log_cleanup=CHANGED), result("report", client=RESTART_LATER), {}])
-def test_a_full_run_runs_every_concern(one: dict[str, t.Any]) -> None:
-    assert provision_plan.concerns({"h1": one}, full=True) == ALL
 
 
 NONE = "no marker is on the media volume of {}, by which hosts see that they share one"

@@ -158,7 +158,7 @@ def refused_certificate(number: int, message: str) -> ssl.SSLCertVerificationErr
     return error
 
 
-TLS_FIX = "Set api_ca_path to the authority of the Webapp's certificate"
+TLS_FIX = "Have the host trust the authority of the Webapp's certificate"
 START = "Start the Webapp, or set api_url to where the host reaches it"
 LOG = "Look into the Webapp's log, or raise api_timeout"
 
