@@ -32,11 +32,8 @@ def _window(_name: str, value: t.Any) -> tuple[int, int]:
     return units.parse_window(str(value))
 
 
-def _restart(name: str, value: t.Any) -> None:
-    try:
-        client_starts.restart_mode(str(value))
-    except WaError as error:
-        raise WaError(name, error.found, "now, report, or a window such as 01:00-05:00") from None
+def _restart(_name: str, value: t.Any) -> str:
+    return client_starts.restart_mode(str(value))
 
 
 def login_files(name: str, value: t.Any) -> None:

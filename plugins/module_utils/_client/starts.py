@@ -21,10 +21,13 @@ ACTIVE = ("running", "restarting", "paused")
 
 def restart_mode(when: str) -> str:
     """Returns `now`, `report`, or `window` for a window, of `wa_client_restart`. Raises WaError for anything else."""
-    if when not in ("now", "report"):
+    if when in ("now", "report"):
+        return when
+    try:
         units.parse_window(when)
-        return "window"
-    return when
+    except WaError as error:
+        raise WaError("wa_client_restart", error.found, "now, report, or a window such as 01:00-05:00") from None
+    return "window"
 
 
 def restart_allowed(when: str, zone: str, now: float) -> bool:
