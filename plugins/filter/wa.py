@@ -368,7 +368,6 @@ class FilterModule:
             "version_refusal": _refusal(topology.normalise_version),
             "text_list": _with_ansible_errors(units.text_list),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
-            "compose_message": compose_messages.one_line,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "rollout_turn": _with_ansible_errors(rollout_turn),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
@@ -382,10 +381,8 @@ class FilterModule:
             "failing_hosts": failing_hosts,
             "gc_turns": gc_turns,
             "inventory_readiness": inventory_read,
-            "command_line": playbook_command,
             "upgrade_report": upgrade_report,
             "upgrade_failure": upgrade_failure,
             "failed_stage": next_step.failed_stage,
             "failure_lines": unfinished,
-            "redacted_value": redact.redact,
         }

@@ -702,7 +702,6 @@ TERMS: dict[str, t.Callable[[Inventory], t.Any]] = {
     "host_look": host_look,
     "database_login": database_login,
     "refused_values": refused_values,
-    "restart_allowed": restart_allowed,
     "api": api,
     "compose": compose,
     "project": project,

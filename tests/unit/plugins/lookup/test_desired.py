@@ -38,7 +38,7 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
             "dbenv",
             {},
             "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, deployment, images, neighbours, "
-            "guard, host_look, database_login, refused_values, restart_allowed, api, compose, project, checked_compose, identity, hold, "
+            "guard, host_look, database_login, refused_values, api, compose, project, checked_compose, identity, hold, "
             "client_step, client_options, client_api",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
@@ -75,7 +75,7 @@ def test_restarts_are_allowed_by_the_inventory_and_the_clock(
     monkeypatch: pytest.MonkeyPatch, restart: str, found: dict[str, t.Any], allowed: bool
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 20000 * 86400 + 3 * 3600)  # 03:00 UTC
-    assert look_up("restart_allowed", wa_client_restart=restart, __wa_host_found=found) == [allowed]
+    assert desired.restart_allowed(inventory(wa_client_restart=restart, __wa_host_found=found)) is allowed
 
 
 def test_invalid_values_are_refused_by_name() -> None:
