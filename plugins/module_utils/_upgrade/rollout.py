@@ -61,7 +61,7 @@ def _not_begun(host: str, reason: str, later: t.Sequence[str]) -> str:
 def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
     """Returns why an outage that begins in `wait` seconds is not in the window, and when that opens next; empty if it is.
 
-    `window` is as in `wa_client_restart_window`, empty for none, in the time `zone` of the host, such as `+0200`; `now` is in seconds since
+    `window` is `wa_upgrade_window`, empty for none, in the time `zone` of the host, such as `+0200`; `now` is in seconds since
     1970. What is not known of the outage counts as nothing.
     """
     window, zone, outage = str(facts["window"]), facts["zone"], facts["outage"]
