@@ -51,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ]  # Ansible displays those of the task
             return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
-            parts = {"display": self._display, "step": self._step, "proof": self._proof}
+            parts = {"display": self._show, "step": self._step, "proof": self._proof}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
@@ -78,7 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": found["message"]}
         return {**found, "changed": False}
 
-    def _display(self, variables: dict[str, t.Any]) -> Result:
+    def _show(self, variables: dict[str, t.Any]) -> Result:
         """Displays what was found, and fails where a member has not passed.
 
         With `wa_upgrade_check_only` one member does both for all, and writes it for programs.

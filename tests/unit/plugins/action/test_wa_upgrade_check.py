@@ -32,7 +32,7 @@ class Templar:
 def run(args: dict[str, t.Any], variables: dict[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
     action = object.__new__(wa_upgrade_check.ActionModule)
     action._task = type("Task", (), {"args": args, "check_mode": check_mode, "diff": True})
-    action._templar = Templar()
+    action._templar, action._display = Templar(), None  # as Ansible names its own
     found: dict[str, t.Any] = action.run(None, variables)
     return found
 
