@@ -653,3 +653,22 @@ def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> 
     runs = [subprocess.Popen(argv) for _number in range(2)]
     assert [one.wait(30) for one in runs] == [0, 0]
     assert log.read_text().split() == ["begin", "end", "begin", "end"]
+
+
+@pytest.mark.parametrize(
+    ("at", "notes", "made", "checked"),
+    [
+        ("serve", {}, {"__wa_upgrade_copied": {"results": []}}, True),
+        ("stop", {"copied_at": 5.0}, {}, True),
+        ("stop", {"copied_at": 0}, {}, False),
+        ("stop", {}, {}, False),
+        ("migrate", {"copied_at": 5.0}, {}, False),
+    ],
+    ids=["of this run", "of an earlier run", "that counts no more", "none", "the schema may be changed"],
+)
+def test_a_copy_is_used_only_where_no_client_has_run_since_the_stop(
+    at: str, notes: dict[str, t.Any], made: dict[str, t.Any], checked: bool
+) -> None:
+    (task,) = [one for _file, one in role_tasks() if one.get("name") == "Assert that no client has run since the stop"]
+    templar = Templar(loader=DataLoader(), variables={"__wa_upgrade_step": {"at": at, "notes": notes}, **made})
+    assert all(templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in task["when"]) is checked
