@@ -672,3 +672,25 @@ def test_a_copy_is_used_only_where_no_client_has_run_since_the_stop(
     (task,) = [one for _file, one in role_tasks() if one.get("name") == "Assert that no client has run since the stop"]
     templar = Templar(loader=DataLoader(), variables={"__wa_upgrade_step": {"at": at, "notes": notes}, **made})
     assert all(templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in task["when"]) is checked
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "due"),
+    [
+        ({"wa_api_password": "p"}, {}, True),
+        ({"wa_api_password": "p"}, {"first_login": "completed"}, False),
+        ({"wa_api_password": None}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_first_login_needs_a_password(given: dict[str, t.Any], recorded: dict[str, str], due: bool) -> None:
+    variables = {**given, "__wa_host_found": {"identity": {"recorded": recorded}}}
+    text = load("wa_client", "vars/main.yml")["__wa_client_first_login"]
+    assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text)) is due
+
+
+def test_a_login_that_fails_without_a_password_is_no_first_login() -> None:
+    (task,) = [one for _file, one in role_tasks() if one.get("name") == "Read the health before the change"]
+    for given, fails in (({"wa_api_password": "p"}, False), ({"wa_api_password": None}, True), ({}, True)):
+        variables = {**given, "__wa_client_before": {"failed": True, "kind": "login"}}
+        templar = Templar(loader=DataLoader(), variables=variables)
+        assert templar.template(trust_as_template(f"{{{{ {task['failed_when']} }}}}")) is fails
