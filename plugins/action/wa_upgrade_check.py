@@ -94,8 +94,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             failed, lines = bool(found["failed"]), [*found["lines"], *found["failed"]]
             if not self._task.check_mode:
                 folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
-                files.make_folder(folder)
-                files.write_json(os.path.join(folder, f"{deployment['slug']}.json"), found)
+                try:
+                    files.make_folder(folder)
+                    files.write_json(os.path.join(folder, f"{deployment['slug']}.json"), found)
+                except (WaError, OSError) as error:
+                    failed, lines = True, [*lines, str(error)]
         else:
             failed, lines = False, []
         return {"changed": False, "failed": failed, "msg": lines, "_ansible_verbose_always": bool(lines)}
