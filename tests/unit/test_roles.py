@@ -57,6 +57,17 @@ def test_every_variable_begins_with_the_name_of_its_role(role: str) -> None:
     assert all(name.startswith(f"__{role}_") for name in load(role, "vars/main.yml") or {})
 
 
+def test_every_private_variable_that_is_read_is_defined() -> None:
+    texts = "\n".join(
+        path.read_text() for part in ("roles", "playbooks") for path in sorted((ROOT / part).rglob("*.yml"))
+    )
+    defined = {
+        *re.findall(r"^[ -]*(__wa_\w+):", texts, re.M),
+        *re.findall(r"(?:register|loop_var|index_var): (__wa_\w+)", texts),
+    }
+    assert {*re.findall(r"\b__wa_\w+\b(?! \| default)", texts)} - defined == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_secret_has_a_default(role: str) -> None:
     secrets = [name for name in load(role, "defaults/main.yml") or {} if SECRET.search(name)]
