@@ -130,7 +130,7 @@ def identity(inventory: Inventory) -> State:
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
-        "first_login": inventory.given("wa_api_password") is not None,
+        "first_login": bool(inventory.given("wa_api_password")),
     }
 
 

@@ -68,6 +68,14 @@ def test_every_private_variable_that_is_read_is_defined() -> None:
     assert {*re.findall(r"\b__wa_\w+\b(?! \| default)", texts)} - defined == set()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, False), ({"wa_api_password": ""}, False), ({"wa_api_password": "x"}, True)]
+)
+def test_no_first_login_is_made_without_a_password(given: dict[str, str], expected: bool) -> None:
+    text = load("wa_client", "vars/main.yml")["__wa_client_first_login"]
+    assert Templar(loader=DataLoader(), variables=given).template(trust_as_template(text)) is expected
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_secret_has_a_default(role: str) -> None:
     secrets = [name for name in load(role, "defaults/main.yml") or {} if SECRET.search(name)]
