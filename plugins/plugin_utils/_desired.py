@@ -56,7 +56,7 @@ def _present(options: t.Mapping[str, t.Any]) -> State:
 
 def deployment(inventory: Inventory) -> State:
     """Returns the host's deployment, see `_deployment.topology.deployment`. Raises WaError, also for a variable that went."""
-    for name in values.GONE.keys() & inventory.variables.keys():
+    for name in sorted(values.GONE.keys() & inventory.variables.keys()):
         values.GONE[name](name, inventory.given(name))
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
