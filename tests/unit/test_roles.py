@@ -68,14 +68,6 @@ def test_every_private_variable_that_is_read_is_defined() -> None:
     assert {*re.findall(r"\b__wa_\w+\b(?! \| default)", texts)} - defined == set()
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [({}, False), ({"wa_api_password": ""}, False), ({"wa_api_password": "x"}, True)]
-)
-def test_no_first_login_is_made_without_a_password(given: dict[str, str], expected: bool) -> None:
-    text = load("wa_client", "vars/main.yml")["__wa_client_first_login"]
-    assert Templar(loader=DataLoader(), variables=given).template(trust_as_template(text)) is expected
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_no_secret_has_a_default(role: str) -> None:
     secrets = [name for name in load(role, "defaults/main.yml") or {} if SECRET.search(name)]
@@ -692,12 +684,14 @@ def test_a_copy_is_used_only_where_no_client_has_run_since_the_stop(
     templar = Templar(loader=DataLoader(), variables={"__wa_upgrade_step": {"at": at, "notes": notes}, **made})
     assert all(templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in task["when"]) is checked
 
+
 @pytest.mark.parametrize(
     ("given", "recorded", "due"),
     [
         ({"wa_api_password": "p"}, {}, True),
         ({"wa_api_password": "p"}, {"first_login": "completed"}, False),
         ({"wa_api_password": None}, {}, False),
+        ({"wa_api_password": ""}, {}, False),
         ({}, {}, False),
     ],
 )
@@ -707,9 +701,11 @@ def test_a_first_login_needs_a_password(given: dict[str, t.Any], recorded: dict[
     assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text)) is due
 
 
-def test_a_login_that_fails_without_a_password_is_no_first_login() -> None:
+@pytest.mark.parametrize(
+    ("due", "kind", "fails"), [(True, "login", False), (True, "lost", True), (False, "login", True)]
+)
+def test_a_refused_login_may_be_a_first_login_only_where_one_is_due(due: bool, kind: str, fails: bool) -> None:
     (task,) = [one for _file, one in role_tasks() if one.get("name") == "Read the health before the change"]
-    for given, fails in (({"wa_api_password": "p"}, False), ({"wa_api_password": None}, True), ({}, True)):
-        variables = {**given, "__wa_client_before": {"failed": True, "kind": "login"}}
-        templar = Templar(loader=DataLoader(), variables=variables)
-        assert templar.template(trust_as_template(f"{{{{ {task['failed_when']} }}}}")) is fails
+    variables = {"__wa_client_first_login": due, "__wa_client_before": {"failed": True, "kind": kind}}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    assert templar.template(trust_as_template(f"{{{{ {task['failed_when']} }}}}")) is fails
