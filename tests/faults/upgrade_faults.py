@@ -67,7 +67,8 @@ pkill -f '^sshd[-a-z]*: .*@notty'
 """
 # Stands before the tool that dumps, and makes it slow: its session stays while its output is not read.
 SLOW_DUMP = r"""#!/bin/sh
-case "$*" in *--version*) exec /usr/bin/mariadb-dump "$@";; esac
+# What the check calls reads no rows; of the copy one database is enough.
+case "$*" in *--version*|*--no-data*) exec /usr/bin/mariadb-dump "$@";; *messageStore*) ;; *) exec /usr/bin/mariadb-dump "$@";; esac
 echo dump >>/run/dumps
 /usr/bin/mariadb-dump "$@" | { sleep 25; cat; }
 """
@@ -753,7 +754,7 @@ def killed_copy(lab: Lab, old: str, new: str) -> None:
         run.wait()
     expect_words("last run", lab.say("upgrade", **wanted, **lab.take_over()), 0, "goes on")
     expect("dumps made", lab.host("cat /run/dumps"), "dump")
-    expect("dumps", lab.host("ls /var/lib/waba/dumps | wc -l"), "1")
+    expect("dumps", lab.host("ls /var/lib/waba/dumps/*.sql.* | wc -l"), "1")  # beside its manifest
     lab.host(f"rm -r {tool} /run/dumps /var/lib/waba/dumps")
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})
