@@ -68,8 +68,10 @@ def test_wa_report(site: Site, run: Module, tmp_path: Path) -> None:
 def test_wa_migration(site: Site, run: Module) -> None:
     """It has the lock until its run has lost the journal; then it ends without a migration."""
     site.lab.host(f"mkdir -p {PLACE}")
-    image = site.engine.containers(PROJECT)[CORE]["Config"]["Image"]
-    target = image.rpartition(":v")[2]
+    target = "9.99.9"  # a container of the version that runs would count as begun by somebody
+    runs = site.engine.containers(PROJECT)[CORE]["Config"]["Image"]
+    image = f"{runs.rpartition(':v')[0]}:v{target}"
+    site.lab.host(f"docker tag {runs} {image}")
     assert run("wa_upgrade_journal", path=LOCK, operation="begin", deployment="biz", target=target)["changed"]
     labels = {"project": PROJECT, "service": "dbupgrade"}
     creates = ["docker", "create", *(f"--label=com.docker.compose.{name}={one}" for name, one in labels.items())]

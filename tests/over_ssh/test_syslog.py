@@ -12,6 +12,7 @@ import typing as t
 from pathlib import Path
 
 from ssh_site import HOST, Site
+from waiting import until
 
 from ansible_collections.waba.onprem.plugins.callback.wa_runs import user
 from ansible_collections.waba.onprem.plugins.plugin_utils._run import controller
@@ -55,6 +56,7 @@ def test_a_change_and_a_failure_say_who_and_from_where(site: Site, tmp_path: Pat
     play(site, tmp_path)
     play(site, tmp_path)
     play(site, tmp_path, password=SECRET + "?")
+    until(lambda: len(logged(site)) >= before + 2)  # syslogd writes what it has got in its own time
     found = logged(site)[before:]
     assert len(found) == 2, found
     changed, failed = found
