@@ -37,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {
                 "look": {"type": "str"},
                 "looks": {"type": "list", "elements": "str"},
-                "part": {"type": "str", "choices": ["host", "deployment", "display", "step", "proof"]},
+                "part": {"type": "str", "choices": ["host", "deployment", "display", "members", "step", "proof"]},
             },
             mutually_exclusive=[("look", "looks", "part")],
             required_one_of=[("look", "looks", "part")],
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ]  # Ansible displays those of the task
             return {"changed": any(one["changed"] for one in found.values()), "warnings": warnings, **found}
         try:
-            parts = {"display": self._show, "step": self._step, "proof": self._proof}
+            parts = {"display": self._show, "members": self._members, "step": self._step, "proof": self._proof}
             return parts[args["part"]](variables) if args["part"] in parts else self._host(variables, args["part"])
         except (WaError, OSError) as error:
             return {"failed": True, "msg": str(error)}
@@ -78,30 +78,37 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return {"failed": True, "msg": found["message"]}
         return {**found, "changed": False}
 
-    def _show(self, variables: dict[str, t.Any]) -> Result:
-        """Displays what was found, and fails where a member has not passed.
+    def _found(self, variables: dict[str, t.Any]) -> tuple[list[str], list[str], dict[str, t.Any]]:
+        """Returns what this host displays, by what it fails, and what is written for programs.
 
-        With `wa_upgrade_check_only` one member does both for all, and writes it for programs.
+        With `wa_upgrade_check_only` one member does all for all.
         """
         own, host = variables["__wa_upgrade_verdict"], variables["inventory_hostname"]
         deployment = self._templar.template(variables["__wa_upgrade_deployment"])
         run_hosts, hosts = variables["ansible_play_hosts_all"], variables["ansible_play_hosts"]
         found = upgrade_checks.of_deployment(deployment, variables["hostvars"], run_hosts, hosts)
         if not own["check_only"]:
-            failed, lines = bool(found["unready"]), own["notes"]
-            lines = [*lines, f"{host}: {found['refusal']}"] if failed else lines
-        elif host == found["reporter"]:
-            failed, lines = bool(found["failed"]), [*found["lines"], *found["failed"]]
-            if not self._task.check_mode:
-                folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
-                try:
+            return own["notes"], [f"{host}: {found['refusal']}"] if found["unready"] else [], {}
+        if host != found["reporter"]:
+            return [], [], {}
+        failed = [found["lines"][0], *found["failed"]] if found["failed"] else []
+        return found["lines"], failed, {f"{deployment['slug']}.json": found}
+
+    def _show(self, variables: dict[str, t.Any]) -> Result:
+        lines, _failed, written = self._found(variables)
+        if not self._task.check_mode:
+            folder = os.path.join(os.environ.get("PWD") or os.getcwd(), FOLDER)
+            try:
+                for name, found in written.items():
                     files.make_folder(folder)
-                    files.write_json(os.path.join(folder, f"{deployment['slug']}.json"), found)
-                except (WaError, OSError) as error:
-                    failed, lines = True, [*lines, str(error)]
-        else:
-            failed, lines = False, []
-        return {"changed": False, "failed": failed, "msg": lines, "_ansible_verbose_always": bool(lines)}
+                    files.write_json(os.path.join(folder, name), found)
+            except (WaError, OSError) as error:
+                return {"failed": True, "msg": [*lines, str(error)]}
+        return {"changed": False, "msg": lines, "_ansible_verbose_always": bool(lines)}
+
+    def _members(self, variables: dict[str, t.Any]) -> Result:
+        _lines, failed, _written = self._found(variables)
+        return {"failed": True, "msg": failed} if failed else {"changed": False}
 
     def _step(self, variables: dict[str, t.Any]) -> Result:
         facts = self._templar.template(variables["__wa_upgrade_observed"])

@@ -14,10 +14,10 @@ options:
   looks: {description: 'Looks, whose results are returned by name.', type: list, elements: str}
   part:
     description:
-      - Whether the host is checked before or after its deployment was read, what was found is displayed and a member that has not passed
-        fails all of them, it is determined where the upgrade goes on, or whether all members run the new version.
+      - Whether the host is checked before or after its deployment was read, what was found is displayed, the members are checked
+        together, it is determined where the upgrade goes on, or whether all members run the new version.
     type: str
-    choices: [host, deployment, display, step, proof]
+    choices: [host, deployment, display, members, step, proof]
 author: [waba.onprem contributors (@waba)]
 """
 
