@@ -13,7 +13,8 @@ options:
   state:
     description:
       - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped.
-      - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them; V(reverted) does both.
+      - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
+        O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
       - V(migratable) writes the Compose file of the one-shot migration to O(compose_file).
     type: str
@@ -51,7 +52,6 @@ options:
     type: list
     elements: str
     default: []
-  hashes: {description: 'C(hash) of RV(waba.onprem.wa_info#module:containers) by service, for the record.', type: dict}
   definitions: {description: "The digest of the client's tables, for the record.", type: str}
   lock_file: {description: The deployment's lock file., type: path}
   guard: {description: 'As in M(waba.onprem.wa_info).', type: dict}
@@ -99,7 +99,7 @@ EXAMPLES = r"""
 import contextlib
 import os
 import typing as t
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -113,7 +113,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import (
 )
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
@@ -124,6 +123,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+
+def open_project(module: AnsibleModule) -> Rendered | Operators:
+    """Returns the project that the options describe. Raises WaError."""
+    params = module.params
+    return prediction.open_project(
+        module.run_command,
+        {**params, "docker_timeout": application.TIMEOUT},
+        env_changes=params["env_changes"] or {},
+        recreate=params["recreate"],
+        moving=params["moving"],
+    )
 
 
 def plan(project: Rendered | Operators, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -273,18 +284,14 @@ def settle(module: AnsibleModule, result: Result) -> None:
                 with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
     _remove(module, result)
-    path, given = module.params["identity_file"], module.params["hashes"] or {}
+    path = module.params["identity_file"]
     recorded = client_inspection.record(path) if path else {}
     if not recorded:
         return
     wanted = client_inspection.compared(recorded)
     if module.params["version"]:
         wanted[client_inspection.VERSION] = module.params["version"]
-    before = definitions.recorded(recorded)
-    # Of another container than recorded only its hash is known: the next run that compares it records the rest.
-    known = {name: one for name, one in before.services.items() if one.get("hash") == given.get(name)}
-    services = {name: known.get(name, {"hash": one}) for name, one in given.items()}
-    project = replace(before, services=services).text()
+    project = open_project(module).next_record().text() if module.params["project"] else {}
     found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
     if found != recorded:
         result.actions.append(f"recorded the containers and their version in {path}")
@@ -332,7 +339,6 @@ def main() -> None:
             started_from={"type": "list", "elements": "path", "default": []},
             staged={"type": "list", "elements": "path", "default": []},
             containers={"type": "list", "elements": "str", "default": []},
-            hashes={"type": "dict"},
             definitions={"type": "str"},
             images={"type": "dict"},
             service={"type": "str"},
@@ -358,7 +364,7 @@ def main() -> None:
             ("start", True, ["compose_file", "lock_file", "guard"]),
             ("park", True, ["compose_file"]),
         ],
-        required_by={"hashes": ["identity_file"], "definitions": ["version"]},
+        required_by={"definitions": ["version"]},
         supports_check_mode=True,
     )
     os.umask(0o077)
@@ -367,13 +373,7 @@ def main() -> None:
         if params["state"] != "present":
             _STATES[params["state"]](module, result)
             return
-        project = prediction.open_project(
-            module.run_command,
-            {**params, "docker_timeout": application.TIMEOUT},
-            env_changes=params["env_changes"] or {},
-            recreate=params["recreate"],
-            moving=params["moving"],
-        )
+        project = open_project(module)
         try:
             result.values = plan(project, params)
             if params["stage"]:

@@ -16,7 +16,7 @@ def proof(members: t.Iterable[str], reads: t.Sequence[t.Mapping[str, t.Any]], ta
     """Returns why the upgrade is not proven (`refusal`, empty if it is), and what the next steps need.
 
     `reads` are results of `wa_info` in a loop over the `members`, each with the member as `item`. `versions` are those of the client's
-    containers; `nodes` the ids of those that are to be nodes of the client; `hashes`, by host, those of their definitions by service.
+    containers; `nodes` the ids of those that are to be nodes of the client.
     """
     read = {one["item"]["host"]: service_containers(one["containers"]) for one in reads if "containers" in one}
     found = [one for containers in read.values() for one in containers]
@@ -29,7 +29,6 @@ def proof(members: t.Iterable[str], reads: t.Sequence[t.Mapping[str, t.Any]], ta
         "refusal": f"not running version {target}: {'; '.join(problems)}" if problems else "",
         "versions": sorted({str(one["version"]) for one in found}),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
-        "hashes": {host: {one["service"]: one["hash"] for one in containers} for host, containers in read.items()},
     }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible.plugins.filter.core import to_nice_json
+from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
@@ -91,7 +93,8 @@ SERVICES = {"digests": "", "salt": ""}
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    path = tmp_path / "client-biz.json"
+    path = tmp_path / "records" / "client-biz.json"
+    path.parent.mkdir()
     path.write_text(inspection.record_text(RECORDED))
     path.chmod(0o640)
     return path
@@ -103,8 +106,37 @@ def as_it_is(path: Path) -> tuple[str, int, int, list[str]]:
     return path.read_text(), stat.S_IMODE(state.st_mode), state.st_ino, sorted(os.listdir(path.parent))
 
 
-def settle(record: Path, hashes: t.Any, **options: t.Any) -> dict[str, t.Any]:
-    return {"state": "settled", "identity_file": str(record), "hashes": hashes, **options}
+IMAGE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
+Settle = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def settle(record: Path, engine: FakeDocker, compose: FakeCompose) -> Settle:
+    """Adds containers as Compose makes them from these bodies, and returns the options that record them in a project."""
+
+    def options(bodies: dict[str, dict[str, t.Any]], **more: t.Any) -> dict[str, t.Any]:
+        services = {name: {"image": IMAGE, **body} for name, body in bodies.items()}
+        engine.images.setdefault(IMAGE, {})
+        for name, body in services.items():
+            labels = {"com.docker.compose.config-hash": digest(body), "com.docker.compose.version": "2.40.3"}
+            engine.container(f"biz-{name}-1", IMAGE, "biz", name, labels=labels)
+        own = record.parent.parent / "own.yml"
+        own.write_text(json.dumps({"services": services}))
+        place = {"project": "biz", "project_dir": str(own.parent), "docker_host": engine.host}
+        return {
+            "state": "settled",
+            "identity_file": str(record),
+            **place,
+            "content": own.read_text(),
+            **({"services": [*services], "compose_files": [str(own)]} if more.pop("operators", False) else {}),
+            **more,
+        }
+
+    return options
+
+
+CORE: dict[str, dict[str, t.Any]] = {"wacore": {}}
+HASH = digest({"image": IMAGE})
 
 
 def stamped(found: dict[str, str]) -> dict[str, str]:
@@ -113,63 +145,85 @@ def stamped(found: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name != "recorded"}
 
 
-@pytest.mark.parametrize("hashes", [{"waweb": "h2", "wacore": "h1"}, {"wacore": "h1"}, {"wacore": "h0", "waweb": "h2"}])
+@pytest.mark.parametrize("bodies", [{"waweb": {"init": True}, "wacore": {}}, CORE])
 @pytest.mark.parametrize("mode", [0o640, 0o600, 0o644])
 @pytest.mark.parametrize("before", [RECORDED, {"deployment": "biz"}])
-def test_the_hashes_of_the_containers_are_recorded_as_provision_does(
-    run_module: Run, record: Path, before: dict[str, str], mode: int, hashes: dict[str, str]
+def test_the_containers_are_recorded_as_provision_does(
+    run_module: Run, record: Path, settle: Settle, before: dict[str, str], mode: int, bodies: dict[str, t.Any]
 ) -> None:
     record.write_text(inspection.record_text(before))
     record.chmod(mode)
-    done = run_module(MODULE, settle(record, hashes))
+    done = run_module(MODULE, settle(bodies))
     assert (done["changed"], done["actions"]) == (False, [f"recorded the containers and their version in {record}"])
     found = inspection.record(str(record))
     assert record.read_text() == f"{to_nice_json(found, sort_keys=True)}\n"
-    assert definitions.recorded(found).services == {service: {"hash": one} for service, one in hashes.items()}
+    expected = {name: {"hash": digest({"image": IMAGE, **body})} for name, body in bodies.items()}
+    assert definitions.recorded(found).services == expected
     assert stamped({**found, **SERVICES}) == {**before, **SERVICES}
     assert stat.S_IMODE(record.stat().st_mode) == 0o640
     assert os.listdir(record.parent) == [record.name]
 
 
-def test_the_digests_of_an_operators_files_stay_recorded_with_their_container_only(
-    run_module: Run, record: Path
+def test_of_an_operators_files_each_key_is_recorded_and_from_which_files(
+    run_module: Run, record: Path, settle: Settle
 ) -> None:
-    """What the new container was made from may be another definition than the recorded one."""
-    before = {"digests": "core/hash=h0 core/init=d1 core/inputs=i web/hash=h1 web/init=d2", "salt": "s"}
+    """So that the next look knows by what a container differs, and not only that it does."""
+    before = {"digests": "wacore/hash=h0 wacore/init=d1 wacore/inputs=i", "salt": "s"}
     record.write_text(inspection.record_text(before))
-    run_module(MODULE, settle(record, {"core": "h2", "web": "h1"}))
-    assert inspection.record(str(record))["digests"] == "core/hash=h2 web/hash=h1 web/init=d2"
+    given = settle({"wacore": {"init": True}}, operators=True)
+    run_module(MODULE, given)
+    found = definitions.recorded(inspection.record(str(record)))
+    made = found.services["wacore"]
+    assert (made["init"], found.salt) == (definitions.digests({"init": True}, "s")["init"], "s")
+    assert (made["hash"], made["compose"]) == (digest({"image": IMAGE, "init": True}), "2.40.3-3")
+    assert set(made) >= {"inputs"}
+    state = as_it_is(record)
+    assert run_module(MODULE, given)["actions"] == []
+    assert as_it_is(record) == state
 
 
-def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -> None:
-    hashes = {"waweb": "h2", "wacore": "h1"}
-    assert run_module(MODULE, settle(record, hashes))["actions"] == [
-        f"recorded the containers and their version in {record}"
-    ]
+def test_a_container_of_other_files_is_not_recorded(run_module: Run, record: Path, settle: Settle) -> None:
+    """What somebody has changed since its start is found by the next look."""
+    given = settle({"wacore": {"init": True}, "waweb": {}})
+    given["content"] = json.dumps({"services": {"wacore": {"image": IMAGE}, "waweb": {"image": IMAGE}}})
+    run_module(MODULE, given)
+    assert definitions.recorded(inspection.record(str(record))).services == {
+        "wacore": {"hash": "h0"},
+        "waweb": {"hash": HASH},
+    }
+
+
+def test_recorded_containers_are_not_recorded_again(run_module: Run, record: Path, settle: Settle) -> None:
+    given = settle({"waweb": {}, "wacore": {}})
+    assert run_module(MODULE, given)["actions"] == [f"recorded the containers and their version in {record}"]
     before = as_it_is(record)
     for check in (True, False):
-        done = run_module(MODULE, settle(record, hashes), check=check)
+        done = run_module(MODULE, given, check=check)
         assert (done["changed"], done["actions"], as_it_is(record)) == (False, [], before)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        '{"digests": "wacore/hash=h1", "salt": "s", "a": "1", "recorded": "then"}',
-        '{\n  "a": "1",\n  "digests": "wacore/hash=h1",\n  "salt": "s"\n}\n\n',
+        f'{{"digests": "wacore/hash={HASH}", "salt": "s", "a": "1", "recorded": "then"}}',
+        f'{{\n  "a": "1",\n  "digests": "wacore/hash={HASH}",\n  "salt": "s"\n}}\n\n',
     ],
 )
-def test_a_record_that_has_the_hashes_is_left_as_it_is(run_module: Run, record: Path, text: str) -> None:
+def test_a_record_that_has_the_containers_is_left_as_it_is(
+    run_module: Run, record: Path, settle: Settle, text: str
+) -> None:
     record.write_text(text)
     before = as_it_is(record)
-    assert run_module(MODULE, settle(record, {"wacore": "h1"}))["actions"] == []
+    assert run_module(MODULE, settle(CORE))["actions"] == []
     assert as_it_is(record) == before
 
 
-def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run, record: Path, env: Path) -> None:
+def test_check_mode_predicts_what_is_recorded_and_writes_nothing(
+    run_module: Run, record: Path, env: Path, settle: Settle
+) -> None:
     previous(env).write_text("B=1\n")
     before = as_it_is(record)
-    given = settle(record, {"wacore": "h1"}, started_from=[str(env)])
+    given = settle(CORE, started_from=[str(env)])
     predicted = run_module(MODULE, given, check=True)
     assert predicted["actions"] == [
         f"removed {previous(env)}",
@@ -178,37 +232,27 @@ def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run
     assert (as_it_is(record), previous(env).exists()) == (before, True)
     done = run_module(MODULE, given)
     assert (done["actions"], previous(env).exists()) == (predicted["actions"], False)
-    assert stamped(inspection.record(str(record))) == {**RECORDED, "digests": "wacore/hash=h1"}
+    assert stamped(inspection.record(str(record))) == {**RECORDED, "digests": f"wacore/hash={HASH}"}
 
 
-def test_the_version_is_recorded_with_the_definitions_of_its_tables(run_module: Run, record: Path) -> None:
-    for version, digest in (("2.51.2", "d51"), ("2.53.4", "d53")):
-        run_module(MODULE, settle(record, {"wacore": "h1"}, version=version, definitions=digest))
+def test_the_version_is_recorded_with_the_definitions_of_its_tables(
+    run_module: Run, record: Path, settle: Settle
+) -> None:
+    for version, digest_of_tables in (("2.51.2", "d51"), ("2.53.4", "d53")):
+        run_module(MODULE, settle(CORE, version=version, definitions=digest_of_tables))
     found = inspection.record(str(record))
     assert (found["version"], found["schemas"]) == ("2.53.4", "2.51.2=d51 2.53.4=d53")
     assert inspection.schemas(found) == {"2.51.2": "d51", "2.53.4": "d53"}
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_without_a_record_none_is_written(run_module: Run, record: Path, check: bool) -> None:
+def test_without_a_record_none_is_written(run_module: Run, record: Path, settle: Settle, check: bool) -> None:
+    given = settle(CORE)
     for path in (record, record.parent / "none" / record.name):
         record.unlink(missing_ok=True)
-        done = run_module(MODULE, settle(path, {"wacore": "h1"}), check=check)
+        done = run_module(MODULE, {**given, "identity_file": str(path)}, check=check)
         assert (done["changed"], done["actions"]) == (False, [])
         assert os.listdir(record.parent) == []
-
-
-@pytest.mark.parametrize("hashes", [{}, None])
-@pytest.mark.parametrize("text", [None, "no JSON"])
-def test_without_hashes_the_record_is_neither_read_nor_written(
-    run_module: Run, record: Path, hashes: dict[str, str] | None, text: str | None
-) -> None:
-    if text is not None:
-        record.write_text(text)
-    before = as_it_is(record)
-    given = {name: value for name, value in settle(record, hashes).items() if value is not None}
-    assert run_module(MODULE, given)["actions"] == []
-    assert as_it_is(record) == before
 
 
 @pytest.mark.parametrize(
@@ -216,11 +260,11 @@ def test_without_hashes_the_record_is_neither_read_nor_written(
 )
 @pytest.mark.parametrize("check", [False, True])
 def test_an_invalid_record_fails_and_is_left_as_it_is(
-    run_module: Run, record: Path, check: bool, text: str, reason: str
+    run_module: Run, record: Path, settle: Settle, check: bool, text: str, reason: str
 ) -> None:
     record.write_text(text)
     before = as_it_is(record)
-    failed = run_module(MODULE, settle(record, {"wacore": "h1"}), check=check)
+    failed = run_module(MODULE, settle(CORE), check=check)
     assert failed["msg"] == (
         f"record {record}: {reason}; expected the record of which client is on this host. See that the inventory describes the "
         "client that is here; then remove the file: provision.yml writes it again"
@@ -228,14 +272,9 @@ def test_an_invalid_record_fails_and_is_left_as_it_is(
     assert as_it_is(record) == before
 
 
-def test_hashes_need_a_record_to_be_written_into(run_module: Run) -> None:
-    failed = run_module(MODULE, {"state": "settled", "hashes": {"wacore": "h1"}})
-    assert failed["msg"] == "missing parameter(s) required by 'hashes': identity_file"
-
-
-def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path) -> None:
+def test_only_settle_records_containers(run_module: Run, record: Path, env: Path, settle: Settle) -> None:
     before = record.read_text()
-    given = settle(record, {"wacore": "h1"}, state="restored", started_from=[str(env)])
+    given = settle(CORE, state="restored", started_from=[str(env)])
     assert not run_module(MODULE, given).get("failed")
     assert record.read_text() == before
 
