@@ -693,4 +693,6 @@ def test_no_playbook_goes_on_with_a_variable_that_went() -> None:
         desired.deployment(inventory(wa_state_dir="/srv/state"))
     with pytest.raises(WaError, match=r"^wa_client_compose_environment: .*no longer read"):
         desired.deployment(inventory(wa_client_compose_environment={"A": "b"}))
+    with pytest.raises(WaError, match=r"^wa_client_skip: .* and remove it\. wa_upgrade_waves: .* upgrades, too\.$"):
+        desired.deployment(inventory(wa_upgrade_waves=["100%"], wa_client_skip=["h1"]))
     assert desired.deployment(inventory(wa_state_dir="/var/lib/waba"))["slug"] == "support"
