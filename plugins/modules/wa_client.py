@@ -12,7 +12,8 @@ description: [Internal to the roles and playbooks of the collection.]
 options:
   state:
     description:
-      - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped.
+      - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped,
+        with the restart policy of O(compose_files) where they are given.
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
         O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
@@ -260,6 +261,12 @@ def start_again(module: AnsibleModule, result: Result) -> None:
             result.record_change(f"start {one['name']}")
             if not module.check_mode:
                 {"paused": application.unpause}.get(one["state"], application.start_one)(engine, one["name"])
+        if params["compose_files"]:
+            with contextlib.suppress(WaError):  # all serve again; what Compose cannot read now, provision.yml corrects
+                for policy in open_project(module).restart_policies():
+                    result.record_change(f"update {policy['name']} (restart policy {policy['policy']})")
+                    if not module.check_mode:
+                        application.set_restart_policy(engine, policy["name"], policy["policy"], policy["retries"])
 
 
 def restore(module: AnsibleModule, result: Result) -> None:

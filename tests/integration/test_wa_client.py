@@ -301,12 +301,19 @@ def test_a_parked_project_is_started_by_nothing_and_comes_back_as_it_was(project
         assert (done.get("msg"), done["actions"], again["actions"]) == (None, predicted["actions"], [])
         assert done["changed"]
 
-    become("stopped", park=True)
+    own = project.folder / "own.yml"
+    services = {name: {**one, "restart": "always"} for name, one in project.document["services"].items()}
+    own.write_text(json.dumps({**project.document, "services": services}))
+    docker("update", "--restart", "always", *(one["Id"] for one in before.values()))
+    become("stopped", park=True, restart_policy="unless-stopped")
+    stopped = project.clients.engine.services(project.name)
+    assert {one["HostConfig"]["RestartPolicy"]["Name"] for one in stopped.values()} == {"unless-stopped"}
     up = docker("compose", "-p", project.name, "-f", str(project.file), "up", "--detach", check=False)
     assert docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}") == "", up
-    become("started")
+    become("started", compose_files=[str(own)], services=[*services])
     after = project.clients.engine.services(project.name)
     assert {name: (one["Id"], one["State"]["Status"]) for name, one in after.items()} == {
         name: (one["Id"], "running") for name, one in before.items()
     }
+    assert {one["HostConfig"]["RestartPolicy"]["Name"] for one in after.values()} == {"always"}
     assert project.file.read_text() == text
