@@ -17,7 +17,7 @@ options:
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
         O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
-      - V(migratable) writes the Compose file of the one-shot migration to O(compose_file).
+      - V(migratable) writes the Compose file of the one-shot migration, made from the first service in O(images), to O(compose_file).
     type: str
     choices: [present, stopped, started, restored, settled, reverted, versioned, migratable]
     default: present
@@ -85,7 +85,6 @@ options:
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
   images: {description: The repository of the image of each service of the client., type: dict}
-  service: {description: The Coreapp from which the migration is made., type: str}
   confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
   media_folder: {description: The directory that the media volume binds., type: path}
 extends_documentation_fragment: [waba.onprem.docker]
@@ -348,7 +347,6 @@ def main() -> None:
             containers={"type": "list", "elements": "str", "default": []},
             definitions={"type": "str"},
             images={"type": "dict"},
-            service={"type": "str"},
             spared_version={"type": "str", "default": ""},
             park={"type": "bool", "default": False},
             run_id={"type": "str", "default": ""},
@@ -367,7 +365,7 @@ def main() -> None:
             ("state", "present", ["content", "compose_files"], True),
             *(("state", state, _PLACE) for state in ("present", "stopped", "started")),
             ("state", "versioned", _THEIRS),
-            ("state", "migratable", [*_THEIRS, "compose_file", "service"]),
+            ("state", "migratable", [*_THEIRS, "compose_file"]),
             ("start", True, ["compose_file", "lock_file", "guard"]),
             ("park", True, ["compose_file"]),
         ],

@@ -261,7 +261,8 @@ def test_a_version_that_is_in_no_file_of_the_operator_is_an_error(project: Proje
 
 def test_the_migration_is_made_from_the_operators_coreapp(project: Project) -> None:
     path = project.folder / f"migration-{NEW}.yml"
-    options = project.upgrade_options(state="migratable", service="wacore", compose_file=str(path))
+    images = {"wacore": project.upgrade_options()["images"]["wacore"]}
+    options = project.upgrade_options(state="migratable", compose_file=str(path), images=images)
     done = project.ansible.converge("wa_client", options)
     assert done["actions"] == [f"wrote {path}"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

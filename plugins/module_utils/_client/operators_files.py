@@ -46,11 +46,9 @@ def _wanted(params: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 def stage_migration(module: AnsibleModule, result: Result) -> None:
     """Writes the Compose file of the migration."""
-    params, service, run = module.params, module.params["service"], module.run_command
+    params, run = module.params, module.run_command
     files, wanted = _files(params), _wanted(params)
-    if service not in wanted:
-        raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(wanted))
-    made = migration.document(declared.config(run, files), service, wanted)
+    made = migration.document(declared.config(run, files), next(iter(wanted)), wanted)
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["compose_file"])
     with private_copies({store.path: text}) as copies:

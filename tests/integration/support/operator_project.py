@@ -270,8 +270,8 @@ class Adopted:
         """Returns the one-shot migration, and the Coreapp that it is made from, as Compose reads them."""
         core = next(one["name"] for one in self.client["services"] if one["image"] != "web")
         path = self.operator.own / "migration.yml"
-        options = {"state": "migratable", "compose_file": str(path), "service": core}
-        made = self.upgrade(**options)
+        images = {core: self.called["repositories"][core]}
+        made = self.upgrade(state="migratable", compose_file=str(path), images=images)
         assert not made.get("failed"), made
         assert made["actions"] == [f"wrote {path}"]
         words = [*self.called["command"], f"--file={path}", "--profile=dbupgrade", "config", "--format=json"]

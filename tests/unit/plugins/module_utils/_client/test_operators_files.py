@@ -383,7 +383,7 @@ def test_a_version_that_cannot_be_set_is_an_error(
         assert content(folder.path) == before
 
 
-@pytest.mark.parametrize("options", [{}, {"state": "migratable", "service": "wacore"}])
+@pytest.mark.parametrize("options", [{}, {"state": "migratable"}])
 @pytest.mark.parametrize(
     ("complaint", "found"),
     [
@@ -457,7 +457,7 @@ def staged(folder: Folder) -> Path:
 
 def stage(folder: Folder, staged: Path, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
     """Write the migration of the service wacore."""
-    return folder.run(check, **{"state": "migratable", "service": "wacore", "compose_file": str(staged), **options})
+    return folder.run(check, **{"state": "migratable", "compose_file": str(staged), **options})
 
 
 def test_the_migration_is_written_for_root_alone(folder: Folder, staged: Path, compose: FakeCompose) -> None:
@@ -501,13 +501,6 @@ def test_a_migration_that_others_may_read_is_written_again(folder: Folder, stage
     assert stage(folder, staged) == UNCHANGED
 
 
-def test_a_service_of_no_image_is_an_error(folder: Folder, staged: Path) -> None:
-    for check in (True, False):
-        failed = stage(folder, staged, check, service="db")
-        assert failed["msg"] == "option service: 'db' is not in images; expected one of: wacore, waweb."
-        assert not staged.exists()
-
-
 def test_another_version_is_another_migration(folder: Folder, staged: Path) -> None:
     for version in ("2.53.4", "2.55.1"):
         assert stage(folder, staged, version=version)["changed"] is True
@@ -516,7 +509,7 @@ def test_another_version_is_another_migration(folder: Folder, staged: Path) -> N
 
 
 def test_a_coreapp_that_the_files_do_not_have_is_an_error(folder: Folder, staged: Path) -> None:
-    failed = stage(folder, staged, images={"wacore": "r/coreapp", "gone": "r/coreapp"}, service="gone")
+    failed = stage(folder, staged, images={"gone": "r/coreapp"})
     assert failed["msg"] == "service gone: not in the Compose files; expected the client's Coreapp. Run adopt.yml again"
     assert not staged.exists()
 
@@ -524,11 +517,7 @@ def test_a_coreapp_that_the_files_do_not_have_is_an_error(folder: Folder, staged
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"state": "migratable"}, "state is migratable but all of the following are missing: compose_file, service"),
-        (
-            {"state": "migratable", "compose_file": "/x"},
-            "state is migratable but all of the following are missing: service",
-        ),
+        ({"state": "migratable"}, "state is migratable but all of the following are missing: compose_file"),
         ({"images": None}, "state is versioned but all of the following are missing: images"),
         ({"version": None}, "state is versioned but all of the following are missing: version"),
         ({"compose_files": None}, "state is versioned but all of the following are missing: compose_files"),
