@@ -61,10 +61,6 @@ options:
     type: list
     elements: str
     default: []
-  registry_retries:
-    description: How often to query a registry again, 5 seconds apart, if its answer about an image is unclear.
-    type: int
-    default: 0
   lock_file:
     description: The deployment's lock file. With it, RV(upgrade) returns who has the lock, and RV(hold) the hold in the file beside it.
     type: path
@@ -75,9 +71,6 @@ options:
     description:
       - The deployment's own Compose file, for V(identity) in O(gather). One that others have written is an error, and so is a
         link of another user on the way to its folder, or to that of O(identity_file).
-    type: path
-  media_path:
-    description: Where media are mounted in a container, for C(layer_media) of RV(containers).
     type: path
 extends_documentation_fragment:
   - waba.onprem.attributes
@@ -123,8 +116,8 @@ containers:
       had a database. C(own) is true if the role P(waba.onprem.wa_client#role) wrote its Compose file.
     - C(keeps_configuration) is false if its configuration, registration included, is lost with the container; C(configuration_mount) is
       the volume or folder of the host that holds it, empty if the database does.
-    - C(layer_media) is a file at O(media_path) that is lost with the container, since nothing is mounted there, or why that is not
-      known; empty for none, V(null) without O(media_path).
+    - C(layer_media) is a file in the media folder that is lost with the container, since nothing is mounted there, or why that is not
+      known; empty for none.
   type: list
   elements: dict
   returned: when O(gather) has V(containers)
@@ -356,9 +349,7 @@ def read(module: AnsibleModule, result: Result) -> None:
     engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
     if engine and "containers" in gather:
         found = read_containers(engine, params)
-        path = params["media_path"]
-        layers = [listing.layer_media(engine, one, path) if path else None for one in found]
-        result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
+        result.values["containers"] = [{**one, "layer_media": listing.layer_media(engine, one)} for one in found]
         result.values["orphan_migrations"] = client_starts.orphan_migrations(found)
         if params["guard"]:
             result.values["guard"] = client_guard.check(found, params["guard"])
@@ -366,7 +357,7 @@ def read(module: AnsibleModule, result: Result) -> None:
         result.values["identity"] = host_look.identity(params)
     if "images" in gather and engine:
         names = params["required_images"]
-        missing, unanswered = docker_images.missing(engine, names, module.run_command, params["registry_retries"])
+        missing, unanswered = docker_images.missing(engine, names, module.run_command)
         result.values.update(
             images=docker_images.local(engine),
             missing_images=missing,
@@ -399,12 +390,10 @@ def main() -> None:
             container_names={"type": "list", "elements": "str", "default": []},
             guard={"type": "dict"},
             required_images={"type": "list", "elements": "str", "default": []},
-            registry_retries={"type": "int", "default": 0},
             max_messages={"type": "int"},
             idle_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
-            media_path={"type": "path"},
         ),
         supports_check_mode=True,
     )

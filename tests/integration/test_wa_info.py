@@ -55,7 +55,7 @@ def test_media_in_a_container_layer_are_reported(ansible: Ansible, clients: Clie
     clients.run(core, script)
     if stopped:
         docker("stop", core)
-    done = ansible.module("wa_info", {"project": clients.project, "media_path": MOUNT_PATH})
+    done = ansible.module("wa_info", {"project": clients.project})
     assert [one["layer_media"] for one in done["containers"]] == [expected]
 
 

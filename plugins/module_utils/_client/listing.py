@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import docume
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -85,16 +86,15 @@ def read(engine: docker_engine.Docker, project: str | None, names: list[str]) ->
     return [describe(container, record) for container, record in records if record is not None]
 
 
-def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any], path: str) -> str:
-    """Returns a text about media at `path` in a container's writable layer, or why they are unknown; empty for none.
+def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any]) -> str:
+    """Returns a text about media in a container's writable layer, or why they are unknown; empty for none.
 
-    The engine is queried only if nothing is mounted at `path`: files on a mount are not in the layer.
+    The engine is queried only if nothing is mounted at their folder: files on a mount are not in the layer.
     """
-    path = posixpath.normpath(path)
     mounted = {posixpath.normpath(mount["destination"]) for mount in container["mounts"]}
-    if container["role"] == "other" or any(f"{path}/".startswith(f"{one.rstrip('/')}/") for one in mounted):
+    if container["role"] == "other" or any(f"{MEDIA_FOLDER}/".startswith(f"{one.rstrip('/')}/") for one in mounted):
         return ""
     try:
-        return container_files.in_layer(engine, container["id"], path)
+        return container_files.in_layer(engine, container["id"], MEDIA_FOLDER)
     except WaError as error:
-        return f"unknown content of {path} ({error})"
+        return f"unknown content of {MEDIA_FOLDER} ({error})"

@@ -16,7 +16,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.program impor
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
@@ -137,9 +136,7 @@ def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step],
     """Returns why containers must not be recreated or removed."""
     leaving = {step.container for step in steps if step.action in ("recreate", "remove")}
     found = [
-        {**one, "layer_media": listing.layer_media(project.engine, one, MEDIA_FOLDER)}
-        for one in containers
-        if one["name"] in leaving
+        {**one, "layer_media": listing.layer_media(project.engine, one)} for one in containers if one["name"] in leaving
     ]
     inside = recreation.lost_with_layers(found).rstrip(".")
     return [*([inside] if inside else []), *recreation.lost_by_compose_files(project.resolved, found)]

@@ -18,12 +18,7 @@ def lost_with_layers(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     if inside:
         lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
         return f"{', '.join(inside)} {lost}. {env_state.CONFIG_CURE}."
-    layers = ((one["name"], one["layer_media"]) for one in containers)
-    media = [
-        f"{name} holds {'media that were not looked for' if path is None else path}"
-        for name, path in layers
-        if path != ""
-    ]
+    media = [f"{one['name']} holds {one['layer_media']}" for one in containers if one["layer_media"]]
     if not media:
         return ""
     return (

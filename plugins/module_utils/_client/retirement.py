@@ -18,7 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
@@ -108,7 +107,7 @@ def _refuse_loss(engine: Docker, one: Container, desired: Desired) -> None:
     cure = (
         "Nothing was changed. Copy what it holds (docker cp), remove the container yourself (docker rm), then run again"
     )
-    media = listing.layer_media(engine, one, MEDIA_FOLDER)
+    media = listing.layer_media(engine, one)
     if media:
         raise WaError(subject, f"holds {media} in its own writable layer", "media on a volume, which stays", cure)
     if not one["keeps_configuration"] and not one["one_shot"] and desired["without_backup"]:

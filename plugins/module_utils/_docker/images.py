@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 _VERSION = re.compile(r"\d+(\.\d+)+")
 EXPIRY_LABEL = "EXPIRES_ON"  # of the vendor's images: a day as 2026-03-31
 _ASK_EVERY = 5.0  # seconds between two requests to a registry
+_RETRIES = 4  # of a request about an image that an upgrade or a restore needs
 
 
 def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
@@ -39,10 +40,10 @@ def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
 
 
 def missing(
-    engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run, retries: int = 0
+    engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns the images of `names` that neither the host nor the registry has, and those with an unclear answer, see `absent`."""
-    return absent(engine, [name for name in names if engine.image(name) is None], run, retries)
+    return absent(engine, [name for name in names if engine.image(name) is None], run, _RETRIES)
 
 
 def absent(

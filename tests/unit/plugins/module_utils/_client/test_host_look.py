@@ -58,7 +58,7 @@ def test_it_is_what_wa_info_returns(engine: FakeDocker, run_module: Run, tmp_pat
     assert {key: read[key] for key in found if key != "containers"} == {
         key: value for key, value in found.items() if key != "containers"
     }
-    assert [{**one, "layer_media": None} for one in found["containers"]] == read["containers"]
+    assert [{**one, "layer_media": ""} for one in found["containers"]] == read["containers"]
 
 
 def test_a_compose_file_of_somebody_else_is_refused(engine: FakeDocker, tmp_path: Path) -> None:

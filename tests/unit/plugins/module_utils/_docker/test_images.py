@@ -41,7 +41,11 @@ def slept_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> list[floa
         ([MISSING], "Docker does not have it: manifest unknown: manifest unknown", ""),
         ([BUSY, PRESENT], "", ""),
         ([DENIED, DENIED, MISSING], "Docker does not have it: manifest unknown: manifest unknown", ""),
-        ([BUSY, DENIED, BUSY], "", "Docker refused: received unexpected HTTP status: 503 Service Unavailable"),
+        (
+            [BUSY, DENIED, BUSY, BUSY, BUSY],
+            "",
+            "Docker refused: received unexpected HTTP status: 503 Service Unavailable",
+        ),
         ([LOGIN], "", "Docker refused: unauthorized"),
     ],
 )
@@ -64,7 +68,7 @@ def test_only_temporary_failures_are_retried(
 
     monkeypatch.setattr(engine, "answer", answer)
     params = {"docker_host": engine.host, "docker_timeout": 5}
-    found = docker_images.missing(docker_engine.Docker(params), [NAME], no_login, retries=2)
+    found = docker_images.missing(docker_engine.Docker(params), [NAME], no_login)
     assert found == ({NAME: missing} if missing else {}, {NAME: unanswered} if unanswered else {})
     assert left == []
     assert len(slept_seconds) == len(answers) - 1
