@@ -145,10 +145,12 @@ def plan(project: Rendered | Operators, params: t.Mapping[str, t.Any]) -> dict[s
     calls = compose_plan.calls(steps)
     return {
         "containers": [asdict(step) for step in steps],
-        "changes": [compose_plan.line(step) for step in steps if step.action != "none"]
+        "changes": [
+            f"{step.action} {step.container} ({'; '.join(step.reasons)})" for step in steps if step.action != "none"
+        ]
         + [f"update {one['name']} (restart policy {one['policy']})" for one in policies],
         "restart_policies": policies,
-        "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
+        "pending": [f"{step.container} ({'; '.join(step.pending)})" for step in steps if step.pending],
         "surplus": [step.container for step in steps if step.action == "remove"],
         "paused": [step.container for step in steps if step.action == "unpause"],
         # Those that the client depends on first.
@@ -161,19 +163,14 @@ def plan(project: Rendered | Operators, params: t.Mapping[str, t.Any]) -> dict[s
     }
 
 
-def refuse(result: Result, params: t.Mapping[str, t.Any]) -> None:
-    """Raises WaError if Compose would do what it must not."""
-    refusals = [line for lines in result.values["refusals"].values() for line in lines]
+def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) -> None:
+    """Writes the files and starts what is planned, or predicts both. Raises WaError."""
+    params, planned = module.params, result.values
+    refusals = [line for lines in planned["refusals"].values() for line in lines]
     if refusals:
         raise WaError.of(
             ". ".join(refusals) + (". Nothing was written" if params["stage"] else ". No container was touched")
         )
-
-
-def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) -> None:
-    """Writes the files and starts what is planned, or predicts both. Raises WaError."""
-    params, planned = module.params, result.values
-    refuse(result, params)
     files = params["files"] or []
     read = os.path.exists(params["env_file"] or "") or not module.check_mode  # a new host has no db.env yet
     if project.compose.rendered and read and any(concern_files.diff({**one, "sha256": None}) for one in files):
@@ -259,7 +256,7 @@ def start_again(module: AnsibleModule, result: Result) -> None:
                 continue
             result.record_change(f"start {one['name']}")
             if not module.check_mode:
-                {"paused": application.unpause}.get(one["state"], application.start_one)(engine, one["name"])
+                application.change(engine, one["name"], "unpause" if one["state"] == "paused" else "start")
         if params["compose_files"]:
             with contextlib.suppress(WaError):  # all serve again; what Compose cannot read now, provision.yml corrects
                 for policy in open_project(module).restart_policies():

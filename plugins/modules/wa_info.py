@@ -109,7 +109,7 @@ actions:
   sample: []
 containers:
   description:
-    - The client containers, sorted by name. Outside Compose C(project), C(files) and C(hash) are empty, and C(service) is the name.
+    - The client containers, sorted by name. Outside Compose C(project) and C(files) are empty, and C(service) is the name.
     - C(role) is V(web), V(core), V(master), or V(other) for one that is listed for its name; C(state), C(health) and
       C(restart) are Docker's words; C(started_at) is in seconds since 1970; C(api_url) is where the host reaches a Webapp.
     - C(one_shot) is true for a migration, for a container that C(docker compose run) has left, and for one that has ended and never
@@ -140,7 +140,6 @@ containers:
       env_keys: [WA_DB_ENGINE, WA_DB_HOSTNAME]
       identity: {database: {engine: MYSQL, hostname: db.example.com, port: "3306", name_prefix: ""}, clustered: false}
       files: [/opt/waba/support/compose.yml]
-      hash: 48c6b4cd9aeef89f3f6e91430d384dad75de666080cdd0fbd6ca1477bd72331a
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       keeps_configuration: true
@@ -165,7 +164,6 @@ images:
   returned: when O(gather) has V(images)
   sample:
     - name: registry.example.com/whatsapp/web:v2.53.4
-      repository: registry.example.com/whatsapp/web
       version: 2.53.4
       in_use: true
       expires_on: "2026-03-31"

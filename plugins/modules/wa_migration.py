@@ -287,7 +287,7 @@ class Migration:
         """Starts the container. If that is known to have failed, the journal is as `before`. Raises WaError."""
         self.created = False
         try:
-            application.start_one(self.engine, self.container)
+            application.change(self.engine, self.container, "start")
         except WaError as error:
             with contextlib.suppress(WaError):  # of an engine that is away: it may have been started
                 if self._state().get("Status", "created") == "created":

@@ -10,7 +10,7 @@ import typing as t
 from ansible import context
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
@@ -50,21 +50,13 @@ def _other_version(versions: t.Sequence[str], wanted: str, name: str) -> str:
     """
     if not versions or [*versions] == [wanted]:
         return ""
-    newer = topology.version_key(wanted) > max(filter(None, map(_key, versions)), default=())
+    newer = topology.version_key(wanted) > max(filter(None, map(starts.key, versions)), default=())
     command = command_line.playbook("upgrade", {"wa_upgrade_version": wanted}, context.CLIARGS)
     return (
         f"{name} runs {', '.join(versions)}, or ran it last, wa_version is {wanted}. A start of another version migrates the database, and "
         "there is no way back but a restore. Set wa_version to what runs. If the database was restored since, see docs/guides/starts.md."
         f"{f' Or upgrade: {command}' if newer else ''}"
     )
-
-
-def _key(version: str) -> tuple[int, ...] | None:
-    """Returns the key of a version; None for a tag that is none."""
-    try:
-        return topology.version_key(topology.normalise_version(version))
-    except WaError:
-        return None
 
 
 def decide(ours: Inventory) -> dict[str, t.Any]:

@@ -12,7 +12,7 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing, starts
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -22,7 +22,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-_STOPPED = ("exited", "created", "dead")
 _REQUESTS = 30  # seconds for the engine's answer beside the stop of a container
 TIMEOUT = f"{topology.STOP_SECONDS + _REQUESTS}s"  # of the engine
 
@@ -80,9 +79,9 @@ def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: 
         stop(project.engine, name)
         remove(project.engine, name)
     for name in planned["paused"]:  # Compose would fail
-        unpause(project.engine, name)
+        change(project.engine, name, "unpause")
     for name in planned["stopped"]:
-        start_one(project.engine, name)
+        change(project.engine, name, "start")
     for one in planned["calls"]:
         options = [{"never": "--no-recreate", "always": "--force-recreate"}[one["recreate"]]]
         project.compose.up(files, one["services"], *options, *([] if one["dependencies"] else ["--no-deps"]))
@@ -90,30 +89,20 @@ def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: 
         set_restart_policy(project.engine, one["name"], one["policy"], one["retries"])
 
 
-def start_one(engine: Docker, name: str) -> None:
-    """Starts a container by its name or id."""
-    _change(engine, name, "start")
-
-
 def set_restart_policy(engine: Docker, name: str, policy: str, retries: int = 0) -> None:
     """Sets the restart policy of a container, which `docker update` does, too."""
-    _change(engine, name, "update", body={"RestartPolicy": {"Name": policy, "MaximumRetryCount": retries}})
-
-
-def unpause(engine: Docker, name: str) -> None:
-    """Unpauses a container."""
-    _change(engine, name, "unpause")
+    change(engine, name, "update", body={"RestartPolicy": {"Name": policy, "MaximumRetryCount": retries}})
 
 
 def stop(engine: Docker, name: str) -> None:
     """Stops a container, as long as it takes; one that has gone is stopped."""
     record = engine.inspect_id(name)
-    if record is None or record["State"]["Status"] in _STOPPED:
+    if record is None or record["State"]["Status"] in starts.STOPPED:
         return
     with contextlib.suppress(NotFound):
         if record["State"]["Status"] == "paused":  # it takes no signal
-            unpause(engine, name)
-        _change(engine, name, "stop", {"t": topology.STOP_SECONDS})
+            change(engine, name, "unpause")
+        change(engine, name, "stop", {"t": topology.STOP_SECONDS})
 
 
 def stop_all(engine: Docker, names: t.Sequence[str]) -> None:
@@ -141,14 +130,15 @@ def remove(engine: Docker, name: str) -> None:
             engine.request(f"container {name}", "DELETE", f"/containers/{name}", {"v": 0})
     except WaError:
         record = engine.inspect_id(name)
-        if record is None or record["State"]["Status"] in _STOPPED:
+        if record is None or record["State"]["Status"] in starts.STOPPED:
             raise
         found, name = f"{record['State']['Status']}: somebody has started it again", record["Name"].lstrip("/")
         cure = f"Wait for its end (docker wait {name}), then run again"
         raise WaError(f"container {name}", found, "one that has ended", cure) from None
 
 
-def _change(
+def change(
     engine: Docker, name: str, verb: str, query: t.Mapping[str, t.Any] | None = None, body: t.Any = None
 ) -> None:
+    """Starts, unpauses, updates or stops a container, given by its name or id."""
     engine.request(f"container {name}", "POST", f"/containers/{name}/{verb}", query, body)

@@ -64,12 +64,8 @@ def changed_keys(before: str, after: str) -> list[str]:
     return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
 
 
-def other_version(before: str, after: str) -> bool:
-    """Returns whether two Compose files use images of different versions, which only an upgrade may change."""
-    return _versions(before) != _versions(after)
-
-
-def _versions(text: str) -> list[str]:
+def versions(text: str) -> list[str]:
+    """Returns the versions of the images in a Compose file, which only an upgrade may change."""
     return sorted({image_reference.parse(image).version for image in _IMAGE.findall(text)})
 
 
@@ -82,7 +78,7 @@ def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
     pairs = [(store, store.read_previous(), store.read() or "") for store in stores]
     todo = [(store, kept, now) for store, kept, now in pairs if kept is not None and kept != now]
     for store, kept, now in todo:
-        if is_compose(store.path) and other_version(kept, now):
+        if is_compose(store.path) and versions(kept) != versions(now):
             raise WaError(
                 store.previous,
                 "of another version of the client than the file in force",

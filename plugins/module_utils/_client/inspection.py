@@ -97,11 +97,6 @@ def dated(records: t.Iterable[t.Mapping[str, str]]) -> list[t.Mapping[str, str]]
     return sorted((one for one in records if one.get(VERSION)), key=lambda one: one.get(RECORDED, ""))
 
 
-def last_version(records: t.Iterable[t.Mapping[str, str]]) -> list[str]:
-    """Returns the version of the newest record, as a list; empty for none."""
-    return [one[VERSION] for one in dated(records)[-1:]]
-
-
 def schemas(*records: t.Mapping[str, str]) -> dict[str, str]:
     """Returns the digests of definitions by version in records, of which later ones count."""
     return {

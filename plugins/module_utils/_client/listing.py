@@ -21,15 +21,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 
-def _seconds(stamp: str) -> float:
-    """Returns the engine's time stamp in seconds since 1970; 0 if the engine reports no time."""
-    moment = datetime.fromisoformat(stamp[:19] + "+00:00") if stamp else datetime.fromtimestamp(0, timezone.utc)
-    return max(moment.timestamp(), 0.0)
-
-
 def started_at(record: t.Mapping[str, t.Any]) -> float:
     """Returns when a container was started last, in seconds since 1970; 0 for never. `record` is the engine's inspection of it."""
-    return _seconds(record["State"].get("StartedAt", ""))
+    stamp = record["State"].get("StartedAt", "")
+    moment = datetime.fromisoformat(stamp[:19] + "+00:00") if stamp else datetime.fromtimestamp(0, timezone.utc)
+    return max(moment.timestamp(), 0.0)
 
 
 def database(environment: t.Mapping[str, str]) -> str:
@@ -67,7 +63,6 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "env_keys": sorted(environment),
         "identity": identity.of_container(environment),
         "files": docker_engine.compose_files(container.labels),
-        "hash": container.labels.get("com.docker.compose.config-hash", ""),
         "own": compose_document.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
         "configuration_mount": env_state.configuration_mount(

@@ -11,7 +11,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
-_STOPPED = ("exited", "created")
 _UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
 _TOGETHER = "the client runs on several hosts, and only provision.yml restarts one after the other"
 
@@ -57,7 +56,7 @@ def decide(
 def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
     """Returns the changed keys by container: `wa_db_env` compares running ones, stopped ones have all changes."""
     changed = [*env_result.get("changed_keys", ()), *env_result.get("removed_keys", ())]
-    stopped = {one["name"]: changed for one in found if one["state"] in (*_STOPPED, "dead")}
+    stopped = {one["name"]: changed for one in found if one["state"] in starts.STOPPED}
     return {**stopped, **{one["name"]: one["stale_keys"] for one in env_result.get("stale_containers", ())}}
 
 
@@ -90,7 +89,8 @@ def members(
         "hold": hold if serving and len(deployment["members"]) > 1 else "",
         "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
         "first": host if in_turn else deployment["leader"] if deployment["leader"] in present else present[0],
-        "versions": sorted({one["version"] for one in clients}) or inspection.last_version(records),
+        "versions": sorted({one["version"] for one in clients})
+        or [one[inspection.VERSION] for one in inspection.dated(records)[-1:]],
     }
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 
 Found = t.Mapping[str, t.Any]  # what `_concern.database.read` returns
-CONFIRM = "wa_confirm_identity"
 
 
 def sessions_line(sessions: t.Sequence[Found]) -> str:
@@ -96,13 +95,13 @@ def _other_version(seen: str, version: str, wanted: str) -> str:
 def _confirmed(given: str, wanted: str, deployments: int) -> str:
     if given.lstrip("v") != wanted:
         return _refused(
-            f"{CONFIRM} gives version {given}",
+            f"{identity.CONFIRM} gives version {given}",
             f"version {wanted}, which is to be started",
             "Set wa_version to the version that last ran, and confirm that",
         )
     if deployments > 1:
         return _refused(
-            f"{CONFIRM} gives a version for {deployments} deployments",
+            f"{identity.CONFIRM} gives a version for {deployments} deployments",
             "a confirmation for one deployment",
             "Limit the run to it: --limit",
         )
@@ -110,7 +109,7 @@ def _confirmed(given: str, wanted: str, deployments: int) -> str:
 
 
 def _confirmation(version: str) -> str:
-    return json.dumps({CONFIRM: {"version": version}})
+    return json.dumps({identity.CONFIRM: {"version": version}})
 
 
 def _refused(seen: str, expected: str, cure: str) -> str:

@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.rules import UPGR
 Containers = t.Sequence[t.Mapping[str, t.Any]]
 # Docker's states of a container that runs, or resumes by itself.
 ACTIVE = ("running", "restarting", "paused")
+STOPPED = ("exited", "created", "dead")
 
 
 def restart_mode(when: str) -> str:
@@ -109,13 +110,13 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     clients = service_containers(found)
     if any(one["state"] == "running" for one in clients):
         return ""
-    oldest = min(filter(None, (_key(one) for one in clients)), default=None)
+    oldest = min(filter(None, (key(one["version"]) for one in clients)), default=None)
     served_at = max((float(one["started_at"]) for one in clients), default=0.0)
     for one in found:
         # One that has failed may have changed a part of the schema, unless the client has served since.
         began = one["state"] != "created" and (one["exit_code"] == 0 or one["started_at"] > served_at)
-        key = _key(one) if UPGRADE in one["env_keys"] and began else None
-        if key and oldest and key > oldest:
+        found_key = key(one["version"]) if UPGRADE in one["env_keys"] and began else None
+        if found_key and oldest and found_key > oldest:
             return str(one["version"])
     return ""
 
@@ -136,9 +137,9 @@ def orphan_migrations(containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str
     return {name: version for name, version in versions.items() if version}
 
 
-def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
-    """The key of its version; None for a tag that is none."""
+def key(version: str) -> tuple[int, ...] | None:
+    """Returns the key of a version; None for a tag that is none."""
     try:
-        return topology.version_key(image["version"])
+        return topology.version_key(version)
     except WaError:
         return None

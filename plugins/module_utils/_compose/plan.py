@@ -248,13 +248,3 @@ def _build_name(image: str) -> tuple[str, str]:
 
 def _short(image_id: str) -> str:
     return image_id[:19] if image_id.startswith("sha256:") else image_id[:12]
-
-
-def line(step: Step) -> str:
-    """Returns a step as text: `recreate wa-a-waweb-1 (db.env changed: WA_DB_PORT)`."""
-    return f"{step.action} {step.container} ({'; '.join(step.reasons)})"
-
-
-def pending_line(step: Step) -> str:
-    """Returns the reasons that wait, as text."""
-    return f"{step.container} ({'; '.join(step.pending)})"

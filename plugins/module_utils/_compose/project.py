@@ -76,7 +76,7 @@ class Project:
         return compose_plan.Service(
             name=name,
             image=image,
-            image_id=self._image_id(image),
+            image_id=str((self.engine.image(image) or {}).get("Id", "")) if image else "",
             count=_count(body),
             container_name=str(body.get("container_name", "")),
             networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
@@ -219,9 +219,6 @@ class Project:
             for network in self.networks
             if network.diverged and network.id in used
         ]
-
-    def _image_id(self, image: str) -> str:
-        return str((self.engine.image(image) or {}).get("Id", "")) if image else ""
 
     def _network(self, key: str, name: str, body: Document) -> compose_plan.Network:
         external = bool(body.get("external"))

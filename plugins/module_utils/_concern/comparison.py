@@ -194,7 +194,7 @@ class HostComparison:
     def _read_figures(self, options: t.Mapping[str, t.Any]) -> Figures:
         registry = None
         with contextlib.suppress(WaError):  # the engine does not answer
-            registry = figures.registry(options)
+            registry = Docker({**options, "docker_timeout": figures.REGISTRY_TIMEOUT})
         return Figures(self.asked or {}, self.engine, registry, self.module.run_command)
 
     def _finding(self, name: str, concern: ConcernModule | Finding) -> Finding:

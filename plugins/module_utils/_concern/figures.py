@@ -39,7 +39,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
 }
 _LIMIT = 10.0  # seconds for a part
 _REGISTRY_LIMIT = 20.0  # seconds for the registry's answers about two images
-_REGISTRY_TIMEOUT = "8s"  # of each of its answers
+REGISTRY_TIMEOUT = "8s"  # of each of its answers
 _TLS_TIMEOUT = 8.0
 _LOG_LINES = "2000"  # of each container, in a support bundle
 _SECRET_CONFIG = ("Env", "Cmd", "Entrypoint", "Healthcheck", "Labels")
@@ -63,7 +63,7 @@ class Figures:
             "containers": self._containers,
             "disk_docker": lambda: _disk(self._docker_folder()),
             "disk_logs": lambda: _disk(self._log_folder()),
-            "disk_media": lambda: _disk(self._media_folder()),
+            "disk_media": lambda: _disk(self._volume_folder(options["volume"])),
             "log_cleanup": lambda: log_cleanup(options["log_cleanup_status_file"]),
             "lock": lambda: {"lock": upgrade_journal.describe_lock(JournalFile(options["lock_file"]).load())},
             "certificates": self._certificates,
@@ -157,9 +157,6 @@ class Figures:
                     return mount.name if mount.kind == "bind" else self._volume_folder(mount.name)
         return self._docker_folder()
 
-    def _media_folder(self) -> str:
-        return self._volume_folder(self._options["volume"])
-
     def _volume_folder(self, name: str) -> str:
         volume = self._docker().volume(name)
         if volume is None:
@@ -225,11 +222,6 @@ def inspection_without_secrets(record: t.Mapping[str, t.Any]) -> Part:
     found["State"] = {**record["State"], "Health": health(record)}
     found["HostConfig"] = {key: value for key, value in record.get("HostConfig", {}).items() if key != "Mounts"}
     return t.cast("Part", mask(found))
-
-
-def registry(options: t.Mapping[str, t.Any]) -> Docker:
-    """Returns a client of the engine for questions to registries."""
-    return Docker({**options, "docker_timeout": _REGISTRY_TIMEOUT})
 
 
 def _disk(path: str) -> Part:

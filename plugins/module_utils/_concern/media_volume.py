@@ -90,8 +90,8 @@ class MediaVolume:
             for action in plan.actions:
                 result.record_change(action)
             result.values["volume"] = media_rules.show(plan.after) or None if check else self.describe(actual)
-        if present:
-            self.warn(plan)
+        if present and plan.drift and self.params["on_drift"] == "report":
+            result.warn(f"volume {self.name}: {media_rules.drift_text(plan.drift)}")
         if present and not check:
             if self.params["probe"]:
                 self.prove(actual or {})
@@ -162,11 +162,6 @@ class MediaVolume:
         confirmed = self.params["confirm_identity"]
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
-
-    def warn(self, plan: Plan) -> None:
-        """Adds the warning about drift."""
-        if plan.drift and self.params["on_drift"] == "report":
-            self.result.warn(f"volume {self.name}: {media_rules.drift_text(plan.drift)}")
 
     # Apply
 

@@ -128,11 +128,9 @@ def free_bytes(engine: docker_engine.Docker) -> int | None:
 
 
 def _described(name: str, labels: dict[str, str], used: bool) -> dict[str, t.Any]:
-    reference = image_reference.parse(name)
     return {
         "name": name,
-        "repository": reference.repository,
-        "version": reference.version,
+        "version": image_reference.parse(name).version,
         "expires_on": labels.get(EXPIRY_LABEL, ""),
         "in_use": used,
     }

@@ -38,13 +38,6 @@ def test_client_containers_of_every_project_are_returned(engine: FakeDocker, run
     assert (found["plain"]["project"], found["plain"]["version"]) == ("", "")
 
 
-def test_a_container_has_the_hash_of_its_service(engine: FakeDocker, run_module: Run) -> None:
-    engine.container("a", project="biz", service="wacore", labels={"com.docker.compose.config-hash": "h1"})
-    engine.container("b", project="biz", service="waweb", image=WEB)
-    engine.container("c", project="")
-    assert {name: one["hash"] for name, one in containers(engine, run_module).items()} == {"a": "h1", "b": "", "c": ""}
-
-
 def test_option_project_selects_one_project(engine: FakeDocker, run_module: Run) -> None:
     engine.container("a", project="wa-a")
     engine.container("b", project="wa-b")

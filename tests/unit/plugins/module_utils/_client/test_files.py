@@ -70,7 +70,7 @@ def test_changed_keys_are_named(before: str, after: str, keys: list[str]) -> Non
     ],
 )
 def test_another_version_is_recognised_by_the_tags(before: str, after: str, other: bool) -> None:
-    assert client_files.other_version(before, after) is other
+    assert (client_files.versions(before) != client_files.versions(after)) is other
 
 
 def stores(folder: Path, **contents: tuple[str | None, str | None]) -> list[Store]:

@@ -116,7 +116,6 @@ def test_a_container_is_described_without_a_secret() -> None:
             "clustered": False,
         },
         "files": ["/srv/wa/compose.yml"],
-        "hash": "h1",
         "own": True,
         "mounts": [{"kind": "volume", "name": "media", "destination": "/usr/local/wamedia", "writable": True}],
         "configuration_mount": "",
@@ -144,10 +143,9 @@ def test_a_coreapp_has_a_configuration_mount_and_no_api_address() -> None:
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
 def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    values = {key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart")}
+    values = {key: described[key] for key in ("health", "exit_code", "started_at", "restart")}
     assert values == {
         "health": "",
-        "hash": "",
         "exit_code": 0,
         "started_at": 0.0,
         "restart": "no",

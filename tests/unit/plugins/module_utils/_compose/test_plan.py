@@ -310,8 +310,3 @@ def test_containers_of_a_scaled_service_are_not_removed(step: Action, refused: b
     )
     errors = compose_plan.refuse_scaled([Step("c-web-2", "web", *step)])
     assert [str(error) for error in errors] == ([text] if refused else [])
-
-
-def test_steps_as_text() -> None:
-    step = Step("c-1", "web", "start", ["has exited", "a"], ["b", "c"])
-    assert (compose_plan.line(step), compose_plan.pending_line(step)) == ("start c-1 (has exited; a)", "c-1 (b; c)")
