@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
@@ -12,50 +13,45 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
-from ansible_collections.waba.onprem.plugins.plugin_utils import _watch as watch
 from ansible_collections.waba.onprem.plugins.plugin_utils._no_log import censored
 
 display = Display()
 
 Result = dict[str, t.Any]
 _PATIENCE = "60s"  # for a node that connects again
+_PAUSE = 60.0  # seconds between two looks
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     """See the module's documentation."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        """Returns once the time is over, as a failure at the first look that finds something wrong."""
+        """Looks once a minute until the time is over, and displays it. Fails at the first look that finds something wrong."""
         self._variables = task_vars or {}
         super().run(tmp, task_vars)
         _valid, self._args = self.validate_argument_spec(
             {
                 "leader": {"type": "str", "required": True},
-                "number": {"type": "int", "required": True},
-                "until": {"type": "float", "required": True},
-                "wave": {"type": "int", "required": True},
+                "seconds": {"type": "float", "required": True},
                 "api": {"type": "dict", "required": True},
                 "health": {"type": "dict", "required": True},
                 "drain_timeout": {"type": "int", "required": True},
             }
         )
-        args = self._args
-        problem = watch.shared(str(args["wave"]), args["number"], args["until"], self._look)
-        if not problem:
-            return {"changed": False}
-        ended = f"no deployment of this wave or a later one is begun; expected {args['leader']} to serve well for wa_upgrade_soak"
-        return {"failed": True, "msg": f"{problem.rstrip('.')}. The roll-out ends: {ended}."}
-
-    def _look(self, left: float) -> str:
-        """Returns what is wrong with the health or the callback queue; empty for nothing, which is displayed."""
-        problem = self._problem()
-        if not problem:
-            display.display(
-                f"{self._args['leader']} | serves well; watched for {format_duration(left)} more", stderr=True
-            )
-        return problem
+        leader, end = self._args["leader"], time.monotonic() + self._args["seconds"]
+        while True:
+            problem, left = self._problem(), end - time.monotonic()
+            if problem:
+                ended = f"no deployment of a later wave is begun; expected {leader} to serve well for wa_upgrade_soak"
+                return {"failed": True, "msg": f"{problem.rstrip('.')}. The roll-out ends: {ended}."}
+            shown = f"{leader} | serves well; watched for {format_duration(max(0.0, left))} more"
+            display.display(shown, stderr=True)
+            if left <= 0:
+                return {"changed": False}
+            time.sleep(min(_PAUSE, left))
 
     def _problem(self) -> str:
+        """Returns what is wrong with the health or the callback queue; empty for nothing."""
         leader = self._args["leader"]
         try:
             found = self._ask(query="health", wait_timeout=_PATIENCE, **self._args["health"])

@@ -265,14 +265,12 @@ def rollout_turn(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mappin
         found: t.Mapping[str, t.Any] = hostvars[host].get(name) or {}
         return found
 
-    watched = {one: result(one, "__wa_upgrade_watched") for one in facts["all"]}
+    verdicts = {one: result(one, "__wa_upgrade_verdict") for one in facts["all"]}
     return upgrade_rollout.turn(
         facts,
         upgraded=[one for one in facts["all"] if result(one, "wa_upgrade_result").get("outcome") == "upgraded"],
-        kept_back=[
-            one for one in facts["all"] if result(one, "__wa_upgrade_asked").get("failed") or watched[one].get("failed")
-        ],
-        waited=any(watched[one].get("results") and not watched[one].get("failed") for one in facts["batch"]),
+        kept_back=[one for one in facts["all"] if result(one, "__wa_upgrade_asked").get("failed")],
+        due=[one for one, found in verdicts.items() if found.get("needed") and not found["unfinished"]],
         now=time.time(),
     )
 

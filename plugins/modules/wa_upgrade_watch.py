@@ -11,9 +11,7 @@ short_description: Watches an upgraded deployment between two waves
 description: [Internal to the roles and playbooks of the collection.]
 options:
   leader: {description: 'The leader of the deployment, to which the task is delegated.', type: str, required: true}
-  number: {description: The number of this task within the wait. Of all hosts that reach it one looks., type: int, required: true}
-  until: {description: Until how many seconds after the beginning of the wait., type: float, required: true}
-  wave: {description: Which wait it is., type: int, required: true}
+  seconds: {description: For how long., type: float, required: true}
   api: {description: The options of M(waba.onprem.wa_webapp_info) that reach the API., type: dict, required: true}
   health: {description: Its options for the health., type: dict, required: true}
   drain_timeout: {description: The seconds within which the callback queue has to be empty once., type: int, required: true}

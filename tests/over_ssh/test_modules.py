@@ -221,7 +221,7 @@ def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge
     api["api_password"] = site.secrets["api_password"]
     healthy = run("wa_webapp_info", **api)
     assert (healthy["changed"], healthy["healthy"]) == (False, True)
-    wait = {"wave": 1, "number": 1, "until": 0.0, "leader": HOST, "drain_timeout": 10}
+    wait = {"seconds": 0.0, "leader": HOST, "drain_timeout": 10}
     watched = run("wa_upgrade_watch", api=api, health={"topology": "single"}, **wait)
     assert (watched["changed"], watched.get("failed", False)) == (False, False), watched
     site.lab.lab("seed", "--rows", "3000")

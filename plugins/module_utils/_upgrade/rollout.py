@@ -16,33 +16,41 @@ _ROUNDS = 3
 
 
 def turn(
-    facts: Facts, upgraded: t.Collection[str], kept_back: t.Collection[str], waited: bool, now: float
+    facts: Facts, upgraded: t.Collection[str], kept_back: t.Collection[str], due: t.Collection[str], now: float
 ) -> dict[str, t.Any]:
-    """Returns whether a leader's deployment may be upgraded now.
+    """Returns whether a leader's deployment may be upgraded now, and what it watches at its end, before the next wave begins.
 
-    `facts` have `host`; `all`, `hosts` and `batch` (leaders of the play, those that have not failed, those of the wave); `due` (whether an
-    outage would begin); `window`, `zone`, `soak` and `outage` (see `outside` and `outage.expected`). `upgraded` are leaders that this run
-    has upgraded, and `kept_back` those that it has not begun. `waited` says whether the wait before this wave is over.
+    `facts` have `host`; `all`, `hosts` and `batch` (leaders of the play, those that have not failed, those of the wave); `window`, `zone`,
+    `soak` and `outage` (see `outside` and `outage.expected`). `upgraded` are leaders that this run has upgraded, `kept_back` those that it
+    has not begun, and `due` those whose outage would begin.
 
-    The result has `refusal` (why it may not, empty if it may), `outside` (of those the reason of the window, as it is without a wait), and
-    `looks`: what to watch before, as `leader` and the seconds `until` which, from the beginning of the wait.
+    The result has `refusal` (why it may not, empty if it may), `outside` (of those the reason of the window), and `looks`: a `leader` and
+    for how many `seconds`, one after the other.
     """
     batch = [one for one in facts["all"] if one in facts["batch"]]
     first, last = facts["all"].index(batch[0]), facts["all"].index(batch[-1])
-    earlier, later = facts["all"][:first], facts["all"][last + 1 :]
+    later = facts["all"][last + 1 :]
     lost = sorted({*facts["all"]} - {*facts["hosts"]} - {*batch})
-    soak = units.parse_duration("wa_upgrade_soak", facts["soak"]) if facts["due"] else 0.0
-    watched = [one for one in earlier if one in upgraded] if soak and not waited else []
-    closed = [outside(facts, now, wait) if facts["due"] else "" for wait in (0.0, soak if watched else 0.0)]
+    closed = _not_begun(facts["host"], outside(facts, now) if facts["host"] in due else "", later)
+    # Nobody waits where the roll-out ends.
+    waits = not lost and {*later} & {*due}
+    own = [one for one in facts["all"][:first] if one in upgraded][batch.index(facts["host"]) :: len(batch)]
+    watched = [*([facts["host"]] if facts["host"] in upgraded else []), *own] if waits else []
     return {
-        "refusal": _lost(facts["host"], lost, kept_back) or _not_begun(facts["host"], closed[1], later),
-        "outside": _not_begun(facts["host"], closed[0], []),
-        "looks": looks(watched, soak),
+        "refusal": _lost(facts["host"], lost, kept_back) or closed,
+        "outside": closed,
+        "looks": looks(watched, units.parse_duration("wa_upgrade_soak", facts["soak"])),
     }
 
 
+def looks(leaders: t.Sequence[str], soak: float) -> list[dict[str, t.Any]]:
+    """Returns in which order the `leaders` are watched in a wait of `soak` seconds, and each for how many of them."""
+    rounds = [*leaders] * (_ROUNDS if len(leaders) > 1 else 1) if soak else []
+    return [{"leader": leader, "seconds": round(soak / len(rounds), 1)} for leader in rounds]
+
+
 def _lost(host: str, lost: t.Sequence[str], kept_back: t.Collection[str]) -> str:
-    """Returns that the leaders of earlier waves that were `lost` keep back this one's deployment; empty if there are none."""
+    """Returns that the leaders of earlier waves that are `lost` keep back this one's deployment; empty if there are none."""
     if not lost:
         return ""
     failed = [one for one in lost if one not in kept_back]
@@ -58,8 +66,8 @@ def _not_begun(host: str, reason: str, later: t.Sequence[str]) -> str:
     return f"{host} is not begun: {reason}{likewise}"
 
 
-def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
-    """Returns why an outage that begins in `wait` seconds is not in the window, and when that opens next; empty if it is.
+def outside(facts: Facts, now: float) -> str:
+    """Returns why an outage that begins now is not in the window, and when that opens next; empty if it is.
 
     `window` is `wa_upgrade_window`, empty for none, in the time `zone` of the host, such as `+0200`; `now` is in seconds since
     1970. What is not known of the outage counts as nothing.
@@ -70,16 +78,15 @@ def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
     begin, end = units.parse_window(window)
     clock = datetime.fromtimestamp(now, datetime.strptime(zone, "%z").tzinfo)
     closed = units.until_window((begin, end), clock)
-    seconds = wait + outage.get("seconds", 0)
+    seconds = outage.get("seconds", 0)
     midnight = clock.replace(hour=0, minute=0, second=0, microsecond=0)
     ends, opens = midnight + timedelta(minutes=end), midnight + timedelta(minutes=begin)
     ends += timedelta(days=ends <= clock)
     opens += timedelta(days=opens <= clock)
     if not closed and clock + timedelta(seconds=seconds) <= ends:
         return ""
-    takes = f"its outage of about {units.format_duration(seconds - wait)}"
+    takes = f"its outage of about {units.format_duration(seconds)}"
     takes += f" without {' and '.join(outage['unknown'])}" if outage.get("unknown") else ""
-    takes += f", after {units.format_duration(wait)} of wa_upgrade_soak," if wait else ""
     length = ((end - begin) % 1440 or 1440) * 60
     found = (
         f"{takes} is longer than wa_upgrade_window {window}"
@@ -89,17 +96,6 @@ def outside(facts: Facts, now: float, wait: float = 0.0) -> str:
         else f"at {clock:%H:%M} ({zone}) {takes} does not fit into wa_upgrade_window {window} any more"
     )
     return f"{found}. It opens next on {opens:%Y-%m-%d} at {opens:%H:%M} ({zone})."
-
-
-def looks(leaders: t.Sequence[str], soak: float) -> list[dict[str, t.Any]]:
-    """Returns which of the `leaders` is watched until when, in seconds from the beginning of a wait of `soak` seconds."""
-    if not leaders or not soak:
-        return []
-    rounds = [*leaders] * (_ROUNDS if len(leaders) > 1 else 1)
-    return [
-        {"leader": leader, "until": round(soak * number / len(rounds), 1), "number": number}
-        for number, leader in enumerate(rounds, 1)
-    ]
 
 
 def left_alone(leaders: t.Sequence[str], last: str, failed: t.Collection[str]) -> list[str]:

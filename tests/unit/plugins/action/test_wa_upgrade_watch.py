@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import typing as t
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
@@ -22,7 +20,7 @@ FULL: dict[str, t.Any] = {
     "msg": "callbacks of https://h1: 7 callbacks queued; expected none.",
     "queue": 7,
 }
-ENDS = " The roll-out ends: no deployment of this wave or a later one is begun; expected h1 to serve well for wa_upgrade_soak."
+ENDS = " The roll-out ends: no deployment of a later wave is begun; expected h1 to serve well for wa_upgrade_soak."
 
 
 class Driver:
@@ -31,7 +29,7 @@ class Driver:
     def __init__(self) -> None:
         self.asked: list[dict[str, t.Any]] = []
 
-    def __call__(self, *answers: dict[str, t.Any] | Exception, number: int = 1) -> dict[str, t.Any]:
+    def __call__(self, *answers: dict[str, t.Any] | Exception, seconds: float = 0.0) -> dict[str, t.Any]:
         left = [*answers]
 
         def execute(module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> dict[str, t.Any]:
@@ -45,9 +43,7 @@ class Driver:
         action = object.__new__(wa_upgrade_watch.ActionModule)
         args = {
             "leader": "h1",
-            "number": number,
-            "until": 0.0,
-            "wave": 1,
+            "seconds": seconds,
             "api": {"api_password": "Canary-1"},
             "health": {"topology": "single", "expect_version": "2.53.4"},
             "drain_timeout": 120,
@@ -61,9 +57,8 @@ class Driver:
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
-    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
     return Driver()
 
 
@@ -95,8 +90,28 @@ def test_what_is_asked(driver: Driver) -> None:
     ]  # fmt: skip
 
 
-def test_the_other_deployments_of_a_wave_get_the_same_answer(driver: Driver) -> None:
-    """Each runs in a worker of its own, and looks at nothing itself."""
-    first = driver({"failed": True, "msg": "a."})
-    assert driver() == driver(number=2) == first
-    assert len(driver.asked) == 1
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses, on a clock that only they move."""
+    found: list[float] = []
+    monkeypatch.setattr(wa_upgrade_watch.time, "sleep", found.append)
+    monkeypatch.setattr(wa_upgrade_watch.time, "monotonic", lambda: 1000.0 + sum(found))
+    return found
+
+
+def test_it_looks_once_a_minute_until_the_time_is_over(
+    driver: Driver, slept: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver(*[HEALTHY, {"queue": 0}] * 4, seconds=135)
+    assert slept == [60, 60, 15]
+    assert [line.rpartition("for ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "2m15s more",
+        "1m15s more",
+        "15s more",
+        "0s more",
+    ]
+
+
+def test_a_problem_ends_it(driver: Driver, slept: list[float]) -> None:
+    assert driver(HEALTHY, {"queue": 0}, HEALTHY, FULL, seconds=3600)["failed"]
+    assert slept == [60]

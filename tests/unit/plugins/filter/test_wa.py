@@ -405,37 +405,30 @@ TURN = {
     "host": "h2",
     "all": ["h1", "h2", "h3"],
     "hosts": ["h1", "h2", "h3"],
-    "batch": ["h2", "h3"],
-    "due": True,
+    "batch": ["h1", "h2"],
     "window": "",
     "zone": "",
     "soak": "1m",
     "outage": {},
 }
 UPGRADED = {"wa_upgrade_result": {"outcome": "upgraded"}}
+DUE = {"__wa_upgrade_verdict": {"needed": True, "unfinished": False}}
 
 
 @pytest.mark.parametrize(
     ("hostvars", "hosts", "looks", "refusal"),
     [
-        ({"h1": UPGRADED}, ["h1", "h2", "h3"], ["h1"], ""),
-        ({"h1": {"wa_upgrade_result": {"outcome": "not_needed"}}}, ["h1", "h2", "h3"], [], ""),
-        # Another one of the wave has watched it.
-        ({"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"results": [{}]}}}, ["h1", "h2", "h3"], [], ""),
-        ({"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"skipped": True, "results": []}}}, ["h1", "h2", "h3"], ["h1"], ""),
-        # Another one of the wave has found it unhealthy; or is outside of its window.
-        (
-            {"h1": UPGRADED, "h3": {"__wa_upgrade_watched": {"results": [{}], "failed": True}}},
-            ["h1", "h2"],
-            ["h1"],
-            "h2 is not begun, since h3 was not, see above.",
-        ),
-        ({"h3": {"__wa_upgrade_asked": {"failed": True}}}, ["h1", "h2"], [], "h2 is not begun, since h3 was not, see above."),
-        ({"h3": {"wa_upgrade_result": {"outcome": "failed"}}}, ["h1", "h2"], [], "h2 was not started on: h3 failed."),
+        ({"h2": UPGRADED, "h3": DUE}, ["h1", "h2", "h3"], ["h2"], ""),
+        ({"h2": UPGRADED, "h3": {"__wa_upgrade_verdict": {"needed": True, "unfinished": True}}}, ["h1", "h2", "h3"], [], ""),
+        ({"h2": UPGRADED, "h3": {"__wa_upgrade_verdict": {"needed": False, "unfinished": False}}}, ["h1", "h2", "h3"], [], ""),
+        ({"h2": {"wa_upgrade_result": {"outcome": "not_needed"}}, "h3": DUE}, ["h1", "h2", "h3"], [], ""),
+        # Another one of the wave is outside of its window, or was not ready.
+        ({"h1": {"__wa_upgrade_asked": {"failed": True}}}, ["h2", "h3"], [], "h2 is not begun, since h1 was not, see above."),
+        ({"h1": {"wa_upgrade_result": {"outcome": "failed"}}}, ["h2", "h3"], [], "h2 was not started on: h1 failed."),
     ],
 )  # fmt: skip
 def test_the_turn_of_a_deployment(hostvars: dict[str, t.Any], hosts: list[str], looks: list[str], refusal: str) -> None:
-    facts = {**TURN, "hosts": hosts, "batch": [one for one in hosts if one != "h1"]}
+    facts = {**TURN, "hosts": hosts, "batch": [one for one in hosts if one != "h3"]}
     found = wa.FilterModule().filters()["rollout_turn"](
         facts, {one: hostvars.get(one, {}) for one in ("h1", "h2", "h3")}
     )

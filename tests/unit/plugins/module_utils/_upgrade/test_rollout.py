@@ -22,7 +22,6 @@ FACTS: dict[str, t.Any] = {
     "all": ALL,
     "hosts": ALL,
     "batch": ["h2", "h3"],
-    "due": True,
     "window": "",
     "zone": "",
     "soak": "0s",
@@ -35,8 +34,8 @@ def at(clock: str, zone: str = "+0000") -> float:
     return datetime.strptime(f"2026-12-01 {clock} {zone}", "%Y-%m-%d %H:%M:%S %z").timestamp()
 
 
-def outside(clock: str, window: str = "01:00-05:00", wait: float = 0.0, zone: str = "+0000", **changes: t.Any) -> str:
-    return rollout.outside({**FACTS, "window": window, "zone": zone, **changes}, at(clock, zone), wait)
+def outside(clock: str, window: str = "01:00-05:00", zone: str = "+0000", **changes: t.Any) -> str:
+    return rollout.outside({**FACTS, "window": window, "zone": zone, **changes}, at(clock, zone))
 
 
 @pytest.mark.parametrize(
@@ -58,24 +57,19 @@ NEXT = "It opens next on 2026-12"
 
 
 @pytest.mark.parametrize(
-    ("clock", "window", "wait", "changes", "words"),
+    ("clock", "window", "changes", "words"),
     [
-        ("00:59:59", "01:00-05:00", 0, {}, f"it is 00:59 (+0000), and wa_upgrade_window is 01:00-05:00. {NEXT}-01 at 01:00 (+0000)."),
-        ("05:00:00", "01:00-05:00", 0, {}, f"it is 05:00 (+0000), and wa_upgrade_window is 01:00-05:00. {NEXT}-02 at 01:00 (+0000)."),
-        ("04:56:01", "01:00-05:00", 0, {}, "at 04:56 (+0000) its outage of about 4m00s does not fit into wa_upgrade_window 01:00-05:00 any more. "
+        ("00:59:59", "01:00-05:00", {}, f"it is 00:59 (+0000), and wa_upgrade_window is 01:00-05:00. {NEXT}-01 at 01:00 (+0000)."),
+        ("05:00:00", "01:00-05:00", {}, f"it is 05:00 (+0000), and wa_upgrade_window is 01:00-05:00. {NEXT}-02 at 01:00 (+0000)."),
+        ("04:56:01", "01:00-05:00", {}, "at 04:56 (+0000) its outage of about 4m00s does not fit into wa_upgrade_window 01:00-05:00 any more. "
          f"{NEXT}-02 at 01:00 (+0000)."),
-        ("04:00:00", "01:00-05:00", 3600, {}, "at 04:00 (+0000) its outage of about 4m00s, after 1h00m of wa_upgrade_soak, does not fit into "
-         f"wa_upgrade_window 01:00-05:00 any more. {NEXT}-02 at 01:00 (+0000)."),
-        ("01:58:00", "22:00-02:00", 0, {"outage": {"seconds": 240, "unknown": ["copy", "migration"]}}, "at 01:58 (+0000) its outage of about 4m00s "
+        ("01:58:00", "22:00-02:00", {"outage": {"seconds": 240, "unknown": ["copy", "migration"]}}, "at 01:58 (+0000) its outage of about 4m00s "
          f"without copy and migration does not fit into wa_upgrade_window 22:00-02:00 any more. {NEXT}-01 at 22:00 (+0000)."),
-        ("01:00:00", "01:00-01:03", 0, {}, f"its outage of about 4m00s is longer than wa_upgrade_window 01:00-01:03. {NEXT}-02 at 01:00 (+0000)."),
+        ("01:00:00", "01:00-01:03", {}, f"its outage of about 4m00s is longer than wa_upgrade_window 01:00-01:03. {NEXT}-02 at 01:00 (+0000)."),
     ],
 )  # fmt: skip
-def test_an_outage_that_does_not_fit(
-    clock: str, window: str, wait: float, changes: dict[str, t.Any], words: str
-) -> None:
-    facts = {**FACTS, "window": window, "zone": "+0000", **changes}
-    assert rollout.outside(facts, at(clock), wait) == words
+def test_an_outage_that_does_not_fit(clock: str, window: str, changes: dict[str, t.Any], words: str) -> None:
+    assert outside(clock, window, **changes) == words
 
 
 @pytest.mark.parametrize(("zone", "fits"), [("+0000", False), ("-0900", True), ("+0530", False), ("+1400", True)])
@@ -100,8 +94,8 @@ def test_an_outage_fits_where_each_of_its_minutes_is_in_the_window(
 
 def turn(now: str = "12:00:00", **changes: t.Any) -> dict[str, t.Any]:
     facts = {**FACTS, **changes}
-    upgraded, kept_back = facts.pop("upgraded", ["h1"]), facts.pop("kept_back", [])
-    return rollout.turn(facts, upgraded, kept_back, facts.pop("waited", False), at(now))
+    upgraded, kept_back, due = facts.pop("upgraded", ["h1"]), facts.pop("kept_back", []), facts.pop("due", ALL)
+    return rollout.turn(facts, upgraded, kept_back, due, at(now))
 
 
 def test_a_turn_that_has_come() -> None:
@@ -124,7 +118,7 @@ REASON = f"it is 12:00 (+0000), and wa_upgrade_window is 01:00-05:00. {NEXT}-02 
         (CLOSED, f"h2 is not begun: {REASON} Not begun either, since they are of later waves: h4."),
         ({**CLOSED, "batch": ["h2", "h3", "h4"]}, f"h2 is not begun: {REASON}"),
         # Where no outage begins, or one that is unfinished goes on.
-        ({**CLOSED, "due": False}, ""),
+        ({**CLOSED, "due": ["h4"]}, ""),
     ],
 )  # fmt: skip
 def test_a_turn_that_has_not_come(changes: dict[str, t.Any], refusal: str) -> None:
@@ -133,44 +127,45 @@ def test_a_turn_that_has_not_come(changes: dict[str, t.Any], refusal: str) -> No
 
 def test_before_the_outage_only_its_own_window_counts() -> None:
     found = turn(**CLOSED, hosts=["h2", "h3", "h4"])
-    assert found["outside"] == f"h2 is not begun: {REASON}"
+    assert found["outside"] == f"h2 is not begun: {REASON} Not begun either, since they are of later waves: h4."
 
 
 @pytest.mark.parametrize(
     ("changes", "watched"),
     [
         ({}, ["h1"]),
-        ({"soak": "0s"}, []),
-        ({"batch": ["h1"], "host": "h1"}, []),  # the first wave
-        ({"upgraded": []}, []),  # nothing was to be upgraded there
-        ({"due": False}, []),
-        ({"waited": True}, []),
-        ({"batch": ["h4"], "host": "h4", "upgraded": ["h1", "h3"]}, ["h1", "h3", "h1", "h3", "h1", "h3"]),
+        ({"upgraded": ["h1", "h2"]}, ["h2", "h1", "h2", "h1", "h2", "h1"]),
+        ({"upgraded": ["h1", "h3"], "host": "h3"}, ["h3"]),  # the other one of the wave has the share with h1
+        ({"batch": ["h1"], "host": "h1"}, ["h1"]),  # the first wave
+        ({"batch": ["h3"], "host": "h3", "upgraded": ["h1", "h2", "h3"]}, ["h3", "h1", "h2"] * 3),
+        ({"upgraded": ["h1", "h2"], "soak": "0s"}, []),
+        ({"upgraded": []}, []),  # nothing was to be upgraded
+        ({"upgraded": ["h2"], "due": ["h1", "h2", "h3"]}, []),  # nor is anything later
+        ({"upgraded": ["h2"], "batch": ["h2", "h3", "h4"]}, []),  # the last wave
+        ({"upgraded": ["h2"], "batch": ["h2"], "hosts": ["h1", "h2", "h4"]}, []),  # the wave has failed
     ],
 )
-def test_what_is_watched_between_two_waves(changes: dict[str, t.Any], watched: list[str]) -> None:
+def test_what_is_watched_before_the_next_wave(changes: dict[str, t.Any], watched: list[str]) -> None:
     found = turn(**{"soak": "30m", **changes})
     assert [one["leader"] for one in found["looks"]] == watched
-    assert [one["number"] for one in found["looks"]] == [*range(1, len(watched) + 1)]
-    assert [one["until"] for one in found["looks"]][-1:] == [1800.0][: len(watched)]
+    assert sum(one["seconds"] for one in found["looks"]) == (1800.0 if watched else 0)
 
 
-def test_a_wait_after_which_the_outage_does_not_fit_is_not_begun() -> None:
-    facts = {**CLOSED, "soak": "30m"}
-    assert turn("04:40:00", **facts)["refusal"].startswith(
-        "h2 is not begun: at 04:40 (+0000) its outage of about 4m00s, after 30m00s of "
-    )
-    assert turn("04:40:00", **facts, waited=True)["refusal"] == ""
-    assert turn("04:40:00", **facts)["outside"] == ""
+def test_those_of_a_wave_share_those_of_earlier_ones() -> None:
+    waves = {
+        "all": ["a", "b", "c", "d", "e", "f"],
+        "hosts": [*"abcdef"],
+        "batch": ["d", "e"],
+        "upgraded": [*"abcde"],
+        "due": ["f"],
+    }
+    found = [turn(**waves, host=one, soak="1m")["looks"] for one in ("d", "e")]
+    assert [{each["leader"] for each in one} for one in found] == [{"d", "a", "c"}, {"e", "b"}]
 
 
 def test_turns_of_looks_share_the_time() -> None:
-    assert rollout.looks(["a", "b"], 60)[:3] == [
-        {"leader": "a", "until": 10.0, "number": 1},
-        {"leader": "b", "until": 20.0, "number": 2},
-        {"leader": "a", "until": 30.0, "number": 3},
-    ]
-    assert rollout.looks(["a"], 60) == [{"leader": "a", "until": 60.0, "number": 1}]
+    assert rollout.looks(["a", "b"], 60) == [{"leader": "a", "seconds": 10.0}, {"leader": "b", "seconds": 10.0}] * 3
+    assert rollout.looks(["a"], 60) == [{"leader": "a", "seconds": 60.0}]
 
 
 def test_a_wait_that_is_no_duration() -> None:
