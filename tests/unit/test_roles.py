@@ -669,7 +669,7 @@ def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> 
 @pytest.mark.parametrize(
     ("at", "notes", "made", "checked"),
     [
-        ("serve", {}, {"__wa_upgrade_copied": {"results": []}}, True),
+        ("serve", {}, {"__wa_upgrade_copied": {"journal": {}}}, True),
         ("stop", {"copied_at": 5.0}, {}, True),
         ("stop", {"copied_at": 0}, {}, False),
         ("stop", {}, {}, False),
