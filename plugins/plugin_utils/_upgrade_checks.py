@@ -47,7 +47,7 @@ def of_host(
     drift = {one: looks[one].get("drift") or {} for one in members}
     identity = {**facts["identity"], "file": (found.get("identity") or {}).get("db_env") or {}}
     sessions = (drift.get(deployment["leader"]) or {}).get("database") or {}
-    notes = facts["left"].get("notes") or {}
+    notes, given = facts["left"].get("notes") or {}, str(facts["version"]).strip()
     verdict = preflight.verdict(
         {
             **facts,
@@ -55,7 +55,9 @@ def of_host(
             "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": _command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
-                "take_over": _command("upgrade", {"wa_upgrade_take_over": True, **_given(facts, "version")}),
+                "take_over": _command(
+                    "upgrade", {"wa_upgrade_take_over": True, **({"wa_upgrade_version": given} if given else {})}
+                ),
                 "restored": _command("restore", _restored(notes.get("from_version")), ",".join(deployment["members"])),
             },
             "upgraded": sorted(
@@ -101,11 +103,6 @@ def _read(hostvars: HostVars, host: str, name: str) -> dict[str, t.Any]:
 
 def _command(name: str, variables: Facts, limit: str | None = None) -> str:
     return command_line.playbook(name, variables, context.CLIARGS, limit)
-
-
-def _given(facts: Facts, name: str) -> dict[str, str]:
-    text = str(facts[name]).strip()
-    return {f"wa_upgrade_{name}": text} if text else {}
 
 
 def _restored(before: str | None) -> dict[str, t.Any]:

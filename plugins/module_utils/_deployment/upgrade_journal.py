@@ -16,8 +16,6 @@ LEASE = 300.0  # seconds that a run keeps the lock without renewing it
 RENEWAL = 60.0  # seconds between two renewals
 # Whether the migration may have changed the schema. Only the process that migrates writes it, and a run that finds evidence when it locks.
 UNTOUCHED, STARTED, DONE = SCHEMA = ("untouched", "started", "done")
-# Words for where an upgrade stands, by its facts, in their order. They are derived, for messages, and decide nothing.
-STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 _FIELDS = ("deployment", "run_id", "user", "controller", "since", "lease_until")
 _UPGRADE_FIELDS = ("target", "notes")
 _CHANGE_FIELDS = ("hosts",)
@@ -91,7 +89,10 @@ def has_begun(journal: t.Mapping[str, t.Any]) -> bool:
 
 
 def stage(journal: t.Mapping[str, t.Any]) -> tuple[str, float]:
-    """Returns the word for where an upgrade stands, and since when: seconds since 1970, 0 where that is not known."""
+    """Returns the word for where an upgrade stands, and since when: seconds since 1970, 0 where that is not known.
+
+    The words are for messages, in this order: locked, stopping, migrating, starting, verifying. They decide nothing.
+    """
     notes, schema = journal.get("notes") or {}, journal.get("schema", UNTOUCHED)
     if schema == UNTOUCHED:
         word, since = ("stopping", notes.get("down_at")) if has_begun(journal) else ("locked", journal.get("since"))

@@ -142,9 +142,20 @@ def unsupported(now: Observed) -> str:
 
 
 def server_room(now: Observed) -> str:
-    if not now.needed or now.migrated:
+    """What room the disk of the database server needs, for the operator to confirm; empty if the sizes are not known.
+
+    No server reports it.
+    """
+    facts, together = now.found.get("database") or {}, now.facts["together"]
+    total, largest = facts.get("total_bytes"), facts.get("largest_table")
+    if not (now.needed and total and largest) or now.migrated:
         return ""
-    return requirements.server_room(now.found.get("database") or {}, now.facts["together"])
+    others = f", with {', '.join(sorted(together))} in this run" if together else ""
+    return (
+        "confirm the free room on the disk of the database server, which it does not tell: the migration may copy its largest table "
+        f"({units.format_size(largest['bytes'] + sum(together.values()))}{others}), and a restore loads "
+        f"{units.format_size(total)} beside what is there."
+    )
 
 
 def gc_due(now: Observed) -> str:

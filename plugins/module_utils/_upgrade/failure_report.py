@@ -36,16 +36,10 @@ _SAYS: dict[str, tuple[str, str, str]] = {
         "There is nothing left to do; a further run of upgrade.yml looks whether all is well.",
         "",
     ),
-    "gone": ("The lock file is gone: somebody has removed it. Nothing was stopped: version {before} serves.", "", ""),
-    "gone_stopping": (
-        "The lock file is gone: somebody has removed it. The client is down where it was stopped.",
-        _UNTOUCHED,
-        "see who removed it, run provision.yml, which starts version {before}, then run upgrade.yml again",
-    ),
-    "gone_later": (
-        "The lock file is gone: somebody has removed it, at stage {stage}. The client may be down: do not start version {before}.",
-        "The schema may be changed. The migration's log: {log}",
-        "see who removed it, then run upgrade.yml again, which finds the migration by its container",
+    "gone": (
+        "The lock file is gone: somebody has removed it, at stage {stage}. The client may be down: do not start version {before} by hand.",
+        "",
+        "see who removed it, then run upgrade.yml again, which finds a migration by its container, and says what to do where there is none",
     ),
     # The schema is untouched.
     "serves": ("Version {before} serves.", _UNTOUCHED, ""),
@@ -177,9 +171,7 @@ def _case(facts: Facts) -> str:
         ended = asked.get("ended") or {}
         if ended and ended.get("run_id") == facts["journal"].get("run_id") and ended.get("outcome") == "done":
             return "done"
-        stage, _since = upgrade_journal.stage(facts["journal"])
-        gone = {"locked": "gone", "stopping": "gone_stopping"}.get(stage, "gone_later")
-        return "taken" if asked.get("journal") else gone
+        return "taken" if asked.get("journal") else "gone"
     if at == "locked":
         lost = "serves_unseen" if facts["leader_lost"] else "serves"
         return "untouched" if not facts["locked"] else "others_stopped" if _not_running(facts) else lost
@@ -219,7 +211,6 @@ def _words(facts: Facts) -> dict[str, str]:
         "new_on": _where(facts, facts["target"]),
         "old_on": _where(facts, facts["before"]),
         "migration": f"The schema may be changed: the migration {migration}",
-        "log": log,
         "standing": standing(left, facts["runs"]) if "target" in left else "",
     }
 
@@ -263,7 +254,7 @@ def _left_over(facts: Facts, case: str) -> list[str]:
     came = facts["at"] in ("locked", "stopping") and not (facts["leader_lost"] or facts["not_back"])
     if came and facts["lets_traffic_come"]:
         lines.append(f"{hook} runs now, and lets traffic come: see below that it does not fail.")
-    elif (facts["keeps_traffic_away"] and (facts["at"] or case.startswith("gone"))) or (
+    elif (facts["keeps_traffic_away"] and (facts["at"] or case == "gone")) or (
         upgrade_journal.TRAFFIC in (facts["journal"].get("notes") or {}) and case != "done"
     ):
         why = f", {'if' if case == 'verifying' else 'since'} {hook} was not run" if facts["lets_traffic_come"] else ""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an upgrade does next: where a run that has the lock goes on, and what a run that fails does before it ends. Pure rules.
 
-The rules are read from top to bottom, and the first one whose condition holds counts. The role's README has them as a table.
+The rules are read from top to bottom, and the first one whose condition holds counts.
 """
 
 from __future__ import annotations
@@ -361,15 +361,11 @@ def _refusal(now: Observed) -> str:
             f"way back. If the database was restored since, remove it (docker rm {name}). Otherwise stop the client (docker stop). Then run "
             "upgrade.yml again, which goes on from there"
         )
-    if now.versions == sorted(now.checked) and not now.checked_unfinished:
-        return (
-            f"not running: {', '.join(now.stopped)}, since the checks of this run. See why, run provision.yml, which starts the version "
-            "that they have, then run upgrade.yml again"
-        )
     unfinished = " with an unfinished upgrade" if now.checked_unfinished else ""
+    stopped = f" (not running: {', '.join(now.stopped)})" if now.stopped else ""
     return (
         f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "
-        f"{', '.join(now.versions) or 'no container'}: another run has changed it since. Run upgrade.yml again, which checks it anew"
+        f"{', '.join(now.versions) or 'no container'}{stopped}: it was changed since. Run upgrade.yml again, which checks it anew"
     )
 
 

@@ -1,38 +1,13 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host and a database must have for an upgrade. Pure rules."""
+"""What a database must have for an upgrade. Pure rules."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import units
-
-# Bytes for the images, and for what the new containers write until the next log cleanup: Docker's own log of one takes up to 350 MB,
-# the client's files up to 600 MB.
-_IMAGES, _LOGS = 3 << 30, 1 << 30
 _STATEMENT = 3600  # seconds that a statement of a migration may take
-
-
-def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], logs: bool) -> list[str]:
-    """Why a host has not the room for an upgrade; no sentence when it has, or when that is not known.
-
-    `found` is what `wa_info` tells of images. Those that are `wanted` need room unless they are there already; that for `logs` is on
-    the same file system.
-    """
-    free = found.get("image_free_bytes")
-    if free is None:
-        return []
-    needed = _LOGS if logs else 0
-    if not wanted or not set(wanted) <= {image["name"] for image in found["images"]}:
-        needed += _IMAGES
-    if free >= needed:
-        return []
-    return [
-        f"{units.format_size(free)} free where Docker keeps images and containers; expected {units.format_size(needed)}. Make room, "
-        "such as by docker image prune."
-    ]
 
 
 def database(facts: t.Mapping[str, t.Any]) -> list[str]:
@@ -54,22 +29,6 @@ def database(facts: t.Mapping[str, t.Any]) -> list[str]:
             f"Have its administrator run, until the upgrade is done: {cure}"
         )
     return problems
-
-
-def server_room(facts: t.Mapping[str, t.Any], together: t.Mapping[str, int]) -> str:
-    """What room the disk of the database server needs, for the operator to confirm; empty if the sizes are not known.
-
-    No server reports it. `together` are the largest tables of the deployments that the run upgrades on this server, too (bytes by deployment).
-    """
-    total, largest = facts.get("total_bytes"), facts.get("largest_table")
-    if not total or not largest:
-        return ""
-    others = f", with {', '.join(sorted(together))} in this run" if together else ""
-    return (
-        "confirm the free room on the disk of the database server, which it does not tell: the migration may copy its largest table "
-        f"({units.format_size(largest['bytes'] + sum(together.values()))}{others}), and a restore loads "
-        f"{units.format_size(total)} beside what is there."
-    )
 
 
 def database_copy(

@@ -11,6 +11,7 @@ import pytest
 from preflight_samples import (
     BACK_AGAIN,
     ESTIMATED,
+    GOOD,
     LARGE,
     LEFT,
     NO_DATABASE,
@@ -21,7 +22,7 @@ from preflight_samples import (
     with_found,
 )
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import database_checks
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import check, database_checks
 
 FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ("a copy of the database is made", {"dump": False}, "waba: database: no copy is made before the migration, "),
@@ -100,3 +101,32 @@ def test_the_table_has_every_check() -> None:
 @pytest.mark.parametrize(("name", "changes", "message"), FAILED)
 def test_a_check_fails(name: str, changes: dict[str, t.Any], message: str) -> None:
     assert_failed(name, changes, message)
+
+
+G = 1 << 30
+LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
+
+
+@pytest.mark.parametrize(
+    ("facts", "together", "said"),
+    [
+        (
+            {"largest_table": LARGEST, "total_bytes": 9 * G},
+            {},
+            "which it does not tell: the migration may copy its largest table (5.0 GiB), and a restore loads 9.0 GiB",
+        ),
+        (
+            {"largest_table": LARGEST, "total_bytes": 9 * G},
+            {"c": 2 * G, "b": G},
+            "its largest table (8.0 GiB, with b, c in this run), and",
+        ),
+        ({"largest_table": None, "total_bytes": 0}, {}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_the_room_of_the_server_is_for_the_operator_to_confirm(
+    facts: dict[str, t.Any], together: dict[str, int], said: str
+) -> None:
+    now = check.Observed({**GOOD, **with_found(database=facts), "together": together})
+    assert said in database_checks.server_room(now)
+    assert bool(database_checks.server_room(now)) is bool(said)

@@ -110,18 +110,11 @@ def test_before_the_migration_there_is_nothing_to_restore(facts: dict[str, t.Any
     assert "rm /var" not in said
 
 
-@pytest.mark.parametrize(
-    ("stage", "words"),
-    [
-        ("locked", "Nothing was stopped: version 2.51.2 serves."),
-        ("stopping", "run provision.yml, which starts version 2.51.2, then run upgrade.yml"),
-        ("migrating", "do not start version 2.51.2."),
-        ("starting", "which finds the migration by its container:"),
-    ],
-)
-def test_a_lock_file_that_somebody_removed(stage: str, words: str) -> None:
+@pytest.mark.parametrize("stage", ["locked", "stopping", "migrating", "starting"])
+def test_a_lock_file_that_somebody_removed(stage: str) -> None:
     said = told(journal=at(stage, {"dump": "/b/eu.sql.gz"}), journal_gone=True)
-    assert words in said
+    assert f"removed it, at stage {stage}. The client may be down: do not start version 2.51.2 by hand." in said
+    assert "run upgrade.yml again, which finds a migration by its container, and says what to do" in said
     assert "Database dump: /b/eu.sql.gz (on h1)" in said
 
 

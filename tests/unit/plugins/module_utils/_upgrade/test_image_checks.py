@@ -8,9 +8,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from preflight_samples import FOUND, assert_failed, names
+from preflight_samples import FOUND, GOOD, IMAGES, LEFT, assert_failed, names
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import image_checks
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import check, image_checks
 
 FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
@@ -51,3 +51,30 @@ def test_the_table_has_every_check() -> None:
 @pytest.mark.parametrize(("name", "changes", "message"), FAILED)
 def test_a_check_fails(name: str, changes: dict[str, t.Any], message: str) -> None:
     assert_failed(name, changes, message)
+
+
+G = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("free", "here", "wanted", "needed"),
+    [
+        (0, [], IMAGES, "0 B free where Docker keeps images and containers; expected 4.0 GiB."),
+        (4 * G - 1, IMAGES[:1], IMAGES, "4.0 GiB"),
+        (4 * G, [], IMAGES, ""),
+        (0, IMAGES, IMAGES, "expected 1.0 GiB."),
+        (G, IMAGES, IMAGES, ""),
+        (G, IMAGES, [], "4.0 GiB"),  # preparation: which images it will be, nobody knows yet
+        (None, [], IMAGES, ""),
+    ],
+)
+def test_room_for_images_and_logs(free: int | None, here: list[str], wanted: list[str], needed: str) -> None:
+    found = {"image_free_bytes": free, "images": [{"name": name} for name in here]}
+    said = image_checks.room(check.Observed({**GOOD, "found": found, "target_images": wanted}))
+    assert needed in (said or ("",))[0]
+    assert bool(said) is bool(needed)
+
+
+def test_an_unfinished_upgrade_needs_no_room_for_logs() -> None:
+    found = {"image_free_bytes": 0, "images": [{"name": name} for name in IMAGES]}
+    assert image_checks.room(check.Observed({**GOOD, **LEFT, "found": found})) is None

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from upgrade_journals import STOPPED_AT, at
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import SCHEMA, STAGES
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import SCHEMA
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
 
 OLD, TARGET = "2.51.2", "2.53.4"
+STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 HOSTS = ("h1", "h2")
 IMAGES = ("mirror/coreapp:v2.53.4", "mirror/web:v2.53.4")  # of the second host, which has repositories of its own
 
@@ -323,12 +324,12 @@ def test_a_new_version_that_somebody_has_started_counts_before_the_journal(
         (
             [container("wacore", "running", version=TARGET)],
             False,
-            "the checks of this run found version 2.51.2, and now it is 2.51.2, 2.53.4: another run",
+            "the checks of this run found version 2.51.2, and now it is 2.51.2, 2.53.4 (not running: wa-",
         ),
         (
             DOWN,
             True,
-            "the checks of this run found version 2.51.2 with an unfinished upgrade, and now it is 2.51.2: another run",
+            "the checks of this run found version 2.51.2 with an unfinished upgrade, and now it is 2.51.2 (not running: wa-",
         ),
     ],
 )
@@ -352,7 +353,7 @@ def test_a_client_that_was_stopped_since_the_preflight_is_refused() -> None:
     found = step("locked", HALF, UP)
     assert found["at"] == ""
     assert found["refusal"].startswith(
-        f"not running: {HALF[1]['name']}, since the checks of this run. See why, run provision.yml"
+        f"the checks of this run found version 2.51.2, and now it is 2.51.2 (not running: {HALF[1]['name']}): it was changed since."
     )
 
 
