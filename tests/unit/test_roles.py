@@ -267,10 +267,8 @@ def test_every_unreachable_host_in_an_outage_is_a_failure() -> None:
     """Ansible ends the play of an unreachable host without its rescue, so a task on a host is a step there."""
     local = {"assert", "debug", "fail", "include_tasks", "set_fact", "wa_upgrade_check", "wa_upgrade_step"}
     tasks = ROOT / "roles" / "wa_upgrade" / "tasks"
-    whole = parsed(tasks / "upgrade.yml")
-    # Before its block the deployment waits for its turn, and nothing is locked.
-    found = [("upgrade.yml", whole[next(number for number, task in enumerate(whole) if "block" in task) :])]
-    for folder in ("common", "stop", "migrate", "start", "rollback"):
+    found = [("upgrade_deployment.yml", parsed(tasks / "upgrade_deployment.yml"))]
+    for folder in ("common", "stop", "migrate", "rollback"):
         found += [(file.name, parsed(file)) for file in sorted((tasks / folder).glob("*.yml"))]
     assert len(found) > 6
     lost = [
@@ -391,7 +389,8 @@ def test_every_command_of_an_outage_has_a_limit() -> None:
 
 
 def test_the_state_of_a_failed_upgrade_is_displayed_before_a_hook_takes_its_time() -> None:
-    tasks = list(flatten(parsed(ROOT / "roles" / "wa_upgrade" / "tasks" / "rollback" / "handle_failure.yml")))
+    (upgrade, *_more) = parsed(ROOT / "roles" / "wa_upgrade" / "tasks" / "upgrade_deployment.yml")
+    tasks = list(flatten(upgrade["rescue"]))
     names = [task["name"] for task in tasks]
     hook = names.index("Run the hook after the outage")
     assert names.index("Release the lock, and keep the journal unless the old version serves") < hook
