@@ -18,6 +18,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 SECRET = re.compile(r"password|secret|token|_key$")
@@ -708,3 +710,7 @@ def test_a_refused_login_may_be_a_first_login_only_where_one_is_due(due: bool, k
     variables = {"__wa_client_first_login": due, "__wa_client_before": {"failed": True, "kind": kind}}
     templar = Templar(loader=DataLoader(), variables=variables)
     assert templar.template(trust_as_template(f"{{{{ {task['failed_when']} }}}}")) is fails
+
+
+def test_the_role_and_the_backup_have_one_folder_of_dumps() -> None:
+    assert load("wa_upgrade", "vars/main.yml")["__wa_upgrade_dump_dir"] == topology.DUMP_DIR

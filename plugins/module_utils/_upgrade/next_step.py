@@ -257,7 +257,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "follow": str(now.migration["id"]) if rule.at == MIGRATE and now.migration and now.migration_there else "",
         "served": rule.served,
         "stop_again": bool(old) and rule.at in (MIGRATE, START),
-        "notes": _notes(now.journal["notes"], rule.served) if rule.served or now.schema == UNTOUCHED else _kept(now),
+        "notes": _served(now.journal["notes"]) if rule.served else _kept(now),
     }
 
 
@@ -370,18 +370,15 @@ def _refusal(now: Observed) -> str:
 
 
 def _kept(now: Observed) -> dict[str, t.Any]:
-    """Returns the notes of an upgrade whose schema may be changed, without a copy that was not complete when somebody changed it."""
+    """Returns the notes without a copy that was not complete when somebody changed the schema."""
     ours = {*(now.journal["notes"].get(ONE_SHOTS) or [])}
     begun = [*_new(now.journal, now.leader), *([now.migration] if now.migration else [])]
     return without_early_copy(now.journal["notes"], [one["started_at"] for one in begun if one["id"] not in ours])
 
 
-def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
-    """Returns the notes that count: after the old version has served again, its stop and the copy from before do not."""
-    if not served:
-        return dict(notes)
-    left = {key: value for key, value in notes.items() if key != "down_at"}
-    return {**left, **NO_COPY}
+def _served(notes: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the notes that count after the old version has served again: without its stop, and the copy from before."""
+    return {**{key: value for key, value in notes.items() if key != "down_at"}, **NO_COPY}
 
 
 def failed_stage(

@@ -70,11 +70,12 @@ def waves(asked: t.Any) -> list[int | str]:
     Raises WaError for anything else: Ansible itself takes what it does not know for all at once.
     """
     sizes = list(asked) if isinstance(asked, (list, tuple)) else [asked]
-    for size in sizes:
-        if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip()):
-            raise WaError("wa_provision_waves", repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
-    if not sizes:
-        raise WaError(
-            "wa_provision_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']"
-        )
+    wrong = [
+        repr(size)
+        for size in sizes
+        if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip())
+    ]
+    if wrong or not sizes:
+        found = wrong[0] if wrong else "no wave at all"
+        raise WaError("wa_provision_waves", found, "numbers of deployments or percentages: [1, '10%', '100%']")
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
