@@ -117,10 +117,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if found["schema"] == facts["journal"]["schema"]:
             return self._unless_refused(facts, found)
         noted = {"operation": "note", "path": facts["lock_file"], "schema": found["schema"], "notes": found["notes"]}
-        try:
-            result = run_other(self, "waba.onprem.wa_upgrade_journal", noted, variables)
-        except AnsibleConnectionFailure as error:  # in an outage an unreachable host is a failure
-            return {"failed": True, "msg": f"{facts['leader']} cannot be reached any more: {error}"}
+        step = {"module": "waba.onprem.wa_upgrade_journal", "options": noted}
+        result = run_other(self, "waba.onprem.wa_upgrade_step", step, variables)
         if result.get("failed"):
             return result
         return {**self._unless_refused(facts, found), "changed": True, "journal": result["journal"]}

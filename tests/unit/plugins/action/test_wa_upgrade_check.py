@@ -187,7 +187,8 @@ def test_where_an_upgrade_cannot_go_on_it_fails(monkeypatch: pytest.MonkeyPatch)
     [
         ({"changed": True, "journal": {"schema": "started"}}, {"changed": True, "journal": {"schema": "started"}}),
         ({"failed": True, "msg": "lock: gone"}, {"failed": True, "msg": "lock: gone"}),
-        (AnsibleConnectionFailure("refused"), {"failed": True, "msg": "h1 cannot be reached any more: refused"}),
+        # An unreachable host is a failure in an outage, which the step sees to.
+        ({"failed": True, "reached": False, "msg": "h1: no"}, {"failed": True, "reached": False, "msg": "h1: no"}),
     ],
 )
 def test_what_was_found_of_the_schema_is_written_at_once(
@@ -205,7 +206,8 @@ def test_what_was_found_of_the_schema_is_written_at_once(
     refused = run({"part": "step"}, {"__wa_upgrade_observed": facts})
     assert (refused["failed"], refused["msg"]) == (True, expected.get("msg", "waba: no"))
     noted = {"operation": "note", "path": "/l", "schema": "started", "notes": {"down_at": 1.0}}
-    assert module.asked == [("waba.onprem.wa_upgrade_journal", noted, {})] * 2
+    asked = {"module": "waba.onprem.wa_upgrade_journal", "options": noted}
+    assert module.asked == [("waba.onprem.wa_upgrade_step", asked, {})] * 2
 
 
 @pytest.mark.parametrize(("state", "failed"), [("running", False), ("exited", True)])
