@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from types import SimpleNamespace
 
@@ -94,8 +95,8 @@ def test_what_is_asked(driver: Driver) -> None:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses, on a clock that only they move."""
     found: list[float] = []
-    monkeypatch.setattr(wa_upgrade_watch.time, "sleep", found.append)
-    monkeypatch.setattr(wa_upgrade_watch.time, "monotonic", lambda: 1000.0 + sum(found))
+    monkeypatch.setattr(time, "sleep", found.append)
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0 + sum(found))
     return found
 
 

@@ -152,7 +152,7 @@ def test_what_is_watched_before_the_next_wave(changes: dict[str, t.Any], watched
 
 
 def test_those_of_a_wave_share_those_of_earlier_ones() -> None:
-    waves = {
+    waves: dict[str, t.Any] = {
         "all": ["a", "b", "c", "d", "e", "f"],
         "hosts": [*"abcdef"],
         "batch": ["d", "e"],
