@@ -279,7 +279,10 @@ def restore(module: AnsibleModule, result: Result) -> None:
 
 
 def settle(module: AnsibleModule, result: Result) -> None:
-    """Removes the previous contents."""
+    """Removes the previous contents, and records the project. Raises WaError, before anything is removed, if it cannot be read."""
+    path = module.params["identity_file"]
+    recorded = client_inspection.record(path) if path else {}
+    project = open_project(module).next_record().text() if recorded and module.params["project"] else {}
     for store in map(Store, module.params["started_from"]):
         if os.path.lexists(store.previous):
             result.actions.append(f"removed {store.previous}")
@@ -287,14 +290,11 @@ def settle(module: AnsibleModule, result: Result) -> None:
                 with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
     _remove(module, result)
-    path = module.params["identity_file"]
-    recorded = client_inspection.record(path) if path else {}
     if not recorded:
         return
     wanted = client_inspection.compared(recorded)
     if module.params["version"]:
         wanted[client_inspection.VERSION] = module.params["version"]
-    project = open_project(module).next_record().text() if module.params["project"] else {}
     found = client_inspection.next_record(recorded, wanted, project, module.params["definitions"] or "")
     if found != recorded:
         result.actions.append(f"recorded the containers and their version in {path}")

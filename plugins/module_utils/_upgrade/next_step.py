@@ -365,7 +365,7 @@ def _refusal(now: Observed) -> str:
     stopped = f" (not running: {', '.join(now.stopped)})" if now.stopped else ""
     return (
         f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "
-        f"{', '.join(now.versions) or 'no container'}{stopped}: it was changed since. Run upgrade.yml again, which checks it anew"
+        f"{', '.join(now.versions) or 'no container'}{stopped}: it was changed since. Run upgrade.yml again"
     )
 
 

@@ -193,6 +193,18 @@ def test_a_container_of_other_files_is_not_recorded(run_module: Run, record: Pat
     }
 
 
+def test_nothing_is_removed_where_the_project_cannot_be_read(
+    run_module: Run, record: Path, env: Path, settle: Settle, compose: FakeCompose
+) -> None:
+    """The upgrade that calls it is proven, and the next run needs what it finds."""
+    previous(env).write_text("B=1\n")
+    given = settle(CORE, operators=True, started_from=[str(env)])
+    before, compose.complaint = as_it_is(record), "service wacore: broken"
+    for check in (True, False):
+        assert "service wacore: broken" in run_module(MODULE, given, check=check)["msg"]
+        assert (as_it_is(record), previous(env).exists()) == (before, True)
+
+
 def test_recorded_containers_are_not_recorded_again(run_module: Run, record: Path, settle: Settle) -> None:
     given = settle({"waweb": {}, "wacore": {}})
     assert run_module(MODULE, given)["actions"] == [f"recorded the containers and their version in {record}"]
