@@ -102,7 +102,8 @@ def plan(
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
     for service in services:
-        ours = sorted((one for one in found if one.service == service.name), key=lambda one: one.number)
+        # What runs is kept, so that none is started beside it; a recreation that was cut off has left one that never started.
+        ours = sorted((one for one in found if one.service == service.name), key=lambda one: (_rank(one), one.number))
         ready: list[Step] = []
         for one in ours[: service.count]:
             reasons = [*_image(service, one), *(differences or {}).get(one.name, ()), *_detached(service, one, by_key)]
@@ -113,7 +114,7 @@ def plan(
         steps += _together(ready)
         for one in ours[service.count :]:
             reason = f"{_MORE} {service.count} that the service has"
-            steps.append(Step(one.name, service.name, "remove", [reason], running=one.state == "running"))
+            steps.append(Step(one.name, service.name, "remove", [reason], running=one.state not in _STOPPED))
         taken = {one.number for one in ours}
         free = (number for number in range(1, service.count + len(ours) + 1) if number not in taken)
         for _each, number in zip(range(service.count - len(ours)), free):
@@ -125,8 +126,18 @@ def plan(
     if recreate == NEVER:
         return [replace(step, action="none", reasons=[], pending=[*step.reasons, *step.pending]) for step in steps]
     steps = [_deferred(one, moving) if recreate == LATER or one.service in others else one for one in steps]
-    ended = [one.container for one in steps if one.service in completed and one.action == "start"]
-    return [replace(one, action="none", reasons=[]) if one.container in ended else one for one in steps]
+    # A preparation that has ended is made again where a container is made that needs it, and not because somebody has removed it.
+    needed = any(one.action in ("create", "recreate") and one.service not in completed for one in steps)
+    ended = ("start",) if needed else ("start", "create")
+    return [
+        replace(one, action="none", reasons=[]) if one.service in completed and one.action in ended else one
+        for one in steps
+    ]
+
+
+def _rank(one: Found) -> int:
+    """Returns the place of a container among those of its service: running ones first, and last one that was never started."""
+    return 0 if one.state not in _STOPPED else 2 if one.state == "created" else 1
 
 
 def _together(steps: list[Step]) -> list[Step]:
@@ -228,16 +239,16 @@ def calls(steps: t.Sequence[Step]) -> list[dict[str, t.Any]]:
 
 
 def refuse_scaled(steps: t.Iterable[Step]) -> list[WaError]:
-    """Returns the containers that an operator has made by `up --scale`, which are not removed."""
+    """Returns the containers that an operator has made by `up --scale` and that run, which are not removed."""
     return [
         WaError(
             step.container,
             f"it {step.reasons[0]}",
             "as many containers as its service has in the Compose files",
-            f"Set scale of the service {step.service} there, or remove the container yourself",
+            f"Stop the one that is too many, and run again, which removes it. If {step.service} may run more than once, set its scale there",
         )
         for step in steps
-        if step.action == "remove" and step.reasons[0].startswith(_MORE)
+        if step.action == "remove" and step.running and step.reasons[0].startswith(_MORE)
     ]
 
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 from urllib.parse import quote
 
@@ -172,8 +170,8 @@ class Project:
 
     @property
     def _completed(self) -> set[str]:
-        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
-        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
+        """Returns the services that another one needs to have ended; they are not started again for a container that runs."""
+        needs = [body.get("depends_on") for body in self.resolved["services"].values()]
         pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
         return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
 
@@ -325,21 +323,9 @@ class Operators(Project):
         unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
         image = self._wanted(one).image
         unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
-        alike = reported or unknown or self._is_newer(one) or one.hash in self.current_hashes[one.service]
+        unknown = unknown or _refers(self.resolved["services"][one.service])
+        alike = reported or unknown or one.hash in self.current_hashes[one.service]
         return reasons if reasons or alike else [_OTHER_FILES]
-
-    def _is_newer(self, one: compose_plan.Found) -> bool:
-        """Returns whether a container was made since any of the files was changed.
-
-        Compose before 2.40 gives one that has `links` a hash that cannot be computed if it is made without those that it depends on.
-        """
-        paths = [self.compose_file if path == "-" else path for path in self.compose.files]
-        paths += [*self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
-        changed = max((os.path.getmtime(path) for path in paths if os.path.exists(path)), default=0.0)
-        made, _point, fraction = str(self.record(one).get("Created") or "").rstrip("Z").partition(".")
-        if not made:
-            return False
-        return datetime.fromisoformat(f"{made}+00:00").timestamp() + float(f"0.{fraction or 0}") > changed
 
     def _variables(self, one: compose_plan.Found) -> list[str]:
         """Returns the variables that a container has otherwise than its Compose files give them."""
@@ -357,6 +343,12 @@ class Operators(Project):
         made = {**self.digests[service], "hash": hashes, "inputs": self.inputs}
         same = made == {key: value for key, value in before.items() if key != "compose"}
         return before if same else {**made, "compose": self.compose.version}
+
+
+def _refers(body: Document) -> bool:
+    """Returns whether a service names other containers, whose ids Compose puts into its hash when it makes one."""
+    shared = [str(body.get(key) or "") for key in ("network_mode", "ipc", "pid")]
+    return bool(body.get("links") or body.get("volumes_from")) or any(one.startswith("service:") for one in shared)
 
 
 def _mount(entry: t.Any) -> t.Any:

@@ -317,19 +317,38 @@ def test_surplus_containers_are_removed_and_others_left_alone(
     assert (found["calls"], found["refusals"]) == ([], {})
 
 
-@pytest.mark.parametrize(("recreate", "refused"), [("auto", True), ("later", False)])
-def test_a_container_that_an_operator_has_scaled_up_is_not_removed(
-    engine: FakeDocker, info: Run, tmp_path: Path, recreate: str, refused: bool
+@pytest.mark.parametrize(
+    ("states", "recreate", "changes", "refused", "waits"),
+    [
+        (("running", "running"), "auto", [f"remove wa-a-core-2 ({MORE})"], "wa-a-core-2", ""),
+        (("running", "running"), "later", [], "", "wa-a-core-2"),
+        (("running", "paused"), "auto", [f"remove wa-a-core-2 ({MORE})"], "wa-a-core-2", ""),
+        # What runs is kept, and none is started beside it.
+        (("exited", "running"), "auto", [f"remove wa-a-core-1 ({MORE})"], "", ""),
+        (("exited", "running"), "later", [], "", "wa-a-core-1"),
+        (("created", "exited"), "auto", ["start wa-a-core-2 (has exited)", f"remove wa-a-core-1 ({MORE})"], "", ""),
+    ],
+)
+def test_of_what_an_operator_has_scaled_up_only_what_stands_still_is_removed(
+    engine: FakeDocker,
+    info: Run,
+    tmp_path: Path,
+    states: tuple[str, str],
+    recreate: str,
+    changes: list[str],
+    refused: str,
+    waits: str,
 ) -> None:
-    for labels in (FOREIGN, SECOND):
-        add_container(engine, labels=labels)
+    for labels, state in zip((FOREIGN, SECOND), states):
+        add_container(engine, labels=labels)["State"] = state
     text = (
-        f"wa-a-core-2: it {MORE}; expected as many containers as its service has in the Compose files. Set scale of the service core "
-        "there, or remove the container yourself"
+        f"{refused}: it {MORE}; expected as many containers as its service has in the Compose files. Stop the one that is too many, and "
+        "run again, which removes it. If core may run more than once, set its scale there"
     )
     found = info(**operators(tmp_path, {"core": BODY}), recreate=recreate)
+    assert found["changes"] == changes
     assert found["refusals"] == ({"services": [text]} if refused else {})
-    assert found["pending"] == ([] if refused else [f"wa-a-core-2 ({MORE})"])
+    assert found["pending"] == ([f"{waits} ({MORE})"] if waits else [])
 
 
 # Another build, another client
@@ -1059,6 +1078,16 @@ def test_nothing_is_started_again_beside_a_second_coreapp(run_module: Run, engin
     assert changing(engine) == []
     engine.containers.pop(other["Id"])
     assert run_module(MODULE, options)["actions"] == ["start wa-a-core-1"]
+
+
+def test_of_two_stopped_coreapps_none_is_started_again(run_module: Run, engine: FakeDocker, tmp_path: Path) -> None:
+    """Somebody has scaled the service, and nobody knows which one is the client's."""
+    for number in (1, 2):
+        engine.container(f"wa-a-core-{number}", CORE, "wa-a", "core", "exited", environment=DATABASE)
+    options = {"state": "started", **place(engine, tmp_path)}
+    for check in (True, False):
+        assert "wa-a-core-1, wa-a-core-2 would run; expected one" in run_module(MODULE, options, check)["msg"]
+    assert changing(engine) == []
 
 
 def test_no_containers_to_start_again_are_an_error(run_module: Run, engine: FakeDocker) -> None:

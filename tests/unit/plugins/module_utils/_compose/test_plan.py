@@ -136,6 +136,20 @@ def removed(reason: str) -> Action:
             {RUNS.name: SAME, SECOND.name: removed(MORE)},
             {RUNS.name: SAME, SECOND.name: kept(MORE)},
         ),
+        # What runs is kept, whatever its number: none is started beside it.
+        (
+            SERVICE,
+            [SECOND, replace(RUNS, state="exited")],
+            {SECOND.name: SAME, RUNS.name: removed(MORE)},
+            {SECOND.name: SAME, RUNS.name: kept(MORE)},
+        ),
+        # A recreation that was cut off.
+        (
+            SERVICE,
+            [RUNS, replace(RUNS, name="0f3a_wa-h1-wacore-1", state="created")],
+            {RUNS.name: SAME, "0f3a_wa-h1-wacore-1": removed(MORE)},
+            {RUNS.name: SAME, "0f3a_wa-h1-wacore-1": kept(MORE)},
+        ),
         (SERVICE, [MASTER], {RUNS.name: MISSING, MASTER.name: removed(GONE)}, {RUNS.name: MISSING, MASTER.name: kept(GONE)}),
         # Of another Compose file, to be replaced; or an additional service that the inventory no longer has.
         (SERVICE, [RUNS, replace(MASTER, own=False)], {RUNS.name: SAME, MASTER.name: removed(GONE)}, {RUNS.name: SAME, MASTER.name: kept(GONE)}),
@@ -291,7 +305,7 @@ def test_other_services_are_started_and_else_kept(
 ) -> None:
     """Beside them a service of the client with the same difference is recreated."""
     there = [replace(RUNS, name=name, service=name, **one) for name in ("db", "wacore")]
-    there.append(replace(RUNS, name="db-2", service="db", number=2))
+    there.append(replace(RUNS, name="db-2", service="db", number=2, state=one.get("state", "running")))
     differences = dict.fromkeys(("db", "wacore"), reasons)
     services = [replace(SERVICE, name=name) for name in ("db", "wacore")]
     steps = compose_plan.plan(
@@ -302,11 +316,29 @@ def test_other_services_are_started_and_else_kept(
     assert (found["wacore"][0] == "recreate") == bool(reasons)
 
 
-@pytest.mark.parametrize(("step", "refused"), [(removed(MORE), True), (kept(MORE), False), (removed(GONE), False)])
-def test_containers_of_a_scaled_service_are_not_removed(step: Action, refused: bool) -> None:
+@pytest.mark.parametrize(("missing", "expected"), [("init", {}), ("wacore", {"init": "create", "wacore": "create"})])
+def test_a_preparation_that_was_removed_is_made_again_only_for_one_that_needs_it(
+    missing: str, expected: dict[str, str]
+) -> None:
+    services = [replace(SERVICE, name=name) for name in ("init", "wacore")]
+    there = [replace(RUNS, name="p-wacore-1")] if missing == "init" else []
+    steps = compose_plan.plan("p", services, there, [NETWORK], others=["init"], completed=["init"])
+    assert {one.service: one.action for one in steps if one.action != "none"} == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "running", "refused"),
+    [
+        (removed(MORE), True, True),
+        (removed(MORE), False, False),
+        (kept(MORE), True, False),
+        (removed(GONE), True, False),
+    ],
+)
+def test_running_containers_of_a_scaled_service_are_not_removed(step: Action, running: bool, refused: bool) -> None:
     text = (
-        f"c-web-2: it {MORE}; expected as many containers as its service has in the Compose files. Set scale of the service web "
-        "there, or remove the container yourself"
+        f"c-web-2: it {MORE}; expected as many containers as its service has in the Compose files. Stop the one that is too many, and "
+        "run again, which removes it. If web may run more than once, set its scale there"
     )
-    errors = compose_plan.refuse_scaled([Step("c-web-2", "web", *step)])
+    errors = compose_plan.refuse_scaled([Step("c-web-2", "web", *step, running=running)])
     assert [str(error) for error in errors] == ([text] if refused else [])

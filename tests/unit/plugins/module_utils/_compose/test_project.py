@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import typing as t
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -676,27 +674,21 @@ def test_an_operators_file_beside_the_collections_comes_and_goes(
 
 
 @pytest.mark.parametrize(
-    ("created", "alike"),
+    ("more", "alike"),
     [
-        ("2026-11-30T19:32:29.5Z", True),
-        ("2026-11-30T19:32:29Z", False),  # the file was changed within that second
-        ("2026-11-30T19:32:30Z", True),
-        ("2026-11-29T19:32:30Z", False),
-        ("", False),
+        ({}, False),
+        ({"links": ["db"]}, True),
+        ({"volumes_from": ["db"]}, True),
+        ({"network_mode": "service:db"}, True),
+        ({"network_mode": "host"}, False),
     ],
 )
-def test_what_was_made_since_the_files_were_changed_is_made_from_them(
-    operators: Make, engine: FakeDocker, created: str, alike: bool
+def test_the_hash_of_a_service_that_names_other_containers_is_not_compared(
+    operators: Make, engine: FakeDocker, more: dict[str, t.Any], alike: bool
 ) -> None:
-    """Compose before 2.40 gives a container with `links` a hash that cannot be computed."""
+    """Compose puts their ids into it; of every other one it shows what was made by hand with a file or a variable more."""
     add(engine, own=False, definition="", labels={f"{LABEL}version": "2.40.3"}, environment={"A": "1", "B": "a$b"})
-    project = operators(core=BODY)
-    changed = datetime(2026, 11, 30, 19, 32, 29, 250000, tzinfo=timezone.utc).timestamp()
-    for path in project.compose.files:
-        os.utime(path, (changed, changed))
-    (one,) = project.found
-    project._records[one.id] = {**project.record(one), "Created": created}
-    assert actions(project) == {
+    assert actions(operators(core={**BODY, **more})) == {
         NAME: SAME if alike else recreated("was made from other Compose files than there are now")
     }
 
@@ -784,6 +776,16 @@ def test_another_service_that_stands_still_is_started_unless_it_has_completed(
     add_theirs(engine, "core", hash=digest(client))
     add_theirs(engine, "db", "db:1", hash=digest(DATABASE), state="exited")
     assert actions(operators({"selected": ["core"]}, core=client, db=DATABASE)) == {NAME: SAME, "wa-a-db-1": expected}
+
+
+def test_what_a_dependency_needs_to_have_completed_is_not_started(operators: Make, engine: FakeDocker) -> None:
+    completed = {"init": {"condition": "service_completed_successfully"}}
+    database = {**DATABASE, "depends_on": completed}
+    add_theirs(engine, "core", hash=digest(CLIENT))
+    add_theirs(engine, "db", "db:1", hash=digest(database))
+    add_theirs(engine, "init", "init:1", hash=digest({"image": "init:1"}), state="exited")
+    project = operators({"selected": ["core"]}, core=CLIENT, db=database, init={"image": "init:1"})
+    assert [one for one in project.plan() if one.action != "none"] == []
 
 
 # Restart policies
