@@ -120,8 +120,11 @@ class JournalFile:
         self._write(self.path, journal)
 
     def archive(self, journal: dict[str, t.Any]) -> None:
-        """Archives `journal` as that of the last upgrade, and releases the lock."""
-        self._write(self.last(), journal)
+        """Archives `journal` as that of the last upgrade, with the last one that has succeeded, and releases the lock."""
+        last: dict[str, t.Any] = {}
+        with contextlib.suppress(WaError):  # one that cannot be read is replaced
+            last = self.load_last() or {}
+        self._write(self.last(), upgrade_journal.after(last, journal))
         self.remove()
 
     def last(self) -> str:

@@ -238,6 +238,19 @@ def begin(
     return journal
 
 
+def succeeded(last: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the journal of the last upgrade that has succeeded, by the archived journal of the `last` one; empty for none."""
+    return dict(last if last.get("outcome") == "done" else last.get("succeeded") or {})
+
+
+def after(last: t.Mapping[str, t.Any], journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns a `journal` to archive in the place of the `last` one: one that has not succeeded keeps the last one that has."""
+    before = succeeded(last)
+    if not before or journal.get("outcome") == "done":
+        return dict(journal)
+    return dict(journal, succeeded=before, runs=[*runs(before), *runs(journal)])
+
+
 def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
     """Returns the ids of the runs of this upgrade in order."""
     return [str(one) for one in journal.get("runs") or [journal["run_id"]]]
@@ -441,7 +454,8 @@ def check(data: t.Any) -> dict[str, t.Any]:
 def own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
     """Returns a copy of the lock of `run_id`. Raises WaError if the run has lost it."""
     if found is None:
-        raise WaError("lock", "gone", "this run's own", "Somebody has removed the lock file: look who, then run again")
+        cure = "Another run has ended it, or somebody has removed the lock file: look who, then run again"
+        raise WaError("lock", "gone", "this run's own", cure)
     if found["run_id"] != run_id:
         raise WaError("lock", f"taken over by {describe(found)}", "this run's own")
     return dict(found)

@@ -36,6 +36,11 @@ _SAYS: dict[str, tuple[str, str, str]] = {
         "There is nothing left to do; a further run of upgrade.yml looks whether all is well.",
         "",
     ),
+    "lost": (
+        "The lock is gone: another run has had the deployment since, or somebody has removed the lock file. This run has stopped nothing.",
+        "",
+        "{first}run upgrade.yml again",
+    ),
     "gone": (
         "The lock file is gone: somebody has removed it, at stage {stage}. The client may be down: do not start version {before} by hand.",
         "",
@@ -168,10 +173,13 @@ def _case(facts: Facts) -> str:
         left = upgrade_journal.has_begun(_left(facts))
         return "untouched" if not left else "held" if asked.get("held") else "left"
     if not at:
-        ended = asked.get("ended") or {}
-        if ended and ended.get("run_id") == facts["journal"].get("run_id") and ended.get("outcome") == "done":
+        ended, ours = asked.get("ended") or {}, facts["journal"]
+        done = upgrade_journal.succeeded(ended)
+        if done and ours.get("run_id") in upgrade_journal.runs(done):
             return "done"
-        return "taken" if asked.get("journal") else "gone"
+        if asked.get("journal") or float(ended.get("ended_at") or 0) > float(ours.get("since") or 0):
+            return "taken"
+        return "gone" if upgrade_journal.has_begun(ours) else "lost"
     if at == "locked":
         lost = "serves_unseen" if facts["leader_lost"] else "serves"
         return "untouched" if not facts["locked"] else "others_stopped" if _not_running(facts) else lost
@@ -254,7 +262,7 @@ def _left_over(facts: Facts, case: str) -> list[str]:
     came = facts["at"] in ("locked", "stopping") and not (facts["leader_lost"] or facts["not_back"])
     if came and facts["lets_traffic_come"]:
         lines.append(f"{hook} runs now, and lets traffic come: see below that it does not fail.")
-    elif (facts["keeps_traffic_away"] and (facts["at"] or case == "gone")) or (
+    elif (facts["keeps_traffic_away"] and (facts["at"] or case in ("gone", "lost"))) or (
         upgrade_journal.TRAFFIC in (facts["journal"].get("notes") or {}) and case != "done"
     ):
         why = f", {'if' if case == 'verifying' else 'since'} {hook} was not run" if facts["lets_traffic_come"] else ""

@@ -25,10 +25,12 @@ def missing_images(now: Observed) -> Problem:
     missing = now.found.get("missing_images")
     if not missing:
         return None
-    return (
-        f"{_joined(missing)}.",
-        "Set wa_upgrade_version to a version that the registry has, or correct wa_registry or wa_images.",
-    )
+    cure = "Set wa_upgrade_version to a version that the registry has, or correct wa_registry or wa_images."
+    if now.unfinished:  # which takes no other version
+        cure = "Load the image, or correct wa_registry or wa_images, and run upgrade.yml again."
+    if now.unfinished and not now.schema_started:
+        cure += f" Or go back to the version before on the database as it is: {now.facts['commands']['restored']}"
+    return f"{_joined(missing)}.", cure
 
 
 def unanswered_images(now: Observed) -> Problem:

@@ -154,11 +154,12 @@ class Observed:
 
     @property
     def started_since(self) -> bool:
-        """Whether the old version runs, or was started after the upgrade had stopped it; by each host's own clock."""
-        return any(
-            member.running or one["started_at"] > (member.stopped_at or self.leader.stopped_at)
-            for member in self.members
-            for one in member.clients
+        """Whether the old version runs, or was started after the upgrade had stopped it, by each host's own clock.
+
+        A member that this upgrade has not stopped may have served meanwhile.
+        """
+        return any(not member.stopped_at for member in self.others) or any(
+            member.running or one["started_at"] > member.stopped_at for member in self.members for one in member.clients
         )
 
     @property
@@ -229,8 +230,9 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     and the skipped checks.
 
     The result has `at` (empty for a refusal), `refusal`, the `schema` by the evidence, `follow` (the id of a migration to wait for: one that
-    runs or has ended well), `stop_again` (whether the old version runs where nothing is stopped any more), `served` and `notes`, those of the
-    journal that still count.
+    runs or has ended well), `stop_again` (whether the old version runs where nothing is stopped any more), `target_runs` (whether the new one
+    does), `stops` (whether a container of the client runs that this run is to stop), `served`, and `notes`, those of the journal that still
+    count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
@@ -255,6 +257,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "refusal": refusal,
         "schema": now.schema,
         "follow": str(now.migration["id"]) if rule.at == MIGRATE and now.migration and now.migration_there else "",
+        "target_runs": now.target_runs,
+        "stops": rule.at in (SERVE, STOP) and any(member.running for member in now.members),
         "served": rule.served,
         "stop_again": bool(old) and rule.at in (MIGRATE, START),
         "notes": _served(now.journal["notes"]) if rule.served else _kept(now),

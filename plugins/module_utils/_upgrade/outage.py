@@ -9,6 +9,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import STOP_SECONDS
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import succeeded
 
 # Compose stops the Webapp, then the Coreapp, and each may take all of its time.
 _STOP = 2.0 * STOP_SECONDS
@@ -48,7 +49,8 @@ def expected(last: t.Mapping[str, t.Any], copy: float | None, copied: bool, topo
     `last` is the journal of the deployment's last finished upgrade, empty for none; `copy` are the seconds of the dump by its sample, None
     without one; `copied` is whether the database will be copied. What was measured counts before what is assumed.
     """
-    found = outage(last) if last.get("outcome") == "done" else {}
+    last = succeeded(last)
+    found = outage(last)
     measured = dict(found.get("steps") or ())
     before = f"as in the upgrade to {last['target']}" if found else ""
     parts: list[tuple[str, float | None, str]] = [

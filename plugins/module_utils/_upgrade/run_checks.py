@@ -109,10 +109,13 @@ def uncompleted(now: Observed) -> Problem:
     if now.target_given and now.target == now.left["target"]:
         return None
     cure = f"Go on with it: {now.facts['commands']['go_on']}"
-    if now.migrated and now.running == [now.left["target"]]:
+    runs = all(one["state"] == "running" for one in now.facts["everywhere"])
+    if now.migrated and runs and now.running == [now.left["target"]]:
+        copy = (now.left.get("notes") or {}).get("manifest")
+        noted = f", note its copy of the database ({copy}, for wa_restore)" if copy else ""
         cure += (
-            f". If {now.left['target']} cannot serve: remove {now.deployment['lock_file']} on each host, and run upgrade.yml again with "
-            "a newer version and wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired"
+            f". If {now.left['target']} cannot serve{noted}: remove {now.deployment['lock_file']} on each host, and run upgrade.yml again "
+            "with a newer version and wa_upgrade_skip: [health, settings_backup], or [expiry] if that version has expired"
         )
     return now.standing, cure
 

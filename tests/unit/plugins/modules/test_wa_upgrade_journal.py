@@ -214,7 +214,7 @@ def test_a_missing_folder_fails(run: Run, tmp_path: Path) -> None:
 def test_a_lock_removed_by_another_process_fails(run: Run, tmp_path: Path) -> None:
     run("begin")
     (tmp_path / "support.lock").unlink()
-    assert "Somebody has removed the lock file" in stop(run)["msg"]
+    assert "somebody has removed the lock file" in stop(run)["msg"]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "rolled_back"])

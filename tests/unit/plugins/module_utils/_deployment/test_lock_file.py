@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin, hold, note
 
@@ -54,6 +54,22 @@ def test_archiving_removes_the_lock(file: JournalFile, tmp_path: Path) -> None:
     file.archive(JOURNAL)
     assert (file.load(), file.load_last()) == (None, JOURNAL)
     assert os.listdir(tmp_path) == ["support.last-upgrade.json"]
+
+
+def test_an_upgrade_that_has_not_succeeded_keeps_the_last_one_that_has(file: JournalFile) -> None:
+    """Its times say what the next outage will take, and a member that it left locked is known to be released."""
+    done = {**JOURNAL, "run_id": "r1", "runs": ["r1"], "outcome": "done"}
+    file.archive(done)
+    for run_id, outcome in (("r2", "rolled_back"), ("r3", "restored")):
+        file.archive({**JOURNAL, "run_id": run_id, "runs": [run_id], "outcome": outcome})
+        last = file.load_last() or {}
+        assert (last["run_id"], upgrade_journal.succeeded(last)) == (run_id, done)
+        assert upgrade_journal.runs(last) == ["r1", run_id]
+    file.archive({**done, "run_id": "r4"})
+    assert upgrade_journal.succeeded(file.load_last() or {})["run_id"] == "r4"
+    Path(file.last()).write_text("{")
+    file.archive(done)
+    assert file.load_last() == done
 
 
 def test_removing_twice_is_no_error(file: JournalFile, tmp_path: Path) -> None:

@@ -110,7 +110,17 @@ def test_before_the_migration_there_is_nothing_to_restore(facts: dict[str, t.Any
     assert "rm /var" not in said
 
 
-@pytest.mark.parametrize("stage", ["locked", "stopping", "migrating", "starting"])
+def test_a_lock_that_is_gone_before_anything_was_stopped() -> None:
+    said = told(journal=at("locked"), journal_gone=True, keeps_traffic_away=True)
+    assert (
+        "another run has had the deployment since, or somebody has removed the lock file. This run has stopped nothing."
+        in said
+    )
+    assert "Traffic may be kept away." in said
+    assert "run upgrade.yml again:" in said
+
+
+@pytest.mark.parametrize("stage", ["stopping", "migrating", "starting"])
 def test_a_lock_file_that_somebody_removed(stage: str) -> None:
     said = told(journal=at(stage, {"dump": "/b/eu.sql.gz"}), journal_gone=True)
     assert f"removed it, at stage {stage}. The client may be down: do not start version 2.51.2 by hand." in said
@@ -300,8 +310,15 @@ def test_a_lock_that_has_ended_well_was_removed_by_nobody() -> None:
     assert "The upgrade is done all the same: version 2.53.4 serves" in said
     assert "somebody has removed it" not in said
     assert "To go on" not in said
+    # Another run has gone on with it, and ended it; a later upgrade that did not succeed keeps its journal.
+    by_another = {**journal, "run_id": "r2", "runs": ["r1", "r2"], "outcome": "done"}
+    for ended in (by_another, {"run_id": "r3", "outcome": "rolled_back", "succeeded": by_another}):
+        assert "The upgrade is done all the same" in told(**facts, ended=ended)
     for other in ({**journal, "run_id": "r0", "outcome": "done"}, {**journal, "outcome": "failed"}, {}):
         assert "somebody has removed it" in told(**facts, ended=other)
+    later = {**journal, "run_id": "r0", "outcome": "done", "ended_at": 200.0}
+    said = told(journal={**journal, "since": 100.0}, journal_gone=True, ended=later)
+    assert "Another run has taken the deployment over since" in said
 
 
 def test_a_new_version_that_runs_after_a_failed_migration_is_said_to_run() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from preflight_samples import FOUND, GOOD, IMAGES, LEFT, assert_failed, names
+from preflight_samples import FOUND, GOOD, IMAGES, JOURNAL, LEFT, assert_failed, names
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import check, image_checks
 
@@ -18,6 +19,21 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         {"found": {**FOUND, "missing_images": {"reg/web:v2.53.4": "manifest unknown"}}},
         "h1: reg/web:v2.53.4: manifest unknown. Set wa_upgrade_version to a version that the registry has, or correct wa_registry or "
         "wa_images.",
+    ),
+    (
+        "the images of the target exist",
+        {**LEFT, "found": {**FOUND, "missing_images": {"reg/web:v2.53.4": "manifest unknown"}}},
+        "h1: reg/web:v2.53.4: manifest unknown. Load the image, or correct wa_registry or wa_images, and run upgrade.yml again. Or go back "
+        "to the version before on the database as it is: ansible-playbook RESTORED",
+    ),
+    (
+        "the images of the target exist",
+        {
+            **LEFT,
+            "left": {**JOURNAL, **at("migrating")},
+            "found": {**FOUND, "missing_images": {"reg/web:v2.53.4": "manifest unknown"}},
+        },
+        "h1: reg/web:v2.53.4: manifest unknown. Load the image, or correct wa_registry or wa_images, and run upgrade.yml again.",
     ),
     (
         "the registry has answered",

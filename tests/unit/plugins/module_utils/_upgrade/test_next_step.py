@@ -383,6 +383,30 @@ def test_a_client_that_serves_is_not_stopped_for_images_that_have_expired() -> N
     assert step("stopping", DOWN, DOWN, other_expires="2026-06-29")["refusal"] == ""
 
 
+def test_a_member_that_this_upgrade_has_not_stopped_may_have_served_since() -> None:
+    """It was lost at the stop, and has come back."""
+    found = step("stopping", DOWN, DOWN, notes={"down_at": STOPPED_AT, **COPY}, other_notes={})
+    assert (found["at"], found["served"], "down_at" in found["notes"]) == ("stop", True, False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "leader", "other", "stops", "target_runs"),
+    [
+        ("locked", UP, UP, True, False),
+        ("stopping", DOWN, DOWN, False, False),
+        ("stopping", DOWN, UP, True, False),
+        ("migrating", UP, UP, False, False),
+        ("starting", DOWN, [NEW], False, True),
+        ("starting", DOWN, DOWN, False, False),
+    ],
+)
+def test_whether_a_run_stops_what_serves_and_whether_the_new_version_runs(
+    stage: str, leader: list[t.Any], other: list[t.Any], stops: bool, target_runs: bool
+) -> None:
+    found = step(stage, leader, other)
+    assert (found["stops"], found["target_runs"]) == (stops, target_runs)
+
+
 @pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])
 def test_each_host_is_compared_with_its_own_clock(clock: float) -> None:
     for since, served in ((-50, False), (50, True)):
@@ -405,7 +429,7 @@ def test_the_old_version_that_runs_where_nothing_is_stopped_any_more(
 
 def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> None:
     notes = {"down_at": STOPPED_AT, **COPY, "backup": "c.json"}
-    kept = step("stopping", DOWN, notes=notes)
+    kept = step("stopping", DOWN, notes=notes, other_notes=notes)
     assert (kept["served"], kept["notes"]) == (False, notes)
     again = step("stopping", UP, notes=notes)
     assert again["notes"] == {
@@ -477,7 +501,7 @@ def test_what_holds_always(
 def test_a_client_that_has_served_since_is_not_migrated_without_a_new_copy(
     stage: str, leader: list[dict[str, t.Any]], copies: tuple[bool, str, list[str]], refused: bool
 ) -> None:
-    found = step(stage, [*leader, migration("created")], notes=NOTED, copies=copies)
+    found = step(stage, [*leader, migration("created")], notes=NOTED, other_notes=NOTED, copies=copies)
     assert ("no copy is made before the migration" in found["refusal"], found["at"] == "") == (refused, refused)
 
 

@@ -18,6 +18,7 @@ from preflight_samples import (
     assert_failed,
     container,
     names,
+    verdict,
     with_found,
 )
 from upgrade_journals import at
@@ -116,7 +117,18 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         },
         f"waba: {failure_report.standing({**JOURNAL, **at('starting')}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
         f"serve: remove {DEPLOYMENT['lock_file']} on each host, and run upgrade.yml again with a newer version and "
-        "wa_upgrade_skip: [health], or wa_upgrade_skip: [expiry] if that version has expired",
+        "wa_upgrade_skip: [health, settings_backup], or [expiry] if that version has expired",
+    ),
+    (
+        "an unfinished upgrade is completed",
+        {
+            **LEFT,
+            "version": "2.55.1",
+            "left": {**JOURNAL, **at("starting", {"manifest": "/d/a.json"})},
+            "everywhere": [container("wacore", version="2.53.4")],
+        },
+        f"waba: {failure_report.standing({**JOURNAL, **at('starting')}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
+        "serve, note its copy of the database (/d/a.json, for wa_restore): remove",
     ),
     ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
     (
@@ -135,3 +147,12 @@ def test_the_table_has_every_check() -> None:
 @pytest.mark.parametrize(("name", "changes", "message"), FAILED)
 def test_a_check_fails(name: str, changes: dict[str, t.Any], message: str) -> None:
     assert_failed(name, changes, message)
+
+
+def test_no_newer_version_is_offered_where_the_client_does_not_run() -> None:
+    """It would be refused, since the client has to run for an upgrade."""
+    left = {**JOURNAL, **at("starting")}
+    stopped = [{**container("wacore", version="2.53.4"), "state": "restarting"}]
+    found = verdict(**{**LEFT, "version": "2.55.1", "left": left, "everywhere": stopped})
+    assert "Go on with it: ansible-playbook GO" in found["message"]
+    assert "cannot serve" not in found["message"]
