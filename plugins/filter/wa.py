@@ -163,7 +163,7 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     }
     now = facts["asked"].get("journal") or {}  # the process that migrates may have written into it since
     journal = now if now.get("run_id") == facts["journal"].get("run_id", "none") else facts["journal"]
-    locked = facts.get("leader_lost") or any(leader in one for one in facts.get("still_locked", ()))
+    locked = facts.get("leader_lost") or any(one.startswith(f"{leader}: ") for one in facts.get("still_locked", ()))
     resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
     notes = journal.get("notes") or {}
     restores = {
