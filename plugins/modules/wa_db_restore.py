@@ -15,7 +15,7 @@ options:
       - V(check) looks for what would stop the restore, V(restore) makes it, V(remove_former) removes what it has put aside.
       - V(complete) says that nothing is left to be done after a restore.
       - V(drill) restores into another server, compares, and removes that again.
-      - V(remove_older) removes older copies of the deployment beside this one.
+      - V(remove_older) removes older copies of the deployment beside this one, which may be gone.
     type: str
     choices: [check, restore, complete, remove_former, drill, remove_older]
     required: true
@@ -186,10 +186,10 @@ def main() -> None:
     with Result(module) as result:
         env = env_options.read_env(params["env_file"], params["env_format"])
         result.redact.add([env.get("WA_DB_PASSWORD"), params["login_password"]])
-        found = read_manifest(params)
         if params["operation"] == "remove_older":
             remove_older(params, result, module.check_mode)
             return
+        found = read_manifest(params)
         config = database.settings(params, env)
         owner = config
         if params["operation"] == "drill" and params["drill_host"]:

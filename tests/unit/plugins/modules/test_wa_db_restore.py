@@ -182,6 +182,17 @@ def test_older_copies_of_the_deployment_are_removed(call: Run, warned: list[str]
     assert "missing: keep" in call("remove_older", deployment="eu")["msg"]
 
 
+@pytest.mark.parametrize("gone", ["manifest", "folder"])
+def test_older_copies_are_removed_though_the_newest_one_is_gone(call: Run, tmp_path: Path, gone: str) -> None:
+    """Somebody has moved it away since it was made. The upgrade has succeeded, and fails for nothing."""
+    path = tmp_path / ("gone" if gone == "folder" else "") / "new.json"
+    os.utime(tmp_path / "d.json", (1, 1))
+    (tmp_path / "other.json").write_text(json.dumps(MANIFEST))
+    done = call("remove_older", deployment="eu", keep=1, manifest=str(path))
+    assert "msg" not in done
+    assert done["actions"] == ([] if gone == "folder" else [f"remove the older copy {tmp_path}/d.json"])
+
+
 def test_a_copy_that_cannot_be_removed_fails_nothing(
     call: Run, warned: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
