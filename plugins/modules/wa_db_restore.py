@@ -28,6 +28,7 @@ options:
   shared_origins: {description: 'Origins of sessions that others have, too, such as a proxy.', type: list, elements: str, default: []}
   drill_host: {description: 'The server of a drill, with a port or without, which has the client''s user.', type: str}
   drill_image: {description: 'The image of a database server, in whose place a drill starts one of its own.', type: str}
+  run_id: {description: 'The run that has the lock O(lease_file), without which V(restore) and V(complete) do nothing.', type: str, default: ''}
   login_user: {description: A user who may do what the client's user may not., type: str}
   login_password: {description: The password of O(login_user)., type: str}
 extends_documentation_fragment: [waba.onprem.database, waba.onprem.docker, waba.onprem.env, waba.onprem.lease]
@@ -117,6 +118,7 @@ def put_back(result: Result, work: restore.Restore) -> None:
         with files.open_regular(work.dump) as file:
             if not files.acquire(file.fileno(), work.timeout):
                 raise WaError(f"restore from {work.dump}", "another run restores it", "one at a time")
+            work.renew()  # a run that has slept may have lost the lock
             work.run()
     finally:
         result.values["touched"] = work.touched
@@ -171,6 +173,7 @@ def main() -> None:
             "shared_origins": {"type": "list", "elements": "str", "default": []},
             "drill_host": {"type": "str"},
             "drill_image": {"type": "str"},
+            "run_id": {"type": "str", "default": ""},
             "login_user": {"type": "str"},
             "login_password": {"type": "str", "no_log": True},
         },
@@ -209,7 +212,7 @@ def main() -> None:
             params["manifest"],
             found,
             timeout,
-            Lease(None if is_drill else params["lease_file"]).renew,
+            Lease(None if is_drill else params["lease_file"], params["run_id"]).renew,
             lambda command: str(module.run_command(command)[1]),
             owner.user,
             lambda: refuse_sessions(owner, list(found["databases"]), params["shared_origins"]),
@@ -219,6 +222,7 @@ def main() -> None:
             return
         if params["operation"] == "complete":
             if not module.check_mode:
+                work.renew()
                 work.complete()
             return
         if params["operation"] == "restore":

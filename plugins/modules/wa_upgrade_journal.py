@@ -97,7 +97,7 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         return upgrade_journal.release(found, run_id, params["host"], now), ""
     if operation == "go_back":
         return upgrade_journal.go_back(found, run_id) or found, ""
-    if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
+    if params["outcome"] not in ("done", "restored") and (found is None or found["run_id"] != run_id):
         return found, ""  # a failed run releases its own record only
     if params["outcome"] == "abandoned":
         return upgrade_journal.abandon(found, run_id), "give the deployment back"

@@ -585,7 +585,8 @@ LOCK = "/var/lib/waba/eu.lock"
 def restoring(leader: str, host: str) -> Templar:
     """Renders the tasks of restore.yml on a `host` of two."""
     place = {"leader": leader, "members": ["h1", "h2"], "is_leader": host == leader, "lock_file": LOCK}
-    variables = {"__wa_common_deployment": place, "__wa_upgrade_restore": {"path": "/b/eu.json"}}
+    plan = {"path": "/b/eu.json", "hosts": ["h1", "h2"]}
+    variables = {"__wa_common_deployment": place, "__wa_upgrade_restore": plan, "ansible_check_mode": False}
     more = {"wa_restore_snapshot_command": "sh /opt/undo 'a b'", "inventory_hostname": host}
     return Templar(loader=DataLoader(), variables={**variables, **more})
 
@@ -648,8 +649,43 @@ def test_a_restore_that_goes_on_gives_nothing_back(locked: t.Any, done: t.Any, t
         **({"__wa_upgrade_restore_done": done} if done else {}),
     }
     variables = {"hostvars": {"h1": known}, "__wa_common_deployment": {"leader": "h1"}}
-    text = load("wa_upgrade", "vars/main.yml")["__wa_upgrade_restore_touched"]
-    assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text)) is touched
+    rendered = restore_variable("__wa_upgrade_restore_touched", **variables)
+    assert rendered is touched
+
+
+@pytest.mark.parametrize(
+    ("known", "run"),
+    [
+        ({}, ""),  # the check of the copy comes before the lock
+        ({"__wa_upgrade_restore_locked": {"results": [{"journal": {}}]}}, ""),  # check mode locks nothing
+        ({"__wa_upgrade_restore_locked": {"results": [{"journal": {"run_id": "m/1/5"}}, {"journal": {}}]}}, "m/1/5"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_restore_stops_and_replaces_only_with_the_lock_that_it_has_taken(
+    known: dict[str, t.Any], run: str, check: bool
+) -> None:
+    variables = {"hostvars": {"h1": known}, "__wa_common_deployment": {"leader": "h1", "lock_file": LOCK}}
+    assert restore_variable("__wa_upgrade_restore_run", **variables) == run
+    options = load("wa_upgrade", "vars/main.yml")["__wa_upgrade_restore_options"]
+    assert options["run_id"] == "{{ __wa_upgrade_restore_run }}"
+    (everything,) = [task for task in parsed(ROOT / "roles/wa_upgrade/tasks/restore.yml") if "block" in task]
+    (stop,) = [task["waba.onprem.wa_client"] for task in everything["block"] if task["name"] == "Stop the client"]
+    assert stop["run_id"] == "{{ __wa_upgrade_restore_run }}"
+    place = {"__wa_common_deployment": {"lock_file": LOCK}, "ansible_check_mode": check, "omit": "omitted"}
+    templar = Templar(loader=DataLoader(), variables=place)
+    assert templar.template(trust_as_template(stop["lock_file"])) == ("omitted" if check else LOCK)
+
+
+def restore_variable(name: str, **variables: t.Any) -> t.Any:
+    """The value of a variable of the role, which may need others of it."""
+    ours = {
+        one: trust_as_template(text)
+        for one, text in load("wa_upgrade", "vars/main.yml").items()
+        if "_restore_" in one and isinstance(text, str)
+    }
+    templar = Templar(loader=DataLoader(), variables={**ours, **variables})
+    return templar.template(trust_as_template(ours[name]))
 
 
 def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from scripted_database import PASSWORD, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, guard, processlist
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._dump import drill, folder, restore
 
 MODULE = "wa_db_restore"
@@ -122,6 +124,25 @@ def test_nothing_is_restored_beside_a_session(
     assert "msg" not in call("restore", shared_origins=["10.0.0.0/24"])
     sessions[:] = [{"id": 7, "database": "neighbours", "from": "10.0.0.9", "seconds": 3}]
     assert "msg" not in call("restore")
+
+
+@pytest.mark.parametrize("lock", ["gone", "another run's"])
+@pytest.mark.parametrize("operation", ["restore", "complete"])
+def test_a_run_that_has_lost_the_lock_replaces_nothing(
+    call: Run, done: list[str], tmp_path: Path, lock: str, operation: str
+) -> None:
+    """Its controller has slept, and another restore is complete or has begun: what the client has written since stays."""
+    claim = upgrade_journal.Claim("eu", "m/2/5", "ann", "ops1", "2.51.2")
+    path = tmp_path / "eu.lock"
+    if lock != "gone":
+        path.write_text(json.dumps(upgrade_journal.begin(None, claim, time.time(), 900, restores="/b/eu.json")))
+    options = {"lease_file": str(path), "run_id": "m/1/5"}
+    refused = call(operation, **options)
+    assert refused["msg"].startswith("lock: gone; expected this run's own" if lock == "gone" else "lock: taken over by")
+    assert (refused.get("touched", False), "run" in done, "complete" in done) == (False, False, False)
+    assert "msg" not in call(operation, True, **options)  # the lock was not taken in check mode
+    if lock != "gone":
+        assert "msg" not in call(operation, **{**options, "run_id": "m/2/5"})
 
 
 def test_a_copy_of_another_client_of_the_same_name_is_refused(call: Run, done: list[str], tmp_path: Path) -> None:

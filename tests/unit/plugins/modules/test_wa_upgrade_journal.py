@@ -217,14 +217,17 @@ def test_a_lock_removed_by_another_process_fails(run: Run, tmp_path: Path) -> No
     assert "somebody has removed the lock file" in stop(run)["msg"]
 
 
-@pytest.mark.parametrize("outcome", ["failed", "rolled_back"])
+@pytest.mark.parametrize("outcome", ["failed", "rolled_back", "abandoned"])
 def test_a_failed_run_keeps_the_lock_of_another_run(run: Run, tmp_path: Path, outcome: str) -> None:
     assert run("end", outcome=outcome)["changed"] is False
     run("begin", run_id="m/2/5")
     before = (tmp_path / "support.lock").read_text()
     assert run("end", outcome=outcome)["changed"] is False
     assert (tmp_path / "support.lock").read_text() == before
-    assert "taken over by" in run("end", outcome="done")["msg"]
+    for ended in ("done", "restored"):
+        assert "taken over by" in run("end", outcome=ended)["msg"]
+    (tmp_path / "support.lock").unlink()
+    assert "Somebody has removed the lock file" in run("end", outcome="restored")["msg"]
 
 
 def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
