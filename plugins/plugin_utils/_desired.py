@@ -64,7 +64,13 @@ def deployment(inventory: Inventory) -> State:
 
 
 # Results in which a run has read the file of a hold, by the variable that they are registered in.
-_HOLD_READ_IN = ("wa_drift", "__wa_host_found", "__wa_message_gc_found", "__wa_upgrade_host")
+_HOLD_READ_IN = (
+    "wa_drift",
+    "__wa_host_found",
+    "__wa_message_gc_found",
+    "__wa_upgrade_host",
+    "__wa_upgrade_restore_read",
+)
 
 
 def hold(inventory: Inventory, found: t.Mapping[str, t.Any] | None = None) -> str:

@@ -17,16 +17,21 @@ _NOTHING = "Nothing was touched"
 
 
 def plan(facts: Facts) -> dict[str, t.Any]:
-    """Returns `operation`, the first one of `wa_db_restore`; `path`, the manifest of the copy; `refusal`, empty for none; `lines`, what
-    is done; `removes`, containers by host.
+    """Returns what restore.yml does.
+
+    `operation` is the first one of `wa_db_restore`; `hosts`, the members that are locked; `path`, the manifest of the copy; `refusal`,
+    empty for none; `lines`, what is done; `removes`, containers by host.
 
     `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
     `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host` and
-    `drill_image`; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
+    `drill_image`; `hold`, why the client stays as it is; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
     host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
-    return {"operation": operation, **_plan(facts)}
+    # The upgrade was begun without members that were lost, and nobody waits for one that still is.
+    gone = _notes(facts["members"].get(facts["leader"]) or {}).get("gone") or ()
+    hosts = [host for host in facts["hosts"] if host not in gone or facts["members"].get(host)]
+    return {"operation": operation, "hosts": hosts, **_plan({**facts, "hosts": hosts})}
 
 
 def of_hosts(
@@ -47,10 +52,15 @@ def of_hosts(
     return plan({**facts, **about})
 
 
+def _notes(read: Facts) -> Facts:
+    notes: Facts = (read.get("journal") or {}).get("notes") or {}
+    return notes
+
+
 def _plan(facts: Facts) -> dict[str, t.Any]:
     read = {host: facts["members"].get(host) or {} for host in facts["hosts"]}
     copy = facts["copy"].get("manifest") or {}
-    notes = (read[facts["leader"]].get("journal") or {}).get("notes") or {}
+    notes = _notes(read[facts["leader"]])
     noted = str(notes.get(upgrade_journal.RESTORES) or "").replace(upgrade_journal.SNAPSHOT, "")
     path = facts["asked"] or ("" if facts["command"] else noted or str(notes.get("manifest") or ""))
     refusal = _unread(facts, read, path)
@@ -59,12 +69,18 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
     about = copy.get("facts") or {"version": notes.get("from_version"), "stopped_at": notes.get("down_at")}
     wanted, stopped_at = str(about.get("version") or ""), float(about.get("stopped_at") or 0)
     clients = {host: service_containers(one["containers"]) for host, one in read.items()}
+    stops = dict.fromkeys(read, stopped_at)
+    if path in ("", notes.get("manifest")):  # of the same stop, which each member has noted by its own clock
+        stops = {host: float(_notes(one).get("down_at") or stopped_at) for host, one in read.items()}
     since = [
-        f"{one['name']} on {host}" for host, those in clients.items() for one in those if one["started_at"] > stopped_at
+        f"{one['name']} on {host}"
+        for host, those in clients.items()
+        for one in those
+        if one["started_at"] > stops[host]
     ]
     rows = facts["copy"].get("messages") or {"now": 0, "copy": 0}
     signs = {
-        "the version of the upgrade, which was started": upgrade_journal.is_migrated(
+        "the version of the upgrade, which may have been started after its migration": upgrade_journal.is_migrated(
             read[facts["leader"]].get("journal") or {}
         ),
         "containers that ran while it was made": about.get("running"),
@@ -89,7 +105,12 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
         return f"{len(leaders)} deployments are in this run ({', '.join(leaders)}); expected one. {_NOTHING}. Name its hosts with --limit"
     unread = sorted(host for host, one in read.items() if not one)
     if unread:
-        return f"{', '.join(unread)} of deployment {facts['deployment']} was not read; expected all members, which are stopped. {_NOTHING}"
+        return (
+            f"{', '.join(unread)} of deployment {facts['deployment']} was not read; expected all members, which are stopped. {_NOTHING}. "
+            "Repair the host; take one that is lost for good out of the inventory"
+        )
+    if facts["hold"] and not (facts["drill"] or facts["remove_former"]):
+        return f"{facts['hold']}. {_NOTHING}"
     if not facts["project"]:
         return f"deployment {facts['deployment']} runs outside Compose; expected a Compose project. {_NOTHING}"
     for host, one in read.items():

@@ -122,9 +122,7 @@ def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None
     assert found["next"] == ["ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.53.4"]
 
 
-@pytest.mark.parametrize(
-    ("locked", "takes"), [("h1: no room", True), ("h10: no room", False), ("h2: h1: down", False)]
-)
+@pytest.mark.parametrize(("locked", "takes"), [("h1: no room", True), ("h10: no room", False), ("h2: h1: down", False)])
 def test_only_the_leaders_own_lock_makes_the_next_run_take_it_over(locked: str, takes: bool) -> None:
     facts = {**SCREEN, "still_locked": [locked]}
     found = wa.FilterModule().filters()["upgrade_failure"](facts, {"h1": {}, "h8": {}, "h9": {}})

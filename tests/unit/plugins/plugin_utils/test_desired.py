@@ -207,6 +207,9 @@ def test_a_hold_of_any_member_is_the_deployments() -> None:
     ours.variables["hostvars"]["h3"]["__wa_host_found"] = {"hold": file}
     assert desired.hold(ours).startswith("held since X by /var/lib/waba/support.hold on h3: why. ")
     assert desired.hold(ours, {}) == ""  # the first comparison knows its own host only
+    restored = inventory("h1", members)
+    restored.variables["hostvars"]["h3"]["__wa_upgrade_restore_read"] = {"hold": file}
+    assert desired.hold(restored) == desired.hold(ours)
     assert desired.hold(ours, file).startswith("held since X by /var/lib/waba/support.hold on h1: why. ")
     ours.variables["hostvars"]["h2"]["wa_client_hold"] = "audit"
     assert desired.hold(ours, file).startswith("held by wa_client_hold in the inventory: audit. ")

@@ -47,6 +47,7 @@ def plan(**facts: t.Any) -> dict[str, t.Any]:
         "drill": False,
         "drill_host": "",
         "drill_image": "",
+        "hold": "",
         "hosts": ["h1", "h2"],
         "members": {"h1": member(container("core")), "h2": member(container("core"))},
         "copy": {"manifest": COPY},
@@ -114,6 +115,37 @@ def test_what_is_refused(facts: dict[str, t.Any], said: str) -> None:
     assert "Nothing was touched" in refusal
 
 
+@pytest.mark.parametrize(("gone", "hosts"), [(["h2"], ["h1"]), ([], ["h1", "h2"])])
+def test_a_member_that_the_upgrade_has_noted_as_lost_is_not_waited_for(gone: list[str], hosts: list[str]) -> None:
+    leader = member(container("core"), manifest="/b/eu.json", gone=gone)
+    found = plan(asked="", members={"h1": leader})
+    assert found["hosts"] == hosts
+    refusal = "" if gone else "h2 of deployment eu was not read; expected all members"
+    assert found["refusal"].startswith(refusal)
+    assert bool(found["refusal"]) is bool(refusal)
+    assert ("stop the client on h1" in found["lines"]) is bool(gone)
+    back = plan(asked="", members={"h1": leader, "h2": member(container("core"))})  # it is stopped as the others
+    assert (back["hosts"], back["refusal"]) == (["h1", "h2"], "")
+
+
+@pytest.mark.parametrize("clock", [-7200.0, 7200.0])
+@pytest.mark.parametrize(("asked", "named"), [("", True), ("/b/eu.json", True), ("/b/other.json", False)])
+def test_what_a_member_has_started_is_compared_with_its_own_stop(clock: float, asked: str, named: bool) -> None:
+    """Clocks of hosts may be hours apart. A copy of another time has its leader's alone."""
+    leader = member(container("core"), manifest="/b/eu.json", down_at=STOPPED)
+    for after in (-60.0, 60.0):
+        theirs = member(container("core", started=STOPPED + clock + after), down_at=STOPPED + clock)
+        refusal = plan(asked=asked, members={"h1": leader, "h2": theirs})["refusal"]
+        assert ("core on h2" in refusal) is (after > 0 if named else clock > 0)
+
+
+def test_a_client_that_is_held_is_not_stopped() -> None:
+    refusal = plan(hold="held since X by /l/eu.hold on h2: audit. To end it: sudo rm /l/eu.hold")["refusal"]
+    assert refusal == "held since X by /l/eu.hold on h2: audit. To end it: sudo rm /l/eu.hold. Nothing was touched"
+    for harmless in ({"drill": True, "drill_image": "mariadb:11"}, {"remove_former": True}):
+        assert plan(hold="held", copy={}, **harmless)["refusal"] == ""
+
+
 def test_images_that_no_host_can_start_are_found_before_the_stop() -> None:
     lacking = {"missing_images": {"r/web:v2.51.2": "not found"}, "unanswered_images": {"r/core:v2.51.2": "HTTP 503"}}
     members = {"h1": member(container("core")), "h2": {**member(container("core")), **lacking}}
@@ -126,7 +158,7 @@ def test_a_version_that_was_started_and_removed_has_served() -> None:
     started = {**member(), "journal": at("verifying")}
     refusal = plan(members={"h1": started, "h2": member()})["refusal"]
     assert refusal.startswith(
-        "the client has run since the copy was made: the version of the upgrade, which was started;"
+        "the client has run since the copy was made: the version of the upgrade, which may have been started after its migration;"
     )
 
 
@@ -192,7 +224,14 @@ def test_a_snapshot_is_restored_by_the_operators_command() -> None:
 
 
 def test_before_the_copy_is_checked_only_its_place_is_known() -> None:
-    known = {"operation": "check", "path": "/b/eu.json", "refusal": "", "lines": [], "removes": {}}
+    known = {
+        "operation": "check",
+        "hosts": ["h1", "h2"],
+        "path": "/b/eu.json",
+        "refusal": "",
+        "lines": [],
+        "removes": {},
+    }
     assert plan(copy={}) == known
 
 
@@ -237,7 +276,7 @@ def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) ->
 )
 def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
     facts: dict[str, t.Any] = {"leaders": ["h1"], "asked": "/b/eu.json", "command": "", "version": "2.51.2"}
-    facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="")
+    facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="", hold="")
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
     known = {
         "h1": {"__wa_upgrade_restore_read": member(), "__wa_upgrade_restore_copy": {"manifest": COPY}},
