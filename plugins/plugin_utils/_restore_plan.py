@@ -24,7 +24,7 @@ def plan(facts: Facts) -> dict[str, t.Any]:
 
     `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
     `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host` and
-    `drill_image`; `hold`, why the client stays as it is; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
+    `drill_image`; `hold`, why nothing is stopped; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
     host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
