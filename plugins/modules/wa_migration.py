@@ -15,6 +15,7 @@ options:
   argv: {description: 'The command that creates the container that migrates, and does not start it.', type: list, elements: str, required: true}
   chdir: {description: The folder in which O(argv) is run., type: path}
   project: {description: The Compose project of the client., type: str, required: true}
+  neighbours: {description: 'The Compose projects of the other deployments on the host''s machine.', type: list, elements: str, default: []}
   single:
     description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
     type: bool
@@ -254,7 +255,8 @@ class Migration:
     def _refuse_begun(self) -> None:
         """Raises WaError if somebody has started the migration or the new version, and notes that the schema may be changed."""
         there, journal = listing.read(self.engine, None, []), self.file.load_upgrade()
-        begun = next_step.begun_by_others(journal, there, self.params["project"], self.container) if journal else []
+        ours = (self.params["project"], self.container, self.params["neighbours"])
+        begun = next_step.begun_by_others(journal, there, *ours) if journal else []
         if not begun:
             return
         self.created = False
@@ -343,7 +345,8 @@ class Migration:
         used = upgrade_requirements.sessions(guard.unknown(found["sessions"], False, [], self.params["shared_origins"]))
         if used or not self.params["single"]:
             return used
-        return starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
+        there, neighbours = listing.read(self.engine, None, []), self.params["neighbours"]
+        return starts.second_coreapp(there, self.params["project"], neighbours=neighbours)
 
 
 def main() -> None:
@@ -357,6 +360,7 @@ def main() -> None:
             "argv": {"type": "list", "elements": "str", "required": True},
             "chdir": {"type": "path"},
             "project": {"type": "str", "required": True},
+            "neighbours": {"type": "list", "elements": "str", "default": []},
             "single": {"type": "bool", "default": False},
             "failure_command": {"type": "str", "default": "", "no_log": True},
             "shared_origins": {"type": "list", "elements": "str", "default": []},

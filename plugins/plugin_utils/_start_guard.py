@@ -79,7 +79,14 @@ class Run:
             start_guard.content(found, records, versions, desired.version(self.ours), confirmed, self.deployments()),
         ]
         refused += [refusal for refusal, _note in decided]
-        return [text for text in refused if text], [note for _refusal, note in decided if note]
+        here, database = topology.machine(self.hostvars, self.host), self._names(self.host)["database"]
+        alike = {
+            one: look
+            for one, look in sharing.items()
+            if self._names(one)["database"] == database and topology.machine(self.hostvars, one) == here
+        }
+        notes = [*(note for _refusal, note in decided), start_guard.not_compared(self.host, found, alike)]
+        return [text for text in refused if text], [text for text in notes if text]
 
     def _names(self, host: str) -> dict[str, str]:
         _name, project, database = topology.database_of(self.hostvars, host)

@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import deploy
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -52,6 +53,7 @@ def of_host(
         {
             **facts,
             "leader": reads[deployment["leader"]],
+            "neighbours": machines.neighbours(hostvars, deployment["leader"], groups),
             "hooks": {path: hooks.refusal(path) for path in facts["hooks"]},
             "commands": {
                 "go_on": _command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),

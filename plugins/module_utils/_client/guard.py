@@ -23,11 +23,9 @@ def check(containers: t.Sequence[t.Mapping[str, t.Any]], facts: t.Mapping[str, t
     """
     name, database = facts["unmanaged"]["project"], facts["unmanaged"]["database"]
     found = unmanaged.sort(containers, **facts["unmanaged"])
-    single, services = facts["single"], facts.get("services", ())
+    services, neighbours = facts.get("services", ()), facts["unmanaged"]["neighbours"]
+    second = starts.second_coreapp(containers, name, database, services, neighbours) if facts["single"] else ""
     if name and facts.get("rendered"):
         ours = [one for one in service_containers(containers) if one["project"] == name and one["role"] != "other"]
         found["adopted"] = [one for one in ours if not one["own"] and (not services or one["service"] in services)]
-    return {
-        "refusal": unmanaged.refusal(found, name, facts["adopt"]),
-        "second_coreapp": starts.second_coreapp(containers, name, database, services) if single else "",
-    }
+    return {"refusal": unmanaged.refusal(found, name, facts["adopt"]), "second_coreapp": second}

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 Found = t.Mapping[str, t.Any]  # what `_concern.database.read` returns
 
@@ -132,6 +133,21 @@ def one_database(host: str, found: Found, others: t.Mapping[str, Found]) -> str:
     )
 
 
+def not_compared(host: str, found: Found, others: t.Mapping[str, Found]) -> str:
+    """Returns that equal names of databases of two deployments on one machine may be one database; empty where the servers were compared.
+
+    `others` are what the hosts of those deployments have read in this run, in which names in different projects prove nothing.
+    """
+    names = sorted(name for name, one in others.items() if not (found.get("identity") and one.get("identity")))
+    return (
+        f"hosts {', '.join([host, *names])}: one machine and databases of the same name, in a Compose project each; whether that is one "
+        "database is not known, since this run has not read which servers run. Two clients of one number get it banned. Run it for all of "
+        "these hosts (no --limit)"
+        if names
+        else ""
+    )
+
+
 def one_machine(host: str, place: Found, others: t.Mapping[str, Found]) -> str:
     """Returns why two names of the inventory must not start a client: they are one machine, and share a project or a database.
 
@@ -141,6 +157,10 @@ def one_machine(host: str, place: Found, others: t.Mapping[str, Found]) -> str:
         if not place["machine"] or other["machine"] != place["machine"]:
             continue
         shared = [key for key in ("project", "database") if place[key] and place[key] == other[key]]
+        if shared == ["database"] and not topology.names_one_database(
+            place["database"], place["project"], other["project"]
+        ):
+            continue
         if shared:
             return str(
                 WaError(

@@ -48,17 +48,21 @@ def second_coreapp(
     project: str,
     database: str = "",
     services: t.Collection[str] = (),
+    neighbours: t.Collection[str] = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
     `containers` are all containers of the host from `wa_info`, `project` is that of the client. `database` is its database if no container
-    has it. `services` are those of the client in an operator's Compose files, where another one's container is not removed. Only for
-    topology `single`: the others run several Coreapps.
+    has it. `services` are those of the client in an operator's Compose files, where another one's container is not removed.
+    `neighbours` are the projects of the machine's other deployments. Only for topology `single`: the others run several Coreapps.
     """
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     running = [
-        one for one in cores if one["state"] in ACTIVE and (one["project"] == project or one["database"] in databases)
+        one
+        for one in cores
+        if one["state"] in ACTIVE
+        and (one["project"] == project or topology.has_database(one, databases, project, neighbours))
     ]
     others = [
         one

@@ -192,18 +192,45 @@ def placed(
     }
 
 
+def names_one_database(database: str, *projects: str) -> bool:
+    """Returns whether `HOST:PORT/PREFIX` names one database in all of these Compose projects, of which an empty one is outside Compose.
+
+    A host name without a dot may be a service, which belongs to the network of its project.
+    """
+    host = database.partition("/")[0].rpartition(":")[0]
+    return "." in host or ":" in host or host == "localhost" or not all(projects) or len({*projects}) == 1
+
+
+def has_database(
+    container: t.Mapping[str, t.Any], databases: t.Collection[str], project: str, neighbours: t.Collection[str]
+) -> bool:
+    """Returns whether a container of `wa_info` has one of the `databases` of the client in `project`, by its name.
+
+    `neighbours` are the projects of the machine's other deployments. A container of any other project counts by an equal name alone.
+    """
+    database, its = container["database"], container["project"]
+    return database in databases and (its not in neighbours or names_one_database(database, project, its))
+
+
 def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
     """Returns the Compose projects of the `others` on the machine of `ours`.
 
-    Raises WaError if two of them would share names, the Webapp's port, or the ports of the Coreapps.
+    Raises WaError if two of them would share names, a database, the Webapp's port, or the ports of the Coreapps.
     """
     cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
     projects = []
     for theirs in others:
         pair = f"hosts {ours['host']} and {theirs['host']}"
-        for name in ("project", "slug", "project_dir", "env_file", "database"):
-            if theirs[name] == ours[name] and (ours[name] or name != "database"):
+        for name in ("project", "slug", "project_dir", "env_file"):
+            if theirs[name] == ours[name]:
                 raise WaError(pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure)
+        database, both = ours["database"], (ours["project"], theirs["project"])
+        if theirs["database"] == database != "" and names_one_database(database, *both):
+            raise WaError(
+                pair,
+                f"one machine and the same database {database}",
+                cure="Give each its own wa_db_env_name_prefix. If they are one client, remove one of the names from the inventory",
+            )
         if theirs["web_port"] == ours["web_port"]:
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
         # Only clients on several hosts publish the ports of their Coreapps.

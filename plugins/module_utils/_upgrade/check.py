@@ -68,7 +68,8 @@ class Observed:
     def leader(self) -> next_step.Member:
         """The leader's containers, as an unfinished upgrade looks at them."""
         stopped_at = float((self.left.get("notes") or {}).get("down_at") or 0)
-        return next_step.Member(self.facts["leader"].get("containers") or [], stopped_at, self.deployment["project"])
+        there, project = self.facts["leader"].get("containers") or [], self.deployment["project"]
+        return next_step.Member(there, stopped_at, project, self.facts["neighbours"])
 
     @property
     def schema_started(self) -> bool:

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import (
     DONE,
     NO_COPY,
@@ -37,6 +38,7 @@ class Member:
     everything: t.Sequence[Container]  # all containers of a client on the host
     stopped_at: float = 0.0  # when the upgrade began to stop its client, by its own clock; 0 when that is not known
     project: str = ""
+    neighbours: t.Sequence[str] = ()  # the projects of the other deployments on the host's machine
 
     @property
     def containers(self) -> list[Container]:
@@ -58,7 +60,7 @@ class Member:
             one
             for one in self.everything
             if one["version"] == version
-            and (one["project"] == self.project or one["database"] in databases)
+            and (one["project"] == self.project or topology.has_database(one, databases, self.project, self.neighbours))
             and (_runs(one) or one["started_at"] > self.stopped_at)
         ]
 
@@ -237,9 +239,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
     members = {
-        one["item"]["host"]: Member(
-            one["containers"], _stopped_at(journals.get(one["item"]["host"], {})), one["item"]["project"]
-        )
+        one["item"]["host"]: _member(one, _stopped_at(journals.get(one["item"]["host"], {})))
         for one in facts["containers"]
     }
     leader = members.pop(facts["leader"])
@@ -282,13 +282,18 @@ def schema(journal: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> str:
 
 
 def begun_by_others(
-    journal: t.Mapping[str, t.Any], containers: t.Sequence[Container], project: str, ours: str
+    journal: t.Mapping[str, t.Any],
+    containers: t.Sequence[Container],
+    project: str,
+    ours: str,
+    neighbours: t.Sequence[str] = (),
 ) -> list[Container]:
     """Returns with which containers somebody has begun to change the schema since a run has decided where it goes on.
 
-    `containers` are those at the leader; `ours` is the id of the one that the run has created for its migration, empty for none.
+    `containers` are those at the leader; `ours` is the id of the one that the run has created for its migration, empty for none;
+    `neighbours` are as in `Member`.
     """
-    leader = Member(containers, _stopped_at(journal), project)
+    leader = Member(containers, _stopped_at(journal), project, neighbours)
     now, found = Observed(journal, leader), [one for one in containers if one["id"] == ours]
     if journal["schema"] == UNTOUCHED and now.new:
         found += [*now.beside, *(one for one in leader.clients if one["version"] == journal["target"])]
@@ -330,6 +335,12 @@ def _runs(migration: Container) -> bool:
 
 def _ended_well(migration: Container) -> bool:
     return bool(migration["state"] == "exited" and migration["exit_code"] == 0)
+
+
+def _member(looked: t.Mapping[str, t.Any], stopped_at: float) -> Member:
+    """Returns a member from a result of `wa_info`, with the member as `item`; without containers where it was not read."""
+    item = looked["item"]
+    return Member(looked.get("containers") or [], stopped_at, item["project"], item["neighbours"])
 
 
 def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
@@ -408,10 +419,7 @@ def failed_stage(
         return ""
     stops = {one["item"]["host"]: _stopped_at(one.get("journal") or {}) for one in stopped}
     members = {
-        one["item"]["host"]: Member(
-            one.get("containers") or [], stops.get(one["item"]["host"]) or _stopped_at(journal), one["item"]["project"]
-        )
-        for one in looked
+        one["item"]["host"]: _member(one, stops.get(one["item"]["host"]) or _stopped_at(journal)) for one in looked
     }
     ordered = [members.pop(leader, Member([])), *members.values()]
     found = schema(journal, ordered) if has_begun(journal) and journal["schema"] == UNTOUCHED else journal["schema"]

@@ -100,6 +100,7 @@ GOOD: dict[str, t.Any] = {
     "secrets": {"password": "Canary-1"},
     "today": "2026-06-30",
     "leader": FOUND,
+    "neighbours": [],
     "hold": "",
     "left": {},
     "found": FOUND,

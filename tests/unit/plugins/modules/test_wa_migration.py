@@ -473,6 +473,15 @@ def test_no_migration_is_started_where_a_second_coreapp_would_run(host: Host) ->
     assert (host.started(), host.journal()["schema"]) == (False, "untouched")
 
 
+def test_the_client_of_another_project_with_a_database_of_its_own_is_left_alone(host: Host) -> None:
+    where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
+    for project, image in (("wa-support", OLD), ("other", IMAGE)):
+        host.engine.container(f"{project}-wacore-1", image, project, "wacore", environment=where)
+    host.stop()
+    host.events = [host.permit, lambda: host.container("exited")]
+    assert host.migrate(single=True, neighbours=["other"])["migration"]["exit_code"] == 0
+
+
 @pytest.mark.parametrize("sessions", [[SESSION], None], ids=["used", "unknown"])
 def test_a_database_that_is_used_after_the_migration_is_noted(
     host: Host, sessions: list[dict[str, str]] | None

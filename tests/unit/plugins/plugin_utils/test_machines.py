@@ -114,11 +114,19 @@ def test_ssh_s_own_port_is_no_other_machine(port: int | str) -> None:
 
 
 def test_two_deployments_of_a_machine_have_a_database_each() -> None:
-    server = {"ansible_host": "192.0.2.1", "wa_db_env_hostname": "db"}
+    server = {"ansible_host": "192.0.2.1", "wa_db_env_hostname": "db.lab"}
     hostvars: dict[str, dict[str, t.Any]] = {"a": server, "b": {**server, "wa_client_web_port": 9091}}
-    with pytest.raises(WaError, match="hosts a and b: one machine and the same database db:3306/"):
+    with pytest.raises(WaError) as error:
         machines.neighbours(hostvars, "a", {"all": ["a", "b"]})
+    assert str(error.value) == (
+        "hosts a and b: one machine and the same database db.lab:3306/. Give each its own wa_db_env_name_prefix. If they are one client, "
+        "remove one of the names from the inventory"
+    )
     hostvars["b"]["wa_db_env_name_prefix"] = "b_"
+    assert machines.neighbours(hostvars, "a", {"all": ["a", "b"]}) == ["wa-b"]
+    # A service of this name in the Compose project of each: which servers run decides, before a start.
+    for one in hostvars.values():
+        one.update(wa_db_env_hostname="db", wa_db_env_name_prefix="")
     assert machines.neighbours(hostvars, "a", {"all": ["a", "b"]}) == ["wa-b"]
 
 

@@ -79,6 +79,27 @@ def test_an_equal_name_is_a_suspicion_that_the_server_confirms(
 
 
 @pytest.mark.parametrize(
+    ("look", "address", "refused", "noted"),
+    [
+        (SEEN, "192.0.2.1", True, False),  # a short DNS name
+        ({**SEEN, "started": 900}, "192.0.2.1", False, False),
+        ({}, "192.0.2.1", False, True),
+        ({}, "192.0.2.2", False, False),
+    ],
+)
+def test_equal_names_in_two_projects_of_a_machine_are_compared_or_noted(
+    look: dict[str, t.Any], address: str, refused: bool, noted: bool
+) -> None:
+    found = two_deployments(look, ansible_host=address, wa_db_env_hostname="db")
+    found.hostvars["support"].update(ansible_host="192.0.2.1", wa_db_env_hostname="db")
+    refusals, notes = found.decide(OURS)
+    assert [text.startswith("client's database: support and copy are different") for text in refusals] == [
+        True
+    ] * refused
+    assert [text.startswith("hosts support, copy: one machine and") for text in notes] == [True] * noted
+
+
+@pytest.mark.parametrize(
     ("given", "shared"),
     [
         ({"wa_db_env_hostname": "db"}, True),  # by another name, or a search domain, it may be the same server

@@ -69,6 +69,14 @@ def test_a_coreapp_of_no_service_in_an_operators_files_is_a_second_one(
     assert found["second_coreapp"].startswith(start) if refused else found["second_coreapp"] == ""
 
 
+def test_a_neighbours_service_of_the_same_name_is_another_database() -> None:
+    containers = [core("wacore", database="db:3306/"), core("other", "biz", database="db:3306/")]
+    for neighbours, refused in ([], True), (["biz"], False):
+        unmanaged = {"project": "wa-a", "neighbours": neighbours, "database": "db:3306/"}
+        found = check(containers, unmanaged=unmanaged)
+        assert (bool(found["refusal"]), bool(found["second_coreapp"])) == (refused, refused)
+
+
 def test_the_containers_of_another_number_are_kept() -> None:
     found = check([core("wacore"), core("other", "biz", database="db.lab:3306/x_")])
     assert (found["refusal"], found["second_coreapp"]) == ("", "")

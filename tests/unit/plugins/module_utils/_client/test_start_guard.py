@@ -110,13 +110,13 @@ def test_two_deployments_on_one_running_server_are_refused() -> None:
     assert "wa_db_env_name_prefix" in refusal
 
 
-PLACE = {"machine": "boot engine", "project": "wa-a", "database": "db:3306/"}
+PLACE = {"machine": "boot engine", "project": "wa-a", "database": "db.lab:3306/"}
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({**PLACE, "project": "wa-b"}, "the same database: db:3306/"),
+        ({**PLACE, "project": "wa-b"}, "the same database: db.lab:3306/"),
         ({**PLACE, "database": "other:3306/"}, "the same project: wa-a"),
         ({**PLACE, "project": "wa-b", "database": ""}, ""),
         ({**PLACE, "machine": "clone engine"}, ""),
@@ -126,3 +126,18 @@ def test_two_names_of_one_machine_share_no_project_and_no_database(other: dict[s
     refusal = start_guard.one_machine("h1", PLACE, {"h1b": other})
     assert said in refusal if said else not refusal, refusal
     assert start_guard.one_machine("h1", {**PLACE, "machine": ""}, {"h1b": {**other, "machine": ""}}) == ""
+
+
+@pytest.mark.parametrize(("project", "refused"), [("wa-b", False), ("", True), ("wa-a", True)])
+def test_a_service_of_a_project_is_no_database_of_another_one(project: str, refused: bool) -> None:
+    place = {**PLACE, "database": "db:3306/"}
+    assert bool(start_guard.one_machine("h1", place, {"h1b": {**place, "project": project}})) is refused
+
+
+def test_that_the_servers_of_equal_names_were_not_compared_is_noted() -> None:
+    assert start_guard.not_compared("h1", SERVER, {}) == ""
+    assert start_guard.not_compared("h1", SERVER, {"h1b": SERVER}) == ""
+    unread = {**SERVER, "identity": ""}
+    for ours, theirs in ((SERVER, {}), (SERVER, unread), ({}, SERVER), (unread, SERVER)):
+        note = start_guard.not_compared("h1", ours, {"h1b": theirs})
+        assert note.startswith("hosts h1, h1b: one machine and databases of the same name, in a Compose project each;")

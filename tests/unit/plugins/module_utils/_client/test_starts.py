@@ -57,7 +57,7 @@ NORMAL = core("wa-h1-wacore-1")
         ([core("other", project="wa-two", database="mariadb.lab:3306/two_")], []),
         ([core("other", project="wa-two", database="")], []),
         ([core("web", project="wa-two", role="web")], []),
-        # A renamed container, or one with another number, belongs to the same service. Compose runs only one of them.
+        # A renamed container, or one with another number, belongs to the same service. The application of the project starts one of them.
         ([core("old"), core("wa-h1-wacore-2", "exited")], []),
     ],
 )
@@ -66,6 +66,26 @@ def test_compose_must_not_start_a_second_coreapp(containers: list[dict[str, t.An
     assert bool(message) == bool(refused)
     assert all(name in message for name in refused)
     assert "wa-h1-waweb-1" not in message
+
+
+@pytest.mark.parametrize(
+    ("database", "project", "other", "refused"),
+    [
+        ("db:3306/", "wa-h1", "two", False),  # each project has a service of that name
+        ("db:3306/", "wa-h1", "nobody", True),  # a project that no deployment of the machine describes
+        ("db:3306/", "wa-h1", "", True),
+        ("db:3306/", "", "two", True),  # what `docker run` has started may be in that project's network
+        (OURS, "wa-h1", "two", True),
+        ("10.0.0.5:3306/", "wa-h1", "two", True),
+        ("localhost:3306/", "wa-h1", "two", True),
+        ("::1:3306/", "wa-h1", "two", True),
+    ],
+)
+def test_the_database_of_another_deployment_s_project_may_have_the_same_name(
+    database: str, project: str, other: str, refused: bool
+) -> None:
+    containers = [core("ours", project=project, database=database), core("theirs", project=other, database=database)]
+    assert bool(second_coreapp(containers, project, database, neighbours=["two"])) is refused
 
 
 @pytest.mark.parametrize(

@@ -78,13 +78,19 @@ def step(
                     "item": {
                         "host": "h2",
                         "project": "wa",
+                        "neighbours": ["two"],
                         "images": {"coreapp": "mirror/coreapp", "web": "mirror/web"},
                     },
                     "containers": client("exited") if other is None else other,
                     "images": [{"name": name, "expires_on": other_expires} for name in other_images],
                 },
                 {
-                    "item": {"host": "h1", "project": "wa", "images": {"coreapp": "r/coreapp", "web": "r/web"}},
+                    "item": {
+                        "host": "h1",
+                        "project": "wa",
+                        "neighbours": ["two"],
+                        "images": {"coreapp": "r/coreapp", "web": "r/web"},
+                    },
                     "containers": leader,
                     "images": [{"name": f"r/{one}:v2.53.4", "expires_on": ""} for one in ("coreapp", "web")],
                 },
@@ -303,6 +309,9 @@ ENDED = {**NEW, "state": "exited"}
         ("stopping", [*DOWN, {**NEW, "project": ""}], DOWN, "start", True),
         ("stopping", [*DOWN, {**NEW, "project": "", "database": ""}], DOWN, "stop", False),
         ("stopping", [*DOWN, {**NEW, "project": "b", "database": "db:3306/b"}], DOWN, "stop", False),
+        # Another Compose project with a service of the database's name: of another deployment, or of none.
+        ("stopping", [*DOWN, {**NEW, "project": "two"}], DOWN, "stop", False),
+        ("stopping", [*DOWN, {**NEW, "project": "b"}], DOWN, "start", True),
         # Created only, or before the stop.
         ("stopping", [*DOWN, {**ENDED, "started_at": 0.0}], DOWN, "stop", False),
         ("stopping", [*DOWN, {**ENDED, "started_at": 500.0}], DOWN, "stop", False),
@@ -565,7 +574,7 @@ def failed(
     """The stage by what was read on two members; the leader is the second one."""
     stop = {"item": {"host": "h2"}, "journal": {"notes": {"down_at": other_stop}}}
     members = [("h2", IDLE if other is None else other), ("h1", looked)]
-    reads = [{"item": {"host": host, "project": "wa"}, **read} for host, read in members]
+    reads = [{"item": {"host": host, "project": "wa", "neighbours": []}, **read} for host, read in members]
     return next_step.failed_stage(ours, permitted, asked, reads, [stop] if other_stop else [], "h1")
 
 
