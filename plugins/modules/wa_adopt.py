@@ -30,7 +30,6 @@ EXAMPLES = r"""
   waba.onprem.wa_adopt:
 """
 
-import contextlib
 import os
 import typing as t
 
@@ -58,7 +57,7 @@ def survey(engine: docker_engine.Docker, run: compose_declared.Run) -> dict[str,
 
 
 def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
-    """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them."""
+    """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them, with or without variables."""
     reader = compose_declared.Reader(run)
     for one in created:
         own = [path for path in one["files"] if client_files.is_own(path)]
@@ -71,9 +70,8 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         paths = tuple(one["operators_files"] or one["files"])
         variables = tuple(path for path in one["interpolation_files"] if path not in one["files_gone"])
         files = compose_declared.Files(one["project"], one["folder"], paths, variables)
-        one.update(
-            env_files=[], own_keys=[], compose_problem="", declared={}, document={}, next_image="", image_files=[]
-        )
+        one.update(dict.fromkeys(("compose_problem", "variables_problem", "next_image"), ""))
+        one.update(env_files=[], own_keys=[], declared={}, document={}, image_files=[])
         if not files.paths:
             continue
         try:
@@ -87,9 +85,11 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         if "image" in one["declared"]:
             texts = {file["path"]: file["text"] or "" for file in docker_inspection.read_files(one["operators_files"])}
             one["image_files"] = compose_version.places(str(one["declared"]["image"]), texts)
-        with contextlib.suppress(WaError):  # a variable that no env file sets, which the report names
+        try:
             services = reader.document(files).get("services") or {}
             one["next_image"] = str((services.get(one["service"]) or {}).get("image") or "")
+        except WaError as error:  # mostly a variable that no env file sets
+            one["variables_problem"] = error.found
 
 
 def main() -> None:

@@ -100,12 +100,21 @@ def variables(client: Client, found: t.Sequence[Client]) -> Problems:
     files = compose_files.interpolation_files(compose_files.newest(client.containers))
     known = {*_ALWAYS, *(key for path in files for key in client.keys_of(path))}
     unset = ", ".join(name for name in _used(client.containers) if name not in known)
+    env_file = files[-1] if files else "the file .env"
     if unset:
         yield (
             f"its Compose files use {unset}, which no env file sets: only the shell of whoever started it had the value",
-            f"Set it in {files[-1] if files else 'the file .env'} as when the client was started, empty if it was not set (for HOME or "
-            "USER write the value into the file)",
+            f"Set it in {env_file} as when the client was started, empty if it was not set (for HOME or USER write the value into the file)",
         )
+        return
+    # A variable of another service, which is no part of the client.
+    unreadable = {one["variables_problem"]: one for one in client.containers if one["variables_problem"]}
+    for problem, one in unreadable.items():
+        yield (
+            f"Compose cannot read {', '.join(one['operators_files'])}: {problem}",
+            f"Correct that: a variable that is missing a value, also of another service, is set in {env_file}",
+        )
+    if unreadable:
         return
     images = {str(one["declared"].get("image") or one["image"]) for one in client.containers}
     tagged = dict.fromkeys(path for one in client.containers for path in one["image_files"])

@@ -60,6 +60,7 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "env_files": ["/srv/biz/db.env"] if project else [],
         "own_keys": ["WA_CONFIG_ON_DB", "WACORE_HOSTNAME"],
         "compose_problem": "",
+        "variables_problem": "",
         **changes,
     }
 

@@ -104,3 +104,22 @@ def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> N
     }
     wa_adopt.read_compose_files([one], run)
     assert one["compose_problem"] == "docker compose config: pull_policy is wrong"
+
+
+def test_files_that_compose_reads_only_without_their_variables(tmp_path: Path) -> None:
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        raw = '{"services": {"wacore": {"image": "r/coreapp:v2.51.2"}, "proxy": {"image": "proxy:${PROXY_TAG:?}"}}}'
+        missing = (1, "", "required variable PROXY_TAG is missing a value")
+        return (0, raw, "") if "--no-interpolate" in command else missing
+
+    one: dict[str, t.Any] = {
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(tmp_path / "compose.yml")],
+        "interpolation_files": [],
+    }
+    wa_adopt.read_compose_files([one], run)
+    assert (one["compose_problem"], one["next_image"]) == ("", "")
+    assert one["variables_problem"].startswith("docker compose config: required variable PROXY_TAG is missing a value")
+    assert one["declared"] == {"image": "r/coreapp:v2.51.2"}

@@ -37,6 +37,7 @@ def two_env_files(second: dict[str, str]) -> dict[str, t.Any]:
     return found
 
 
+MISSING = "docker compose config: required variable PROXY_TAG is missing a value"
 UNSET = "which no env file sets: only the shell of whoever started it had the value"
 SET = "Set it in /srv/biz/.env as when the client was started, empty if it was not set (for HOME or USER write the value into the file)"
 
@@ -122,6 +123,11 @@ ALONE: dict[str, t.Any] = {"biz": {"server": {}}}
             survey(container("wacore", "", image="r/coreapp:v2.51.2@sha256:1"), container("waweb", "")),
             f"{IMAGES}wacore on h1 (running, r/coreapp:v2.51.2@sha256:1), waweb on h1 (running, {REGISTRY}/web:v2.51.2)",
             TAG,
+        ),
+        (
+            client({"variables_problem": MISSING}, {"variables_problem": MISSING}),
+            f"Compose cannot read {FILE}: {MISSING}",
+            "Correct that: a variable that is missing a value, also of another service, is set in /srv/biz/.env",
         ),
         (
             client({"next_image": f"{REGISTRY}/coreapp:v2.53.4"}),
