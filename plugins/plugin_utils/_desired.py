@@ -298,10 +298,10 @@ def compose(inventory: Inventory) -> State:
 
     `folder` is the project directory, `files` the Compose files in their order, `env_files` those with the variables of the
     Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments, `environment` what
-    it is run with. `services` are
-    the client's if the operator has files of their own, so that what stands beside them is left alone; else none, for all. `repositories`
-    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp, or a master,
-    `migration` whether the migration is made from it, and is not in the role's file.
+    it is run with. `services` are the client's if the operator has files of their own, so that other services are left alone; else none,
+    for all. `repositories` are the images, without version, of the services whose Compose files are the operator's. `coreapp` is the
+    service of the first Coreapp, or of a master. `migration` is whether the service that migrates is derived from `coreapp`, since the
+    role's file does not have it.
     """
     place = deployment(inventory)
     ours, given = place["compose_file"], inventory.given("wa_client_compose_dir")

@@ -28,9 +28,15 @@ def restart_policy(body: Mapping) -> tuple[str, int]:
     return name, int(attempts or 0)
 
 
-def actual_policy(record: Mapping) -> str:
-    """Returns the name of an inspected container's restart policy."""
-    return ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"
+def actual_policy(record: Mapping) -> tuple[str, int]:
+    """Returns the restart policy of an inspected container, as `restart_policy` does of a service."""
+    policy = (record.get("HostConfig") or {}).get("RestartPolicy") or {}
+    return policy.get("Name") or "no", int(policy.get("MaximumRetryCount") or 0)
+
+
+def shown_policy(name: str, retries: int) -> str:
+    """Returns a restart policy as Compose files have it; a number of restarts counts for `on-failure` alone."""
+    return f"{name}:{retries}" if retries and name == "on-failure" else name
 
 
 def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], record: Mapping) -> list[str]:
@@ -51,7 +57,8 @@ def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], 
         actual = max(int(host.get(key) or 0), 0)  # -1 is no limit, too
         if actual != wanted:
             found.append(f"has the {what} {shown(actual)}, expected {shown(wanted)}")
-    return found
+    cpus, wanted_cpus = host.get("CpusetCpus") or "any", body.get("cpuset") or "any"
+    return found + ([f"has the CPUs {cpus}, expected {wanted_cpus}"] if cpus != wanted_cpus else [])
 
 
 def _limits(body: Mapping) -> dict[str, tuple[str, int, t.Callable[[int], str]]]:

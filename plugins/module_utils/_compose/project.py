@@ -181,13 +181,15 @@ class Project:
         `docker update` changes it without a recreation. A policy that no file declares was given by hand, and stays.
         """
         wanted = {one.name: one.restart for one in self.services}
+        shown = alteration.shown_policy
         policies = (
-            (one, alteration.actual_policy(self.record(one)), wanted.get(one.service, ("", 0))) for one in self.found
+            (one, shown(*alteration.actual_policy(self.record(one))), wanted.get(one.service, ("", 0)))
+            for one in self.found
         )
         return [
             {"name": one.name, "policy": policy, "retries": retries, "found": found}
             for one, found, (policy, retries) in policies
-            if policy and policy != found and (one.own or one.service in self.selected)
+            if policy and shown(policy, retries) != found and (one.own or one.service in self.selected)
         ]
 
     def refused_networks(self, calls: t.Collection[t.Any]) -> list[WaError]:

@@ -76,7 +76,7 @@ def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
         lines += [f"{step.container} {reason}" for reason in step.reasons]
         found.pending += [f"{step.container} {reason}" for reason in step.pending]
     found.containers += [
-        f"{one['name']} has the restart policy {one['found']}, expected {one['policy']}"
+        f"{one['name']} has the restart policy {one['found']}, expected {alteration.shown_policy(one['policy'], one['retries'])}"
         for one in project.restart_policies()
     ]
     found.pending += [str(one) for one in project.diverged_networks()]
@@ -85,7 +85,10 @@ def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
         if one.service in project.names:
             found.containers += failures(one.name, one.state, engine_health(project.record(one)))
             if compare_record and one.name in alike and not project.is_recorded(one):
-                found.containers.append(f"{one.name} is not recorded as created from its Compose files")
+                found.containers.append(
+                    f"{one.name} is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it "
+                    "with its Compose files, and records it"
+                )
     return found
 
 
@@ -123,7 +126,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
         found.containers += lines or ([] if one.running else [f"{name} is {one.state}. Run docker {verb} {name}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
-        policy = alteration.actual_policy(record)
+        policy = alteration.shown_policy(*alteration.actual_policy(record))
         if policy != "unless-stopped":
             found.warnings.append(
                 f"{name} has the restart policy {policy}, expected unless-stopped: docker update --restart unless-stopped {name}"

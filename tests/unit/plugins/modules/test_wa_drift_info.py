@@ -275,7 +275,10 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
         {
             **changes("{}/state/client-a.json does not record the client that the inventory describes"),
             **containers(
-                *(f"wa-a-{name}-1 is not recorded as created from its Compose files" for name in ("wacore", "waweb"))
+                *(
+                    f"wa-a-{name}-1 is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, and records it"
+                    for name in ("wacore", "waweb")
+                )
             ),
         },
     ),

@@ -265,7 +265,7 @@ def test_what_is_stopped_and_there() -> None:
     lines = [
         "a has exited",
         "b is missing",
-        "c is not recorded as created from its Compose files",
+        "c is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, and records it",
         "d is paused",
         "f is unhealthy. Look",
     ]

@@ -77,3 +77,35 @@ def test_what_only_a_recreation_puts_right(
 )
 def test_the_restart_policy_of_a_service(body: dict[str, t.Any], expected: tuple[str, int]) -> None:
     assert alteration.restart_policy(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "actual", "expected"),
+    [
+        ({}, {}, []),
+        ({}, {"CpusetCpus": ""}, []),
+        ({"cpuset": "0,1"}, {"CpusetCpus": "0,1"}, []),
+        ({"cpuset": "0,1"}, {"CpusetCpus": "0"}, ["has the CPUs 0, expected 0,1"]),
+        ({}, {"CpusetCpus": "0"}, ["has the CPUs 0, expected any"]),
+        ({"cpuset": "0,1"}, {}, ["has the CPUs any, expected 0,1"]),
+    ],
+)
+def test_the_cpus_that_docker_update_has_changed(
+    declared: dict[str, str], actual: dict[str, str], expected: list[str]
+) -> None:
+    assert alteration.alterations("waweb", declared, {}, {"HostConfig": actual}) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, "no"),
+        ({"Name": "always", "MaximumRetryCount": 0}, "always"),
+        ({"Name": "on-failure", "MaximumRetryCount": 0}, "on-failure"),
+        ({"Name": "on-failure", "MaximumRetryCount": 3}, "on-failure:3"),
+    ],
+)
+def test_the_restart_policy_of_a_container(policy: dict[str, t.Any], expected: str) -> None:
+    record = {"HostConfig": {"RestartPolicy": policy}}
+    assert alteration.shown_policy(*alteration.actual_policy(record)) == expected
+    assert alteration.shown_policy("always", 3) == "always"

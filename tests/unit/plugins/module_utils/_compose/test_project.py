@@ -979,3 +979,14 @@ def test_each_file_that_compose_reads_is_an_input_except_the_collections(operato
     assert {inputs(ours), inputs(ours, "compose.yml", "A=1"), inputs("-", "other.env", "A=1")} == {before}
     changed = [before, *(inputs(ours, name, "A=2") for name in ("own.yml", "site.env", ".env", "db.env"))]
     assert len({*changed}) == len(changed)
+
+
+@pytest.mark.parametrize(("tries", "differs"), [(3, False), (5, True), (0, True)])
+def test_the_restarts_after_a_failure_are_compared(
+    operators: Make, engine: FakeDocker, tries: int, differs: bool
+) -> None:
+    there = {"HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": tries}}}
+    add(engine, own=False, more=there)
+    project = operators({"selected": ["core"]}, core={**CLIENT, "restart": "on-failure:3"}, db=DATABASE)
+    found = project.restart_policies()
+    assert [(one["policy"], one["retries"]) for one in found] == [("on-failure", 3)] * differs

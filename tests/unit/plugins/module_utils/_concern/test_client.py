@@ -29,7 +29,10 @@ HASH, MADE_BY = "com.docker.compose.config-hash", "com.docker.compose.version"
 MADE_FROM = "com.docker.compose.project.config_files"
 OTHER_FILE = "was created from another Compose file than the one that was applied"
 UNKNOWN = "was made from other Compose files than there are now"
-NOT_RECORDED = "is not recorded as created from its Compose files"
+NOT_RECORDED = (
+    "is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, "
+    "and records it"
+)
 IN_SYNC = {"state": "in_sync"}
 
 

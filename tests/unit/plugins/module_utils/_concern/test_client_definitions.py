@@ -21,6 +21,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 
 Given = dict[str, t.Any]
+NOT_RECORDED = (
+    "is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, "
+    "and records it"
+)
 CORE, WEB = "wa-a-wacore-1", "wa-a-waweb-1"
 NET = "wa-a_default"
 IMAGES = {"wacore": "r/coreapp:v2.53.4", "waweb": "r/web:v2.53.4"}
@@ -99,7 +103,7 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     ({}, {"recorded": BESIDE}, [OTHER_FILE], []),
     ({}, {"recorded": BESIDE, "current": ["h1"]}, [], []),
     ({"hash": "h9"}, {"stale": [CORE]}, [], []),  # another db.env explains it and is reported there
-    ({}, {"recorded": Recorded()}, [], [f"{CORE} is not recorded as created from its Compose files"]),
+    ({}, {"recorded": Recorded()}, [], [f"{CORE} {NOT_RECORDED}"]),
     ({}, {"recorded": Recorded(), "compare_record": False}, [], []),
     ({"networks": ("n0",)}, {}, [NO_NETWORK], []),
     ({}, {"network": ""}, [NO_NETWORK], []),
