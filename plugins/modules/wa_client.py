@@ -253,9 +253,9 @@ def start_again(module: AnsibleModule, result: Result) -> None:
             raise WaError(f"project {params['project']}", "no container of the client", "those that were stopped")
         cores = [one["name"] for one in ours if one["role"] == "core"]
         if params["guard"] and params["guard"]["single"] and len(cores) > 1:
-            found, expected = f"{', '.join(cores)} would run", "one, because two of one number get it banned"
+            many, expected = f"{', '.join(cores)} would run", "one, because two of one number get it banned"
             cure = "Find out which one has served, start it and the Webapp (docker start NAME), and remove the others (docker rm NAME)"
-            raise WaError("Coreapp of a single client", found, expected, cure)
+            raise WaError("Coreapp of a single client", many, expected, cure)
         for one in sorted(ours, key=lambda one: one["role"] != "core"):
             if one["state"] == "running":
                 continue
