@@ -55,10 +55,7 @@ def _present(options: t.Mapping[str, t.Any]) -> State:
 
 
 def deployment(inventory: Inventory) -> State:
-    """Returns the host's deployment, see `_deployment.topology.deployment`. Raises WaError, also for a variable that went."""
-    gone = values.refusals({name: inventory.given(name) for name in values.GONE.keys() & inventory.variables.keys()})
-    if gone:
-        raise WaError.of(". ".join(gone))
+    """Returns the host's deployment, see `_deployment.topology.deployment`. Raises WaError."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
 

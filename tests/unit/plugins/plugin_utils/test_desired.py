@@ -689,13 +689,3 @@ def test_a_confirmation_is_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for ask in (desired.confirmed, desired.db_env, desired.media_volume, desired.identity_facts, desired.project):
         with pytest.raises(WaError, match="set in the inventory, where it would be a licence for ever"):
             ask(given)
-
-
-def test_no_playbook_goes_on_with_a_variable_that_went() -> None:
-    with pytest.raises(WaError, match=r"^wa_state_dir: .*no longer read"):
-        desired.deployment(inventory(wa_state_dir="/srv/state"))
-    with pytest.raises(WaError, match=r"^wa_client_compose_environment: .*no longer read"):
-        desired.deployment(inventory(wa_client_compose_environment={"A": "b"}))
-    with pytest.raises(WaError, match=r"^wa_client_skip: .* and remove it\. wa_upgrade_waves: .* upgrades, too\.$"):
-        desired.deployment(inventory(wa_upgrade_waves=["100%"], wa_client_skip=["h1"]))
-    assert desired.deployment(inventory(wa_state_dir="/var/lib/waba"))["slug"] == "support"

@@ -16,9 +16,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _values as valu
 
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
 REFUSED: dict[str, dict[t.Any, str]] = {
-    **{name: {"any": "no longer read; expected a variable of this version"} for name in values.GONE},
     "wa_backup_keep": {0: "at least 1", "all": "at least 1"},
-    "wa_client_compose_environment": {("A", "b"): "no longer read"},
     "wa_client_container_names": {5: "5 is no list"},
     "wa_client_core_port": {0: "0 is no port", "x": "no port"},
     "wa_client_health_timeout": {0: "at least a second", "": "no duration", "500ms": "no duration"},
@@ -36,7 +34,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_message_gc_max_messages": {-1: "at least 0", "many": "at least 0"},
-    "wa_state_dir": {"/srv/state": "no longer read; expected lock and states in /var/lib/waba", "state": "relative"},
     **{
         f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
         for name in ("dump", "hook")
@@ -48,7 +45,6 @@ REFUSED: dict[str, dict[t.Any, str]] = {
 ACCEPTED: dict[str, list[t.Any]] = {
     "wa_backup_keep": [None, "", 1, "3"],
     "wa_client_container_names": [None, "a,b", ["a"]],
-    "wa_client_compose_environment": [{}, None],
     "wa_client_core_port": ["6250"],
     "wa_client_hold": ["", "stopped by Ann"],
     "wa_client_restart": ["now", "report", "22:00-04:30"],
@@ -56,7 +52,6 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_message_gc_max_messages": [0],
-    "wa_state_dir": ["/var/lib/waba/"],
     "wa_upgrade_soak": [0, "30m"],
     "wa_upgrade_window": [None, "", "22:00-04:30"],
 }
@@ -99,4 +94,4 @@ def test_every_rule_has_a_variable_with_a_valid_default() -> None:
         defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
         plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
         assert values.refusals({name: plain[name] for name in values.checked(plain)}) == []
-    assert values.RULES.keys() - known - inventory.SHARED == values.GONE.keys()
+    assert values.RULES.keys() - known - inventory.SHARED == set()
