@@ -8,8 +8,6 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
-import struct
-import sys
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
@@ -46,8 +44,6 @@ PLUGIN_FOLDERS = (
     os.path.expanduser("~/.docker/cli-plugins"),
     *(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec")),
 )
-# The header of a program: where the table of its parts begins, the length of an entry, their number. A part: its kind, offset, size.
-_ELF, _ELF_PART, _ELF_LOAD = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I4xQ16xQ"), 1
 CRON_NAMES = ("cron", "crond")
 SERVICE_PLACES = (
     "/etc/init.d/{}",
@@ -74,7 +70,7 @@ def compose_problem(module: AnsibleModule) -> str:
         found = "the program docker is not installed"
     elif is_snap(client):
         found = f"{client} is a snap, which cannot read files outside of home folders"
-    elif _is_program(next((path for path in map(_plugin, PLUGIN_FOLDERS) if os.path.lexists(path)), "")):
+    elif os.access(next(filter(os.path.lexists, (f"{one}/docker-compose" for one in PLUGIN_FOLDERS)), ""), os.X_OK):
         return ""  # without starting a program, which is slow
     else:
         code, _output, error = module.run_command([client, "compose", "version"])
@@ -97,27 +93,6 @@ def cron_problem(module: AnsibleModule) -> str:
     if any(map(os.path.exists, CRON_GENERATORS)):
         return "" if os.path.isdir(SYSTEMD) else "systemd-cron is installed, and systemd does not run"
     return "the cron daemon of busybox reads no file in /etc/cron.d" if daemons else "no cron daemon is installed"
-
-
-def _plugin(folder: str) -> str:
-    return f"{folder}/docker-compose"
-
-
-def _is_program(path: str) -> bool:
-    """Returns whether a file is a complete 64-bit program for this machine; False where that takes a start of it."""
-    try:
-        with open(sys.executable, "rb") as ours, open(path, "rb") as program:
-            wanted, header = ours.read(_ELF.size), program.read(_ELF.size)
-            if len(header) < _ELF.size or header[:6] != b"\x7fELF\x02\x01" or header[18:20] != wanted[18:20]:
-                return False
-            first, length, count = _ELF.unpack(header)
-            program.seek(first)
-            parts = [_ELF_PART.unpack(program.read(length)[: _ELF_PART.size]) for _each in range(count)]
-            # Of a download that was cut off, a part to load is not all there.
-            end = max((at + size for kind, at, size in parts if kind == _ELF_LOAD), default=0)
-            return os.access(path, os.X_OK) and 0 < end <= os.fstat(program.fileno()).st_size
-    except (OSError, struct.error):
-        return False
 
 
 def cron_runs() -> bool:
