@@ -145,7 +145,7 @@ class Store:
                 raise WaError(path, "cannot be changed by this user", "a file that may change", cure)
 
     def _inherit(self, draft: int) -> None:
-        """Copies owner, mode and ACL of the old file to the open draft, as far as permitted."""
+        """Copies owner and mode of the old file to the open draft, as far as permitted."""
         try:
             number = os.open(self.path, _READ)
         except FileNotFoundError:
@@ -155,8 +155,6 @@ class Store:
             with contextlib.suppress(PermissionError):
                 os.fchown(draft, old.st_uid, old.st_gid)
                 os.fchmod(draft, stat.S_IMODE(old.st_mode))
-                for name in _attributes(number):
-                    os.setxattr(draft, name, os.getxattr(number, name))
         finally:
             os.close(number)
 
@@ -219,16 +217,6 @@ class Store:
             files.write_new(path, text.encode(), prepare)
         except OSError as error:
             raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None
-
-
-def _attributes(number: int) -> list[str]:
-    """Returns the names of an open file's extended attributes; none if the file system does not support them."""
-    try:
-        return os.listxattr(number)
-    except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EINVAL):
-            return []
-        raise
 
 
 def _signature(kind: os.stat_result) -> tuple[int, ...]:

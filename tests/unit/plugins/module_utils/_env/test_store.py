@@ -192,7 +192,6 @@ def test_a_symbolic_link_instead_of_the_temporary_file_is_not_followed(store: St
     path, victim = tmp_path / "db.env", tmp_path / "victim"
     path.write_text("old")
     os.chmod(path, 0o640)
-    os.setxattr(path, "user.kept", b"1")
     victim.write_text("theirs")
     os.chmod(victim, 0o600)
     draft = tmp_path / ".db.env.wa_new"
@@ -209,16 +208,6 @@ def test_a_symbolic_link_instead_of_the_temporary_file_is_not_followed(store: St
         store.write("new", keep_attributes)
     found = victim.stat()
     assert (victim.read_text(), stat.S_IMODE(found.st_mode)) == ("theirs", 0o600)
-    assert not os.listxattr(victim)
-
-
-def test_extended_attributes_are_kept(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "db.env").write_text("old")
-    os.setxattr(tmp_path / "db.env", "user.kept", b"1")
-    with store.lock(1):
-        store.read()
-        store.write("new", keep_attributes)
-    assert os.getxattr(tmp_path / "db.env", "user.kept") == b"1"
 
 
 def test_only_the_file_that_was_read_is_opened_for_a_change(store: Store, tmp_path: Path) -> None:
