@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 import typing as t
 from pathlib import Path
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import mask
 
@@ -45,28 +44,15 @@ class Folder:
 
     def write(self, fleet: Fleet, keep: int) -> Path:
         """Writes a report under its time and as the newest one, and removes all but the newest `keep`. Raises WaError."""
-        text = json.dumps(fleet, indent=1) + "\n"
+        newest = self.path / NAME
         try:
-            self._replace(f"fleet-{stamp(fleet)}.json", text)
-            newest = self._replace(NAME, text)
+            files.write_json(str(self.path / f"fleet-{stamp(fleet)}.json"), fleet)
+            files.write_json(str(newest), fleet)
             for old in sorted(self.path.glob("fleet-*Z.json"))[:-keep]:
                 old.unlink()
         except OSError as error:
             raise self._unusable(error) from None
         return newest
-
-    def _replace(self, name: str, text: str) -> Path:
-        """Writes a file in one step, so that no reader sees a part of it."""
-        handle, draft = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")  # with mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            target = self.path / name
-            os.replace(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
-        return target
 
     def notified(self) -> dict[str, str]:
         """Returns the state of each deployment that was last notified."""
@@ -79,7 +65,7 @@ class Folder:
     def note(self, states: t.Mapping[str, str]) -> None:
         """Records what was notified. Raises WaError."""
         try:
-            self._replace(_TOLD, json.dumps(states, indent=1, sort_keys=True) + "\n")
+            files.write_json(str(self.path / _TOLD), states)
         except OSError as error:
             raise self._unusable(error) from None
 
