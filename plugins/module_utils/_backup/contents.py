@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import posixpath
-import pwd
 import stat
 import typing as t
 
@@ -88,18 +87,11 @@ def _files(named: t.Iterable[str], beside: t.Iterable[str]) -> tuple[list[dict[s
             {
                 "path": path,
                 "mode": f"{stat.S_IMODE(status.st_mode):04o}",
-                "owner": _owner(status.st_uid),
+                "owner": files.owner(status)[0],
                 "content": base64.b64encode(data).decode(),
             }
         )
     return found, missing
-
-
-def _owner(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def _images(engine: Docker, containers: t.Iterable[Container]) -> list[dict[str, t.Any]]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import hashlib
 import os
 import pwd
@@ -58,7 +57,7 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
     mode = stat.S_IMODE(found.st_mode)
     if mode != int(wanted["mode"], 8):
         lines.append(f"{path} has the mode {mode:04o}, expected {wanted['mode']}")
-    user, group = _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid)
+    user, group = files.owner(found)
     for kind, number, name in (("owner", found.st_uid, user), ("group", found.st_gid, group)):
         if wanted[kind] not in (None, str(number), name):
             lines.append(f"{path} has the {kind} {name}, expected {wanted[kind]}")
@@ -147,11 +146,3 @@ def _content_digest(path: str) -> str:
         return hashlib.sha256(files.read_bytes(path, follow=False)).hexdigest()
     except OSError:
         return "unreadable"
-
-
-def _name(read: t.Callable[[int], t.Any], number: int) -> str:
-    """Returns the name of a user or group, or the number of one that has none."""
-    try:
-        return str(read(number)[0])
-    except KeyError:
-        return str(number)

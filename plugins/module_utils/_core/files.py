@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import grp
 import json
 import os
+import pwd
 import secrets
 import stat
 import tempfile
@@ -219,6 +221,18 @@ def make_folder(folder: str) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
         raise WaError(f"dest {folder}", f"cannot be made: {error.strerror}", "a folder") from None
+
+
+def owner(status: os.stat_result) -> tuple[str, str]:
+    """Returns the names of a file's user and group, or the number of one that has none."""
+
+    def name(read: t.Callable[[int], t.Any], number: int) -> str:
+        try:
+            return str(read(number)[0])
+        except KeyError:
+            return str(number)
+
+    return name(pwd.getpwuid, status.st_uid), name(grp.getgrgid, status.st_gid)
 
 
 def sync_folder(folder: str) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import stat
 import typing as t
@@ -128,7 +127,7 @@ def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
             one["target"] = os.path.realpath(path)
         try:
             status = os.stat(path)
-            one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", owner=_owner(status.st_uid))
+            one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", owner=core_files.owner(status)[0])
             one["text"] = core_files.read_text(path)
         except OSError as error:
             one["problem"] = error.strerror or "not readable"
@@ -136,13 +135,6 @@ def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
             one["problem"] = "not UTF-8"
         found.append(one)
     return found
-
-
-def _owner(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
