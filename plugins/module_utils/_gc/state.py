@@ -12,7 +12,7 @@ import time
 import typing as t
 from dataclasses import asdict, dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, machine
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Watch
 from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment
@@ -22,11 +22,8 @@ VERSION = 4
 
 def moment() -> Moment:
     """Returns the current time on this host."""
-    try:
-        boot = files.read_text("/proc/sys/kernel/random/boot_id").strip()
-    except OSError:
-        boot = ""
-    return Moment(time.time(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), boot)
+    ticks = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return Moment(time.time(), ticks, machine.boot_id())
 
 
 @dataclass
