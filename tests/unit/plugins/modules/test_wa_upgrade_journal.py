@@ -227,7 +227,7 @@ def test_a_failed_run_keeps_the_lock_of_another_run(run: Run, tmp_path: Path, ou
     for ended in ("done", "restored"):
         assert "taken over by" in run("end", outcome=ended)["msg"]
     (tmp_path / "support.lock").unlink()
-    assert "Somebody has removed the lock file" in run("end", outcome="restored")["msg"]
+    assert "somebody has removed the lock file" in run("end", outcome="restored")["msg"]
 
 
 def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
