@@ -103,7 +103,10 @@ def plan(
     steps: list[Step] = []
     for service in services:
         # What runs is kept, so that none is started beside it; a recreation that was cut off has left one that never started.
-        ours = sorted((one for one in found if one.service == service.name), key=lambda one: (_rank(one), one.number))
+        ours = sorted(
+            (one for one in found if one.service == service.name),
+            key=lambda one: (one.state == "created", one.state in _STOPPED, one.number),
+        )
         ready: list[Step] = []
         for one in ours[: service.count]:
             reasons = [*_image(service, one), *(differences or {}).get(one.name, ()), *_detached(service, one, by_key)]
@@ -133,11 +136,6 @@ def plan(
         replace(one, action="none", reasons=[]) if one.service in completed and one.action in ended else one
         for one in steps
     ]
-
-
-def _rank(one: Found) -> int:
-    """Returns the place of a container among those of its service: running ones first, and last one that was never started."""
-    return 0 if one.state not in _STOPPED else 2 if one.state == "created" else 1
 
 
 def _together(steps: list[Step]) -> list[Step]:

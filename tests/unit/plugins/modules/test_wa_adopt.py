@@ -91,17 +91,17 @@ def test_each_compose_file_with_the_line_of_the_image_is_named(tmp_path: Path) -
     assert one["image_files"] == [str(tmp_path / "a.yml"), str(tmp_path / "c.yml")]
 
 
+def container_of(folder: Path) -> dict[str, t.Any]:
+    """A container of the Compose file in `folder`."""
+    files = {"files": [str(folder / "compose.yml")], "interpolation_files": []}
+    return {"project": "biz", "folder": str(folder), "service": "wacore", **files}
+
+
 def test_files_that_compose_reads_only_with_their_variables(tmp_path: Path) -> None:
     def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
         return (1, "", "pull_policy is wrong") if "--no-interpolate" in command else (0, '{"services": {}}', "")
 
-    one: dict[str, t.Any] = {
-        "project": "biz",
-        "folder": str(tmp_path),
-        "service": "wacore",
-        "files": [str(tmp_path / "compose.yml")],
-        "interpolation_files": [],
-    }
+    one = container_of(tmp_path)
     wa_adopt.read_compose_files([one], run)
     assert one["compose_problem"] == "docker compose config: pull_policy is wrong"
 
@@ -112,13 +112,7 @@ def test_files_that_compose_reads_only_without_their_variables(tmp_path: Path) -
         missing = (1, "", "required variable PROXY_TAG is missing a value")
         return (0, raw, "") if "--no-interpolate" in command else missing
 
-    one: dict[str, t.Any] = {
-        "project": "biz",
-        "folder": str(tmp_path),
-        "service": "wacore",
-        "files": [str(tmp_path / "compose.yml")],
-        "interpolation_files": [],
-    }
+    one = container_of(tmp_path)
     wa_adopt.read_compose_files([one], run)
     assert (one["compose_problem"], one["next_image"]) == ("", "")
     assert one["variables_problem"].startswith("docker compose config: required variable PROXY_TAG is missing a value")
