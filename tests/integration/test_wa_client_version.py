@@ -188,7 +188,11 @@ def test_what_runs_from_an_operators_files_has_nothing_to_do(project: Project) -
 
 def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(project: Project) -> None:
     """It is started where it stands still, and not touched when the client is recreated."""
-    text = project.compose_text()
+    # The hash of a service that has links and was made without what it depends on cannot be computed.
+    text = project.compose_text().replace('    links: ["db:mysql"]\n', "")
+    project.file.write_text(text)
+    project.compose("up", "--detach")
+    assert project.info()["changes"] == []
     waits = "was made from other Compose files than there are now"
     changed = text.replace("  db:\n", "  db:\n    stop_signal: SIGINT\n").replace(
         "hostname: core\n", "hostname: core2\n"
