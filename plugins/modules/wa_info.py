@@ -49,10 +49,6 @@ options:
   guard:
     description: With V(containers) in O(gather), what the lookup P(waba.onprem.desired#lookup) returns for V(guard), for RV(guard).
     type: dict
-  idle_timeout:
-    description: How long to wait until RV(database) has no C(sessions), in seconds or as text such as V(7s). It returns those that remain.
-    type: str
-    default: 0s
   max_messages:
     description: With V(database_sizes) in O(gather), up to how many rows the tables C(messages) are counted.
     type: int
@@ -389,7 +385,6 @@ def main() -> None:
             guard={"type": "dict"},
             required_images={"type": "list", "elements": "str", "default": []},
             max_messages={"type": "int"},
-            idle_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
         ),

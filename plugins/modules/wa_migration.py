@@ -72,7 +72,7 @@ POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the contai
 # Seconds to wait for the process of an earlier run to end, which may be looking for users of the database. One that waits for a running
 # migration goes on instead, and this process ends.
 TAKES_OVER_WITHIN = 15.0
-IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
+IDLE_TIMEOUT = 7.0  # seconds: the server notices the end of a connection a moment after the client
 CREATE_LIMIT = "300"  # seconds in which the container is created
 LOOKS_EVERY = 5.0  # seconds between two looks whether the run that has begun the migration is still there
 FAILURE_COMMAND_LIMIT = "60"  # seconds
@@ -339,8 +339,8 @@ class Migration:
 
     def _used_by(self) -> str:
         """Returns that somebody uses the database, or would with the next start, as a second Coreapp. Empty for nobody."""
-        params = {**self.params, "gather": ["database", "definitions"], "idle_timeout": IDLE_TIMEOUT}
-        found = database_facts.gather(params, self.env)
+        params = {**self.params, "gather": ["database", "definitions"]}
+        found = database_facts.gather(params, self.env, IDLE_TIMEOUT)
         self.definitions = found["definitions"]
         used = upgrade_requirements.sessions(guard.unknown(found["sessions"], False, [], self.params["shared_origins"]))
         if used or not self.params["single"]:

@@ -14,7 +14,7 @@ import pytest
 from database_servers import Server, server, silent_server
 from playbook import Ansible
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import capacity
+from ansible_collections.waba.onprem.plugins.module_utils._database import capacity, facts
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -165,11 +165,11 @@ def test_sessions_of_the_client_are_returned_by_database(
     assert ansible.module("wa_info", options)["database"]["sessions"] == []
 
 
-def test_idle_timeout_waits_until_the_sessions_end(
-    ansible: Ansible, database: Server, options: dict[str, t.Any]
-) -> None:
+def test_idle_timeout_waits_until_the_sessions_end(database: Server, tmp_path: Path) -> None:
+    env = dict(line.split("=", 1) for line in env_file(database, tmp_path).read_text().splitlines())
+
     def sessions(seconds: int) -> t.Any:
-        return ansible.module("wa_info", {**options, "idle_timeout": seconds})["database"]["sessions"]
+        return facts.gather({"gather": ["database"]}, env, seconds)["sessions"]
 
     with database_connection.connect(config(database), "in1messageStore") as session:
         session.value("SELECT 1")
@@ -183,7 +183,7 @@ def test_idle_timeout_waits_until_the_sessions_end(
             asked = other.submit(sessions, 60)
             while not session.value(others):
                 time.sleep(0.01)
-            session.close()  # the module is waiting by now
+            session.close()  # the other thread is waiting by now
             assert asked.result() == []
 
 

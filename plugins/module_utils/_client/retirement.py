@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, host_objects
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, Docker, container_name
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
@@ -139,7 +139,7 @@ def _networks(
     others = [one for one in rows if one["Id"] not in going]
     beside = [one for one in others if (one.get("Labels") or {}).get(PROJECT_LABEL) == project]
     used = {name for one in others for name in (one.get("NetworkSettings") or {}).get("Networks") or {}}
-    kept = [f"container {one['Names'][0].lstrip('/')}, which is not the client's" for one in beside]
+    kept = [f"container {container_name(one)}, which is not the client's" for one in beside]
     kept += [f"network {one['Name']}, which other containers use" for one in found if one["Name"] in used]
     return [one for one in found if one["Name"] not in used], kept
 

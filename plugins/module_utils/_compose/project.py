@@ -405,7 +405,7 @@ def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) ->
     labels = row.get("Labels") or {}
     networks = (row.get("NetworkSettings") or {}).get("Networks") or {}
     return compose_plan.Found(
-        name=_name(row),
+        name=docker_engine.container_name(row),
         service=labels.get(_LABEL + "service", ""),
         state=row["State"],
         hash=labels.get(_LABEL + "config-hash", ""),
@@ -421,13 +421,8 @@ def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) ->
         files=tuple(docker_engine.compose_files(labels)),
         id=row["Id"],
         own=OWN_LABEL in labels,
-        client=_name(row) in clients,
+        client=docker_engine.container_name(row) in clients,
     )
-
-
-def _name(row: t.Mapping[str, t.Any]) -> str:
-    names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
-    return names[0] if names else str(row["Id"][:12])
 
 
 def _count(body: Document) -> int:

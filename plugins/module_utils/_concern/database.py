@@ -17,7 +17,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 from ansible_collections.waba.onprem.plugins.module_utils._docker import host_names
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import PROJECT_LABEL, SERVICE_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import (
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+    container_name,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -130,7 +134,7 @@ def _server_away(engine: Docker, project: str, values: t.Mapping[str, str], kind
         if project and (row.get("Labels") or {}).get(PROJECT_LABEL) == project
     ]
     for row in ours:
-        names = [row["Labels"].get(SERVICE_LABEL), *(one.lstrip("/") for one in row["Names"])]
+        names = [row["Labels"].get(SERVICE_LABEL), container_name(row)]
         if row["State"] != "running" and name in names:
             return f"its server, container {names[1]}, does not run"
     if project and not ours and kind == "unknown_host" and "." not in name:

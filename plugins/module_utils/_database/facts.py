@@ -12,7 +12,6 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import (
     activity,
     check,
@@ -37,8 +36,8 @@ _MYSQL = "max_statement_time"
 _PGSQL = ("statement_timeout", "transaction_timeout")
 
 
-def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Returns the facts in the format of wa_info, after at most `idle_timeout`.
+def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str], idle_timeout: float = 0) -> dict[str, t.Any]:
+    """Returns the facts in the format of wa_info, after at most `idle_timeout` seconds in which sessions may end.
 
     Other waits are limited by the time-outs of the connection and of a statement. Sizes are read, and rows up to `max_messages` are
     counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. The digest of
@@ -50,7 +49,7 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     read = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
-    end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
+    end = time.monotonic() + idle_timeout
     sizes = "database_sizes" in params["gather"]
     while True:
         facts = read(config, names, sizes)

@@ -329,8 +329,6 @@ def check_health(
     single: the Coreapp is connected or connecting. High availability: exactly one Coreapp is connected. Multiconnect: as
     many Coreapps as `shards` and the primary master are connected. Standby nodes are disconnected, which is healthy.
     """
-    if topology not in TOPOLOGIES:
-        raise WaError("wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
     nodes = {"coreapp": health} if "gateway_status" in health else dict(health)
     if not nodes:
         return False, "the health answer names no node"

@@ -28,6 +28,12 @@ ONE_OFF_LABEL = "com.docker.compose.oneoff"
 API_VERSION = "1.45"  # the newest tested API version; later changes of the API have no effect
 
 
+def container_name(row: t.Mapping[str, t.Any]) -> str:
+    """Returns the name of a container from Docker's list, where the names that links give it stand, too."""
+    names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
+    return names[0] if names else str(row["Id"][:12])
+
+
 @dataclass(frozen=True)
 class Mount:
     """One mount of a container: `kind` is volume, bind or tmpfs; `name` is the volume's name or the host's path."""
@@ -257,11 +263,9 @@ class Docker:
             )
             for mount in row.get("Mounts") or []
         ]
-        names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
-        name = names[0] if names else row["Id"][:12]
         return Container(
             row["Id"],
-            name,
+            container_name(row),
             image,
             row["State"],
             row.get("Labels") or {},

@@ -33,7 +33,7 @@ def read(engine: Docker) -> dict[str, t.Any]:
     sidecars: list[dict[str, t.Any]] = []
     watchers: list[dict[str, str]] = []
     for row in rows:
-        name = (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")
+        name = docker_engine.container_name(row)
         if _WATCHERS.search(row["Image"] + " " + name):
             watchers.append({"kind": "container", "path": name, "line": f"{row['Image']}, {row['State']}"})
         beside = (row.get("Labels") or {}).get(docker_engine.PROJECT_LABEL, "") in projects

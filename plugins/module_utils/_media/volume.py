@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import container_name
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem
 from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 from ansible_collections.waba.onprem.plugins.module_utils._media.rules import is_bind, needs_mount
@@ -104,7 +105,7 @@ def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
 
     rows = docker.rows(f"users of volume {name}")
     using = [row for row in rows if any(uses(mount) for mount in row.get("Mounts") or [])]
-    return sorted((row.get("Names") or [row["Id"][:12]])[0].lstrip("/") for row in using)
+    return sorted(map(container_name, using))
 
 
 class Engine:

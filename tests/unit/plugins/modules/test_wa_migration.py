@@ -108,7 +108,7 @@ class Host:
             self.container("created")
         return self.start_code, "", "no such image"
 
-    def gather(self, _params: t.Any, _env: t.Any) -> dict[str, t.Any]:
+    def gather(self, _params: t.Any, _env: t.Any, _idle: float) -> dict[str, t.Any]:
         self.before_start()
         if self.sessions is None:
             raise WaError("database", "down", "up")
@@ -424,7 +424,7 @@ def test_a_migration_that_cannot_be_started(
         host.permit()
         host.engine.failures[f"POST /containers/{ID}/start"] = (500, "no room")
 
-    def gather(_params: t.Any, _env: t.Any) -> dict[str, t.Any]:
+    def gather(_params: t.Any, _env: t.Any, _idle: float) -> dict[str, t.Any]:
         if there:
             host.container(there)
         else:

@@ -177,11 +177,6 @@ def test_health_depends_on_the_topology(
     assert topology.check_health(name, health, shards) == (good, reason)
 
 
-def test_an_unknown_topology_is_refused() -> None:
-    with pytest.raises(WaError, match="wa_topology: 'double' is unknown"):
-        topology.check_health("double", {"gateway_status": "connected"})
-
-
 @pytest.mark.parametrize(("port", "refused"), [(6250, True), (6290, False)])
 def test_clusters_on_the_same_machines_need_different_coreapp_ports(port: int, refused: bool) -> None:
     groups = {"all": ["a1", "a2", "b1", "b2"], "a": ["a1", "a2"], "b": ["b1", "b2"]}
