@@ -9,9 +9,9 @@ Compose gives to this deployment's containers.
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import machine
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
@@ -30,21 +30,13 @@ def same_client(found: str, own: str) -> bool | None:
         return False
     if host == own_host:
         return True  # without a port, the engine's default applies
-    return False if _is_address(host) and _is_address(own_host) else None
+    return False if machine.is_address(host) and machine.is_address(own_host) else None
 
 
 def _parts(database: str) -> tuple[str, str, str]:
     server, _slash, prefix = database.partition("/")
     host, _colon, port = server.rpartition(":")
     return host, port, prefix
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def sort(

@@ -21,6 +21,15 @@ def _read(path: str) -> str:
         return ""
 
 
+def is_address(host: str) -> bool:
+    """Returns whether a host is named by its address, also one in brackets."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def boot_id() -> str:
     """Returns what the kernel has drawn at its start: clones of a machine, which have one machine id, differ in it."""
     return _read(_BOOT_ID).strip()

@@ -17,6 +17,7 @@ import time
 import typing as t
 from dataclasses import replace
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import machine
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
@@ -97,7 +98,7 @@ class Clients:
 
         Raises DatabaseError if a running container cannot resolve the name.
         """
-        if self.docker is None or _is_address(name):
+        if self.docker is None or machine.is_address(name):
             return "", ""
         for container in self.running:
             try:
@@ -118,12 +119,6 @@ class Clients:
             if content is not None:
                 return content
         return None
-
-
-def _is_address(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return bool(ipaddress.ip_address(text))
-    return False
 
 
 def _resolve(config: Settings) -> list[str]:
