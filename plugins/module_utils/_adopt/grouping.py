@@ -37,6 +37,7 @@ def group(
     _name(found, known)
     taken = {"all", "ungrouped", *answers, *read, *known, *(one["deployment"] for one in known.values())}
     taken |= {one.name for one in found}
+    words = {*filter(None, answers.values())}
     # Hosts that may have a node of a cluster.
     nodes = {one.host for one in found if one.multiconnect} | {host for host in answers if host not in read}
     for members in _sets(found, known, answers):
@@ -49,6 +50,7 @@ def group(
             (each for one in members if one.operators for each in beyond.variables(one, found)),
             _changed(members, known, recorded),
             _unread(members, answer, others, bool(recorded)),
+            () if recorded else _named(members, answer, taken),
             _shared(members, found),
             beyond.together(members),
         )
@@ -56,7 +58,7 @@ def group(
         if problems:
             left.append(([one.name for one in members], members[0].host, _action(problems, bool(recorded))))
             continue
-        label = recorded.pop() if recorded else _label(members, answer, taken)
+        label = recorded.pop() if recorded else _label(members, answer, taken | words)
         taken.add(label)
         for client in members:
             client.deployment = label
@@ -78,14 +80,19 @@ def _action(problems: t.Mapping[str, str], is_known: bool) -> Action:
 
 
 def _name(found: t.Sequence[Client], known: Record) -> None:
-    """A machine's only client keeps the machine's name; each of several gets the project behind it. A known one keeps its name."""
+    """A machine's only client keeps the machine's name; each of several gets the project behind it. A known one keeps its name.
+
+    Where a machine had one client and has one, that is it, whatever its project is called by now.
+    """
     names = {(one["machine"], one["project"]): name for name, one in known.items()}
     hosts = [client.host for client in found]
     for client in found:
         part = deployment_topology.slug(client.project or "docker-run")
+        had = [name for name, one in known.items() if one["machine"] == client.host]
         alone = hosts.count(client.host) == 1 and client.host not in known
         name = client.host if alone else f"{client.host}-{part}"
-        client.name = names.get((client.host, client.project), name)
+        only = had[0] if hosts.count(client.host) == 1 == len(had) else name
+        client.name = names.get((client.host, client.project), only)
 
 
 def _sets(found: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]) -> list[list[Client]]:
@@ -158,6 +165,17 @@ def _unread(members: t.Sequence[Client], answer: str, others: t.Collection[str],
         )
 
 
+def _named(members: t.Sequence[Client], answer: str, taken: t.Container[str]) -> beyond.Problems:
+    """A name that the operator gave and that no group can have, or another one has."""
+    if answer in ("", members[0].name, members[0].host) and len(members) == 1:
+        return
+    if answer in taken or not re.fullmatch(r"([A-Za-z_]\w*)?", answer, re.ASCII):
+        yield (
+            f"wa_deployment {answer!r} is the name of a host or of another client, or none of a group",
+            "Choose another one of letters, digits and _",
+        )
+
+
 def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> beyond.Problems:
     """Clients that share one machine's containers or one database; equal names prove nothing."""
     pairs = [(one, other) for one in members for other in found if other is not one]
@@ -180,20 +198,27 @@ def _shared(members: t.Sequence[Client], found: t.Sequence[Client]) -> beyond.Pr
 
 
 def _label(members: t.Sequence[Client], answer: str, taken: t.Container[str]) -> str:
-    """The name of a deployment: of its only host, else the operator's answer or its project, with a number if that is taken."""
+    """The name of a deployment: of its only host, else the operator's answer, else its project, with a number if that is taken."""
     if len(members) == 1 and answer in ("", members[0].name, members[0].host):
         return members[0].name
+    if answer:
+        return answer
     projects = {client.project for client in members}
     project = re.sub(r"[^a-z0-9_]", "_", projects.pop().lower()) if len(projects) == 1 else ""
-    numbered = (f"{answer or project or 'waba'}{number if number > 1 else ''}" for number in itertools.count(1))
+    numbered = (f"{project or 'waba'}{number if number > 1 else ''}" for number in itertools.count(1))
     return next(name for name in numbered if name not in taken)
 
 
 def _number(members: t.Sequence[Client], known: Record) -> None:
     """Give every container its word: `web`, `core1`, `master1`; the numbers run through all members, and known ones stay."""
-    words = [word for one in members if one.name in known for word in known[one.name]["services"].values()]
+    kept = {
+        one.name: known[one.name]["services"]
+        for one in members
+        if known.get(one.name, {}).get("project") == one.project
+    }
+    words = [word for services in kept.values() for word in services.values()]
     for client in members:
-        had = known[client.name]["services"] if client.name in known else {}
+        had = kept.get(client.name, {})
         for one in sorted(client.containers, key=lambda each: (str(each["service"]), int(each["number"]))):
             numbered = (f"{one['role']}{number}" for number in itertools.count(1))
             word = had.get(client.key(one)) or next(word for word in numbered if word not in words)

@@ -189,6 +189,24 @@ def test_the_operators_word_answers_the_question(answers: dict[str, str], expect
     assert members(adopt(surveys, answers=answers)) == expected
 
 
+@pytest.mark.parametrize("answer", ["h1", "h3", "Customer A", "eu-prod", "a/b", "known"])
+def test_a_word_that_is_no_name_of_a_group_or_taken_is_refused(answer: str) -> None:
+    other, surveys = {"h4": node(), "h5": node()}, {"h1": node(), "h2": node()}
+    health({**other, **surveys}, ["h4", "h5"], ["h1", "h2"])
+    earlier = adopt(other, answers=dict.fromkeys(other, "known"))
+    made = adopt(surveys, answers={"h1": answer, "h2": answer, "h3": ""}, earlier=earlier)
+    assert members(made) == {"known": ["h4", "h5"]}
+    assert f"wa_deployment {answer!r} is the name of a host or of another client, or none of a group" in said(made)
+
+
+def test_a_word_is_the_name_of_the_client_that_it_was_given_for() -> None:
+    """Another one whose project is called so gets a number."""
+    surveys = {f"h{number}": node() for number in range(1, 5)}
+    health(surveys, ["h1", "h2"], ["h3", "h4"])
+    made = adopt(surveys, answers={"h3": "biz", "h4": "biz"})
+    assert members(made) == {"biz2": ["h1", "h2"], "biz": ["h3", "h4"]}
+
+
 def test_the_operators_word_counts_where_a_node_is_gone_and_not_against_health() -> None:
     surveys = {"h1": node(), "h2": node()}
     health(surveys, ["h1", "h2"])
@@ -360,6 +378,29 @@ def test_a_known_client_of_a_host_that_has_another_name_by_now_is_not_written_tw
     assert second.documents == first.documents
     assert "192.0.2.1: the inventory has its containers at h1" in said(second)
     assert "Have the host read under that name, or remove h1 from inventory.yml" in said(second)
+
+
+@pytest.mark.parametrize("project", ["", "biz"])
+def test_a_machines_only_client_keeps_its_name_when_its_project_changes(project: str) -> None:
+    """As after the guide's move of a client of `docker run` into a project."""
+
+    def surveys(project: str) -> dict[str, Survey]:
+        ours = {f"h{number}": node() for number in (1, 2)}
+        health(ours, ["h1", "h2"])
+        for one in ours.values():
+            for each in one["containers"]:
+                each["project"] = project
+            one["evidence"] = {project: one["evidence"]["biz"]}
+        return ours
+
+    first = adopt(surveys(project))
+    second = adopt(surveys("wa-new"), earlier=first)
+    assert members(second) == members(first)
+    assert [sorted(one.values()) for one in numbers(second).values()] == [
+        ["core1", "master1", "web"],
+        ["core2", "master2", "web"],
+    ]
+    assert "no container of it was found" not in said(second)
 
 
 def test_a_known_client_keeps_its_name_where_another_project_is_started() -> None:
