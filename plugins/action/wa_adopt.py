@@ -10,6 +10,8 @@ are: the file outlives a run that is killed.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -77,10 +79,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         secret = self._vault_secret()
         keep_alive(self._connection, task_vars)
-        with censored(self):
-            result: dict[str, t.Any] = self._execute_module(
-                module_args={**args, "operation": "read"}, task_vars=task_vars
-            )
+        password = args.pop("api_password", None)
+        result = self._survey(args, task_vars)
+        asked = [one for one in _evidence(result) if one.get("login") == "no_login"]
+        if password and asked:
+            with self._tried_passwords() as tried:
+                first = password not in tried
+                if first:
+                    result = self._survey({**args, "api_password": password}, task_vars)
+                    refused = any(one.get("login") == "login" for one in _evidence(result))
+                    tried[password] = task_vars["inventory_hostname"] if refused else ""
+            if tried[password] and not first:
+                for one in asked:
+                    one["problems"] = [f"nodes: not asked, since wa_api_password was refused on {tried[password]}"]
+            elif not first:
+                result = self._survey({**args, "api_password": password}, task_vars)
         survey = result.pop("survey", None)
         if survey is None:
             return result
@@ -89,6 +102,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         ) as file:
             file.write(self._vault.encrypt(json.dumps(survey), secret))
         return {"changed": False, "actions": [], "survey": file.name}
+
+    def _survey(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        with censored(self):
+            found: dict[str, t.Any] = self._execute_module(
+                module_args={**args, "operation": "read"}, task_vars=task_vars
+            )
+        return found
+
+    @contextlib.contextmanager
+    def _tried_passwords(self) -> t.Iterator[dict[str, str]]:
+        """Yields each API password that this run has tried, with the host that refused it, to one host at a time.
+
+        A wrong one locks the account of every client that it is tried at. Encrypted, as all that is written meanwhile.
+        """
+        with open(os.path.join(constants.DEFAULT_LOCAL_TMP, "wa-adopt-passwords.vault"), "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            content = file.read()
+            before = json.loads(self._vault.decrypt(content)) if content else {}
+            tried = dict(before)
+            yield tried
+            if tried != before:
+                file.truncate(0)
+                file.write(self._vault.encrypt(json.dumps(tried), self._vault_secret()))
 
     # Once, for all hosts
 
@@ -206,8 +243,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             earlier = backup.earlier(str(ours.given("wa_backup_dir")), desired.deployment(ours)["slug"])
             last = backup.newest(backup.of_database(earlier, desired.database(ours)), "settings")
             label = adoption.hosts[name]["deployment"]
-            if last:
-                found[label] = {"file": str(last.folder / backup.SETTINGS), "problem": ""}
+            with self._tried_passwords() as tried:
+                refused = tried.get(str(ours.given("wa_api_password")))
+            if last or refused:
+                kept = str(last.folder / backup.SETTINGS) if last else ""
+                problem = "" if last else f"wa_api_password was refused on {refused}"
+                found[label] = {"file": kept, "problem": problem}
                 continue
             # Without a settings backup nothing is to be kept: it logs in first, which is all that check mode does.
             made = self._wa_backup(variables, check_mode=True)
@@ -265,6 +306,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             raise WaError(
                 path, found, "a file that can be read", "Give its vault password, or name another folder"
             ) from None
+
+
+def _evidence(result: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    """What the clients of a host were asked, and answered."""
+    return [*result.get("survey", {}).get("evidence", {}).values()]
 
 
 def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_mode: bool) -> list[str]:

@@ -18,6 +18,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import 
 Container = t.Mapping[str, t.Any]
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _CONNECT_TIMEOUT = "5s"
+_API_TIMEOUT = "60s"  # domain: health takes ten seconds and more for each node that is gone
+
+
+class NoLogin(WaError):
+    """A client that is not asked, since it wants a password."""
+
+    kind = "no_login"
 
 
 def web_port(web: Container) -> tuple[str, int] | None:
@@ -33,6 +40,7 @@ def read(
 ) -> dict[str, dict[str, t.Any]]:
     """Returns by project the `nodes` of a multiconnect client, the `server` of its database, and `problems` with either.
 
+    `login` is the kind of what kept it from telling its nodes: `no_login` without a password, `login` for one that was refused.
     `api_key` and `api_password` of `params` come after the key that a Webapp's own environment has.
     """
     found: dict[str, dict[str, t.Any]] = {}
@@ -45,6 +53,8 @@ def read(
                 found[project][name] = ask(engine, {**params, "project": project}, ours)
             except WaError as error:
                 found[project]["problems"].append(str(error))
+                if name == "nodes":
+                    found[project]["login"] = getattr(error, "kind", "")
     return found
 
 
@@ -54,13 +64,10 @@ def _nodes(_engine: Docker, params: t.Mapping[str, t.Any], containers: t.Sequenc
     for web in (one for one in multi if one["role"] == "web"):
         place = web_port(web)
         key = web["environment"].get("WA_API_KEY") or params["api_key"]
-        if place is None or not (key or params["api_password"]):
-            missing = (
-                "publishes no port of its API"
-                if place is None
-                else "has no WA_API_KEY, and no wa_api_password is given"
-            )
-            raise WaError(f"nodes of {web['name']}", f"not asked: it {missing}")
+        if place is None:
+            raise WaError(f"nodes of {web['name']}", "not asked: it publishes no port of its API")
+        if not (key or params["api_password"]):
+            raise NoLogin(f"nodes of {web['name']}", "not asked: it has no WA_API_KEY, and no wa_api_password is given")
         options = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
         webapp = Webapp(
             {
@@ -69,6 +76,7 @@ def _nodes(_engine: Docker, params: t.Mapping[str, t.Any], containers: t.Sequenc
                 "api_key": key,
                 "api_password": params["api_password"],
                 "api_validate_certs": False,
+                "api_timeout": _API_TIMEOUT,
             },
             retry_time=0,
         )

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import beyond
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import OTHER, Action, Client
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 
@@ -64,6 +64,10 @@ def group(
             client.deployment = label
         deployments[label] = members
         _number(members, known)
+        if members[0].multiconnect and not answer and not any(one.nodes for one in members):
+            fact = f"that these are all of its hosts is not known: {_why_not_asked(members)}"
+            cure = f"Run adopt.yml again with wa_api_password (or wa_api_key), or {_ANSWER}"
+            members[0].described.actions.append(Action((fact,), cure, OTHER))
     there = {client.name for client in found}
     for name, one in known.items():
         if name not in there and one["machine"] in read:
@@ -158,11 +162,16 @@ def _unread(members: t.Sequence[Client], answer: str, others: t.Collection[str],
             "Have all of its hosts read in one run, or correct wa_deployment",
         )
     elif members[0].multiconnect and not answer and (unread or not (is_known or len(members) > 1 or members[0].nodes)):
-        why = "; ".join(members[0].evidence.get("problems", [])) or "nothing was asked"
+        nodes = ", ".join(unread) or f"not known ({_why_not_asked(members)})"
         yield (
-            f"a node of a cluster, and no host that was read has its other nodes: {', '.join(unread) or f'not known ({why})'}",
+            f"a node of a cluster, and no host that was read has its other nodes: {nodes}",
             f"Have all of its hosts read in one run, with wa_api_password (or wa_api_key); or, if a node has gone or this cannot be asked, {_ANSWER}",
         )
+
+
+def _why_not_asked(members: t.Sequence[Client]) -> str:
+    problems = [problem for one in members for problem in one.evidence.get("problems", [])]
+    return "; ".join(dict.fromkeys(problems)) or "nothing was asked"
 
 
 def _named(members: t.Sequence[Client], answer: str, taken: t.Container[str]) -> beyond.Problems:

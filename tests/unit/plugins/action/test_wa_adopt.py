@@ -321,6 +321,34 @@ def test_what_was_read_is_on_disk_encrypted_from_the_first_byte(
     assert json.loads(VAULT.decrypt(path.read_bytes()))["containers"] == found["containers"]
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_a_password_that_a_client_has_refused_is_tried_at_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, right: bool
+) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(wa_adopt, "keep_alive", lambda *_arguments: None)
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    passwords: list[str | None] = []
+
+    def read(module_args: dict[str, t.Any], **_options: t.Any) -> dict[str, t.Any]:
+        passwords.append(module_args.get("api_password"))
+        evidence = {} if passwords[-1] and right else {"login": "login" if passwords[-1] else "no_login"}
+        return {"survey": {**single(), "evidence": {"biz": {"problems": ["why"] if evidence else [], **evidence}}}}
+
+    found = []
+    for host in ("h1", "h2"):
+        reader = Reader()
+        monkeypatch.setattr(reader, "_execute_module", read, raising=False)
+        reader._loader = loader()
+        reader._task = type("Task", (), {"no_log": False, "args": {"operation": "read", "api_password": CANARY}})()
+        survey = Path(reader.run(None, {"inventory_hostname": host})["survey"])
+        found.append(json.loads(VAULT.decrypt(survey.read_bytes()))["evidence"]["biz"]["problems"])
+    refused = "nodes: not asked, since wa_api_password was refused on h1"
+    assert found == ([[], []] if right else [["why"], [refused]])
+    assert passwords == [None, CANARY, None, *([CANARY] if right else [])]
+    assert all(path.read_bytes().startswith(b"$ANSIBLE_VAULT") for path in tmp_path.iterdir())
+
+
 def watched(written: list[bytes]) -> t.Callable[..., t.Any]:
     """Temporary files of which each write is listed."""
     real = tempfile.NamedTemporaryFile
@@ -460,6 +488,23 @@ def test_a_settings_backup_is_made_as_backup_yml_makes_it_and_nothing_is_kept_wi
     assert (variables["inventory_hostname"], "wa_deployment" in variables) == ("h1", False)
     assert (variables["wa_env_file"], variables["wa_db_env_password"]) == ("/srv/biz/db.env", CANARY)
     assert (variables["groups"], list(variables["hostvars"])) == ({"all": ["h1"]}, ["h1"])
+
+
+def test_no_backup_is_tried_with_a_password_that_was_refused(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    driver()
+    action, backups = object.__new__(wa_adopt.ActionModule), Backups()
+    action._task = Copied({"operation": "backup", "dest": str(driver.dest), "names": ["h1"]})
+    action._loader = loader()
+    action._templar = Templar(loader=action._loader, variables={})
+    with action._tried_passwords() as tried:
+        tried[CANARY] = "h9"
+    given = {"wa_backup_dir": "/b", "wa_backup_password": "Canary-backup", "wa_api_password": CANARY}
+    problem = "wa_api_password was refused on h9"
+    assert action.run(None, given) == {"changed": False, "settings": {"h1": {"file": "", "problem": problem}}}
+    assert backups.calls == []
 
 
 def test_a_client_with_a_settings_backup_gets_no_other(driver: Driver) -> None:

@@ -92,18 +92,29 @@ def test_the_nodes_of_a_multiconnect_client(
 
 
 @pytest.mark.parametrize(
-    ("ports", "given", "problem"),
+    ("ports", "given", "login", "problem"),
     [
-        ("9090", {}, "nodes of biz-waweb-1: not asked: it has no WA_API_KEY, and no wa_api_password is given"),
-        ("53:53/udp", {"api_key": KEY}, "nodes of biz-waweb-1: not asked: it publishes no port of its API"),
-        (None, {"api_password": "Canary-wrong-1"}, "login"),
+        (
+            "9090",
+            {},
+            "no_login",
+            "nodes of biz-waweb-1: not asked: it has no WA_API_KEY, and no wa_api_password is given",
+        ),
+        ("53:53/udp", {"api_key": KEY}, "", "nodes of biz-waweb-1: not asked: it publishes no port of its API"),
+        (None, {"api_password": "Canary-wrong-1"}, "login", "login"),
     ],
 )
 def test_why_nodes_are_not_known(
-    engine: FakeDocker, webapp: FakeWebapp, asked: t.Any, ports: str | None, given: dict[str, str], problem: str
+    engine: FakeDocker,
+    webapp: FakeWebapp,
+    asked: t.Any,
+    ports: str | None,
+    given: dict[str, str],
+    login: str,
+    problem: str,
 ) -> None:
     found = read(engine, *client(ports or port(webapp)), **given)["biz"]
-    assert ("nodes" in found, len(found["problems"])) == (False, 1)
+    assert ("nodes" in found, len(found["problems"]), found["login"]) == (False, 1, login)
     assert problem in found["problems"][0]
     assert "Canary" not in found["problems"][0]
     assert webapp.logins <= 1  # a wrong password is never repeated: the client locks the account

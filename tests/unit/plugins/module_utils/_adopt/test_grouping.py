@@ -132,7 +132,9 @@ def test_hosts_without_a_webapp_are_named_by_the_health_of_another() -> None:
 def test_without_health_one_running_server_is_one_client(servers: tuple[dict[str, t.Any], ...], one: bool) -> None:
     surveys = {f"h{number}": node(evidence={"biz": {"server": each}}) for number, each in enumerate(servers, start=1)}
     name_ids(surveys)
-    assert members(adopt(surveys)) == ({"biz": ["h1", "h2"]} if one else {})
+    made = adopt(surveys)
+    assert members(made) == ({"biz": ["h1", "h2"]} if one else {})
+    assert ("that these are all of its hosts is not known: nothing was asked" in said(made)) == one
 
 
 def test_another_prefix_on_one_server_is_another_client() -> None:
