@@ -116,7 +116,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
         A wrong one locks the account of every client that it is tried at. Encrypted, as all that is written meanwhile.
         """
-        with open(os.path.join(constants.DEFAULT_LOCAL_TMP, "wa-adopt-passwords.vault"), "a+b") as file:
+        with open(os.path.join(constants.DEFAULT_LOCAL_TMP, "wa-tried-passwords.vault"), "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.read()
