@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
@@ -55,7 +56,7 @@ def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], 
     host, limits = record.get("HostConfig") or {}, _limits(body)
     for key, (what, wanted, shown) in limits.items():
         actual = max(int(host.get(key) or 0), 0)  # -1 is no limit, too
-        if actual != wanted:
+        if not math.isclose(actual, wanted, rel_tol=1e-6):  # Compose computes CPUs with 32 bits
             found.append(f"has the {what} {shown(actual)}, expected {shown(wanted)}")
     cpus, wanted_cpus = host.get("CpusetCpus") or "any", body.get("cpuset") or "any"
     return found + ([f"has the CPUs {cpus}, expected {wanted_cpus}"] if cpus != wanted_cpus else [])

@@ -44,6 +44,12 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
         ({}, record(NanoCpus=500_000_000), ["has the CPU limit 0.5, expected none"]),
         ({"cpus": 0.5}, record(NanoCpus=500_000_000), []),
         ({"deploy": {"resources": {"limits": {"cpus": "1.50"}}}}, record(NanoCpus=1_500_000_000), []),
+        # Compose computes with 32 bits: 2.26 gives 1.05 CPUs so, and 2.1 and 4.5 accordingly.
+        ({"cpus": 1.05}, record(NanoCpus=1_049_999_936), []),
+        ({"cpus": 2.1}, record(NanoCpus=2_099_999_872), []),
+        ({"cpus": 4.5}, record(NanoCpus=4_499_999_744), []),
+        ({"deploy": {"resources": {"limits": {"cpus": 64.3}}}}, record(NanoCpus=64_300_003_328), []),
+        ({"cpus": 2.11}, record(NanoCpus=2_099_999_872), ["has the CPU limit 2.1, expected 2.11"]),
         ({}, record(CpuQuota=20000), ["has the CPU quota 20000, expected none"]),
         ({"cpu_quota": "20000"}, record(CpuQuota=20000), []),
         ({}, record(PidsLimit=100), ["has the limit of processes 100, expected none"]),
