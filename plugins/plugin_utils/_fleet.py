@@ -415,6 +415,8 @@ class _Deployment:
             if drift:
                 short = f"{name}: {len(drift)} drift"
                 self._add("drift", "drifted", "drift", short, f"{name}: {'; '.join(drift)}", correct, host)
+        for text in concerns.get("client", {}).get("alarms", ()):
+            self._add("unhealthy", "unhealthy", "unhealthy", "TOO MANY CONTAINERS", text, None, host)
         for text in concerns.get("database", {}).get("alarms", ()):
             kind, short = ("session", "UNKNOWN SESSION") if sessions else ("unhealthy", "database fails")
             self._add(kind, "unhealthy", "unhealthy", short, text, None, host)

@@ -32,8 +32,8 @@ _AFFECTED = {
     "automatic_gc": ("automatic_gc",),
 }
 
-# A client that does not serve may do so when its role has run.
-_HEALED_BY = {"health": "client"}
+# A client that does not serve may do so when its role has run, which also removes a container that is too many, or refuses to.
+_HEALED_BY = {"health": "client", "client": "client"}
 
 
 def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:

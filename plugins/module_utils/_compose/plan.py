@@ -117,7 +117,7 @@ def plan(
         steps += _together(ready)
         for one in ours[service.count :]:
             reason = f"{_MORE} {service.count} that the service has"
-            steps.append(Step(one.name, service.name, "remove", [reason], running=one.state not in _STOPPED))
+            steps.append(_surplus(one, reason))
         taken = {one.number for one in ours}
         free = (number for number in range(1, service.count + len(ours) + 1) if number not in taken)
         for _each, number in zip(range(service.count - len(ours)), free):
@@ -125,10 +125,10 @@ def plan(
             steps.append(Step(name, service.name, "create", ["is missing"]))
     names = {service.name for service in services}
     leaving = [one for one in found if one.service not in names and (one.own or one.client)]
-    steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
+    steps += [_surplus(one, _GONE) for one in leaving]
     if recreate == NEVER:
         return [replace(step, action="none", reasons=[], pending=[*step.reasons, *step.pending]) for step in steps]
-    steps = [_deferred(one, moving) if recreate == LATER or one.service in others else one for one in steps]
+    steps = [_deferred(one, moving, others) if recreate == LATER or one.service in others else one for one in steps]
     # A preparation that has ended is made again where a container is made that needs it, and not because somebody has removed it.
     needed = any(one.action in ("create", "recreate") and one.service not in completed for one in steps)
     ended = ("start",) if needed else ("start", "create")
@@ -149,11 +149,15 @@ def _together(steps: list[Step]) -> list[Step]:
     ]
 
 
-def _deferred(step: Step, moving: t.Container[str]) -> Step:
+def _surplus(one: Found, reason: str) -> Step:
+    return Step(one.name, one.service, "remove", [reason], running=one.state not in _STOPPED)
+
+
+def _deferred(step: Step, moving: t.Container[str], others: t.Container[str]) -> Step:
     """Returns the step of a run that may start containers, but neither stop nor restart them."""
     if step.action == "create" and step.service in moving:
         return replace(step, action="none", reasons=[], pending=["moves here from another host"])
-    if step.action == "remove":
+    if step.action == "remove" and (step.running or step.service in others):
         return replace(step, action="none", reasons=[], pending=step.reasons)
     return step
 

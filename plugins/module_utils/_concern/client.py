@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
@@ -79,6 +80,7 @@ def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
         f"{one['name']} has the restart policy {one['found']}, expected {alteration.shown_policy(one['policy'], one['retries'])}"
         for one in project.restart_policies()
     ]
+    found.alarms += map(str, compose_plan.refuse_scaled(steps))  # two Coreapps of one number get it banned
     found.pending += [str(one) for one in project.diverged_networks()]
     alike = {step.container for step in steps if not step.reasons and not step.pending}
     for one in project.found:

@@ -325,7 +325,7 @@ def test_surplus_containers_are_removed_and_others_left_alone(
         (("running", "paused"), "auto", [f"remove wa-a-core-2 ({MORE})"], "wa-a-core-2", ""),
         # What runs is kept, and none is started beside it.
         (("exited", "running"), "auto", [f"remove wa-a-core-1 ({MORE})"], "", ""),
-        (("exited", "running"), "later", [], "", "wa-a-core-1"),
+        (("exited", "running"), "later", [f"remove wa-a-core-1 ({MORE})"], "", ""),
         (("created", "exited"), "auto", ["start wa-a-core-2 (has exited)", f"remove wa-a-core-1 ({MORE})"], "", ""),
     ],
 )

@@ -142,6 +142,11 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         [("session", "unhealthy", "unhealthy", "1 from 10.0.0.9", None)],
     ),
     (
+        "two Coreapps of one number",
+        samples.drifted("client", state="restart_pending", alarms=["wacore-2: it is more than the 1"]),
+        [("unhealthy", "unhealthy", "unhealthy", "wacore-2: it is more than the 1", None)],
+    ),
+    (
         "a database that is away",
         samples.drifted("database", state="in_sync", alarms=["database: not reachable"]),
         [("unhealthy", "unhealthy", "unhealthy", "database: not reachable", None)],

@@ -162,16 +162,17 @@ def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_it
 @pytest.mark.parametrize(
     ("plan", "skip_tags", "left"),
     [
-        ((), (), ["dead", "unknown session"]),
-        (("log_cleanup",), (), ["dead", "unknown session"]),
+        ((), (), ["dead", "two", "unknown session"]),
+        (("log_cleanup",), (), ["dead", "two", "unknown session"]),
         (("db_env", "client"), (), ["unknown session"]),  # no role ends another's session
-        ((), ("health",), ["unknown session"]),
+        ((), ("health",), ["two", "unknown session"]),
     ],
 )
 def test_alarms_that_are_left(plan: tuple[str, ...], skip_tags: tuple[str, ...], left: list[str]) -> None:
     found: dict[str, dict[str, t.Any]] = {
         "host": {"state": "in_sync"},
         "health": {"state": "in_sync", "alarms": ["dead."]},
+        "client": {"state": "drifted", "alarms": ["two"]},
         "database": {"state": "in_sync", "alarms": ["unknown session"]},
     }
     assert provision_plan.alarms(found, plan, skip_tags) == left

@@ -141,16 +141,18 @@ def removed(reason: str) -> Action:
             SERVICE,
             [SECOND, replace(RUNS, state="exited")],
             {SECOND.name: SAME, RUNS.name: removed(MORE)},
-            {SECOND.name: SAME, RUNS.name: kept(MORE)},
+            {SECOND.name: SAME, RUNS.name: removed(MORE)},
         ),
         # A recreation that was cut off.
         (
             SERVICE,
             [RUNS, replace(RUNS, name="0f3a_wa-h1-wacore-1", state="created")],
             {RUNS.name: SAME, "0f3a_wa-h1-wacore-1": removed(MORE)},
-            {RUNS.name: SAME, "0f3a_wa-h1-wacore-1": kept(MORE)},
+            {RUNS.name: SAME, "0f3a_wa-h1-wacore-1": removed(MORE)},
         ),
         (SERVICE, [MASTER], {RUNS.name: MISSING, MASTER.name: removed(GONE)}, {RUNS.name: MISSING, MASTER.name: kept(GONE)}),
+        (SERVICE, [RUNS, replace(MASTER, state="exited")], {RUNS.name: SAME, MASTER.name: removed(GONE)}, {RUNS.name: SAME, MASTER.name: removed(GONE)}),
+        (SERVICE, [RUNS, replace(MASTER, state="paused")], {RUNS.name: SAME, MASTER.name: removed(GONE)}, {RUNS.name: SAME, MASTER.name: kept(GONE)}),
         # Of another Compose file, to be replaced; or an additional service that the inventory no longer has.
         (SERVICE, [RUNS, replace(MASTER, own=False)], {RUNS.name: SAME, MASTER.name: removed(GONE)}, {RUNS.name: SAME, MASTER.name: kept(GONE)}),
         (SERVICE, [RUNS, replace(MASTER, client=False)], {RUNS.name: SAME, MASTER.name: removed(GONE)}, {RUNS.name: SAME, MASTER.name: kept(GONE)}),

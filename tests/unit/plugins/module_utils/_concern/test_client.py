@@ -93,7 +93,11 @@ def test_a_container_beside_the_client_does_not_count(host: ObservedHost, docker
     assert look(docker, params) == IN_SYNC
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.container-number": "2"})
     more = ["wa-a-wacore-2 is more than the 1 that the service has"]
-    assert look(docker, params) == drifted(restarts=more)
+    alarm = (
+        "wa-a-wacore-2: it is more than the 1 that the service has; expected as many containers as its service has in the Compose files. "
+        "Stop the one that is too many, and run again, which removes it. If wacore may run more than once, set its scale there"
+    )
+    assert look(docker, params) == drifted(restarts=more, alarms=[alarm])
 
 
 def from_another_file(*containers: Options) -> None:
