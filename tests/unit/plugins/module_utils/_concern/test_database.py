@@ -127,6 +127,15 @@ def test_nothing_is_known_where_nothing_runs(host: ObservedHost, server: Server)
     assert read(host, running=True)["unknown"] == []
 
 
+@pytest.mark.parametrize(("state", "unknown"), [("paused", 0), ("restarting", 0), ("dead", 1)])
+def test_sessions_of_a_client_that_is_paused_or_restarts_are_its_own(
+    host: ObservedHost, server: Server, state: str, unknown: int
+) -> None:
+    host.core["State"], host.web["State"] = state, "exited"
+    server.sessions = [{**STRANGER, "from": "10.0.0.5"}]
+    assert len(read(host)["unknown"]) == unknown
+
+
 def test_through_another_address_origins_are_not_compared(host: ObservedHost, server: Server) -> None:
     server.sessions = [STRANGER]
     assert read(host, login_host="127.0.0.1")["unknown"] == []
