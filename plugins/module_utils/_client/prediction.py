@@ -67,6 +67,7 @@ def open_project(
         "selected": params["services"],
         "recorded": definitions.recorded(recorded),
         "env_file": params["env_file"] or "",
+        "undeclared": [key for key in held if key not in (params["declared_keys"] or held)],
     }
     if not compose.rendered:
         ours = params["compose_file"] or ""
@@ -75,7 +76,6 @@ def open_project(
         engine,
         compose,
         held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
-        undeclared=[key for key in held if key not in (params["declared_keys"] or held)],
         **more,
     )
 

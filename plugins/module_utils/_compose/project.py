@@ -53,6 +53,7 @@ class Project:
     recorded: definitions.Recorded = field(default_factory=definitions.Recorded)  # when last healthy
     selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
     env_file: str = ""
+    undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
     _records: dict[str, t.Any] = field(default_factory=dict, repr=False)
 
@@ -236,7 +237,6 @@ class Rendered(Project):
     """A project that is made from the collection's file alone."""
 
     held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
-    undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
 
     @cached_property
     def resolved(self) -> Document:
@@ -308,7 +308,8 @@ class Operators(Project):
     def _difference(self, one: compose_plan.Found) -> list[str]:
         # That its environment differs is reported elsewhere.
         reported = one.name in self.stale or bool(self.env_changes.get(one.name))
-        keys = [] if reported else self._variables(one)
+        different = [] if reported else self._variables(one)
+        keys = [key for key in different if key not in self.undeclared]
         reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
         wanted = self._wanted(one).definition
         if one.definition and one.definition != wanted:
@@ -327,7 +328,7 @@ class Operators(Project):
         unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
         unknown = unknown or _refers(self.resolved["services"][one.service])
         alike = reported or unknown or one.hash in self.current_hashes[one.service]
-        return reasons if reasons or alike else [_OTHER_FILES]
+        return reasons if different or alike else [_OTHER_FILES]  # another environment gives another hash
 
     def _variables(self, one: compose_plan.Found) -> list[str]:
         """Returns the variables that a container has otherwise than its Compose files give them."""

@@ -197,6 +197,19 @@ def test_a_container_is_compared_with_db_env(
     assert found["pending"] == ([f"{NAME} ({pending.format(path)})"] if pending else [])
 
 
+@pytest.mark.parametrize(("declared", "changes"), [(["A"], []), (["A", "TZ"], ["TZ"]), (None, ["TZ"])])
+def test_an_undeclared_line_of_db_env_restarts_no_client_of_an_operators_file(
+    engine: FakeDocker, info: Run, tmp_path: Path, declared: list[str] | None, changes: list[str]
+) -> None:
+    add_container(engine, labels=OURS)
+    env = tmp_path / "db.env"
+    env.write_text("A=1\nTZ=UTC\n")
+    body = {**BODY, "environment": {**BODY["environment"], "TZ": "UTC"}}
+    found = info(**operators(tmp_path, {"core": body}), env_file=str(env), declared_keys=declared)
+    reason = "has another environment than its Compose files give it: TZ"
+    assert found["changes"] == [f"recreate {NAME} ({reason})" for one in changes]
+
+
 def test_what_an_operators_file_defines_is_compared_with_what_is_recorded(
     engine: FakeDocker, info: Run, tmp_path: Path
 ) -> None:
