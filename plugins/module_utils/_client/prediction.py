@@ -13,7 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered, sharing
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -97,7 +97,13 @@ def refusals(
         "builds": compose_plan.other_builds(client, project.found, steps),
         "identity": client_identity.refusals(f"compose.yml of project {project.compose.project}", different),
         "losses": _losses(project, steps, containers),
-        "services": [*_undefined(project), *(compose_plan.refuse_scaled(steps) if project.selected else ())],
+        "services": [
+            *_undefined(project),
+            *(compose_plan.refuse_scaled(steps) if project.selected else ()),
+            *sharing(
+                project.resolved["services"], project.names, {one.service for one in steps if one.action == "recreate"}
+            ),
+        ],
         "versions": _other_versions(project, params["version"]),
     }
     return {about: [str(one) for one in ones] for about, ones in found.items() if ones}

@@ -354,6 +354,25 @@ def _refers(body: Document) -> bool:
     return bool(body.get("links") or body.get("volumes_from")) or any(one.startswith("service:") for one in shared)
 
 
+def sharing(
+    services: t.Mapping[str, Document], names: t.Collection[str], recreated: t.Collection[str]
+) -> list[WaError]:
+    """Returns the services of `names` that share a namespace or volumes with a recreated one, and would lose them with its container."""
+    return [
+        WaError(
+            f"service {name}",
+            f"shares with {other} what goes with its container, which would be recreated alone",
+            "both recreated together",
+            f"Recreate both: docker compose up -d --force-recreate {other} {name}",
+        )
+        for name in names
+        if name not in recreated
+        for other in sorted(recreated)
+        if f"service:{other}" in [services.get(name, {}).get(key) for key in ("network_mode", "ipc", "pid")]
+        or other in [str(one).split(":")[0] for one in services.get(name, {}).get("volumes_from") or ()]
+    ]
+
+
 def _mount(entry: t.Any) -> t.Any:
     """Returns a mount of the collection's file as `docker compose config` prints it."""
     if not isinstance(entry, str):

@@ -990,3 +990,28 @@ def test_the_restarts_after_a_failure_are_compared(
     project = operators({"selected": ["core"]}, core={**CLIENT, "restart": "on-failure:3"}, db=DATABASE)
     found = project.restart_policies()
     assert [(one["policy"], one["retries"]) for one in found] == [("on-failure", 3)] * differs
+
+
+@pytest.mark.parametrize(
+    ("body", "recreated", "refused"),
+    [
+        ({"network_mode": "service:core"}, {"core"}, True),
+        ({"ipc": "service:core"}, {"core"}, True),
+        ({"pid": "service:core"}, {"core"}, True),
+        ({"volumes_from": ["core:ro"]}, {"core"}, True),
+        ({"network_mode": "service:core"}, {"core", "web"}, False),
+        ({"network_mode": "service:core"}, {"web"}, False),
+        ({"network_mode": "service:core"}, set[str](), False),
+        ({"network_mode": "host", "volumes_from": ["container:core"]}, {"core"}, False),
+        ({}, {"core"}, False),
+    ],
+)
+def test_a_service_that_shares_with_a_recreated_one_is_not_left_behind(
+    body: dict[str, t.Any], recreated: set[str], refused: bool
+) -> None:
+    text = (
+        "service web: shares with core what goes with its container, which would be recreated alone; expected both recreated together. "
+        "Recreate both: docker compose up -d --force-recreate core web"
+    )
+    found = compose_project.sharing({"core": {}, "web": body}, ["core", "web"], recreated)
+    assert [str(one) for one in found] == ([text] if refused else [])
