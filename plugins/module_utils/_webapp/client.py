@@ -89,7 +89,6 @@ class Webapp:
         if not re.match(r"https?://", self.url):
             raise WaError("api_url", f"{self.url!r} is no address", "https://host:port")
         self.retry_time = retry_time
-        self.retries = 0
         self.token: str | None = None  # a secret
         self._password: str | None = params["api_password"]
         self._key: str | None = params.get("api_key")
@@ -160,7 +159,6 @@ class Webapp:
                     lost, absent = lost - 1, True
                 if not (error.retryable or absent) or self._clock() + pause > end:
                     raise error from None
-            self.retries += 1
             self._sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
