@@ -21,6 +21,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import check_volume_name
 
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Mount
+
 # Options of Docker's local driver, and the options that each of them requires (moby: volume/local).
 _LOCAL_NEEDS = {"type": ("device",), "device": ("type",), "o": ("device", "type"), "size": ()}
 
@@ -107,19 +110,6 @@ class MountState:
         return text if self.writable else f"{text} (read-only)"
 
 
-class Mounted(t.Protocol):
-    """A mount from the Docker adapter."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def destination(self) -> str: ...
-    @property
-    def writable(self) -> bool: ...
-
-
 @dataclass
 class Consumer:
     """One client container and its check."""
@@ -146,7 +136,7 @@ class Consumer:
         }
 
 
-def mount_state_of(mounts: t.Sequence[Mounted]) -> MountState:
+def mount_state_of(mounts: t.Sequence[Mount]) -> MountState:
     """Returns the mount at the media folder."""
     for mount in mounts:
         if posixpath.normpath(mount.destination) == MEDIA_FOLDER:
@@ -165,21 +155,19 @@ def _through(state: MountState, volume: str, folder: str) -> MountState:
     return MountState("volume", volume, state.writable) if same else state
 
 
-def _around(mounts: t.Sequence[Mounted]) -> tuple[list[Mounted], list[Mounted]]:
+def _around(mounts: t.Sequence[Mount]) -> tuple[list[Mount], list[Mount]]:
     """Returns the mounts above and those below the media folder; one there itself is in neither."""
     places = [(one, posixpath.normpath(one.destination)) for one in mounts]
     above = [one for one, place in places if MEDIA_FOLDER.startswith(f"{place.rstrip('/')}/")]
     return above, [one for one, place in places if place.startswith(f"{MEDIA_FOLDER}/")]
 
 
-def is_without_media(mounts: t.Sequence[Mounted]) -> bool:
+def is_without_media(mounts: t.Sequence[Mount]) -> bool:
     """Returns whether nothing is mounted at, above or below the media folder."""
     return mount_state_of(mounts).kind == "nothing" and not any(_around(mounts))
 
 
-def check_consumer(
-    consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, project: str, folder: str = ""
-) -> None:
+def check_consumer(consumer: Consumer, mounts: t.Sequence[Mount], volume: str, project: str, folder: str = "") -> None:
     """Sets `reason` of a consumer from its mounts; `folder` is the directory that the volume binds."""
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     above, below = _around(mounts)
