@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Probe
+
 # Network file systems; any FUSE mount may be one.
 _SHARES = (
     "nfs",
@@ -122,12 +125,12 @@ def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, sel
     """Returns why a file could not be written in a folder, with the solution; `selinux` is whether SELinux is enforcing."""
     kind = probe_kind(error)
     place = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
-    if kind == "full":
-        return f"{place} is full: no space or no inodes left"
-    if kind == "quota":
-        return f"{place} is over its quota"
-    if kind == "read_only":
-        return f"{place} is on a read-only file system"
+    texts = {
+        "full": "is full: no space or no inodes left",
+        "quota": "is over its quota",
+        "read_only": "is on a read-only file system",
+        "stale": f"is on a share that is gone: {error}",
+    }
     if kind == "denied":
         return f"{place} is not writable by {user or 'the user of the container'}: permission denied" + (
             ". SELinux is in force on this host: a directory needs the label container_file_t (semanage fcontext, restorecon), an "
@@ -135,23 +138,10 @@ def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, sel
             if selinux
             else ""
         )
-    if kind == "stale":
-        return f"{place} is on a share that is gone: {error}"
-    return f"{place} cannot be written: {error or 'unknown error'}"
+    return f"{place} {texts.get(kind, f'cannot be written: {error}' if error else 'cannot be written: unknown error')}"
 
 
-class ProbeReport(t.Protocol):
-    """The result of a container's probe, see `_media.probe.Probe`."""
-
-    user: str
-    error: str
-    written: list[tuple[str, str, str, str]]
-    read: list[tuple[str, str, str]]
-    left: list[str]
-    covered: list[str]
-
-
-def probe_problems(report: ProbeReport, path: str, selinux: bool = False) -> list[str]:
+def probe_problems(report: Probe, path: str, selinux: bool = False) -> list[str]:
     """Returns a text for each problem found by a probe, with its folders; for `selinux` see above."""
     if report.error:
         return [report.error]

@@ -27,6 +27,7 @@ NAME = ".wa-probe-"
 MARKER = ".wa-marker"  # permanent: its content shows on each host whether the volume is the same
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
 _UNPRINTABLE = "(unprintable name)"
+_STAGES = {"become": "again", "ready": "ready", "done": "read", "gone": "gone"}  # by the word that a probe prints
 _STALE = 600  # seconds after which a probe's file is left from a killed probe
 
 # The container's program may run as another user than its entry point: finds the user of most of its processes other than
@@ -287,29 +288,17 @@ class Prober:
 
     def _take(self, probe: Probe, fields: list[str]) -> None:
         kind, rest = fields[0], fields[1:]
-        if kind == "user":
-            probe.user = rest[0]
-        elif kind == "become":
-            probe.stage = "again"
+        if kind in _STAGES:
+            probe.stage = _STAGES[kind]
+        elif kind in ("user", "marker"):
+            setattr(probe, kind, rest[0])
+        elif kind in ("covered", "left"):
+            getattr(probe, kind).append(rest[0])
         elif kind == "wrote":
-            if rest[1] == "ok":
-                probe.written.append((rest[0], "", "", ""))
-            else:
-                probe.written.append((rest[0], rest[2], rest[3], _plain(rest[4])))
-        elif kind == "marker":
-            probe.marker = rest[0]
-        elif kind == "covered":
-            probe.covered.append(rest[0])
-        elif kind == "ready":
-            probe.stage = "ready"
+            problem = ("", "", "") if rest[1] == "ok" else (rest[2], rest[3], _plain(rest[4]))
+            probe.written.append((rest[0], *problem))
         elif kind == "read":
             probe.read.append(("", rest[0], "" if rest[1] == "ok" else rest[1]))
-        elif kind == "done":
-            probe.stage = "read"
-        elif kind == "left":
-            probe.left.append(rest[0])
-        elif kind == "gone":
-            probe.stage = "gone"
 
     @staticmethod
     def _why(command: Exec) -> str:
