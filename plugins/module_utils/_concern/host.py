@@ -40,7 +40,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     missing = requirements.missing(module)
     services, warnings = requirements.services(module)
     docker = engine_error or requirements.compose_problem(module)
-    family = distribution.family(distribution.read_release())
+    family = distribution.family()
     install, without_package = requirements.packages(missing, family, params["database_engine"])
     read: dict[str, t.Any] = {
         "docker": docker,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import typing as t
+from ansible.module_utils import distro
 
 # By family, as Ansible calls it (`os_family`).
 _PYMYSQL = {"Debian": "python3-pymysql", "RedHat": "python3-PyMySQL", "Suse": "python3-PyMySQL"}
@@ -19,26 +19,9 @@ _FAMILIES = {
 }
 
 
-def os_release(text: str) -> dict[str, str]:
-    """Returns the fields of an os-release file."""
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
-
-
-def read_release() -> dict[str, str]:
-    """Returns the host's os-release; empty if it has none."""
-    for path in ("/etc/os-release", "/usr/lib/os-release"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                return os_release(stream.read())
-        except OSError:
-            continue
-    return {}
-
-
-def family(release: t.Mapping[str, str]) -> str:
-    """Returns the family of an os-release; empty for an unknown one."""
-    names = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".lower().replace("-", " ").split()
+def family() -> str:
+    """Returns the family of this host; empty for an unknown one."""
+    names = f"{distro.id()} {distro.like()}".lower().replace("-", " ").split()
     return next((_FAMILIES[name] for name in names if name in _FAMILIES), "")
 
 
@@ -51,11 +34,11 @@ def python_package(library: str, of: str) -> str:
 
 def named(library: str) -> str:
     """Returns a library with its package on this host, if that is known."""
-    package = python_package(library, family(read_release()))
+    package = python_package(library, family())
     return f"the Python library {library}" + (f" (package {package})" if package else "")
 
 
 def install(library: str) -> str:
     """Returns the advice to install a library on this host, by its package if that is known."""
-    package = python_package(library, family(read_release()))
+    package = python_package(library, family())
     return f"Install the package {package}" if package else f"Install the Python library {library}"

@@ -67,7 +67,7 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
     lacks = {"python_mysql": "the Python library pymysql cannot be imported", "cron": "no cron daemon is installed"}
     monkeypatch.setattr(requirements, "missing", lambda _module: lacks)
     monkeypatch.setattr(requirements, "packages", lambda *lacks: ([str(lacks)], ["cron"]))
-    monkeypatch.setattr(distribution, "read_release", lambda: {"ID": "debian"})
+    monkeypatch.setattr(distribution, "family", lambda: "Debian")
     monkeypatch.setattr(requirements, "services", lambda _module: ({"cron": "does not run"}, []))
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()

@@ -14,8 +14,6 @@ import pytest
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 
-DEBIAN = {"ID": "debian", "VERSION_ID": "13"}
-
 
 class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
@@ -324,11 +322,11 @@ def test_systemd_is_asked_for_the_services_of_this_host(
 
 
 @pytest.mark.parametrize(
-    ("engine", "release", "reasons"),
+    ("engine", "family", "reasons"),
     [
         (
             "MYSQL",
-            DEBIAN,
+            "Debian",
             {
                 "python_requests": "the Python library requests (package python3-requests) cannot be imported",
                 "python_mysql": "the Python library PyMySQL (package python3-pymysql) cannot be imported",
@@ -336,7 +334,7 @@ def test_systemd_is_asked_for_the_services_of_this_host(
         ),
         (
             "PGSQL",
-            {"ID": "arch"},
+            "",
             {
                 "python_requests": "the Python library requests cannot be imported",
                 "python_postgresql": "the Python library psycopg2 cannot be imported",
@@ -345,12 +343,12 @@ def test_systemd_is_asked_for_the_services_of_this_host(
     ],
 )
 def test_a_missing_library_is_named_with_its_package(
-    host: Host, monkeypatch: pytest.MonkeyPatch, engine: str, release: dict[str, str], reasons: dict[str, str]
+    host: Host, monkeypatch: pytest.MonkeyPatch, engine: str, family: str, reasons: dict[str, str]
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr("importlib.util.find_spec", asked.append)
     monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
-    monkeypatch.setattr(distribution, "read_release", lambda: release)
+    monkeypatch.setattr(distribution, "family", lambda: family)
     host.params.update(database_engine=engine, dumps=False)
     assert host_requirements.missing(host) == reasons
     assert asked == ["requests", {"MYSQL": "pymysql", "PGSQL": "psycopg2"}[engine]]
