@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.module_utils import distro
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 
@@ -27,6 +28,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import distribut
 def test_a_library_is_named_by_its_package(
     monkeypatch: pytest.MonkeyPatch, ident: str, like: str, library: str, advice: str
 ) -> None:
-    monkeypatch.setattr(distribution.distro, "id", lambda: ident)
-    monkeypatch.setattr(distribution.distro, "like", lambda: like)
+    monkeypatch.setattr(distro, "id", lambda: ident)
+    monkeypatch.setattr(distro, "like", lambda: like)
     assert distribution.install(library) == advice
