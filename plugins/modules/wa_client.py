@@ -114,7 +114,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import (
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
+    ACTIVE,
+    is_migration,
+    service_containers,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
@@ -223,7 +227,7 @@ def _refuse_migration(
     for one in there:
         if not params["spared_version"] or not is_migration(one, params["spared_version"]):
             continue
-        if one["state"] in starts.ACTIVE:
+        if one["state"] in ACTIVE:
             found = f"{one['state']}: somebody has started the migration to {one['version']}"
             cure = "Run upgrade.yml again, which goes on from there"
             raise WaError(f"container {one['name']}", found, "none beside an older version", cure)

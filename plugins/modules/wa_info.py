@@ -270,7 +270,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import guard as client_guard
 from ansible_collections.waba.onprem.plugins.module_utils._client import host_look, listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE, MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -307,7 +307,7 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     unfinished = upgrade_journal.has_begun(journal)
     own = listing.database(env)
     migrating = [one for one in read.get("containers", []) if one["service"] == MIGRATION]
-    runs = any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating)
+    runs = any(one["state"] in ACTIVE and one["database"] == own for one in migrating)
     if unfinished or runs:
         compares = unfinished and not runs and upgrade_journal.DEFINITIONS in journal["notes"]
         params = {**params, "gather": ["database", *(["definitions"] if compares else [])]}

@@ -141,8 +141,8 @@ def unseen(found: dict[str, t.Any], alive: bool, waited: float, limit: float) ->
     noted = upgrade_journal.migration(found)
     if noted["migration_ended"] or (alive and waited < limit):
         return str(noted["migration_problem"])
-    why = "the waiting was stopped" if alive else "the process that waits for it has died"
-    return f"the migration was not seen to end after {waited:.0f} s: {why}, not the migration."
+    why = "the waiting was stopped, not the migration" if alive else "the process that waits for it has died"
+    return f"the migration was not seen to end after {waited:.0f} s: {why}."
 
 
 def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] | None) -> None:

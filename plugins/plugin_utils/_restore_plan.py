@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE, MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, format_size
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._dump.drill import ROOM
@@ -114,9 +114,7 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
     if not facts["project"]:
         return f"deployment {facts['deployment']} runs outside Compose; expected a Compose project. {_NOTHING}"
     for host, one in read.items():
-        if any(
-            those["service"] == MIGRATION and those["state"] in ("running", "paused") for those in one["containers"]
-        ):
+        if any(those["service"] == MIGRATION and those["state"] in ACTIVE for those in one["containers"]):
             return f"a migration runs on {host}; expected none. {_NOTHING}. Wait for its end"
     servers = [
         name for name in ("wa_restore_drill_host", "wa_restore_drill_image") if facts[name[len("wa_restore_") :]]

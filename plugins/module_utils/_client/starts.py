@@ -8,15 +8,13 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import UPGRADE
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
-# Docker's states of a container that runs, or resumes by itself.
-ACTIVE = ("running", "restarting", "paused")
 STOPPED = ("exited", "created", "dead")
 
 

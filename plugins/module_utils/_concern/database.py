@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE
 from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, machine
@@ -69,7 +69,7 @@ def read(concern: t.Any, engine: Docker, redactor: Redactor) -> dict[str, t.Any]
     needed = params["tables"] or not params["cluster"] or params["figures"]
     if params["look"] and not (values and needed):
         return {}
-    running = params["running"] or any(one.state in starts.ACTIVE for one in clients.found)
+    running = params["running"] or any(one.state in ACTIVE for one in clients.found)
     containers = sorted({name for one in clients.records for name in host_names.origins(one)})
     ours = [*machine.origins(), *params["origins"], *containers]
     # On another way than the client's a server shows our session from another origin than the client's.

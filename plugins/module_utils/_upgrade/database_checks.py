@@ -38,17 +38,19 @@ def database_read(now: Observed) -> Problem:
 
 
 def restored(now: Observed) -> Problem:
-    """Whether the tables are defined as before a migration that has ended well, where the next step would start the new version."""
+    """Whether the tables are defined as before a migration that has ended well, or since whose failure the old version serves."""
     known = (now.left.get("notes") or {}).get(upgrade_journal.DEFINITIONS) or {}
     present = (now.found.get("database") or {}).get("definitions")
     if not present or present != known.get("before") or now.left["target"] in now.running_versions:
         return None
-    if not now.migrated and not next_step.ended_well(now.left, now.leader):
+    ended_well = now.migrated or next_step.ended_well(now.left, now.leader)
+    if not ended_well and not (now.schema_started and now.serves):
         return None
+    state = "has ended well," if ended_well else "has not ended well, the client serves,"
     proof = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
     before = now.left["notes"].get("from_version", "the old version")
     return (
-        f"the migration to {now.left['target']} has ended well, and the tables are defined as before it{proof}. Either the database was "
+        f"the migration to {now.left['target']} {state} and the tables are defined as before it{proof}. Either the database was "
         f"restored by hand, and {now.left['target']} would migrate it without a copy, or the migration changes data only.",
         f"After a restore: {now.facts['commands']['restored']} ends this upgrade and starts {before} on the database as it is, and upgrade.yml "
         "then makes a new copy. If nothing was restored, go on with "

@@ -11,7 +11,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import is_migration, service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
+    ACTIVE,
+    is_migration,
+    service_containers,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import (
     DONE,
@@ -71,7 +75,7 @@ class Member:
     @property
     def running(self) -> list[str]:
         """The names of the client's containers that run, or that Docker is about to start."""
-        return [str(one["name"]) for one in self.clients if one["state"] in ("running", "restarting", "paused")]
+        return [str(one["name"]) for one in self.clients if one["state"] in ACTIVE]
 
     def running_but(self, version: str) -> list[str]:
         """The names of those that run in another version."""
@@ -330,7 +334,7 @@ def _migration(leader: Member, journal: t.Mapping[str, t.Any]) -> Container | No
 
 
 def _runs(migration: Container) -> bool:
-    return migration["state"] in ("running", "paused")
+    return migration["state"] in ACTIVE
 
 
 def _ended_well(migration: Container) -> bool:

@@ -523,7 +523,7 @@ def test_migrate_returns_when_the_migration_has_ended_or_why_it_was_not_started(
         (0, True, ""),
         (7170, True, ""),
         (7190, True, "the migration was not seen to end after 7210 s: the waiting was stopped, not the migration."),
-        (40, False, "the migration was not seen to end after 40 s: the process that waits for it has died, not the"),
+        (40, False, "the migration was not seen to end after 40 s: the process that waits for it has died."),
     ],
 )
 def test_the_wait_for_a_migration_is_as_long_whatever_the_clock_of_the_host_is_set_to(

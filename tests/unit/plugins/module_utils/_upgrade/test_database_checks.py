@@ -21,6 +21,7 @@ from preflight_samples import (
     names,
     with_found,
 )
+from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import check, database_checks
 
@@ -77,6 +78,14 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         BACK_AGAIN,
         "waba: the migration to 2.53.4 has ended well, and the tables are defined as before it. Either the database was restored by hand, "
         "and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: "
+        "ansible-playbook RESTORED ends this upgrade and starts the old version on the database as it is, and upgrade.yml then makes a new "
+        'copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
+    ),
+    (
+        "the database is the one that was migrated",
+        {**BACK_AGAIN, "left": {**BACK_AGAIN["left"], **at("migrating", {"definitions": {"before": "d1"}})}},
+        "waba: the migration to 2.53.4 has not ended well, the client serves, and the tables are defined as before it. Either the database "
+        "was restored by hand, and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: "
         "ansible-playbook RESTORED ends this upgrade and starts the old version on the database as it is, and upgrade.yml then makes a new "
         'copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
     ),

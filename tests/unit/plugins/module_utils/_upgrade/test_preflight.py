@@ -543,13 +543,12 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
         (with_found(database={**DATABASE, "definitions": ""}), False),
         (with_found(database=DATABASE), False),
         ({"left": {**BACK_AGAIN["left"], "notes": {}}}, False),
-        # One that has failed is made again, with the copy from before it.
-        ({"left": {**BACK_AGAIN["left"], "schema": "started"}}, False),
+        # One that has failed is made again, with the copy from before it, unless the old version has served since.
+        ({"left": {**BACK_AGAIN["left"], "schema": "started"}}, True),
+        ({"left": {**BACK_AGAIN["left"], "schema": "started"}, "everywhere": []}, False),
     ],
 )
-def test_tables_as_before_a_migration_that_has_ended_well_are_asked_about(
-    changes: dict[str, t.Any], asked: bool
-) -> None:
+def test_tables_as_before_the_migration_are_asked_about(changes: dict[str, t.Any], asked: bool) -> None:
     found = verdict(**{**BACK_AGAIN, **changes})
     assert (check("the database is the one that was migrated", found)["state"] == "failed") is asked
 
