@@ -369,7 +369,7 @@ def sharing(
         if name not in recreated
         for other in sorted(recreated)
         if f"service:{other}" in [services.get(name, {}).get(key) for key in ("network_mode", "ipc", "pid")]
-        or other in [str(one).split(":")[0] for one in services.get(name, {}).get("volumes_from") or ()]
+        or other in [str(one).partition(":")[0] for one in services.get(name, {}).get("volumes_from") or ()]
     ]
 
 
