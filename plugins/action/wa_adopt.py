@@ -89,11 +89,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     result = self._survey({**args, "api_password": password}, task_vars)
                     refused = any(one.get("login") == "login" for one in _evidence(result))
                     tried[password] = task_vars["inventory_hostname"] if refused else ""
-            if tried[password] and not first:
-                for one in asked:
-                    one["problems"] = [f"nodes: not asked, since wa_api_password was refused on {tried[password]}"]
-            elif not first:
+            if not first and not tried[password]:
                 result = self._survey({**args, "api_password": password}, task_vars)
+            elif not first:
+                # In the place of "no wa_api_password is given"; what the database server said stays.
+                said = f"nodes: not asked, since wa_api_password was refused on {tried[password]}"
+                for one in asked:
+                    one["problems"] = [said, *one["problems"][1:]]
         survey = result.pop("survey", None)
         if survey is None:
             return result
@@ -243,12 +245,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             earlier = backup.earlier(str(ours.given("wa_backup_dir")), desired.deployment(ours)["slug"])
             last = backup.newest(backup.of_database(earlier, desired.database(ours)), "settings")
             label = adoption.hosts[name]["deployment"]
+            if last:
+                found[label] = {"file": str(last.folder / backup.SETTINGS), "problem": ""}
+                continue
             with self._tried_passwords() as tried:
                 refused = tried.get(str(ours.given("wa_api_password")))
-            if last or refused:
-                kept = str(last.folder / backup.SETTINGS) if last else ""
-                problem = "" if last else f"wa_api_password was refused on {refused}"
-                found[label] = {"file": kept, "problem": problem}
+            if refused:
+                found[label] = {"file": "", "problem": f"wa_api_password was refused on {refused}"}
                 continue
             # Without a settings backup nothing is to be kept: it logs in first, which is all that check mode does.
             made = self._wa_backup(variables, check_mode=True)
