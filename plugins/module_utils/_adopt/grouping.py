@@ -86,7 +86,7 @@ def _action(problems: t.Mapping[str, str], is_known: bool) -> Action:
 def _name(found: t.Sequence[Client], known: Record) -> None:
     """A machine's only client keeps the machine's name; each of several gets the project behind it. A known one keeps its name.
 
-    Where a machine had one client and has one, that is it, whatever its project is called by now.
+    Where a machine had one client and has one on the same database, that is it, whatever its project is called by now.
     """
     names = {(one["machine"], one["project"]): name for name, one in known.items()}
     hosts = [client.host for client in found]
@@ -95,8 +95,19 @@ def _name(found: t.Sequence[Client], known: Record) -> None:
         had = [name for name, one in known.items() if one["machine"] == client.host]
         alone = hosts.count(client.host) == 1 and client.host not in known
         name = client.host if alone else f"{client.host}-{part}"
-        only = had[0] if hosts.count(client.host) == 1 == len(had) else name
-        client.name = names.get((client.host, client.project), only)
+        if hosts.count(client.host) == 1 == len(had) and _database(client) == _recorded_database(known[had[0]]):
+            name = had[0]
+        client.name = names.get((client.host, client.project), name)
+
+
+def _database(client: Client) -> tuple[str, str]:
+    """The server and the prefix of a client's databases, as its containers have them."""
+    return client.environment.get("WA_DB_HOSTNAME", ""), client.environment.get("WA_DB_NAME_PREFIX", "")
+
+
+def _recorded_database(known: t.Mapping[str, t.Any]) -> tuple[str, str]:
+    values = known["variables"]
+    return values.get("wa_db_env_hostname", ""), values.get("wa_db_env_name_prefix", "")
 
 
 def _sets(found: t.Sequence[Client], known: Record, answers: t.Mapping[str, str]) -> list[list[Client]]:

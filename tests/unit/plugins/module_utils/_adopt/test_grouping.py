@@ -405,6 +405,15 @@ def test_a_machines_only_client_keeps_its_name_when_its_project_changes(project:
     assert "no container of it was found" not in said(second)
 
 
+def test_another_client_in_the_place_of_a_known_one_is_not_taken_for_it() -> None:
+    first = adopt({"h1": survey(container("wacore"), container("waweb"))})
+    env = {**ENV, "WA_DB_HOSTNAME": "db.other.example"}
+    other = [container(name, "other", environment=env, files=["/srv/other.yml"]) for name in ("wacore", "waweb")]
+    second = adopt({"h1": survey(*other, env=env)}, earlier=first)
+    assert second.adoption.hosts["h1"] == first.adoption.hosts["h1"]
+    assert "h1: the inventory has a client there (project biz), and no container of it was found" in said(second)
+
+
 def test_a_known_client_keeps_its_name_where_another_project_is_started() -> None:
     first = adopt({"h1": survey(container("wacore"), container("waweb"))})
     env, files = {"WA_DB_NAME_PREFIX": "o_"}, ["/srv/other/docker-compose.yml"]
