@@ -125,6 +125,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files as 
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import Lease
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -188,7 +189,8 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
         return
     if not module.check_mode:
         ours = params["compose_file"]
-        with application.alone(params["project_dir"]):
+        lease = Lease(params["lock_file"], params["run_id"])
+        with application.alone(params["project_dir"]), lease.kept():
             application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
         planned["found"] = listing.read(project.engine, project.compose.project, [])
     for change in planned["changes"]:
@@ -382,6 +384,8 @@ def main() -> None:
     params = module.params
     with Result(module) as result:
         if params["state"] != "present":
+            if params["run_id"]:
+                application.refuse_other_run(params)
             _STATES[params["state"]](module, result)
             return
         project = open_project(module)

@@ -95,10 +95,11 @@ def members(
 
 
 def change_due(plan: t.Mapping[str, t.Any], recreate: str, check_mode: bool) -> bool:
-    """Returns whether a container changes, or files in force are not proven yet because a run was interrupted.
+    """Returns whether a container changes, or files in force are not proven yet: a run was interrupted, or an operator has restarted.
 
     `plan` is the result of `wa_client`.
     """
     if recreate == "never":
         return False
-    return bool(plan["changes"] or (plan["unproven"] and recreate == "auto" and not check_mode))
+    proves = plan["unproven"] and (recreate == "auto" or not plan["pending"])
+    return bool(plan["changes"] or (proves and not check_mode))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 import typing as t
 
@@ -172,3 +173,21 @@ class Lease:
                     if float(lock["lease_until"]) <= time.time():
                         raise
         self._due = time.monotonic() + upgrade_journal.RENEWAL
+
+    @contextlib.contextmanager
+    def kept(self) -> t.Iterator[None]:
+        """Renews the lease beside work that takes its time elsewhere. The next module refuses if another run has taken the lock over."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(upgrade_journal.RENEWAL):
+                with contextlib.suppress(WaError):
+                    self.renew()
+
+        beside = threading.Thread(target=renew, daemon=True)
+        beside.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beside.join()

@@ -213,18 +213,22 @@ def test_without_a_container_the_newest_record_tells_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "recreate", "unproven", "check_mode", "due"),
+    ("changes", "recreate", "unproven", "pending", "check_mode", "due"),
     [
-        ([], "auto", [], False, False),
-        (["recreates wa-a-wacore-1"], "auto", [], False, True),
-        (["starts wa-a-wacore-1"], "later", [], True, True),
-        (["starts wa-a-wacore-1"], "later", ["/a"], False, True),
-        ([], "auto", ["/a"], False, True),
-        ([], "auto", ["/a"], True, False),
-        ([], "later", ["/a"], False, False),
+        ([], "auto", [], [], False, False),
+        (["recreates wa-a-wacore-1"], "auto", [], [], False, True),
+        (["starts wa-a-wacore-1"], "later", [], [], True, True),
+        (["starts wa-a-wacore-1"], "later", ["/a"], ["wa-a-waweb-1"], False, True),
+        ([], "auto", ["/a"], [], False, True),
+        ([], "auto", ["/a"], [], True, False),
+        ([], "later", ["/a"], ["wa-a-waweb-1"], False, False),
+        ([], "later", ["/a"], [], False, True),
+        ([], "later", ["/a"], [], True, False),
+        ([], "never", ["/a"], [], False, False),
     ],
 )
 def test_when_containers_change(
-    changes: list[str], recreate: str, unproven: list[str], check_mode: bool, due: bool
+    changes: list[str], recreate: str, unproven: list[str], pending: list[str], check_mode: bool, due: bool
 ) -> None:
-    assert project.change_due({"changes": changes, "unproven": unproven}, recreate, check_mode) is due
+    plan = {"changes": changes, "unproven": unproven, "pending": pending}
+    assert project.change_due(plan, recreate, check_mode) is due

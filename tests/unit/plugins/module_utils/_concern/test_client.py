@@ -407,6 +407,19 @@ def test_a_client_from_an_operators_files_is_in_sync(operators: Operators) -> No
     assert operators.host.touched() == {}
 
 
+@pytest.mark.parametrize(
+    ("body", "stale", "waits"), [({}, [], False), ({"init": True}, [], True), ({}, ["wa-a-waweb-1"], True)]
+)
+def test_a_changed_db_env_is_to_be_proven_at_once_where_its_operator_has_restarted(
+    operators: Operators, body: Options, stale: list[str], waits: bool
+) -> None:
+    operators.host.db_env.with_name("db.env.previous").write_text("")
+    operators.write(waweb=body)
+    found = client.observe(operators.docker, operators.params, False, operators.compose, True, stale)[0]
+    line = f"{operators.host.db_env} was changed and not proven since"
+    assert [line in found.changes, line in found.restarts] == [not waits, waits]
+
+
 WEB_RESTARTS = "wa-a-waweb-1 restarts again and again. Look into its log (docker logs wa-a-waweb-1)"
 WEB_UNHEALTHY = "wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"
 UNHEALTHY = {"Health": "unhealthy", "FailingStreak": 3}

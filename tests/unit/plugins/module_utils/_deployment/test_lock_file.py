@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import threading
+import time
 import types
 import typing as t
 from pathlib import Path
@@ -226,6 +227,26 @@ def test_a_lock_that_was_lost_is_not_renewed(
     with pytest.raises(WaError, match=said):
         lease.renew()
     assert file.load() == (other if taken else None)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lease_is_kept_beside_work_that_takes_its_time(
+    file: JournalFile, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    monkeypatch.setattr(lock_file.upgrade_journal, "RENEWAL", 0.01)
+    file.save({**CHANGE, "lease_until": 0.0})
+
+    def until() -> float:
+        return float((file.load() or {})["lease_until"])
+
+    began = time.time()
+    with Lease(file.path, "another" if taken else CHANGE["run_id"]).kept():
+        while until() <= began and time.time() < began + (0.2 if taken else 30):
+            time.sleep(0.01)
+        seen = until()
+    assert (seen > began) is not taken
+    threads = [one.name for one in threading.enumerate() if one.daemon and one.is_alive()]
+    assert not [name for name in threads if "(renew)" in name]
 
 
 @pytest.mark.parametrize("path", [None, "/nowhere/support.lock", ""])
