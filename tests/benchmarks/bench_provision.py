@@ -1,124 +1,199 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cost of a run without changes: provision.yml beside nine plain tasks that keep the same state (peers/provision.yml).
+"""provision.yml beside nine plain tasks that keep the same state (peers/provision.yml), and beside `docker compose up` by hand.
 
 Both run alternately on the same lab hosts over SSH, with pipelining and 10 forks. CPU is that of ansible-playbook and its
-child processes on the controller, ssh among them. A run with a change is an error, except the run after a drift.
+child processes on the controller, ssh among them. A run that changes more or less than was planted is an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import re
 import resource
+import statistics
 import sys
+import time
 import typing as t
 
 import commands
 import compare
+import prober
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 NAME = "bench-provision"
+OURS, PLAIN, HAND = "provision.yml", "plain tasks", "docker compose up by hand"
+DIGEST = re.compile(r"(?<=onprem\.waba\.definition: ).*")
 CHANGED = re.compile(r" changed=(\d+) ")
 Variables = t.Mapping[str, t.Any]
 
 
-def lab(verb: str, *words: str) -> str:
-    return commands.run(ROOT / "tests/lab/lab", verb, "--name", NAME, *words)
+class Site:
+    """A lab with a deployment on each host."""
 
+    def __init__(self, name: str, hosts: int) -> None:
+        self.name, self.folder = name, ROOT / ".lab" / name
+        self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
 
-def inventory() -> str:
-    return str(ROOT / ".lab" / NAME / "inventory.yml")
+    def lab(self, verb: str, *words: str) -> str:
+        return commands.run(ROOT / "tests/lab/lab", verb, "--name", self.name, *words)
+
+    def up(self) -> None:
+        self.lab("up", "--hosts", ",".join(f"{host}:ready" for host in self.hosts))
+
+    @property
+    def inventory(self) -> str:
+        return str(self.folder / "inventory.yml")
+
+    def variables(self) -> dict[str, Variables]:
+        """Return the variables of each host."""
+        listed = json.loads(commands.run("ansible-inventory", "-i", self.inventory, "--list"))
+        return dict(listed["_meta"]["hostvars"])
+
+    def play(self, playbook: str, *words: str) -> int:
+        """Run a playbook; return the number of changed tasks."""
+        return sum(int(changed) for changed in CHANGED.findall(run(playbook, self.inventory, *words)))
+
+    def expecting(self, changes: int, playbook: str, *words: str) -> t.Callable[[], None]:
+        """Return a run that has to change as many tasks as planted."""
+
+        def work() -> None:
+            if (changed := self.play(playbook, *words)) != changes:
+                raise SystemExit(f"{playbook} {' '.join(words)}: {changed} tasks changed something, expected {changes}")
+
+        return work
+
+    def write_peers(self) -> None:
+        """Create the plain tasks, with a template from the first host's Compose file: its name and the digests become variables."""
+        texts = {host: self.lab("ssh", host, "cat", f"/opt/waba/{host}/compose.yml") for host in self.hosts[:1]}
+        first, text = next(iter(texts.items()))
+        numbers = iter(range(9))
+        template = DIGEST.sub(
+            lambda _match: "{{ digests[inventory_hostname][N] }}".replace("N", str(next(numbers))), text
+        )
+        for before in (f"wa-{first}", f"/{first}/", f"deployment: {first}"):
+            template = template.replace(before, before.replace(first, "{{ inventory_hostname }}"))
+        folder = self.folder / "peers"
+        folder.mkdir(exist_ok=True)
+        for source in PEERS.iterdir():
+            (folder / source.name).write_text(source.read_text())
+        (folder / "wa-log-cleanup").write_text(job_script.script())
+        (folder / "compose.yml.j2").write_text(template)
+
+    def read_digests(self, source: str = "") -> None:
+        """Note the digests in each host's Compose file, or those of the host `source` for all."""
+        read = {source or host: "" for host in self.hosts}
+        for host in read:
+            read[host] = self.lab("ssh", host, "cat", f"/opt/waba/{host}/compose.yml")
+        found = {host: DIGEST.findall(read[source or host]) for host in self.hosts}
+        (self.folder / "peers" / "digests.json").write_text(json.dumps({"digests": found}))
+
+    def peers(self, playbook: str) -> list[str]:
+        """The plain tasks, with their options."""
+        folder = self.folder / "peers"
+        return [str(folder / playbook), "-e", f"@{folder / 'digests.json'}"]
+
+    def playbooks(self) -> dict[str, list[str]]:
+        """The playbook of each side, with its options."""
+        return {OURS: ["waba.onprem.provision"], PLAIN: self.peers("provision.yml")}
+
+    def sides(self, changes: int, *words: str) -> dict[str, t.Callable[[], None]]:
+        return {name: self.expecting(changes, *source, *words) for name, source in self.playbooks().items()}
 
 
 def run(playbook: str, source: str, *words: str) -> str:
-    argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", source, playbook, *words]
+    return ansible("ansible-playbook", "-i", source, playbook, *words)
+
+
+def ansible(program: str, *words: str) -> str:
+    argv = [str(pathlib.Path(sys.executable).with_name(program)), *words]
     return commands.run(*argv, env={**os.environ, "ANSIBLE_FORKS": "10"})
 
 
-def play(playbook: str, *words: str) -> int:
-    """Run a playbook; return the number of changed tasks."""
-    return sum(int(changed) for changed in CHANGED.findall(run(playbook, inventory(), *words)))
-
-
-def unchanged(playbook: str, *words: str) -> t.Callable[[], None]:
-    def run() -> None:
-        if changed := play(playbook, *words):
-            raise SystemExit(f"{playbook} {' '.join(words)}: {changed} tasks changed something while it was measured")
-
-    return run
-
-
-def peers_compose_file() -> None:
-    """Create the peers' template from the first host's file, with its name and the digests replaced by variables."""
-    hosts = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--list"))["_meta"]["hostvars"]
-    texts = {host: lab("ssh", host, "cat", f"/opt/waba/{host}/compose.yml") for host in hosts}
-    digest = re.compile(r"(?<=onprem\.waba\.definition: ).*")
-    first = min(texts)
-    numbers = iter(range(9))
-    template = digest.sub(
-        lambda _match: "{{ digests[inventory_hostname][N] }}".replace("N", str(next(numbers))), texts[first]
+def unchanged(site: Site, rounds: int, targets: tuple[float, float], *words: str) -> None:
+    """Compare a run that changes nothing with the plain tasks, and with a ping of the same hosts."""
+    ping = {"ansible -m ping": lambda: ansible("ansible", "-i", site.inventory, "all", "-m", "ping", *words)}
+    ours, pings, plain = compare.measure(
+        {OURS: site.sides(0, *words)[OURS], **ping, PLAIN: site.sides(0, *words)[PLAIN]}, rounds
     )
-    for before in (f"wa-{first}", f"/{first}/", f"deployment: {first}"):
-        template = template.replace(before, before.replace(first, "{{ inventory_hostname }}"))
-    folder = ROOT / ".lab" / NAME
-    (folder / "compose.yml.j2").write_text(template)
-    (folder / "digests.json").write_text(json.dumps({"digests": {h: digest.findall(x) for h, x in texts.items()}}))
+    compare.tell([ours, plain], targets[0])
+    compare.tell([ours, plain], targets[1], "cpu")
+    compare.tell([ours, pings], 1.6)
 
 
-def playbooks() -> dict[str, list[str]]:
-    """The playbook of each side, with its options."""
-    digests = ["-e", f"@{ROOT / '.lab' / NAME / 'digests.json'}"]
-    return {
-        "provision.yml": ["waba.onprem.provision"],
-        "nine plain tasks": [str(ROOT / ".lab" / NAME / "peers" / "provision.yml"), *digests],
-    }
+def stop_webapps(site: Site) -> None:
+    for host in site.hosts:
+        site.lab("ssh", host, "docker", "stop", f"wa-{host}-waweb-1")
 
 
-def sides(*words: str) -> dict[str, t.Callable[[], None]]:
-    return {name: unchanged(*source, *words) for name, source in playbooks().items()}
+def first_provision(pairs: int) -> None:
+    """Provision new hosts, one at a time, each way in turn; the first host gives the plain tasks their Compose file."""
+    site = Site(f"{NAME}-first", 2 * pairs + 1)
+    site.up()
+    try:
+        site.play("waba.onprem.provision", "--limit", "h1")
+        site.write_peers()
+        site.read_digests("h1")
+        new = iter(site.hosts[1:])
+        ways = {OURS: ["waba.onprem.provision"], PLAIN: site.peers("first_provision.yml")}
+        sides = [compare.Side(name) for name in ways]
+        for number in range(pairs):
+            for side in sides if number % 2 else reversed(sides):
+                began = time.monotonic()
+                site.play(*ways[side.name], "--limit", next(new))
+                side.wall.append(time.monotonic() - began)
+        compare.tell(sides, 1.2)
+    finally:
+        site.lab("down")
 
 
-def tell(measured: t.Sequence[compare.Side], wall: float, cpu: float) -> None:
-    compare.tell(measured, wall)
-    compare.tell(measured, cpu, "cpu")
+def restarts(site: Site, rounds: int) -> None:
+    """Change a setting that recreates every client, in waves and by hand on one host after the other."""
+    variables, sizes = site.variables(), iter(range(60, 99))
+    down: dict[str, list[float]] = {OURS: [], HAND: []}
+    sides = [compare.Side(name) for name in down]
+    for _round in range(rounds):
+        for side in sides:
+            size = next(sizes)
+            with contextlib.ExitStack() as stack:
+                asked = {host: stack.enter_context(prober.Prober(variables[host], 0.5)) for host in site.hosts}
+                began = time.monotonic()
+                if side.name == OURS:
+                    site.play("waba.onprem.provision", "-e", f"wa_client_log_max_size={size}m")
+                else:
+                    for host, one in asked.items():
+                        by_hand = f"sed -i 's/max-size: .*/max-size: {size}m/' compose.yml && docker compose up --detach --wait"
+                        site.lab("ssh", host, f"cd /opt/waba/{host} && {by_hand}")
+                        one.wait_until_up()
+                side.wall.append(time.monotonic() - began)
+                for one in asked.values():
+                    one.wait_until_up()
+            seconds = [one.down for one in asked.values()]
+            if not all(seconds):
+                raise SystemExit(f"{side.name}: a client was not restarted")
+            down[side.name].append(statistics.median(seconds))
+    compare.tell(sides, 1.0)
+    for name, medians in down.items():
+        print(f"  {name}: a client was down for {statistics.median(medians):.1f} s (median)")
 
 
-def stop_webapps(hosts: int) -> None:
-    for number in range(1, hosts + 1):
-        lab("ssh", f"h{number}", "docker", "stop", f"wa-h{number}-waweb-1")
-
-
-def starting(hosts: int, playbook: str, *words: str) -> t.Callable[[], None]:
-    def run() -> None:
-        changed = play(playbook, *words)
-        if changed != hosts:
-            raise SystemExit(f"{playbook}: {changed} tasks changed something, where {hosts} Webapps were stopped")
-
-    return run
-
-
-def correct() -> None:
-    if play("waba.onprem.provision") != 1:
-        raise SystemExit("the run after the drift did not change exactly one task")
-
-
-def growth() -> None:
+def growth(site: Site) -> None:
     """Controller CPU and memory per host: several deployments on the engine of one lab host, under different inventory names."""
-    one = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--host", "h1"))
+    one = site.variables()["h1"]
     for count in (20, 100, 200, 500):
         hosts = {
             f"n{number}": {"wa_client_web_port": 20000 + number, "wa_db_env_name_prefix": f"n{number}_"}
             for number in range(count)
         }
-        file = ROOT / ".lab" / NAME / f"names-{count}.json"
+        file = site.folder / f"names-{count}.json"
         file.write_text(json.dumps({"all": {"vars": one, "hosts": hosts}}))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run(str(PEERS / "compare_hosts.yml"), str(file))
@@ -133,35 +208,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
     options, _rest = parser.parse_known_args()
-    lab("up", "--hosts", ",".join(f"h{number}:ready" for number in range(1, options.hosts + 1)))
+    compare.title("a new host")
+    first_provision(3)
+    site = Site(NAME, options.hosts)
+    site.up()
     try:
-        play("waba.onprem.provision")
-        folder = ROOT / ".lab" / NAME / "peers"
-        folder.mkdir(exist_ok=True)
-        for source in PEERS.iterdir():
-            (folder / source.name).write_text(source.read_text())
-        (folder / "wa-log-cleanup").write_text(job_script.script())
-        peers_compose_file()
-        (ROOT / ".lab" / NAME / "compose.yml.j2").rename(folder / "compose.yml.j2")
+        site.play("waba.onprem.provision")
+        site.write_peers()
+        site.read_digests()
         compare.title("nothing to change, 1 host")
-        tell(compare.measure(sides("--limit", "h1"), options.rounds), 0.45, 0.6)
+        unchanged(site, options.rounds, (0.3, 0.6), "--limit", "h1")
         compare.title(f"nothing to change, {options.hosts} hosts, 10 forks")
-        tell(compare.measure(sides(), options.rounds), 0.35, 0.3)
-        compare.title(f"one drifted concern of one host among {options.hosts}")
-        drift = "one cron file has another mode"
-        pair = {drift: correct, "nothing to change": sides()["provision.yml"]}
-        plant = {drift: lambda: lab("ssh", "h2", "chmod", "0666", "/etc/cron.d/wa-h2-log-cleanup")}
-        compare.tell(compare.measure(pair, options.rounds, plant), 1.3)
-        compare.title(f"a stopped Webapp on each of {options.hosts} hosts")
-        work = {name: starting(options.hosts, *source) for name, source in playbooks().items()}
-        compare.tell(
-            compare.measure(work, options.rounds, dict.fromkeys(work, lambda: stop_webapps(options.hosts))), 1.0
+        unchanged(site, options.rounds, (0.15, 0.3))
+        compare.title(f"one cron file of {options.hosts} hosts has another mode")
+        drift = dict.fromkeys(
+            (OURS, PLAIN), lambda: site.lab("ssh", "h2", "chmod", "0666", "/etc/cron.d/wa-h2-log-cleanup")
         )
+        compare.tell(compare.measure(site.sides(1), options.rounds, drift), 1.0)
+        compare.title(f"a stopped Webapp on each of {options.hosts} hosts")
+        stops = dict.fromkeys((OURS, PLAIN), lambda: stop_webapps(site))
+        compare.tell(compare.measure(site.sides(options.hosts), options.rounds, stops), 1.0)
+        compare.title(f"every client of {options.hosts} hosts is recreated")
+        restarts(site, 2)
         compare.title("the comparison alone, by inventory names of one host")
-        growth()
+        growth(site)
     finally:
         if not options.keep:
-            lab("down")
+            site.lab("down")
 
 
 if __name__ == "__main__":

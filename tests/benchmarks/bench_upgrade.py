@@ -15,21 +15,17 @@ import argparse
 import json
 import pathlib
 import re
-import ssl
 import statistics
 import threading
 import time
 import typing as t
-import urllib.error
-import urllib.request
-from base64 import b64encode
 
 import commands
 import compare
+import prober
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MIGRATION = "dbupgrade"
-PROBE_SECONDS = 0.1
 ROUNDS = 5
 STEPS = ("stop", "migration", "start")
 ROWS = 330_000  # what GC leaves of 2.2 million
@@ -89,96 +85,38 @@ class Site:
     def floor(self, old: str, new: str) -> float:
         """Stop, migrate, start. Return the seconds of the migration alone."""
         self.on_all(f"{self.rewrite(old, new)}; docker compose -f next.yml --profile {MIGRATION} pull --quiet")
-        with Prober(self) as prober:
+        with prober.Prober(self.variables) as asked:
             self.on_all("docker compose stop --timeout 60")
             began = time.monotonic()
             self.on("h1", f"docker compose -f next.yml run --rm {MIGRATION}")
             migration = time.monotonic() - began
             self.on_all("mv next.yml compose.yml; docker compose up --detach")
-            prober.wait_until_up()
-        self.down["floor"].append(prober.down)
+            asked.wait_until_up()
+        self.down["floor"].append(asked.down)
         return migration
 
     def vendor(self, old: str, new: str) -> None:
-        with Prober(self) as prober:
+        with prober.Prober(self.variables) as asked:
             self.on_all("docker compose down --timeout 60")
             self.on_all(f"{self.rewrite(old, new)}; mv next.yml compose.yml")
             self.on("h1", f"docker compose run --rm {MIGRATION}")
             self.on_all("docker compose up --detach --quiet-pull")
-            prober.wait_until_up()
-        self.down["vendor"].append(prober.down)
+            asked.wait_until_up()
+        self.down["vendor"].append(asked.down)
 
     def ours(self, old: str, new: str) -> None:
-        with Prober(self) as prober:
+        with prober.Prober(self.variables) as asked:
             output = self.play("upgrade", wa_upgrade_version=new, wa_upgrade_skip=["database_backup"])
-            prober.wait_until_up()
+            asked.wait_until_up()
         for step, found in self.steps.items():
             found += [float(seconds) for seconds in re.findall(rf'" +{step} +([\d.]+)', output)]
-        self.down["ours"].append(prober.down)
+        self.down["ours"].append(asked.down)
 
     def turns(self) -> None:
         """Run all sides alternately, each upgrading by one version."""
         pairs = zip(self.versions, self.versions[1:])
         for (old, new), side in zip(pairs, ("floor", "ours", "vendor") * ROUNDS):
             getattr(self, side)(old, new)
-
-
-class Prober(threading.Thread):
-    """Requests health continuously; `down` is the seconds without a healthy answer between the first and the last healthy one."""
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(daemon=True)
-        self.url = str(site.variables["lab_api_url"])
-        self.login = f"admin:{site.variables['wa_api_password']}"
-        self.context = ssl._create_unverified_context()
-        self.token = ""
-        self.down = 0.0
-        self.up = threading.Event()
-        self.ended = threading.Event()
-
-    def __enter__(self) -> Prober:
-        self.start()
-        self.wait_until_up()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.ended.set()
-        self.join()
-
-    def wait_until_up(self) -> None:
-        if not self.up.wait(300):
-            raise SystemExit("the client was not healthy for 300 s")
-
-    def _call(self, method: str, path: str, authorization: str) -> t.Any:
-        request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": authorization})
-        with urllib.request.urlopen(request, timeout=2, context=self.context) as answer:
-            return json.load(answer)
-
-    def healthy(self) -> bool:
-        try:
-            if not self.token:
-                basic = "Basic " + b64encode(self.login.encode()).decode()
-                self.token = self._call("POST", "/v1/users/login", basic)["users"][0]["token"]
-            health = self._call("GET", "/v1/health", f"Bearer {self.token}")["health"]
-        except urllib.error.HTTPError as error:
-            if error.code == 401:
-                self.token = ""
-            return False
-        except OSError:
-            return False
-        nodes = [health] if "gateway_status" in health else list(health.values())
-        return any(node["gateway_status"] == "connected" for node in nodes)
-
-    def run(self) -> None:
-        last = time.monotonic()
-        while not self.ended.wait(PROBE_SECONDS):
-            good, now = self.healthy(), time.monotonic()
-            if good:
-                self.up.set()
-            else:
-                self.up.clear()
-                self.down += now - last
-            last = now
 
 
 def tell(what: str, site: Site) -> None:
