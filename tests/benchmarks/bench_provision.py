@@ -53,10 +53,8 @@ class Site:
     def inventory(self) -> str:
         return str(self.folder / "inventory.yml")
 
-    def variables(self) -> dict[str, Variables]:
-        """Return the variables of each host."""
-        listed = json.loads(commands.run("ansible-inventory", "-i", self.inventory, "--list"))
-        return dict(listed["_meta"]["hostvars"])
+    def variables(self, host: str) -> Variables:
+        return t.cast("Variables", json.loads(commands.run("ansible-inventory", "-i", self.inventory, "--host", host)))
 
     def play(self, playbook: str, *words: str) -> int:
         """Run a playbook; return the number of changed tasks."""
@@ -157,7 +155,7 @@ def first_provision(pairs: int) -> None:
 
 def restarts(site: Site, rounds: int) -> None:
     """Change a setting that recreates every client, in waves and by hand on one host after the other."""
-    variables, sizes = site.variables(), iter(range(60, 99))
+    variables, sizes = {host: site.variables(host) for host in site.hosts}, iter(range(60, 99))
     down: dict[str, list[float]] = {OURS: [], HAND: []}
     sides = [compare.Side(name) for name in down]
     for _round in range(rounds):
@@ -187,7 +185,7 @@ def restarts(site: Site, rounds: int) -> None:
 
 def growth(site: Site) -> None:
     """Controller CPU and memory per host: several deployments on the engine of one lab host, under different inventory names."""
-    one = site.variables()["h1"]
+    one = site.variables("h1")
     for count in (20, 100, 200, 500):
         hosts = {
             f"n{number}": {"wa_client_web_port": 20000 + number, "wa_db_env_name_prefix": f"n{number}_"}
