@@ -168,7 +168,9 @@ def restarts(site: Site, rounds: int) -> None:
                     site.play("waba.onprem.provision", "-e", f"wa_client_log_max_size={size}m")
                 else:
                     for host, one in asked.items():
-                        by_hand = f"sed -i 's/max-size: .*/max-size: {size}m/' compose.yml && docker compose up --detach --wait"
+                        by_hand = (
+                            f"sed -i 's/max-size: .*/max-size: {size}m/' compose.yml && docker compose up --detach"
+                        )
                         site.lab("ssh", host, f"cd /opt/waba/{host} && {by_hand}")
                         one.wait_until_up()
                 side.wall.append(time.monotonic() - began)
