@@ -180,9 +180,9 @@ def restarts(site: Site, rounds: int) -> None:
             if not all(seconds):
                 raise SystemExit(f"{side.name}: a client was not restarted")
             down[side.name].append(statistics.median(seconds))
-    compare.tell(sides, 1.0)
-    for name, medians in down.items():
-        print(f"  {name}: a client was down for {statistics.median(medians):.1f} s (median)")
+    for side in sides:
+        outage = statistics.median(down[side.name])
+        print(f"  {side.name:<30} {side.median('wall'):6.1f} s in all, a client was down for {outage:.1f} s (median)")
 
 
 def growth(site: Site) -> None:
