@@ -41,7 +41,7 @@ options:
   run_id: {description: Which run this is., type: str}
   user: {description: Who runs it., type: str}
   controller: {description: Where it is run., type: str}
-  ended_runs: {description: Runs whose lock V(begin) takes over., type: list, elements: str, default: []}
+  ended_runs: {description: 'Runs that have ended elsewhere, whose lock and journal do not count for V(begin).', type: list, elements: str, default: []}
   host: {description: For which host the run holds or releases the lock., type: str}
 author: [waba.onprem contributors (@waba)]
 """
@@ -72,12 +72,13 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
     """Returns the planned lock, and a description of the change; empty for no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
+        over = found is not None and found["run_id"] in params["ended_runs"]
         after = upgrade_journal.begin(
-            found,
+            None if over else found,
             claim(params),
             now,
             parse_duration("lease", params["lease"]),
-            take_over=params["take_over"] or (found is not None and found["run_id"] in params["ended_runs"]),
+            take_over=params["take_over"],
             resume=params["resume"],
             schema=params["schema"] or upgrade_journal.UNTOUCHED,
             restores=params["restores"] or "",

@@ -62,7 +62,7 @@ def observe(
     found.warnings += _log_warnings(engine, params, project) if _is_operators(params) or not project else []
     # They are proven by containers that were recreated from them, which waits for the time of a restart, unless their operator did.
     waits = found.restarts or found.pending or stale or not _is_operators(params)
-    (found.restarts if waits else found.changes).extend(
+    (found.restarts if waits else found.containers).extend(
         f"{path} was changed and not proven since"
         for path in (params["env_file"], *(one["path"] for one in params["files"]))
         if project and os.path.lexists(Store(path).previous)

@@ -176,7 +176,7 @@ class Lease:
 
     @contextlib.contextmanager
     def kept(self) -> t.Iterator[None]:
-        """Renews the lease beside work that takes its time elsewhere. The next module refuses if another run has taken the lock over."""
+        """Renews the lease beside work that takes its time elsewhere, unless another run has taken the lock over."""
         ended = threading.Event()
 
         def renew() -> None:

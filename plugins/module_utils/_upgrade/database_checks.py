@@ -38,15 +38,15 @@ def database_read(now: Observed) -> Problem:
 
 
 def restored(now: Observed) -> Problem:
-    """Whether the tables are defined as before a migration that has ended well, or since whose failure the old version serves."""
+    """Whether the tables are defined as before a migration that has ended well, or since whose failure the old version was started."""
     known = (now.left.get("notes") or {}).get(upgrade_journal.DEFINITIONS) or {}
     present = (now.found.get("database") or {}).get("definitions")
     if not present or present != known.get("before") or now.left["target"] in now.running_versions:
         return None
     ended_well = now.migrated or next_step.ended_well(now.left, now.leader)
-    if not ended_well and not (now.schema_started and now.serves):
+    if not ended_well and not (now.schema_started and (now.serves or now.leader.served_since(now.left["target"]))):
         return None
-    state = "has ended well," if ended_well else "has not ended well, the client serves,"
+    state = "has ended well," if ended_well else "has not ended well, the old version was started since,"
     proof = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
     before = now.left["notes"].get("from_version", "the old version")
     return (

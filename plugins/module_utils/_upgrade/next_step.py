@@ -81,6 +81,10 @@ class Member:
         """The names of those that run in another version."""
         return [str(one["name"]) for one in self.clients if one["version"] != version and one["name"] in self.running]
 
+    def served_since(self, version: str) -> bool:
+        """Whether one of them in another version was started since the stop."""
+        return any(one["version"] != version and one["started_at"] > self.stopped_at for one in self.clients)
+
     @property
     def serves(self) -> bool:
         """Whether all of them run."""

@@ -96,17 +96,27 @@ def test_another_run_is_refused_with_the_holder_of_the_lock(run: Run) -> None:
     assert "wa_upgrade_take_over" in refused["msg"]
 
 
-@pytest.mark.parametrize("how", [{"ended_runs": ["m/1/5"]}, {"take_over": True}])
-def test_a_dead_run_is_resumed(run: Run, how: dict[str, t.Any]) -> None:
+def test_a_dead_run_is_resumed(run: Run) -> None:
     run("begin")
     run("note", schema="started", notes={"from_version": "2.51.2"})
-    taken = run("begin", run_id="m/2/5", **how)
+    taken = run("begin", run_id="m/2/5", take_over=True)
     assert (taken["resumed"], stage(taken)) == (True, "migrating")
     assert taken["journal"]["notes"] == {"from_version": "2.51.2"}
     assert not taken["held"]
     lost = run("note", schema="done")
     assert "taken over by" in lost["msg"]
     assert run("note", run_id="m/2/5", schema="done")["changed"]
+
+
+@pytest.mark.parametrize("options", [{}, {"restores": "/b/eu.json"}])
+@pytest.mark.parametrize("target", ["2.53.4", "2.55.1"])
+def test_what_a_run_that_has_ended_elsewhere_has_left_counts_no_more(
+    run: Run, options: dict[str, t.Any], target: str
+) -> None:
+    run("begin", **options)
+    run("note", schema="started", notes={"from_version": "2.51.2"})
+    begun = run("begin", run_id="m/2/5", target=target, ended_runs=["m/1/5"])
+    assert (begun["resumed"], stage(begun), begun["journal"]["notes"]) == (False, "locked", {})
 
 
 def test_an_expired_lease_is_taken_over(run: Run) -> None:

@@ -417,7 +417,7 @@ def test_a_changed_db_env_is_to_be_proven_at_once_where_its_operator_has_restart
     operators.write(waweb=body)
     found = client.observe(operators.docker, operators.params, False, operators.compose, True, stale)[0]
     line = f"{operators.host.db_env} was changed and not proven since"
-    assert [line in found.changes, line in found.restarts] == [not waits, waits]
+    assert [line in found.containers, line in found.restarts] == [not waits, waits]
 
 
 WEB_RESTARTS = "wa-a-waweb-1 restarts again and again. Look into its log (docker logs wa-a-waweb-1)"

@@ -84,7 +84,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the database is the one that was migrated",
         {**BACK_AGAIN, "left": {**BACK_AGAIN["left"], **at("migrating", {"definitions": {"before": "d1"}})}},
-        "waba: the migration to 2.53.4 has not ended well, the client serves, and the tables are defined as before it. Either the database "
+        "waba: the migration to 2.53.4 has not ended well, the old version was started since, and the tables are defined as before it. Either the database "
         "was restored by hand, and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: "
         "ansible-playbook RESTORED ends this upgrade and starts the old version on the database as it is, and upgrade.yml then makes a new "
         'copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',

@@ -531,6 +531,12 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
     ]
 
 
+def stopped_again(**started: t.Any) -> dict[str, t.Any]:
+    """Facts of a client that was started once more after a failed migration, and does not run now."""
+    found = [container("wa-waba-wacore-1", state="exited", **started)]
+    return {"left": {**BACK_AGAIN["left"], "schema": "started"}, "everywhere": [], "leader": {"containers": found}}
+
+
 @pytest.mark.parametrize(
     ("changes", "asked"),
     [
@@ -546,6 +552,9 @@ def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], w
         # One that has failed is made again, with the copy from before it, unless the old version has served since.
         ({"left": {**BACK_AGAIN["left"], "schema": "started"}}, True),
         ({"left": {**BACK_AGAIN["left"], "schema": "started"}, "everywhere": []}, False),
+        (stopped_again(started_at=1500.0), True),
+        (stopped_again(started_at=900.0), False),
+        (stopped_again(started_at=1500.0, version="2.53.4"), False),
     ],
 )
 def test_tables_as_before_the_migration_are_asked_about(changes: dict[str, t.Any], asked: bool) -> None:
