@@ -60,7 +60,6 @@ class MediaVolume:
         self.params, self.result = params, result
         self.name: str = params["name"]
         self.docker = docker or Docker(params)
-        self.engine = media_volume.Engine(self.docker)
         self.containers: list[Container] = []
         self.consumers: list[Consumer] = []
 
@@ -76,7 +75,7 @@ class MediaVolume:
             self.observe_consumers()
         plan = media_rules.plan(self.params, actual)
         if actual and plan.actions:
-            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
+            plan.obstacle = media_volume.why_not_remove(self.docker, actual)
         result.values["drift"] = plan.drift
         result.diff(media_rules.show(plan.before), media_rules.show(plan.after), header=f"volume {self.name}")
         if plan.obstacle:
@@ -147,7 +146,7 @@ class MediaVolume:
         if wanted["driver"] == "local":
             media_volume.check_device(wanted["driver_options"])
         elif new and self.result.module.check_mode:
-            media_volume.check_driver(self.engine, self.name, wanted["driver"])
+            media_volume.check_driver(self.docker, self.name, wanted["driver"])
         if self.params["probe"]:
             media_rules.check_mounts(self.consumers)
 
@@ -180,7 +179,7 @@ class MediaVolume:
 
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
         """Probes the volume from the running containers, without `write` only their permissions. Raises WaError with all problems."""
-        home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
+        home = media_volume.home(self.docker, actual) if any(one.running for one in self.containers) else None
         marker = self.params["expect_marker"] or ""
         proof = probe_results.prove(self.docker, self.containers, self.consumers, MEDIA_FOLDER, home, marker, write)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]

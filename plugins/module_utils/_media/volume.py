@@ -78,9 +78,9 @@ def _no_driver(name: str, driver: str) -> WaError:
     )
 
 
-def check_driver(engine: Engine, name: str, driver: str) -> None:
+def check_driver(docker: Docker, name: str, driver: str) -> None:
     """Raises WaError as `create` would if the engine does not list a driver; for check mode."""
-    listed = (engine.info.get("Plugins") or {}).get("Volume") or []
+    listed = (docker.info().get("Plugins") or {}).get("Volume") or []
     if driver not in listed and f"{driver}:latest" not in listed:
         raise _no_driver(name, driver)
 
@@ -108,28 +108,14 @@ def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
     return sorted(map(container_name, using))
 
 
-class Engine:
-    """Facts about the engine, each read at most once."""
+def is_here(docker: Docker) -> bool:
+    """Returns whether the engine's folder is on this machine, verified by `engine-id` in it, or by its key before Docker 24.
 
-    def __init__(self, docker: Docker) -> None:
-        self.docker = docker
-        self._info: dict[str, t.Any] | None = None
-
-    @property
-    def info(self) -> dict[str, t.Any]:
-        """Returns the result of `docker info`."""
-        if self._info is None:
-            self._info = self.docker.info()
-        return self._info
-
-    @property
-    def here(self) -> bool:
-        """Returns whether the engine's folder is on this machine, verified by `engine-id` in it, or by its key before Docker 24.
-
-        A socket may lead to another machine or into a container; then the engine's paths are not valid here.
-        """
-        mark = read(os.path.join(self.info["DockerRootDir"], "engine-id")).strip() or _id_of_key()
-        return bool(mark) and mark == self.info["ID"]
+    A socket may lead to another machine or into a container; then the engine's paths are not valid here.
+    """
+    info = docker.info()
+    mark = read(os.path.join(info["DockerRootDir"], "engine-id")).strip() or _id_of_key()
+    return bool(mark) and mark == info["ID"]
 
 
 def _id_of_key() -> str:
@@ -145,7 +131,7 @@ def mount_table() -> list[filesystem.MountPoint]:
     return filesystem.parse_mounts(read("/proc/self/mountinfo"))
 
 
-def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> WaError | None:
+def why_not_remove(docker: Docker, actual: dict[str, t.Any]) -> WaError | None:
     """Returns the error that prevents a removal: a container uses the volume, or it may contain files."""
     name, expected = actual["Name"], "a volume that no container uses and that holds no file"
     using = users(docker, actual)
@@ -158,7 +144,7 @@ def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> 
         )
     cure = f"Media are never deleted by this collection: move them away and run docker volume rm {name} by hand"
     try:
-        found = _holds(engine, actual)
+        found = _holds(docker, actual)
     except (OSError, FilesystemTimeout) as error:
         reason = str(error) or "the file system does not answer"
         return WaError(
@@ -167,14 +153,14 @@ def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> 
     return WaError(f"volume {name}", f"holds files, {found} is one", expected, cure) if found is not None else None
 
 
-def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
+def _holds(docker: Docker, actual: dict[str, t.Any]) -> str | None:
     """Returns a file in the volume or None. Raises OSError or FilesystemTimeout if it is unknown."""
     options = actual.get("Options") or {}
     if actual["Driver"] != "local":
         raise OSError(f"driver {actual['Driver']} keeps them")
     if options.get("type") == "tmpfs" and not is_bind(options):  # a bind ignores the type
         return None  # its files are removed with the last container
-    if not engine.here:
+    if not is_here(docker):
         raise OSError("the engine is not known to run on this machine")
     root = actual["Mountpoint"]
     if is_bind(options):
@@ -188,10 +174,10 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     return bounded(lambda: first_file(root))
 
 
-def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
+def home(docker: Docker, actual: t.Mapping[str, t.Any]) -> str | None:
     """Returns the host folder with the files of a volume in use; None if it is not accessible."""
     options = actual.get("Options") or {}
-    if actual["Driver"] != "local" or not engine.here:
+    if actual["Driver"] != "local" or not is_here(docker):
         return None
     if is_bind(options):
         return str(options["device"])

@@ -113,7 +113,7 @@ DRIVER = "volume m: the engine has no volume driver nope; expected a driver that
 def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: Docker) -> None:
     for act in (
         lambda: volume.create(docker, "m", "nope", {}),
-        lambda: volume.check_driver(volume.Engine(docker), "m", "nope"),
+        lambda: volume.check_driver(docker, "m", "nope"),
     ):
         with pytest.raises(WaError) as error:
             act()
@@ -129,7 +129,7 @@ def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: 
 @pytest.mark.parametrize("drivers", [["nope"], ["local", "nope:latest"]])
 def test_a_listed_driver_is_accepted(engine: FakeDocker, docker: Docker, drivers: list[str]) -> None:
     engine.drivers = drivers
-    volume.check_driver(volume.Engine(docker), "m", "nope")
+    volume.check_driver(docker, "m", "nope")
 
 
 def test_a_volume_in_use_is_not_removed(engine: FakeDocker, docker: Docker) -> None:
@@ -184,9 +184,8 @@ def test_the_engine_id_file_proves_where_the_engine_runs(
 ) -> None:
     path = engine.root / "engine-id"
     path.write_text(engine_id) if engine_id else path.unlink()
-    found = volume.Engine(docker)
-    assert found.here is here
-    assert engine.count == 1  # asked once
+    assert volume.is_here(docker) is here
+    assert engine.count == 1
 
 
 @pytest.mark.parametrize(
@@ -210,26 +209,28 @@ def test_an_older_engine_is_recognised_by_its_key(
     (engine.root / "engine-id").unlink()
     monkeypatch.setattr(volume, "KEY", str(tmp_path / "key.json"))
     (tmp_path / "key.json").write_text(key)
-    found = volume.Engine(docker)
-    assert found.here is here
+    assert volume.is_here(docker) is here
     (engine.root / "engine-id").write_text("fake-engine")
-    assert volume.Engine(docker).here  # the file of a newer engine counts, whatever key an older one has left
+    assert volume.is_here(docker)  # the file of a newer engine counts, whatever key an older one has left
 
 
-def test_an_engine_without_its_folder_here_is_not_here(engine: FakeDocker, docker: Docker) -> None:
-    found = volume.Engine(docker)
-    found._info = {"ID": "fake-engine", "DockerRootDir": "/nowhere"}
-    assert not found.here
-    found._info = {"ID": "", "DockerRootDir": str(engine.root)}
-    (engine.root / "engine-id").write_text("")
-    assert not found.here
+@pytest.mark.parametrize(
+    ("number", "folder", "engine_id"), [("fake-engine", "/nowhere", "fake-engine"), ("", "FOLDER", "")]
+)
+def test_an_engine_without_its_folder_here_is_not_here(
+    engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch, number: str, folder: str, engine_id: str
+) -> None:
+    info = {"ID": number, "DockerRootDir": folder.replace("FOLDER", str(engine.root))}
+    monkeypatch.setattr(docker, "info", lambda: info)
+    (engine.root / "engine-id").write_text(engine_id)
+    assert not volume.is_here(docker)
 
 
 # Reasons against a removal
 
 
 def reason_against(docker: Docker, actual: dict[str, t.Any]) -> str:
-    error = volume.why_not_remove(docker, volume.Engine(docker), actual)
+    error = volume.why_not_remove(docker, actual)
     expected = ("volume m", "a volume that no container uses and that holds no file")
     assert error is None or (error.subject, error.expected) == expected
     return error.found if error else ""
@@ -243,7 +244,7 @@ def test_only_an_unused_empty_volume_may_be_removed(engine: FakeDocker, docker: 
     assert reason_against(docker, actual) == "holds files, in/photo is one"
     engine.container("b", volume="m", state="exited")
     engine.container("a", volume="m")
-    error = volume.why_not_remove(docker, volume.Engine(docker), actual)
+    error = volume.why_not_remove(docker, actual)
     assert str(error) == (
         "volume m: used by a, b; expected a volume that no container uses and that holds no file. Remove these containers "
         "first (docker compose down leaves volumes alone)"
@@ -286,7 +287,7 @@ def test_an_unresponsive_file_system_counts_as_data(
 
     actual = engine.volume("m")
     monkeypatch.setattr(volume, "bounded", time_out)
-    error = volume.why_not_remove(docker, volume.Engine(docker), actual)
+    error = volume.why_not_remove(docker, actual)
     assert error is not None
     assert error.found == UNREADABLE.format("the file system does not answer")
     assert error.cure == "Media are never deleted by this collection: move them away and run docker volume rm m by hand"
@@ -335,10 +336,10 @@ def test_the_folder_of_the_files(
 ) -> None:
     actual = {**engine.volume("m"), **change}
     mounted(*(path.replace("MOUNTPOINT", actual["Mountpoint"]) for path in table))
-    found = volume.home(volume.Engine(docker), actual)
+    found = volume.home(docker, actual)
     assert found == (home and home.replace("MOUNTPOINT", actual["Mountpoint"]))
     (engine.root / "engine-id").write_text("other")
-    assert volume.home(volume.Engine(docker), actual) is None
+    assert volume.home(docker, actual) is None
 
 
 # Mounted shares
