@@ -44,16 +44,8 @@ def read(engine: Docker, desired: t.Mapping[str, t.Any], list_media: bool) -> Co
 
     Raises WaError where the engine does not answer, no container of the client is there, or a file cannot be read.
     """
-    project = desired["project"]
-    found = engine.client_containers(project=project, names=desired["container_names"])
-    if not project:
-        found = [one for one in found if one.name in desired["container_names"]]
-    records = [(one, engine.inspect(one)) for one in found]
-    clients = [
-        (container, listing.describe(container, record), record) for container, record in records if record is not None
-    ]
-    clients = [one for one in clients if not one[1]["one_shot"]]
-    described = [one for _container, one, _record in clients]
+    clients = engine.services(desired["project"], desired["container_names"])
+    described = [listing.describe(container, record) for container, record in clients]
     named = [desired["env_file"], *desired["files"], *(path for one in described for path in one["files"])]
     # Compose reads .env in the folder of the first file, without being told.
     beside = [posixpath.join(posixpath.dirname(path), ".env") for path in named[1:]]
@@ -64,10 +56,8 @@ def read(engine: Docker, desired: t.Mapping[str, t.Any], list_media: bool) -> Co
         "images": _images(engine, described),
         "version": next((one["version"] for one in described if one["version"]), ""),
         "registration": {one["name"]: _registration(one) for one in described if one["role"] != "web"},
-        "fingerprints": _fingerprints(
-            [container.environment or {} for container, _one, _r in clients], desired["salt"]
-        ),
-        "media": _media([record for _container, _one, record in clients]) if list_media else {},
+        "fingerprints": _fingerprints([container.environment or {} for container, _record in clients], desired["salt"]),
+        "media": _media([record for _container, record in clients]) if list_media else {},
     }
 
 

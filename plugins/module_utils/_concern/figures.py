@@ -112,11 +112,7 @@ class Figures:
         """Returns the client's containers of this deployment, with their inspections."""
         with self._reading:
             if self._clients is None:
-                engine, names = self._docker(), self._options["container_names"]
-                there = engine.client_containers(self._options["project"], names=names)
-                there = [one for one in there if self._options["project"] or not names or one.name in names]
-                read = [(one, engine.inspect(one)) for one in there]
-                self._clients = [(one, record) for one, record in read if record is not None and not one.one_shot]
+                self._clients = self._docker().services(self._options["project"], self._options["container_names"])
             return self._clients
 
     def _containers(self) -> Part:

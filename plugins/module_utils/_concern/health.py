@@ -115,11 +115,6 @@ def figures(params: t.Mapping[str, t.Any], session: Session) -> dict[str, dict[s
 
 def _runs(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether the client's services have containers on this host, and all of them run."""
-    there = [
-        one
-        for one in engine.client_containers(params["project"])
-        if not params["container_names"] or one.name in params["container_names"]
-    ]
-    there = [one for one in there if engine.inspect(one) is not None and not one.one_shot]
+    there = [one for one, _record in engine.services(params["project"], params["container_names"])]
     wanted = {*params["services"]} if params["project"] else set()
     return bool(there) and all(one.running for one in there) and wanted <= {one.service for one in there}

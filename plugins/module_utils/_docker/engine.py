@@ -236,6 +236,12 @@ class Docker:
             )
         return found
 
+    def services(self, project: str, names: t.Sequence[str] = ()) -> list[tuple[Container, dict[str, t.Any]]]:
+        """Returns the containers of a deployment's services, with their inspections; outside Compose those of `names`, or all without any."""
+        found = self.client_containers(project, names=names)
+        read = [(one, self.inspect(one)) for one in found if project or not names or one.name in names]
+        return [(one, record) for one, record in read if record is not None and not one.one_shot]
+
     def _is_client(self, container: Container) -> bool:
         if deployment_client_containers.is_client(container.facts, self.images) is None:
             self.inspect(container)
