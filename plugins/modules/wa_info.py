@@ -154,14 +154,13 @@ guard:
   returned: when O(guard) is given
   sample: {refusal: "", second_coreapp: ""}
 images:
-  description: The client's images that the host has, sorted by name; C(in_use) if a container, running or not, was created from it.
+  description: The client's images that the host has, sorted by name.
   type: list
   elements: dict
   returned: when O(gather) has V(images)
   sample:
     - name: registry.example.com/whatsapp/web:v2.53.4
       version: 2.53.4
-      in_use: true
       expires_on: "2026-03-31"
 missing_images:
   description: Those of O(required_images) that neither the host nor their registry has, each with the registry's words.

@@ -24,18 +24,22 @@ _RETRIES = 4  # of a request about an image that an upgrade or a restore needs
 
 
 def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
-    """Returns the host's tagged client images, sorted by name. Costs two requests.
+    """Returns the host's tagged client images, sorted by name.
 
     They are from the configured repositories, by default from those with the vendor's last component.
     """
-    used = {row["ImageID"] for row in engine.rows("list of containers")}
     images = engine.images
     is_one = images.configured if images.web or images.coreapp else images.named
-    found = []
-    for row in engine.request("list of images", "GET", "/images/json"):
-        for name in row.get("RepoTags") or []:
-            if is_one(name):
-                found.append(_described(name, row.get("Labels") or {}, row["Id"] in used))
+    found = [
+        {
+            "name": name,
+            "version": image_reference.parse(name).version,
+            "expires_on": (row.get("Labels") or {}).get(EXPIRY_LABEL, ""),
+        }
+        for row in engine.request("list of images", "GET", "/images/json")
+        for name in row.get("RepoTags") or []
+        if is_one(name)
+    ]
     return sorted(found, key=lambda image: str(image["name"]))
 
 
@@ -125,12 +129,3 @@ def free_bytes(engine: docker_engine.Docker) -> int | None:
         return None
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize
-
-
-def _described(name: str, labels: dict[str, str], used: bool) -> dict[str, t.Any]:
-    return {
-        "name": name,
-        "version": image_reference.parse(name).version,
-        "expires_on": labels.get(EXPIRY_LABEL, ""),
-        "in_use": used,
-    }
