@@ -208,7 +208,7 @@ def provision_rollout(
     that no check has refused; `waiting` are the same as patterns, and `batches` the sizes of their batches. The first host's
     `wa_provision_waves` counts: a play has no variables of a host.
     """
-    results = _compared(hostvars, hosts)
+    results = {host: one for host, one in _results(hostvars, (one for one in hosts if one in hostvars)).items() if one}
     given = next((hostvars[host].get("wa_provision_waves") for host in results), None)
     sizes = upgrade_plan.waves([1, "10%", "100%"] if given is None else given)
     at_once, restarting = provision_plan.to_correct(results)
@@ -238,12 +238,6 @@ def failing_hosts(hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Returns the hosts that fail status.yml, as patterns, from the result that it has registered."""
     found = next((hostvars[host].get("wa_status_result") for host in hostvars), None) or {}
     return [_pattern(host) for host in found.get("failing") or ()]
-
-
-def _compared(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]
-) -> dict[str, t.Mapping[str, t.Any]]:
-    return {host: one for host, one in _results(hostvars, (one for one in hosts if one in hostvars)).items() if one}
 
 
 def _pattern(host: str) -> str:

@@ -198,14 +198,13 @@ class _Deployment:
         return {
             "state": state,
             "text": text,
-            "running": len(well) if whole and all(self._read(host, "containers") for host in self.known) else None,
+            "running": len(well)
+            if whole and not any(self._part("containers", host)["error"] for host in self.known)
+            else None,
             "expected": sum(int(one["about"]["services"]) for one in self.read.values()),
             "nodes": nodes,
             "error": text if state == "unknown" else None,
         }
-
-    def _read(self, host: str, part: str) -> bool:
-        return not self._part(part, host)["error"]
 
     def _callbacks(self) -> Json:
         api = self._part("api")
@@ -255,7 +254,11 @@ class _Deployment:
     def _backups(self) -> Json:
         kept: Json = self.about.get("backups") or {}
         found: Json = {key: self._aged(kept.get(key)) for key in ("settings", "images")}
-        copies = [(at, place) for at, place in ((kept.get("database"), "backup"), (self._made(), "host")) if at]
+        copies = [
+            (at, place)
+            for at, place in ((kept.get("database"), "backup"), (self._part("copies").get("made"), "host"))
+            if at
+        ]
         newest = max(copies, default=None)
         found["database"] = {**(self._aged(newest[0]) or {}), "place": newest[1]} if newest else None
         error = "" if kept.get("given") else "wa_backup_dir is not set"
@@ -263,9 +266,6 @@ class _Deployment:
 
     def _aged(self, at: float | None) -> Json | None:
         return {"time": stamp(at), "age_seconds": self._age(at)} if at else None
-
-    def _made(self) -> float | None:
-        return self._part("copies").get("made")
 
     def _drill(self) -> Json:
         found = self._part("copies")

@@ -352,7 +352,10 @@ def _member(member: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     cleaned = f"{cleanup['result'] or ''} {_minute(cleanup['started'])}".strip()
     return {
         **{key: member[key] for key in ("host", "state", "error")},
-        "containers": [_container(one) for one in member["containers"] or ()],
+        "containers": [
+            f"{one['name']} {one['version']}: {one['state']}{', ' if one['health'] else ''}{one['health'] or ''}"
+            for one in member["containers"] or ()
+        ],
         "disk": [_disk(name, one) for name, one in member["disk"].items()],
         "log_cleanup": cleaned or _unknown(cleanup) or "never run",
         "findings": [
@@ -362,10 +365,6 @@ def _member(member: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             if lines or one["diff"]
         ],
     }
-
-
-def _container(one: t.Mapping[str, t.Any]) -> str:
-    return f"{one['name']} {one['version']}: {one['state']}{', ' if one['health'] else ''}{one['health'] or ''}"
 
 
 def _disk(name: str, one: t.Mapping[str, t.Any]) -> str:

@@ -248,7 +248,7 @@ def _count(session: Session, table: Table, keys: t.Sequence[Key]) -> int:
     mark = f"({', '.join(['%s'] * len(table.key))})" if len(table.key) > 1 else "%s"
     total = 0
     for part in _parts(keys):
-        values = [_value(value) for key in part for value in key]
+        values = [bytes.fromhex(one["hex"]) if isinstance(one, dict) else one for key in part for one in key]
         where = f"({columns}) IN ({', '.join([mark] * len(part))})"
         total += int(session.value(f"SELECT COUNT(*) FROM {name} WHERE {where}", values))
     return total
@@ -266,7 +266,3 @@ def _plain(value: t.Any) -> t.Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"hex": bytes(value).hex()}
     return value if isinstance(value, (int, str)) else str(value)
-
-
-def _value(plain: t.Any) -> t.Any:
-    return bytes.fromhex(plain["hex"]) if isinstance(plain, dict) else plain

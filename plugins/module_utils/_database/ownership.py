@@ -89,7 +89,7 @@ def own(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows: Has
         return sorted(set(wanted))
     ours, doubtful = list(holding), []
     for name in sorted(set(found) - {one for one, traits in found.items() if traits.messages}):
-        if not holding or not name.startswith(_folded(prefix, name)):
+        if not holding or not name.startswith((prefix, prefix.lower())):  # the server may fold names
             continue
         signs = _signs(prefix, name, found, holding)
         if signs >= _ENOUGH:
@@ -120,11 +120,6 @@ def _ambiguous(prefix: str, candidates: str) -> WaError:
 
 
 # The signs
-
-
-def _folded(prefix: str, name: str) -> str:
-    """Returns the prefix as it is in the name: in lower case if the server folds names."""
-    return prefix if name.startswith(prefix) else prefix.lower()
 
 
 def _rest(prefix: str, name: str) -> str:
