@@ -81,7 +81,7 @@ def _write(result: Result, *, path: str, content: str, mode: str, owner: str | N
 
     def own(number: int) -> None:
         if owner:
-            os.fchown(number, _user_id(owner), -1)
+            os.fchown(number, pwd.getpwnam(owner).pw_uid, -1)
         os.fchmod(number, int(mode, 8))
 
     check_mode, missing = result.module.check_mode, not os.path.isdir(store.folder)
@@ -106,14 +106,6 @@ def _write(result: Result, *, path: str, content: str, mode: str, owner: str | N
                 with store.opened() as number:
                     own(number)
     return kept
-
-
-def _user_id(name: str) -> int:
-    """Returns the id of a user of this host. Raises WaError."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise WaError("option owner", f"{name} does not exist here", "the name of a user of this host") from None
 
 
 def diff(wanted: t.Mapping[str, t.Any]) -> dict[str, str] | None:

@@ -716,13 +716,6 @@ def test_a_corrected_mode_is_reported_with_the_former_mode(write: Run, env: Path
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
 
 
-def test_an_unknown_owner_fails_and_leaves_the_file_unchanged(write: Run, env: Path) -> None:
-    before = env.read_text()
-    failed = write(env, "A=1\n", owner="no-such-user")
-    assert failed["msg"] == "option owner: no-such-user does not exist here; expected the name of a user of this host."
-    assert (env.read_text(), sorted(os.listdir(env.parent))) == (before, ["db.env"])
-
-
 def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text("a: b\n")
