@@ -454,13 +454,12 @@ def dump(inventory: Inventory) -> State:
 
 def database(inventory: Inventory) -> str:
     """Returns the database of the inventory in the format of `wa_info`, `HOST:PORT/PREFIX`; empty for none."""
-    server = inventory.given("wa_db_env_hostname")
-    if server is None:
-        return ""
-    port = inventory.given("wa_db_env_port") or units.DATABASE_PORTS.get(
-        inventory.given("wa_db_env_engine") or "MYSQL", 0
+    names = (
+        "wa_deployment",
+        "wa_project",
+        *(f"wa_db_env_{one}" for one in ("engine", "hostname", "port", "name_prefix")),
     )
-    return f"{str(server).lower()}:{port}/{inventory.given('wa_db_env_name_prefix') or ''}"
+    return topology.database_of({inventory.host: {name: inventory.given(name) for name in names}}, inventory.host)[2]
 
 
 def media_folder(inventory: Inventory) -> str:
