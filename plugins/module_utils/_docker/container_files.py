@@ -29,27 +29,23 @@ def read(docker: Docker, container: str, path: str) -> bytes | None:
             archive = docker.archive(container, path, _LARGEST)
         except NotFound:
             return None
-        link, content = first_member(archive)
-        if not link:
+        member, content = _first_member(archive)
+        if member is None or not member.issym():
             return content
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
     return None
 
 
-def first_member(archive: bytes) -> tuple[str, bytes | None]:
-    """Returns the link target of a tar archive's first member (empty if no link) and its content (None if no file)."""
+def _first_member(archive: bytes) -> tuple[tarfile.TarInfo | None, bytes | None]:
+    """Returns a tar archive's first member (None for none) and its content (None if no complete file)."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             member = tar.next()
-            if member is None:
-                return "", None
-            if member.issym():
-                return member.linkname, None
-            file = tar.extractfile(member)
-            content = file.read() if file else None
+            file = tar.extractfile(member) if member and member.isreg() else None
+            content = file.read() if file else b""
     except tarfile.TarError:
-        return "", None
-    return "", content if content is not None and len(content) == member.size else None
+        return None, None
+    return member, content if file and member and len(content) == member.size else None
 
 
 def in_layer(docker: Docker, container: str, folder: str) -> str:
@@ -66,7 +62,8 @@ def in_layer(docker: Docker, container: str, folder: str) -> str:
         except NotFound:
             docker.changes(container)  # the container exists, so only the file is gone
             continue
-        if not _is_folder(archive):
+        member = _first_member(archive)[0]
+        if member is None or not member.isdir():
             return path
     if len(leaves) > _FOLDERS:
         raise WaError(
@@ -75,12 +72,3 @@ def in_layer(docker: Docker, container: str, folder: str) -> str:
             f"at most {_FOLDERS}",
         )
     return ""
-
-
-def _is_folder(archive: bytes) -> bool:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            member = tar.next()
-    except tarfile.TarError:
-        return False
-    return member is not None and member.isdir()
