@@ -59,10 +59,7 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
             continue
         if option in TEXTS:
             check_text(f"option {option}", option, value, removable=option not in REQUIRED)
-        text = str(value)
-        if not text and option in REQUIRED:
-            raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
-        wanted[key] = text or None
+        wanted[key] = str(value) or None
     managed = {key: option for option, key in OPTIONS.items()}
     for name in ("extra", "extra_secrets"):
         for key, value in (params.get(name) or {}).items():

@@ -80,6 +80,15 @@ def test_a_new_file_needs_all_required_settings() -> None:
     assert str(error.value) == f"{PATH}: WA_DB_HOSTNAME: missing or empty; expected a value; set option hostname."
 
 
+@pytest.mark.parametrize("option", ["hostname", "username", "password"])
+def test_a_required_option_must_not_be_empty(option: str) -> None:
+    with pytest.raises(WaError) as error:
+        made(BASE, **{option: ""})
+    assert (
+        str(error.value) == f"{PATH}: WA_DB_{option.upper()}: missing or empty; expected a value; set option {option}."
+    )
+
+
 def test_state_absent_checks_no_rule() -> None:
     plan = made("WA_DB_ENGINE=ORACLE\nX=1\n", state="absent")
     assert (plan.after, plan.values, plan.warnings) == (None, {}, [])

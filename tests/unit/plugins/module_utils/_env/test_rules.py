@@ -228,12 +228,6 @@ def test_a_value_that_yaml_reads_as_another_type_is_refused(option: str, value: 
     assert ("removes the key" in str(caught.value)) == (option == "name_prefix")
 
 
-@pytest.mark.parametrize("option", ["hostname", "username", "password"])
-def test_a_required_option_must_not_be_empty(option: str) -> None:
-    with pytest.raises(WaError, match=f"option {option}"):
-        wanted(None, **{option: ""})
-
-
 @pytest.mark.parametrize("value", [True, 511, 1000.0, None, ["a"], {"a": "b"}])
 @pytest.mark.parametrize("option", ["extra", "extra_secrets"])
 def test_extra_accepts_only_strings(option: str, value: t.Any) -> None:
