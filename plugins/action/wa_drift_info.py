@@ -133,7 +133,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found = {name: findings[name] for name in corrected if name in findings}
         # Only the role of the client restarts containers.
         restart = desired.restart_mode(ours) if "client" in corrected else "report"
-        left = provision_plan.remaining(found, restart)
+        left = provision_plan.lines(found, restart)
         result["alarms"] = provision_plan.alarms(findings, skip_tags=tags["skip"])
         if not left:
             return result
@@ -142,9 +142,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         failure = {"failed": True, "msg": f"{message}.", "drift": left, "alarms": result["alarms"]}
         client = {name: one for name, one in found.items() if name in provision_plan.CLIENT}
         kept = ("record", "record_changed")
-        return (
-            failure if provision_plan.remaining(client, restart) else {**failure, **{key: result[key] for key in kept}}
-        )
+        return failure if provision_plan.lines(client, restart) else {**failure, **{key: result[key] for key in kept}}
 
     @staticmethod
     def _predicted(ours: inventory.Inventory) -> dict[str, t.Any]:

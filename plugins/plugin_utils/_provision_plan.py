@@ -282,17 +282,3 @@ def only_starts(found: Concerns, look: t.Mapping[str, t.Any]) -> bool:
     ours = [finding for name, finding in found.items() if name in CLIENT]
     written = any(one.get("changes") or one.get("restarts") or one.get("error") for one in ours)
     return bool(found.get("client", {}).get("containers") and look.get("only_starts") and not written)
-
-
-def remaining(found: Concerns, restart: str = NOW) -> list[str]:
-    """Returns a line for each difference that remains after the roles have run, without restarts that have to wait."""
-    texts = []
-    keys = ("changes", "containers", *(("restarts",) if restart == NOW else ()))
-    for name, finding in found.items():
-        if name == "automatic_gc" and _unasked(found):
-            continue
-        if finding["state"] == "drifted":
-            texts += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]
-        elif finding["state"] == "unknown":
-            texts.append(f"{name}: not known: {finding['error']}")
-    return texts

@@ -171,12 +171,12 @@ RESTART = "wacore was created with another WA_DB_PORT"
 @pytest.mark.parametrize(
     ("run_tags", "skip_tags", "left"),
     [
-        (["all"], [], ["host: cron does not run", f"db_env: {RESTART}"]),
+        (["all"], [], ["host: cron does not run", f"db_env: {RESTART} (needs a restart)"]),
         (["host"], [], ["host: cron does not run"]),
         (["log_cleanup"], [], []),
         (["db_env"], [], []),  # the role db_env writes the file; containers are restarted by that of the client
-        (["db_env", "client"], [], [f"db_env: {RESTART}"]),
-        (["all"], ["host"], [f"db_env: {RESTART}"]),
+        (["db_env", "client"], [], [f"db_env: {RESTART} (needs a restart)"]),
+        (["all"], ["host"], [f"db_env: {RESTART} (needs a restart)"]),
     ],
 )
 def test_only_what_the_tags_select_has_to_be_corrected(

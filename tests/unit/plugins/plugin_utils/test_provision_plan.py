@@ -153,7 +153,7 @@ def test_the_automatic_gc_of_a_client_that_does_not_serve_is_no_difference_of_it
     dead = {"state": "in_sync", "alarms": ["the client does not serve: a"]}
     found = result(health=dead, automatic_gc=UNKNOWN)
     assert provision_plan.concerns({"h1": found}) == []
-    assert provision_plan.lines(found["concerns"]) == provision_plan.remaining(found["concerns"]) == []
+    assert provision_plan.lines(found["concerns"]) == []
     # Containers are recreated, after which the client may serve.
     assert provision_plan.concerns({"h1": found, "h2": result(client=CHANGED)}) == ["client", "automatic_gc"]
     assert provision_plan.concerns({"h1": result(health=dead, automatic_gc=RESTART_NOW)}) == ["automatic_gc"]
@@ -312,14 +312,11 @@ def test_pending_restarts_are_listed_separately() -> None:
     assert provision_plan.pending(FOUND, "window") == ["wacore was created with another WA_DB_PORT", "r1", "p1"]
 
 
-def test_a_pending_restart_is_no_remaining_drift() -> None:
-    first = ["host: cron does not run", "client: not known: Docker Engine: no answer.", "log_cleanup: c1"]
-    assert provision_plan.remaining(FOUND, "window") == first
-    assert provision_plan.remaining(FOUND, "report") == first
-    assert provision_plan.remaining(FOUND) == [*first, "log_cleanup: r1"]
-    assert provision_plan.remaining({"client": {"state": "drifted", "restarts": ["r1"]}}) == ["client: r1"]
-    assert provision_plan.remaining(SYNCED) == []
-    assert provision_plan.remaining({"client": UPGRADE}) == []
+def test_what_waits_is_no_line() -> None:
+    assert provision_plan.lines({"client": RESTART_LATER}, "window") == []
+    assert provision_plan.lines(FOUND, "report") == provision_plan.lines(FOUND, "window")
+    assert provision_plan.lines(SYNCED) == []
+    assert provision_plan.lines({"client": UPGRADE}) == []
 
 
 DOWN = {"state": "drifted", "containers": ["wacore has exited"]}
@@ -340,7 +337,7 @@ def test_a_hold_lets_everything_wait_that_is_about_containers() -> None:
     }
     assert provision_plan.lines(held) == ["db_env: set A", "log_cleanup: not known: a"]
     assert provision_plan.pending(held) == ["r1", "wacore has exited", "r2", "p1"]
-    assert provision_plan.remaining({"client": held["client"]}) == []
+    assert provision_plan.lines({"client": held["client"]}) == []
 
 
 @pytest.mark.parametrize(
