@@ -111,9 +111,9 @@ class Project:
     def _environment(self, one: compose_plan.Found) -> tuple[dict[str, str], dict[str, str]]:
         """Returns the environment of a container, and that of its image."""
         record = self.record(one)
-        environment, image = _pairs(record["Config"].get("Env")), self.engine.image(str(record.get("Image", "")))
+        environment, image = docker_engine.variables(record["Config"]), self.engine.image(str(record.get("Image", "")))
         # Of an image that is gone nobody knows what it gave.
-        return environment, environment if image is None else _pairs((image.get("Config") or {}).get("Env"))
+        return environment, environment if image is None else docker_engine.variables(image.get("Config") or {})
 
     @cached_property
     def found(self) -> list[compose_plan.Found]:
@@ -448,8 +448,3 @@ def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) ->
 def _count(body: Document) -> int:
     counts = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
     return int(next(number for number in counts if number is not None))
-
-
-def _pairs(lines: t.Iterable[str] | None) -> dict[str, str]:
-    """Returns the variables of an engine's list."""
-    return dict(line.partition("=")[::2] for line in lines or ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import state
 
 if t.TYPE_CHECKING:
@@ -39,7 +40,7 @@ def find(
         if not keys:
             continue
         if any(key not in held for key in keys) and record["Image"] not in images:
-            images[record["Image"]] = _image_environment(docker, record["Image"])
+            images[record["Image"]] = docker_engine.variables((docker.image(record["Image"]) or {}).get("Config") or {})
         verdict = state.check(created_with, keys, held, images.get(record["Image"], {}), compose.overrides(container))
         if not verdict.stale and not verdict.overridden:
             continue
@@ -57,9 +58,3 @@ def find(
         }
         (found if verdict.stale else overridden).append(entry)
     return found, overridden
-
-
-def _image_environment(docker: Docker, image: str) -> dict[str, str]:
-    record = docker.image(image) or {}
-    pairs = (line.partition("=") for line in (record.get("Config") or {}).get("Env") or [])
-    return {key: value for key, _equals, value in pairs}

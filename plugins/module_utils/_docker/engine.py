@@ -140,6 +140,12 @@ def health(record: t.Mapping[str, t.Any]) -> str:
     return "starting" if unmeasured else found.get("Status") or ""
 
 
+def variables(config: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the environment in the configuration of a container or an image. Without an equals sign a variable is not set."""
+    pairs = (line.partition("=") for line in config.get("Env") or [])
+    return {key: value for key, equals, value in pairs if equals}
+
+
 def is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
     """Returns whether a listed container's image is an id or a short id."""
     return image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image)
@@ -304,8 +310,7 @@ class Docker:
         """Returns the inspection of a container and sets its `environment`; None if it is gone."""
         record = self._record(container.id, container.name)
         if record is not None:
-            pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
-            container.environment = {key: value for key, _equals, value in pairs}
+            container.environment = variables(record["Config"])
         return record
 
     def inspect_id(self, identifier: str) -> dict[str, t.Any] | None:

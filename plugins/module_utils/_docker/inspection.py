@@ -62,7 +62,7 @@ def _container(
     found.image = name or found.image
     if record["Image"] not in images:
         images[record["Image"]] = (engine.image(record["Image"]) or {}).get("Config") or {}
-    own = _pairs(images[record["Image"]].get("Env"))
+    own = docker_engine.variables(images[record["Image"]])
     host, labels = record["HostConfig"], record["Config"].get("Labels") or {}
     folder = labels.get(docker_engine.FOLDER_LABEL, "")
     env_files = labels.get(docker_engine.ENV_FILES_LABEL, "")
@@ -87,15 +87,10 @@ def _container(
         "ports": _ports(host.get("PortBindings") or {}),
         "labels": {key: value for key, value in labels.items() if not key.startswith(_COMPOSE)},
         "environment": {
-            key: value for key, value in _pairs(record["Config"].get("Env")).items() if own.get(key) != value
+            key: value for key, value in docker_engine.variables(record["Config"]).items() if own.get(key) != value
         },
         "mounts": [[mount.kind, mount.name, mount.destination] for mount in found.mounts],
     }
-
-
-def _pairs(lines: t.Any) -> dict[str, str]:
-    # Without an equals sign a variable is not set.
-    return {key: value for key, equals, value in (line.partition("=") for line in lines or []) if equals}
 
 
 def _ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
