@@ -55,7 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         plan = planned()
         if plan.edit and args["update"]:
             try:
-                with version_line.locked(os.path.realpath(plan.places[0].path)):
+                with files.folder_lock(os.path.dirname(os.path.realpath(plan.places[0].path))):
                     plan = planned()  # another deployment of this run may have written its own line there
                     if plan.edit and not self._task.check_mode:
                         version_line.write(plan.places[0].path, plan.edit.text)

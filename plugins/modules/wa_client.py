@@ -190,7 +190,7 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
     if not module.check_mode:
         ours = params["compose_file"]
         lease = Lease(params["lock_file"], params["run_id"])
-        with application.alone(params["project_dir"]), lease.kept():
+        with core_files.folder_lock(params["project_dir"]), lease.kept():
             application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
         planned["found"] = listing.read(project.engine, project.compose.project, [])
     for change in planned["changes"]:
@@ -201,7 +201,7 @@ def stop(module: AnsibleModule, result: Result) -> None:
     """Stops the client's containers, those that depend on others first, and waits for their end."""
     params = module.params
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
-    with application.alone(params["project_dir"]):
+    with core_files.folder_lock(params["project_dir"]):
         application.refuse_other_run(params)
         there = listing.read(engine, params["project"], [])
         if params["stays_stopped"]:
@@ -242,7 +242,7 @@ def start_again(module: AnsibleModule, result: Result) -> None:
     """Starts the client's containers that were stopped, those that others depend on first; none is recreated. Raises WaError."""
     params = module.params
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
-    with application.alone(params["project_dir"]):
+    with core_files.folder_lock(params["project_dir"]):
         application.refuse_other_run(params)
         second = (
             guard.check(listing.read(engine, None, []), params["guard"])["second_coreapp"] if params["guard"] else ""

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import stat
@@ -116,17 +114,6 @@ def plan(
     if made and made.before == made.after:  # another deployment of this run has written it
         return Plan([])
     return Plan(places, made, "" if made else "that line is not a literal wa_version alone")
-
-
-@contextlib.contextmanager
-def locked(path: str) -> t.Iterator[None]:
-    """Holds the folder of a file, so that other deployments of this run change the file before or after. Raises OSError."""
-    handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write(path: str, text: str) -> None:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -110,17 +108,6 @@ def stop_all(engine: Docker, names: t.Sequence[str]) -> None:
     with ThreadPoolExecutor(max(len(names), 1)) as pool:
         for _stopped in pool.map(lambda name: stop(engine, name), names):
             pass
-
-
-@contextlib.contextmanager
-def alone(folder: str) -> t.Iterator[None]:
-    """Waits for another process that stops or starts the client of a folder, which `flock` does, too."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(FileNotFoundError):  # of a client that was never started here
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def remove(engine: Docker, name: str) -> None:

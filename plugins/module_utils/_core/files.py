@@ -76,6 +76,17 @@ def refuse_links_of_others(path: str) -> None:
 
 
 @contextlib.contextmanager
+def folder_lock(folder: str) -> t.Iterator[None]:
+    """Holds a folder, which `flock` does, too, and waits for who holds it. One that does not exist is not held."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def lock(path: str, timeout: float) -> t.Iterator[None]:
     """Holds the lock file at `path` and removes it afterwards. The lock of a killed process is released.
 
