@@ -355,8 +355,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     (messages), `message` (one of them, or all), `looks` (what is to be read of the deployment), `marks` (whether the leader writes a marker
     before), `lines`, `notes` (what else is displayed), `check_only`, `standing` (of an unfinished upgrade,
     as text), `needed` (whether the target takes an upgrade), `prepares` (whether logs are cleaned and images pulled),
-    `database_copy` (of the dump about `bytes` and `seconds`, and the `limit`; empty if it is not known), and `outage` (see
-    `outage.expected`; empty where none begins).
+    and `outage` (see `outage.expected`; empty where none begins).
     """
     now = Observed(facts)
     checks: list[dict[str, t.Any]] = []
@@ -387,7 +386,6 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "standing": now.standing,
         "needed": now.needed,
         "prepares": not now.unfinished and (now.needed or not now.target_given),
-        "database_copy": now.facts["dumpable"].get("estimate") or {},
         "outage": _outage(now),
     }
 
@@ -485,7 +483,7 @@ def of_deployment(
     """Returns the verdict on a deployment from those of its members. One that is not among the `reached` is a failed check.
 
     The result has `deployment`, `leader`, `reporter` (the leader, or else the first host that was reached), `passed`, `checks`,
-    `failed`, `unready` (hosts with a failed check), `refusal` (for a member that has passed), `database_copy` and `outage` of the leader,
+    `failed`, `unready` (hosts with a failed check), `refusal` (for a member that has passed), `outage` of the leader,
     `notes`, and `lines`.
     """
     checks: list[Facts] = []
@@ -521,7 +519,7 @@ def of_deployment(
         "unready": sorted(unready),
         "refusal": f"{', '.join(sorted(unready))} of deployment {deployment['name']} did not pass the checks above or could not be reached. "
         + " ".join(["Nothing of the deployment was touched by this run.", *([standing, lost] if standing else [])]),
-        **{name: (verdicts.get(deployment["leader"]) or {}).get(name) or {} for name in ("database_copy", "outage")},
+        "outage": (verdicts.get(deployment["leader"]) or {}).get("outage") or {},
         "notes": notes,
         "lines": [head, *notes, *lines],
     }
