@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import time
 import typing as t
 
@@ -23,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
     GRACE,
     Session,
     Settings,
-    network_error,
+    addresses,
     one_line,
 )
 
@@ -73,16 +72,12 @@ def connect(
             kind = "lost"
         return DatabaseError(subject or config.subject, f"{text} ({code})" if code else text, kind)
 
-    try:
-        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise network_error(config, error) from None
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    there = addresses(config)
     options = f"-c statement_timeout={round(statement_timeout * 1000)} -c lock_timeout={round(lock_timeout * 1000)}"
     wanted = {
         # hostaddr is the address, host the name in the certificate.
-        "host": ",".join([config.server_name or config.host] * len(addresses)),
-        "hostaddr": ",".join(addresses),
+        "host": ",".join([config.server_name or config.host] * len(there)),
+        "hostaddr": ",".join(there),
         "port": config.port,
         "user": config.user,
         "password": config.password,

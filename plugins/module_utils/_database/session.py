@@ -82,6 +82,15 @@ def network_error(config: Settings, error: OSError | UnicodeError) -> DatabaseEr
     return DatabaseError(config.subject, f"not reachable: {found}", "unreachable")
 
 
+def addresses(config: Settings) -> list[str]:
+    """Returns the addresses of the server by this host's resolver. Raises DatabaseError."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise network_error(config, error) from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
 class Session:
     """One connection. Use it as a context manager, only while its statements run."""
 

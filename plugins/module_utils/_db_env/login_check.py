@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 import tempfile
 import time
 import typing as t
@@ -21,7 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import machine
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import network_error
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import addresses
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files, host_names
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
@@ -121,15 +120,6 @@ class Clients:
         return None
 
 
-def _resolve(config: Settings) -> list[str]:
-    """Returns the addresses of a name from this host's resolver. Raises DatabaseError."""
-    try:
-        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise network_error(config, error) from None
-    return [str(entry[4][0]).partition("%")[0] for entry in found]
-
-
 def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Settings, str]:
     """Returns the settings to connect to the server that the client's containers use, and the source of the address.
 
@@ -144,7 +134,7 @@ def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Se
         found, way = [address], replace(config, host=address)
     else:
         try:
-            found, way = _resolve(config), config
+            found, way = [one.partition("%")[0] for one in addresses(config)], config
         except DatabaseError as error:
             tried = clients.doubt or "Docker has no container or extra host of that name for the client"
             raise DatabaseError(config.subject, f"{error.found}; {tried}", error.kind, cure=_NO_NAME) from None

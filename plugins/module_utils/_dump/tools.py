@@ -10,7 +10,6 @@ import glob
 import os
 import re
 import shutil
-import socket
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -22,7 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
     Session,
     Settings,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version, addresses
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Source
 from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import environment
@@ -389,10 +388,7 @@ def address(config: Settings) -> str:
     """Returns the address for PostgreSQL's tools if the certificate has another name; empty otherwise."""
     if config.engine == MYSQL or config.host == (config.server_name or config.host):
         return ""
-    try:
-        return str(socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][4][0])
-    except OSError as error:
-        raise WaError(config.subject, f"the name does not resolve: {error.strerror}", "an address") from None
+    return addresses(config)[0]
 
 
 @contextlib.contextmanager

@@ -184,7 +184,8 @@ def test_a_name_that_does_not_resolve_is_an_error(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WaError) as error:
         tools.address(replace(scripted_settings(PGSQL), server_name="other.lab"))
     assert str(error.value) == (
-        "database PGSQL at db.lab:5432: the name does not resolve: Name or service not known; expected an address."
+        "database PGSQL at db.lab:5432: the name does not resolve: Name or service not known. If the name resolves only among "
+        "containers, set login_host to where the host reaches the database, on the same port"
     )
 
 
