@@ -342,12 +342,12 @@ def _secrets(survey: dict[str, t.Any]) -> set[str]:
     for file in survey["files"]:
         for how in (env_file.read_compose, env_file.read_docker):
             entries = how(file["text"] or "")
-            found.update(entry.value for entry in entries if entry.value and _secret(entry.key, entry.value))
+            found.update(
+                one.value
+                for one in entries
+                if one.value and (core_redact.is_secret(one.key) or core_redact.holds_password(one.value))
+            )
     return found
-
-
-def _secret(key: str, value: str) -> bool:
-    return core_redact.is_secret(key) or core_redact.holds_password(value)
 
 
 def _hide(adoption: adopt_inventory.Adoption, redact: Redactor) -> None:

@@ -74,11 +74,6 @@ class Facts:
     environment: t.Collection[str] | None = field(default=None, repr=False)
 
 
-def launches(command: str) -> bool:
-    """Returns whether a container's command starts the vendor's program."""
-    return bool(_LAUNCH.search(command))
-
-
 def evidence(facts: Facts) -> list[str]:
     """Returns the signs of the client in a container, as text."""
     folders = [posixpath.normpath(path) for path in facts.mounted]
@@ -94,7 +89,7 @@ def evidence(facts: Facts) -> list[str]:
 
 def is_client(facts: Facts, images: ClientImages) -> bool | None:
     """Returns whether a container is the client's; None if its environment has to be read to decide."""
-    if images.configured(facts.image) or launches(facts.command):
+    if images.configured(facts.image) or _LAUNCH.search(facts.command):
         return True
     if not images.named(facts.image):
         return False
