@@ -33,22 +33,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         host = task_vars.get("inventory_hostname", "host")
         if self._task.async_val or total <= steps.STEP:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
-            return self._checked(host, total, found)
+        else:
 
-        def call(step: float) -> dict[str, t.Any]:
-            args["healthy_timeout"] = f"{step:.0f}s"
-            return t.cast("dict[str, t.Any]", self._execute_module(module_args=args, task_vars=task_vars))
+            def call(step: float) -> dict[str, t.Any]:
+                args["healthy_timeout"] = f"{step:.0f}s"
+                return t.cast("dict[str, t.Any]", self._execute_module(module_args=args, task_vars=task_vars))
 
-        def seen(result: dict[str, t.Any]) -> str:
-            return "" if result.get("failed") else ", ".join(starts.not_healthy(result["containers"]))
-
-        return self._checked(host, total, steps.wait(host, total, call, seen))
-
-    @staticmethod
-    def _checked(host: str, total: float, found: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result, as a failure if containers are not healthy after a wait."""
-        left = starts.not_healthy(found.get("containers") or ()) if total and not found.get("failed") else []
+            found = steps.wait(host, total, call, _left)
+        left = _left(found) if total else ""
         if not left:
             return found
-        message = f"{host}: {', '.join(left)}; expected healthy containers within {total:.0f} s. Look into their logs (docker logs NAME)."
+        message = f"{host}: {left}; expected healthy containers within {total:.0f} s. Look into their logs (docker logs NAME)."
         return {**found, "failed": True, "msg": message}
+
+
+def _left(found: dict[str, t.Any]) -> str:
+    """Returns the containers of a result that are not healthy."""
+    return "" if found.get("failed") else ", ".join(starts.not_healthy(found.get("containers") or ()))
