@@ -117,7 +117,8 @@ class _Deployment:
     def described(self) -> Json:
         """Returns the deployment as the schema has it."""
         parts = {
-            "version": self._version(),
+            "version": ", ".join(sorted({one["version"] for one in self._containers() if one["state"] == "running"}))
+            or None,
             "wanted_version": self.about.get("version"),
             "expiry": self._expiry(),
             "health": self._health(),
@@ -166,9 +167,6 @@ class _Deployment:
 
     def _containers(self) -> list[Json]:
         return [one for host in self.known for one in self._part("containers", host).get("containers") or []]
-
-    def _version(self) -> str | None:
-        return ", ".join(sorted({one["version"] for one in self._containers() if one["state"] == "running"})) or None
 
     def _expiry(self) -> Json:
         labels = [one["expires_on"] for one in self.known.values() if one.get("expires_on")]

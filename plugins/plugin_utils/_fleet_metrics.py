@@ -132,10 +132,6 @@ def _backup(key: str) -> t.Callable[[Part], float | None]:
     return lambda one: _last({**(one["backups"][key] or {"time": None}), "error": one["backups"]["error"]}, "time")
 
 
-def _healthy(one: Part) -> float | None:
-    return {"healthy": 1.0, "unhealthy": 0.0}.get(one["health"]["state"])
-
-
 def _gc_daily(one: Part) -> float | None:
     """Returns whether the collection calls GC every day; a client that does it by itself is not asked when it did."""
     policy = one["gc"]["policy"]
@@ -155,7 +151,11 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
     ),
     ("wa_deployment_state", "1 for the state of a deployment, 0 for each other.", _states),
     ("wa_deployment_info", "Version, topology and database of a deployment.", _info),
-    ("wa_deployment_healthy", "Whether the client serves, as it says itself.", _each(_healthy)),
+    (
+        "wa_deployment_healthy",
+        "Whether the client serves, as it says itself.",
+        _each(lambda one: {"healthy": 1.0, "unhealthy": 0.0}.get(one["health"]["state"])),
+    ),
     ("wa_deployment_drift", "Differences from the inventory, on all hosts of a deployment.", _each(_drift)),
     (
         "wa_deployment_unknown_sessions",
