@@ -144,11 +144,12 @@ def test_only_what_provision_has_just_seen_is_started_without_a_file(given: Valu
         ({"changes": ["create x"], "unproven": []}, {"wa_client_hold": "audit"}, False),
         ({"changes": [], "unproven": ["/srv/db.env"]}, {}, True),
         ({"changes": [], "unproven": ["/srv/db.env"]}, {"ansible_check_mode": True}, False),
-        ({"changes": [], "unproven": ["/srv/db.env"]}, {"wa_client_restart": "report"}, False),
+        ({"changes": [], "unproven": ["/srv/db.env"]}, {"wa_client_restart": "report"}, True),
+        ({"changes": [], "unproven": ["/srv/db.env"], "pending": ["x"]}, {"wa_client_restart": "report"}, False),
     ],
 )
 def test_a_change_is_due_by_the_plan(plan: Values, given: Values, due: bool) -> None:
-    assert step(__wa_host_found=found(), __wa_client_plan=plan, **given)["due"] is due
+    assert step(__wa_host_found=found(), __wa_client_plan={"pending": [], **plan}, **given)["due"] is due
 
 
 def test_what_the_host_has_decides() -> None:

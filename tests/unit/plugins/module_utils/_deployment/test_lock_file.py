@@ -233,7 +233,7 @@ def test_a_lock_that_was_lost_is_not_renewed(
 def test_a_lease_is_kept_beside_work_that_takes_its_time(
     file: JournalFile, monkeypatch: pytest.MonkeyPatch, taken: bool
 ) -> None:
-    monkeypatch.setattr(lock_file.upgrade_journal, "RENEWAL", 0.01)
+    monkeypatch.setattr(upgrade_journal, "RENEWAL", 0.01)
     file.save({**CHANGE, "lease_until": 0.0})
 
     def until() -> float:
