@@ -291,14 +291,9 @@ class Dump:
         start = time.monotonic()
         mark = secrets.token_hex(8)
         sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
-        lease = Lease(self.params["lease_file"])
-
-        def renew() -> None:
-            with contextlib.suppress(WaError):  # a run that has taken the lock over waits for this dump
-                lease.renew()
-
         counting = dump_rows.Counting(self.config, source.databases, self.timeout)
-        with counting, dump_stream.Stream(path, self.timeout, renew) as stream:
+        lease = Lease(self.params["lease_file"])  # a run that has taken the lock over waits for this dump
+        with lease.kept(), counting, dump_stream.Stream(path, self.timeout) as stream:
             stream.write(
                 [counting.part(dump_load.line(mark, number), one) for number, one in enumerate(sections)],
                 tool.mark,

@@ -180,9 +180,11 @@ class Lease:
         ended = threading.Event()
 
         def renew() -> None:
-            while not ended.wait(upgrade_journal.RENEWAL):
+            pause = 0.0
+            while not ended.wait(pause):
                 with contextlib.suppress(WaError):
                     self.renew()
+                pause = upgrade_journal.RENEWAL
 
         beside = threading.Thread(target=renew, daemon=True)
         beside.start()

@@ -201,9 +201,9 @@ class Pipeline:
 class Packer(Pipeline):
     """Compresses into a file. `raw_size` is of what was given, `size` and `sha256` are of what was written."""
 
-    def __init__(self, subject: str, kind: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
+    def __init__(self, subject: str, kind: str, timeout: float) -> None:
         """`kind` is one of `commands.COMPRESSORS`."""
-        super().__init__(subject, timeout, renew)
+        super().__init__(subject, timeout)
         self.kind = kind
         self.size = self.raw_size = 0
         self._digest = hashlib.sha256()
@@ -268,8 +268,8 @@ class Part(t.NamedTuple):
 class Stream(Packer):
     """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
 
-    def __init__(self, path: str, timeout: float, renew: t.Callable[[], None] = lambda: None) -> None:
-        super().__init__(f"dump {path}", path.rpartition(".")[2], timeout, renew)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__(f"dump {path}", path.rpartition(".")[2], timeout)
         self.path = path
 
     def __enter__(self) -> Stream:
