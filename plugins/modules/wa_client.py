@@ -62,7 +62,7 @@ options:
     choices: [auto, later, never]
     default: auto
   moving:
-    description: Services that another host still has; with V(later) in O(recreate) they are not created here.
+    description: 'Services that another host still has, or whose turn comes; with V(later) in O(recreate) they are not created here.'
     type: list
     elements: str
     default: []
@@ -384,7 +384,7 @@ def main() -> None:
     params = module.params
     with Result(module) as result:
         if params["state"] != "present":
-            if params["run_id"]:
+            if params["run_id"]:  # those that wait for another process ask again after it
                 application.refuse_other_run(params)
             _STATES[params["state"]](module, result)
             return

@@ -292,7 +292,7 @@ class Dump:
         mark = secrets.token_hex(8)
         sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
         counting = dump_rows.Counting(self.config, source.databases, self.timeout)
-        lease = Lease(self.params["lease_file"])  # a run that has taken the lock over waits for this dump
+        lease = Lease(self.params["lease_file"])  # a run that takes the lock over waits for the end of this dump
         with lease.kept(), counting, dump_stream.Stream(path, self.timeout) as stream:
             stream.write(
                 [counting.part(dump_load.line(mark, number), one) for number, one in enumerate(sections)],

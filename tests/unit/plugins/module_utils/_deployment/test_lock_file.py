@@ -235,18 +235,24 @@ def test_a_lease_is_kept_beside_work_that_takes_its_time(
 ) -> None:
     monkeypatch.setattr(upgrade_journal, "RENEWAL", 0.01)
     file.save({**CHANGE, "lease_until": 0.0})
+    twice = threading.Barrier(2)
 
-    def until() -> float:
-        return float((file.load() or {})["lease_until"])
+    class Watched(Lease):
+        def renew(self) -> None:
+            try:
+                super().renew()
+            finally:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    twice.wait(30)
 
-    began = time.time()
-    with Lease(file.path, "another" if taken else CHANGE["run_id"]).kept():
-        while until() <= began and time.time() < began + (0.2 if taken else 30):
-            time.sleep(0.01)
-        seen = until()
-    assert (seen > began) is not taken
-    threads = [one.name for one in threading.enumerate() if one.daemon and one.is_alive()]
-    assert not [name for name in threads if "(renew)" in name]
+    began, before = time.time(), threading.active_count()
+    with Watched(file.path, "another" if taken else CHANGE["run_id"]).kept():
+        for _each in range(2):  # a renewal that is refused does not end those after it
+            twice.wait(30)
+        twice.abort()
+        until = float((file.load() or {})["lease_until"])
+    assert (until > began) is not taken
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("path", [None, "/nowhere/support.lock", ""])
