@@ -168,7 +168,11 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     notes = journal.get("notes") or {}
     restores = {
         "wa_version": facts["before"],
-        **({} if notes.get("manifest") else {"wa_restore_snapshot_command": "COMMAND"}),
+        **(
+            {}
+            if notes.get("manifest") or hostvars[leader].get("wa_restore_snapshot_command")
+            else {"wa_restore_snapshot_command": "COMMAND"}
+        ),
     }
     limit = ",".join(str(member["host"]) for member in facts["members"])
     found = {

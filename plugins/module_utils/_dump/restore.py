@@ -313,6 +313,7 @@ class Restore:
             argv = rules.client(self.tool, self.config, database, address)
             calls[number] = load.Call(argv, _DROP_OWN.encode(), after.encode(), self._touch)
         self._load(calls)
+        self._guard()  # what was started meanwhile has read what is gone
 
     def _touch(self) -> None:
         self.touched = True
@@ -381,7 +382,8 @@ class Restore:
             raise
         if begun:
             kept = self._load({}, others)
-            self._compare(self.names)
+            if not swapped:  # a client that was started since has changed them
+                self._compare(self.names)
         with self._connect() as session:
             for name in self.names:
                 _drop_dependents(session, name, self.owner)

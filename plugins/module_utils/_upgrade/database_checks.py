@@ -38,20 +38,26 @@ def database_read(now: Observed) -> Problem:
 
 
 def restored(now: Observed) -> Problem:
-    """Whether the tables are defined as before a migration that has ended well, or since whose failure the old version was started."""
-    known = (now.left.get("notes") or {}).get(upgrade_journal.DEFINITIONS) or {}
+    """Whether the tables may be those from before a migration that has ended well, or since whose failure the old version was started."""
+    notes, target = now.left.get("notes") or {}, now.left["target"]
+    known = notes.get(upgrade_journal.DEFINITIONS) or {}  # none where somebody else has begun the migration
     present = (now.found.get("database") or {}).get("definitions")
-    if not present or present != known.get("before") or now.left["target"] in now.running_versions:
+    if target in now.running_versions or (known.get("before") and present != known["before"]):
         return None
-    ended_well = now.migrated or next_step.ended_well(now.left, now.leader)
-    if not ended_well and not (now.schema_started and (now.serves or now.leader.served_since(now.left["target"]))):
+    ended_well = bool(known.get("before")) and (now.migrated or next_step.ended_well(now.left, now.leader))
+    served_since = "down_at" in notes and (now.serves or now.leader.served_since(target))
+    if not ended_well and not (now.schema_started and served_since):
         return None
     state = "has ended well," if ended_well else "has not ended well, the old version was started since,"
-    proof = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
-    before = now.left["notes"].get("from_version", "the old version")
+    if known.get("before"):
+        same = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
+        tables, otherwise = f"the tables are defined as before it{same}", "the migration changes data only"
+    else:
+        tables, otherwise = "how the tables were defined before it is not known", "it is as the migration has left it"
+    before = notes.get("from_version", "the old version")
     return (
-        f"the migration to {now.left['target']} {state} and the tables are defined as before it{proof}. Either the database was "
-        f"restored by hand, and {now.left['target']} would migrate it without a copy, or the migration changes data only.",
+        f"the migration to {target} {state} and {tables}. Either the database was restored by hand, and {target} would migrate it without "
+        f"a copy, or {otherwise}.",
         f"After a restore: {now.facts['commands']['restored']} ends this upgrade and starts {before} on the database as it is, and upgrade.yml "
         "then makes a new copy. If nothing was restored, go on with "
         f"wa_upgrade_skip: {json.dumps([*now.skip, 'schema'])}.",

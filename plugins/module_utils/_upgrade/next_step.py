@@ -77,10 +77,6 @@ class Member:
         """The names of the client's containers that run, or that Docker is about to start."""
         return [str(one["name"]) for one in self.clients if one["state"] in ACTIVE]
 
-    def running_but(self, version: str) -> list[str]:
-        """The names of those that run in another version."""
-        return [str(one["name"]) for one in self.clients if one["version"] != version and one["name"] in self.running]
-
     def served_since(self, version: str) -> bool:
         """Whether one of them in another version was started since the stop."""
         return any(one["version"] != version and one["started_at"] > self.stopped_at for one in self.clients)
@@ -128,11 +124,6 @@ class Observed:
         return any(_runs(one) and UPGRADE not in one["env_keys"] for one in found)
 
     @property
-    def migration_there(self) -> bool:
-        """Whether the migration runs or has ended well. One that was created and never started has exit code 0, too."""
-        return self.migration is not None and (_runs(self.migration) or _ended_well(self.migration))
-
-    @property
     def migrating(self) -> list[Container]:
         """The containers that migrate the database now, by whomever they were started."""
         target = self.journal["target"]
@@ -172,11 +163,6 @@ class Observed:
             member.running or one["started_at"] > member.stopped_at for member in self.members for one in member.clients
         )
 
-    @property
-    def removed(self) -> bool:
-        """Whether no host has a container of the client."""
-        return not any(member.clients for member in self.members)
-
 
 # Where a run goes on. It does that and all that follows.
 REFUSE, SERVE, STOP, MIGRATE, START = ("", "serve", "stop", "migrate", "start")
@@ -202,14 +188,8 @@ RULES = (
     Rule(STARTED, "neither runs", lambda now: True, MIGRATE),
     Rule(
         UNTOUCHED,
-        "an upgrade begins, and the client is not as it was checked",
-        lambda now: now.new and now.changed,
-        REFUSE,
-    ),
-    Rule(
-        UNTOUCHED,
-        "an upgrade begins, and a migration was started since the client",
-        lambda now: now.new and bool(now.beside),
+        "an upgrade begins, and the client is not as it was checked, or a migration was started since",
+        lambda now: now.new and (now.changed or bool(now.beside)),
         REFUSE,
     ),
     Rule(UNTOUCHED, "an upgrade begins", lambda now: now.new, SERVE),
@@ -223,7 +203,7 @@ RULES = (
     Rule(
         UNTOUCHED,
         "it runs on a host, was started since the stop, or has no container any more",
-        lambda now: now.started_since or now.removed,
+        lambda now: now.started_since or not any(one.clients for one in now.members),
         STOP,
         served=True,
     ),
@@ -259,16 +239,17 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         refusal = _unusable_image(facts["containers"], now.journal["target"], facts["today"])
     if rule.served and not refusal:  # the preflight knew of no client that has served since
         refusal = " ".join(requirements.database_copy(now.journal, True, False, *facts["copies"]))
-    old = {name for member in now.members for name in member.running_but(now.journal["target"])}
+    clients = [one for member in now.members for one in member.clients]
+    one, target = now.migration, now.journal["target"]
     return {
         "at": "" if refusal else rule.at,
         "refusal": refusal,
         "schema": now.schema,
-        "follow": str(now.migration["id"]) if rule.at == MIGRATE and now.migration and now.migration_there else "",
+        "follow": str(one["id"]) if rule.at == MIGRATE and one and (_runs(one) or _ended_well(one)) else "",
         "target_runs": now.target_runs,
         "stops": rule.at in (SERVE, STOP) and any(member.running for member in now.members),
         "served": rule.served,
-        "stop_again": bool(old) and rule.at in (MIGRATE, START),
+        "stop_again": rule.at in (MIGRATE, START) and any(_runs(each) and each["version"] != target for each in clients),
         "notes": _served(now.journal["notes"]) if rule.served else _kept(now),
     }
 

@@ -87,7 +87,8 @@ def locked(now: Observed) -> Problem:
         now.found.get("journal") and not upgrade_journal.counts(now.found, now.facts["leader"])
     ):
         return None
-    return f"{now.name} is {lock['message']} (on {now.host}).", f"To take it over: {now.facts['commands']['take_over']}"
+    cure = "" if lock.get("playbook") == "restore" else f"To take it over: {now.facts['commands']['take_over']}"
+    return f"{now.name} is {lock['message']} (on {now.host}).", cure
 
 
 def traffic(now: Observed) -> list[str]:
@@ -106,6 +107,8 @@ def held(now: Observed) -> Problem:
 
 
 def uncompleted(now: Observed) -> Problem:
+    if (now.left.get("notes") or {}).get(upgrade_journal.RESTORES):
+        return f"{upgrade_journal.describe_block(now.left, False)}."
     if now.target_given and now.target == now.left["target"]:
         return None
     cure = f"Go on with it: {now.facts['commands']['go_on']}"

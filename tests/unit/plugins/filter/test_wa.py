@@ -139,6 +139,13 @@ def test_the_screen_of_a_failure_knows_what_the_process_that_migrates_has_writte
         assert ("wa_restore_snapshot_command=COMMAND" in " ".join(found["lines"])) is command
 
 
+def test_the_operators_command_that_restores_a_snapshot_is_not_replaced() -> None:
+    facts = {**SCREEN, "at": "migrating", "journal": {"run_id": "m/1/5", **at("migrating"), "target": "2.53.4"}}
+    for own, shown in (({}, True), ({"wa_restore_snapshot_command": "zfs"}, False)):
+        found = wa.FilterModule().filters()["upgrade_failure"](facts, {"h1": own, "h8": {}, "h9": {}})
+        assert ("COMMAND" in " ".join(found["lines"])) is shown
+
+
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""

@@ -12,6 +12,7 @@ from preflight_samples import (
     BACK_AGAIN,
     ESTIMATED,
     GOOD,
+    JOURNAL,
     LARGE,
     LEFT,
     NO_DATABASE,
@@ -88,6 +89,13 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "was restored by hand, and 2.53.4 would migrate it without a copy, or the migration changes data only. After a restore: "
         "ansible-playbook RESTORED ends this upgrade and starts the old version on the database as it is, and upgrade.yml then makes a new "
         'copy. If nothing was restored, go on with wa_upgrade_skip: ["schema"].',
+    ),
+    (
+        "the database is the one that was migrated",
+        {"left": {**JOURNAL, "schema": "started", "notes": {"down_at": 1.0}}},
+        "waba: the migration to 2.53.4 has not ended well, the old version was started since, and how the tables were defined before it is "
+        "not known. Either the database was restored by hand, and 2.53.4 would migrate it without a copy, or it is as the migration has "
+        "left it. After a restore: ",
     ),
     (
         "nobody but the client's hosts uses its database",

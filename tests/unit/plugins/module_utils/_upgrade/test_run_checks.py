@@ -13,6 +13,7 @@ from preflight_samples import (
     HELD,
     JOURNAL,
     LEFT,
+    LOCK,
     NONE,
     STANDING,
     assert_failed,
@@ -98,6 +99,11 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "waba is locked by a run that changes its containers (on h1). To take it over: ansible-playbook TAKE",
     ),
     (
+        "no other upgrade is in progress",
+        with_found(upgrade={"held": True, "message": "locked by the restore of its database", "playbook": "restore"}),
+        "waba is locked by the restore of its database (on h1).",
+    ),
+    (
         "the client is not held",
         {"hold": "held since X by /var/lib/waba/waba.hold on h2: why. To end it: sudo rm F"},
         "waba: held since X by /var/lib/waba/waba.hold on h2: why. To end it: sudo rm F.",
@@ -129,6 +135,12 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         },
         f"waba: {failure_report.standing({**JOURNAL, **at('starting')}, True)} Go on with it: ansible-playbook GO. If 2.53.4 cannot "
         "serve, note its copy of the database (/d/a.json, for wa_restore): remove",
+    ),
+    (
+        "an unfinished upgrade is completed",
+        {"left": {**LOCK, **at("starting", {"restores": "/d/a.json"}), "lease_until": 0}, "version": "2.53.4"},
+        "waba: left unfinished by the restore of its database by ops from ctl, since 1970-01-01 00:00:00 UTC, ended. Run restore.yml "
+        "-e wa_restore=/d/a.json, which goes on from there.",
     ),
     ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
     (
