@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
@@ -48,13 +49,16 @@ def open_project(
 ) -> Rendered | Operators:
     """Returns the project that the options describe; `more` are fields of both kinds. Raises WaError."""
     document = json.loads(params["content"] or '{"services": {}}')
+    files, selected = params["compose_files"] or ["-"], params["services"]
+    if files[0] == "-" and not any(os.path.exists(params[one] or "") for one in ("compose_file", "env_file")):
+        files, selected = ["-"], []  # a new host, where Compose cannot read db.env yet
     engine, recorded = engine or docker_engine.Docker(params), inspection.record(params["identity_file"] or "")
     compose = Compose(
         run=run,
         host=engine.transport.host,
         project=params["project"],
         folder=params["project_dir"],
-        files=params["compose_files"] or ["-"],
+        files=files,
         document=document,
         interpolation=params["interpolation_files"],
         profiles=params["profiles"],
@@ -64,7 +68,7 @@ def open_project(
     compose.secrets += [value for key, values in held.items() if redact.is_secret(key) for value in values if value]
     more = {
         **more,
-        "selected": params["services"],
+        "selected": selected,
         "recorded": definitions.recorded(recorded),
         "env_file": params["env_file"] or "",
         "undeclared": [key for key in held if key not in (params["declared_keys"] or held)],

@@ -143,12 +143,6 @@ def open_project(
     engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
 ) -> Rendered | Operators:
     """Returns the Compose project."""
-    if not _is_operators(params) and not os.path.exists(params["compose_file"]):
-        params = {
-            **params,
-            "compose_files": None,
-            "services": [],
-        }  # db.env, which Compose reads, may not be there either
     return prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
 
 

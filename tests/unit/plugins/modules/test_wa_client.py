@@ -684,10 +684,12 @@ def test_what_compose_refuses_is_not_written(write: Run, compose: FakeCompose, t
     assert not (tmp_path / "compose.yml").exists()
 
 
-def test_a_first_run_is_predicted_before_db_env_is_written(write: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["more.yml"]])
+def test_a_first_run_is_predicted_before_db_env_is_written(write: Run, tmp_path: Path, more: list[str]) -> None:
     path, env = tmp_path / "compose.yml", str(tmp_path / "db.env")
     content = json.dumps({"services": {"core": {**BODY, "environment": {}, "env_file": [env]}}})
-    found = write(path, "services: {}\n", content=content, env_file=env, env_changes={}, check=True)
+    files = {"compose_files": ["-", *more], "services": ["core"] if more else [], "compose_file": str(path)}
+    found = write(path, "services: {}\n", content=content, env_file=env, env_changes={}, check=True, **files)
     assert (found["actions"], found["calls"]) == ([f"wrote {path}"], [MISSING])
 
 

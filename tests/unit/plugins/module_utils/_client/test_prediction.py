@@ -81,9 +81,23 @@ def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: R
     }
 
 
-@pytest.mark.parametrize(("files", "kind"), [(None, Rendered), (["-"], Rendered), (["-", "own.yml"], Operators)])
-def test_the_collections_file_alone_is_compared_without_compose(
-    engine: FakeDocker, files: list[str] | None, kind: type
+@pytest.mark.parametrize(
+    ("files", "written", "kind"),
+    [
+        (None, "db.env", Rendered),
+        (["-"], "db.env", Rendered),
+        (["-", "own.yml"], "compose.yml", Operators),
+        (["-", "own.yml"], "db.env", Operators),
+        (["-", "own.yml"], "", Rendered),  # a new host: Compose cannot read db.env
+        (["own.yml", "-"], "", Operators),
+    ],
+)
+def test_compose_reads_the_files_of_an_operator_once_there_is_a_client(
+    engine: FakeDocker, tmp_path: Path, files: list[str] | None, written: str, kind: type
 ) -> None:
-    params = {**DEFAULTS, "docker_host": engine.host, "project": "wa-a", "project_dir": "/srv", "compose_files": files}
-    assert isinstance(prediction.open_project(FakeCompose(), params), kind)
+    ours = {"compose_file": str(tmp_path / "compose.yml"), "env_file": str(tmp_path / "db.env")}
+    (tmp_path / (written or "other")).touch()
+    where = {"docker_host": engine.host, "project": "wa-a", "project_dir": "/srv", "services": ["core"]}
+    project = prediction.open_project(FakeCompose(), {**DEFAULTS, **where, **ours, "compose_files": files})
+    assert isinstance(project, kind)
+    assert project.selected == ([] if files and not written and files[0] == "-" else ["core"])

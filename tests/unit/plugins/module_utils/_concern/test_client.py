@@ -799,25 +799,26 @@ def test_a_log_without_a_limit_is_a_warning(operators: Operators, log: Options |
 
 
 @pytest.mark.parametrize(
-    ("project", "first", "own_file", "called"),
+    ("project", "first", "missing", "called"),
     [
-        ("wa-a", "operator", True, True),
-        ("wa-a", "operator", False, True),
-        ("wa-a", "own", True, True),
+        ("wa-a", "operator", "", True),
+        ("wa-a", "operator", "compose", True),
+        ("wa-a", "own", "", True),
+        ("wa-a", "own", "compose", True),
         # What Compose needs is not written yet: the engine's records are compared with the inventory.
-        ("wa-a", "own", False, False),
-        ("", "operator", True, False),
+        ("wa-a", "own", "compose db_env", False),
+        ("", "operator", "", False),
     ],
 )
 def test_compose_is_run_where_it_can_read_an_operators_files(
-    operators: Operators, project: str, first: str, own_file: bool, called: bool
+    operators: Operators, project: str, first: str, missing: str, called: bool
 ) -> None:
     operators.params["project"] = project
     if first == "own":
         operators.params["compose_files"].reverse()
         operators.params["content"] = json.dumps(operators.host.document())
-    if not own_file:
-        operators.host.compose.unlink()
+    for name in missing.split():
+        getattr(operators.host, name).unlink()
     client.observe(operators.docker, operators.params, False, operators.compose)
     assert bool(operators.compose.commands) == called
 
