@@ -99,7 +99,6 @@ EXAMPLES = r"""
 import contextlib
 import os
 import typing as t
-from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -142,33 +141,29 @@ def open_project(module: AnsibleModule) -> Rendered | Operators:
     )
 
 
-def plan(project: Rendered | Operators, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the planned steps of the project's containers in the module's format."""
+def plan(
+    project: Rendered | Operators, params: t.Mapping[str, t.Any]
+) -> tuple[list[compose_plan.Step], dict[str, t.Any]]:
+    """Returns the steps for the project's containers, and what is done in the module's format."""
     steps = project.plan()
     kept = {step.container for step in steps if step.action in ("none", "start", "unpause")}
     policies = [one for one in project.restart_policies() if one["name"] in kept and params["recreate"] != "never"]
     calls = compose_plan.calls(steps)
-    return {
-        "containers": [asdict(step) for step in steps],
+    return steps, {
         "changes": [
             f"{step.action} {step.container} ({'; '.join(step.reasons)})" for step in steps if step.action != "none"
         ]
         + [f"update {one['name']} (restart policy {one['policy']})" for one in policies],
         "restart_policies": policies,
         "pending": [f"{step.container} ({'; '.join(step.pending)})" for step in steps if step.pending],
-        "surplus": [step.container for step in steps if step.action == "remove"],
-        "paused": [step.container for step in steps if step.action == "unpause"],
-        # Those that the client depends on first.
-        "stopped": sorted(
-            (step.container for step in steps if step.action == "start"),
-            key=lambda name: any(one.name == name and one.service in project.selected for one in project.found),
-        ),
         "calls": calls,
         "refusals": prediction.refusals(project, params, steps, calls),
     }
 
 
-def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) -> None:
+def apply(
+    module: AnsibleModule, result: Result, project: Rendered | Operators, steps: t.Sequence[compose_plan.Step]
+) -> None:
     """Writes the files and starts what is planned, or predicts both. Raises WaError."""
     params, planned = module.params, result.values
     refusals = [line for lines in planned["refusals"].values() for line in lines]
@@ -191,7 +186,8 @@ def apply(module: AnsibleModule, result: Result, project: Rendered | Operators) 
         ours = params["compose_file"]
         lease = Lease(params["lock_file"], params["run_id"])
         with core_files.folder_lock(params["project_dir"]), lease.kept():
-            application.start(project, planned, [ours if path == "-" else path for path in project.compose.files])
+            written = [ours if path == "-" else path for path in project.compose.files]
+            application.start(project, steps, planned, written)
         planned["found"] = listing.read(project.engine, project.compose.project, [])
     for change in planned["changes"]:
         result.record_change(change)
@@ -390,11 +386,11 @@ def main() -> None:
             return
         project = open_project(module)
         try:
-            result.values = plan(project, params)
+            steps, result.values = plan(project, params)
             if params["stage"]:
                 result.values["refusals"].pop("builds", None)  # of the next version a corrected one may be taken
             if params["files"] or params["start"]:
-                apply(module, result, project)
+                apply(module, result, project, steps)
         finally:
             result.redact.add(project.compose.secrets)
             started_from = filter(None, (params["env_file"], params["compose_file"]))

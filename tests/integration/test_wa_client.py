@@ -247,7 +247,8 @@ def test_another_build_under_the_same_tag_is_reported_with_both_ids(project: Pro
         (refused,) = predicted["refusals"].get("builds", [])
         assert refused.startswith(f"{project.name}-wacore-1: would be made from another build of {tag}, {other[:19]}")
         assert f"docker tag {runs[:19]} {tag}" in refused
-        assert [step["action"] for step in predicted["containers"]] == ["recreate", "none"]
+        (change,) = predicted["changes"]
+        assert change.startswith(f"recreate {project.name}-wacore-1 ")
         # The fix in the message, as an operator copies it.
         docker("tag", runs[:19], tag)
         assert project.plan()["refusals"].get("builds", []) == []

@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
     from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
@@ -70,16 +71,22 @@ def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
         raise WaError.of(second)
 
 
-def start(project: Rendered | Operators, planned: t.Mapping[str, t.Any], files: t.Sequence[str]) -> None:
-    """Does the steps of a plan in the format of `wa_client`; `files` are the Compose files, which are written. Raises WaError."""
-    # A surplus container would still be a node of the client, or occupy the ports, next to its successor.
-    for name in planned["surplus"]:
-        stop(project.engine, name)
-        remove(project.engine, name)
-    for name in planned["paused"]:  # Compose would fail
-        change(project.engine, name, "unpause")
-    for name in planned["stopped"]:
-        change(project.engine, name, "start")
+def start(
+    project: Rendered | Operators,
+    steps: t.Iterable[compose_plan.Step],
+    planned: t.Mapping[str, t.Any],
+    files: t.Sequence[str],
+) -> None:
+    """Does `steps`, and what is `planned` in the format of `wa_client`; `files` are the Compose files, which are written. Raises WaError."""
+    # A surplus container would still be a node of the client, or occupy the ports; Compose would fail at a paused one.
+    order = ("remove", "unpause", "start")
+    taken = [one for one in steps if one.action in order]
+    for step in sorted(taken, key=lambda one: (order.index(one.action), len(project.needs(one.service)))):
+        if step.action == "remove":
+            stop(project.engine, step.container)
+            remove(project.engine, step.container)
+        else:
+            change(project.engine, step.container, step.action)
     for one in planned["calls"]:
         options = [{"never": "--no-recreate", "always": "--force-recreate"}[one["recreate"]]]
         project.compose.up(files, one["services"], *options, *([] if one["dependencies"] else ["--no-deps"]))

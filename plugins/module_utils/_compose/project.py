@@ -169,6 +169,14 @@ class Project:
         place = self.compose.project, self.services, self.found, self.networks
         return compose_plan.plan(*place, self.recreate, differences, self.moving, others, self._completed)
 
+    def needs(self, service: str) -> list[str]:
+        """Returns a service and those that it depends on; Compose counts links and shared namespaces among them."""
+        found = [service]
+        for name in found:  # which grows
+            body = self.resolved["services"].get(name, {})
+            found += [one for one in body.get("depends_on") or () if one not in found]
+        return found
+
     @property
     def _completed(self) -> set[str]:
         """Returns the services that another one needs to have ended; they are not started again for a container that runs."""

@@ -108,28 +108,15 @@ def add_container(
 
 def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: Run, compose: FakeCompose) -> None:
     add_container(engine)
-    step = {"container": NAME, "service": "core", "action": "none", "reasons": [], "pending": [], "running": True}
-    names = ("actions", "changes", "pending", "calls", "restart_policies", "surplus", "paused", "stopped")
-    assert info() == {
-        "changed": False,
-        "containers": [step],
-        **{name: [] for name in (*names, "unproven")},
-        "refusals": {},
-    }
+    names = ("actions", "changes", "pending", "calls", "restart_policies", "unproven")
+    assert info() == {"changed": False, **{name: [] for name in names}, "refusals": {}}
     assert compose.commands == []
 
 
 SETTINGS = "was created with other settings than the inventory has"
 MISSING = {"services": ["core"], "recreate": "never", "dependencies": True}
 ANEW = {"services": ["core"], "recreate": "always", "dependencies": False}
-# Who takes each step: a call of Compose, or the engine.
-TAKEN: dict[str, dict[str, t.Any]] = {
-    "": {},
-    "create": {"calls": [MISSING]},
-    "recreate": {"calls": [ANEW]},
-    "start": {"stopped": [NAME]},
-    "unpause": {"paused": [NAME]},
-}
+CALLS = {"create": [MISSING], "recreate": [ANEW]}  # the others are the engine's
 LATER, NEVER = {"recreate": "later"}, {"recreate": "never"}
 
 
@@ -162,8 +149,7 @@ def test_the_step_depends_on_the_container(
         add_container(engine, labels=labels, state=state)
     action, reasons, pending = expected
     result = {
-        **{key: [] for key in ("calls", "stopped", "paused", "surplus")},
-        **TAKEN[action],
+        "calls": CALLS.get(action, []),
         "changes": [f"{action} {NAME} ({reasons})"] if action else [],
         "pending": [f"{NAME} ({pending})"] if pending else [],
         "refusals": {},
@@ -324,7 +310,6 @@ def test_surplus_containers_are_removed_and_others_left_alone(
     name = str(add_container(engine, service, {**BODY, "image": image}, labels)["Name"])
     found = info(recreate=recreate)
     removed, waits = bool(reason) and recreate == "auto", bool(reason) and recreate == "later"
-    assert found["surplus"] == ([name] if removed else [])
     assert found["changes"] == ([f"remove {name} ({reason})"] if removed else [])
     assert found["pending"] == ([f"{name} ({reason})"] if waits else [])
     assert (found["calls"], found["refusals"]) == ([], {})
@@ -449,7 +434,7 @@ def test_a_registration_in_the_layer_of_a_recreated_or_removed_container_is_lost
 ) -> None:
     add_container(engine, service, IN_FILES, labels, state=state)
     found = info({"core": IN_FILES} if service == "core" else {}, **options)
-    assert [one["action"] for one in found["containers"]] == [action]
+    assert [line.partition(" ")[0] for line in found["changes"]] == [action] * (action != "none")
     assert all(text.endswith(CONFIG_CURE) for text in found["refusals"].get("losses", []))
     lost = action in ("recreate", "remove")
     assert losses(found) == ([REGISTRATION.replace("core", service)] if lost else [])
@@ -802,6 +787,32 @@ def test_what_the_client_depends_on_starts_first_and_stays_as_it_is(
     assert found["pending"] == ([line] if differs else [])
     assert changing(engine) == ["POST /containers/wa-a-db-1/start", f"POST /containers/{NAME}/start"]
     assert compose.ups == []
+
+
+@pytest.mark.parametrize(
+    ("depends", "order"),
+    [
+        ({}, ["app", "core", "db", "web"]),
+        ({"app": ["core"], "core": ["db"]}, ["db", "web", "core", "app"]),
+        # Compose enters what shares a network, and links, there, too.
+        ({"app": ["web"], "web": ["core"]}, ["core", "db", "web", "app"]),
+        ({"core": ["web", "gone"], "db": ["core"], "web": ["app"]}, ["app", "web", "core", "db"]),
+    ],
+)
+@pytest.mark.parametrize("others", [False, True])
+def test_what_is_stopped_starts_after_what_it_depends_on(
+    engine: FakeDocker, start: Run, tmp_path: Path, depends: dict[str, list[str]], order: list[str], others: bool
+) -> None:
+    needs = {name: {"depends_on": {one: {"required": False} for one in depends.get(name, ())}} for name in order}
+    bodies = {
+        name: {**BODY, **(needs[name] if others else {"depends_on": depends.get(name, [])})} for name in sorted(order)
+    }
+    for name, body in bodies.items():
+        add_container(engine, name, body, FOREIGN if others else OURS, state="exited")
+    start(bodies, **(operators(tmp_path, {**bodies, "gone": BODY}) if others else {}), recreate="later")
+    assert [line for line in changing(engine) if line.endswith("/start")] == [
+        f"POST /containers/wa-a-{name}-1/start" for name in order
+    ]
 
 
 WITH_INIT: dict[str, t.Any] = {**BODY, "init": True}
