@@ -46,22 +46,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             }
         try:
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
-            shown, secrets = split(desired.for_comparison(ours, neighbours))
+            state = desired.for_comparison(ours, neighbours)
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
         if strict and self._task.check_mode and "wa_drift" in variables:
             return self._predicted(ours)
-        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": desired.restart_mode(ours)}
-        if not strict:
-            args["look"] = desired.host_look(ours)
-        keep_alive(self._connection, variables)
-        result: dict[str, t.Any] = self._execute_module(
-            module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
-        )
+        result = self._compare(ours, state, **({} if strict else {"look": desired.host_look(ours)}))
         if "concerns" not in result:
             return result
-        self._add_unmanaged(ours, result)
         # Without the host's name, so that equal warnings of many hosts are displayed once.
         for text in inventory.unknown(variables):
             display.warning(text)
@@ -70,6 +63,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         self._report(ours, result)
         self._warn_of_backups(ours, result)
         return result
+
+    def _compare(self, ours: inventory.Inventory, state: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
+        """Returns the module's result with the unmanaged containers, or its failure; `more` are options of the module."""
+        shown, secrets = split(state)
+        given = {"desired": shown, "secrets": secrets, "restart": desired.restart_mode(ours), **more}
+        keep_alive(self._connection, ours.variables)
+        found: dict[str, t.Any] = self._execute_module(
+            module_name="waba.onprem.wa_drift_info",
+            module_args={**self._task.args, **given},
+            task_vars=ours.variables,
+        )
+        if "concerns" in found:
+            self._add_unmanaged(ours, found)
+        return found
 
     def _status(self, ours: inventory.Inventory) -> dict[str, t.Any]:
         """Returns the result for `status.yml`, also of a host that was not reached or not compared: `problem` says why, then."""
@@ -95,16 +102,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             state["health"].pop("api_password", None)
         if "database" in state:
             state["database"]["figures"] = True
-        shown, secrets = split(state)
-        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": desired.restart_mode(ours)}
-        args["figures"] = desired.figures(ours)
-        keep_alive(self._connection, ours.variables)
-        found: dict[str, t.Any] = self._execute_module(
-            module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=ours.variables
-        )
+        found = self._compare(ours, state, figures=desired.figures(ours))
         if "concerns" not in found:
             return {"problem": f"{ours.host}: {str(found.get('msg') or 'no result').rstrip('.')}"}
-        self._add_unmanaged(ours, found)
         alarm = login.refused or login.note(found)
         if alarm:
             one = found["concerns"].setdefault("health", {"state": "in_sync"})
