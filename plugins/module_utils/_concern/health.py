@@ -115,6 +115,7 @@ def figures(params: t.Mapping[str, t.Any], session: Session) -> dict[str, dict[s
 
 def _runs(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether the client's services have containers on this host, and all of them run."""
-    there = [one for one, _record in engine.services(params["project"], params["container_names"])]
     wanted = {*params["services"]} if params["project"] else set()
+    found = [one for one, _record in engine.services(params["project"], params["container_names"])]
+    there = [one for one in found if not wanted or one.service in wanted]
     return bool(there) and all(one.running for one in there) and wanted <= {one.service for one in there}

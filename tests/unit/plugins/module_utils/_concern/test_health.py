@@ -141,6 +141,14 @@ def test_only_recorded_containers_outside_compose_have_to_run(
     assert fake.paths() == [LOGIN, ASK, LOGOUT]
 
 
+def test_what_stands_beside_the_client_in_an_operators_project_need_not_run(
+    fake: FakeWebapp, engine: FakeDocker, params: dict[str, t.Any]
+) -> None:
+    fake.on(*HEALTH, (200, {"meta": META, "health": {"gateway_status": "disconnected"}}))
+    engine.container("wa-a-tools-1", "r/coreapp:v2.51.2", "wa-a", "tools", state="exited", environment=DATABASE)
+    assert "disconnected" in alarm({**params, "services": ["wacore", "waweb"]})
+
+
 def test_a_refused_login_is_asked_once_a_day(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
     wrong, record = {**params, "api_password": WRONG}, Path(params["refused_login_file"])
     assert alarm(wrong, write=False).startswith("it is not known whether the client serves: API ")
