@@ -95,7 +95,7 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         lease = parse_duration("lease", params["lease"])
         return upgrade_journal.hold(found, claim(params), params["host"], now, lease), ""
     if operation == "release":
-        return upgrade_journal.release(found, run_id, params["host"]), ""
+        return upgrade_journal.release(found, run_id, params["host"], now), ""
     if operation == "go_back":
         return upgrade_journal.go_back(found, run_id) or found, ""
     if params["outcome"] not in ("done", "restored") and (found is None or found["run_id"] != run_id):

@@ -55,7 +55,7 @@ def alterations(service: str, body: Mapping, networks: t.Mapping[str, Network], 
             found += [f"is on the network {network.name} without its name {', '.join(lost)}"] if lost else []
     host, limits = record.get("HostConfig") or {}, _limits(body)
     for key, (what, wanted, shown) in limits.items():
-        actual = max(int(host.get(key) or 0), 0)  # -1 is no limit, too
+        actual, wanted = max(int(host.get(key) or 0), 0), max(wanted, 0)  # -1 is no limit, too
         if not math.isclose(actual, wanted, rel_tol=1e-6):  # Compose computes CPUs with 32 bits
             found.append(f"has the {what} {shown(actual)}, expected {shown(wanted)}")
     cpus, wanted_cpus = host.get("CpusetCpus") or "any", body.get("cpuset") or "any"
@@ -77,7 +77,7 @@ def _limits(body: Mapping) -> dict[str, tuple[str, int, t.Callable[[int], str]]]
         "NanoCpus": ("CPU limit", round(float(limits.get("cpus") or body.get("cpus") or 0) * 1e9), _cpus),
         "CpuQuota": ("CPU quota", int(body.get("cpu_quota") or 0), _count),
         "CpuShares": ("CPU shares", int(body.get("cpu_shares") or 0), _count),
-        "PidsLimit": ("limit of processes", max(pids, 0), _count),
+        "PidsLimit": ("limit of processes", pids, _count),
     }
 
 

@@ -429,10 +429,12 @@ def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: floa
     }
 
 
-def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str) -> dict[str, t.Any] | None:
-    """Returns the lock when `host` of the run `run_id` no longer changes the client; None for none."""
-    if found is None or is_upgrade(found) or found["run_id"] != run_id:
+def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: float) -> dict[str, t.Any] | None:
+    """Returns the lock when `host` of the run `run_id` no longer changes the client; None for none, and for one whose lease is over."""
+    if found is None or is_upgrade(found) or is_held(found, run_id, now):
         return None if found is None else dict(found)
+    if found["run_id"] != run_id:
+        return None
     left = [one for one in found["hosts"] if one != host]
     return dict(found, hosts=left) if left else None
 

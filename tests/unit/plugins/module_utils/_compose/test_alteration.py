@@ -52,6 +52,7 @@ def record(aliases: t.Sequence[str] | None = ("waweb",), network: str = "n1", **
         ({"cpus": 2.11}, record(NanoCpus=2_099_999_872), ["has the CPU limit 2.1, expected 2.11"]),
         ({}, record(CpuQuota=20000), ["has the CPU quota 20000, expected none"]),
         ({"cpu_quota": "20000"}, record(CpuQuota=20000), []),
+        ({"cpu_quota": -1}, record(CpuQuota=-1), []),
         ({}, record(PidsLimit=100), ["has the limit of processes 100, expected none"]),
         ({}, record(PidsLimit=-1), []),
         ({"pids_limit": -1}, record(PidsLimit=None), []),
