@@ -50,7 +50,9 @@ def restored(now: Observed) -> Problem:
         return None
     state = "has ended well," if ended_well else "has not ended well, the old version was started since,"
     if known.get("before"):
-        same = ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
+        same = (
+            ", as they were after it, too, so that this alone proves nothing" if present == known.get("after") else ""
+        )
         tables, otherwise = f"the tables are defined as before it{same}", "the migration changes data only"
     else:
         tables, otherwise = "how the tables were defined before it is not known", "it is as the migration has left it"

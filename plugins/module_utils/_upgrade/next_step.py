@@ -249,7 +249,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "target_runs": now.target_runs,
         "stops": rule.at in (SERVE, STOP) and any(member.running for member in now.members),
         "served": rule.served,
-        "stop_again": rule.at in (MIGRATE, START) and any(_runs(each) and each["version"] != target for each in clients),
+        "stop_again": rule.at in (MIGRATE, START)
+        and any(_runs(each) and each["version"] != target for each in clients),
         "notes": _served(now.journal["notes"]) if rule.served else _kept(now),
     }
 
