@@ -115,8 +115,8 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
 
 SETTINGS = "was created with other settings than the inventory has"
 MISSING = {"services": ["core"], "recreate": "never", "dependencies": True}
-ANEW = {"services": ["core"], "recreate": "always", "dependencies": False}
-CALLS = {"create": [MISSING], "recreate": [ANEW]}  # the others are the engine's
+RECREATED = {"services": ["core"], "recreate": "always", "dependencies": False}
+CALLS = {"create": [MISSING], "recreate": [RECREATED]}  # the others are the engine's
 LATER, NEVER = {"recreate": "later"}, {"recreate": "never"}
 
 
@@ -210,7 +210,7 @@ def test_what_an_operators_file_defines_is_compared_with_what_is_recorded(
         "has another environment than its Compose files give it: TZ; is defined otherwise in its Compose files: init"
     )
     found = info(**operators(tmp_path, {"core": body}), identity_file=str(record))
-    assert (found["changes"], found["calls"]) == ([f"recreate {NAME} ({reasons})"], [ANEW])
+    assert (found["changes"], found["calls"]) == ([f"recreate {NAME} ({reasons})"], [RECREATED])
 
 
 OTHER_FILE = "was created from another Compose file than the one that was applied"
@@ -236,7 +236,7 @@ def test_a_container_of_another_file_than_the_recorded_and_the_wanted_one_is_rec
     add_container(engine, labels={**OURS, f"{LABEL}config-hash": made})
     found = info(identity_file=str(record))
     assert found["changes"] == ([f"recreate {NAME} ({OTHER_FILE})"] if differs else [])
-    assert found["calls"] == ([ANEW] if differs else [])
+    assert found["calls"] == ([RECREATED] if differs else [])
 
 
 # Networks
