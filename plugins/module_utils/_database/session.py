@@ -17,6 +17,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.errors impor
 MYSQL, PGSQL = "MYSQL", "PGSQL"
 # Seconds by which the client's time-out is longer than the server's, so that the server's error arrives first.
 GRACE = 5.0
+# Asked before the session has a limit of its own, and the server's may be a millisecond. Only MySQL 5.7.8 and newer read the hint.
+MYSQL_VERSION = "SELECT /*+ MAX_EXECUTION_TIME(5000) */ version()"
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Session:
     def version(self) -> Version:
         """Returns the server's product and version, cached."""
         if self._version is None:
-            text = self.value("SELECT version()" if self.engine == MYSQL else "SHOW server_version")
+            text = self.value(MYSQL_VERSION if self.engine == MYSQL else "SHOW server_version")
             self._version = parse_version(self.engine, str(text))
         return self._version
 

@@ -53,7 +53,7 @@ class ScriptedDatabase:
         self.began_read_only = False
         self._answers: list[tuple[str, Answer]] = []
         version = version or ("8.0.36" if engine == "MYSQL" else "13.14")
-        self.on(r"SELECT version\(\)|SHOW server_version", [(version,)])
+        self.on(r"version\(\)|SHOW server_version", [(version,)])
 
     def on(self, pattern: str, answer: Answer) -> ScriptedDatabase:
         """Answer statements that contain `pattern`."""

@@ -15,7 +15,7 @@ from scripted_database import settings as scripted_settings
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection, mysql, pgsql
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
-from ansible_collections.waba.onprem.plugins.module_utils._database.session import Session, Settings
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import MYSQL_VERSION, Session, Settings
 
 ENV = {
     "WA_DB_ENGINE": "MYSQL",
@@ -188,7 +188,7 @@ def test_a_session_is_read_only_and_has_timeouts_by_default(monkeypatch: pytest.
             "8.0.36",
             [
                 "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2",
-                "SELECT version()",
+                MYSQL_VERSION,
                 "SET SESSION max_execution_time = 5000",
                 "SET SESSION TRANSACTION READ ONLY",
             ],

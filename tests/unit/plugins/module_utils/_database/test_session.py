@@ -130,7 +130,9 @@ def test_versions_are_parsed(engine: str, text: str, product: str, numbers: tupl
     assert database_session.parse_version(engine, text) == Version(product, numbers, text)
 
 
-@pytest.mark.parametrize(("engine", "statement"), [(MYSQL, "SELECT version()"), (PGSQL, "SHOW server_version")])
+@pytest.mark.parametrize(
+    ("engine", "statement"), [(MYSQL, database_session.MYSQL_VERSION), (PGSQL, "SHOW server_version")]
+)
 def test_the_version_is_read_once(engine: str, statement: str) -> None:
     server = ScriptedDatabase(engine)
     session = server.session()
