@@ -48,6 +48,10 @@ options:
   restore_login_password:
     description: The password of O(restore_login_user).
     type: str
+  run_id:
+    description: The run that has the lock O(lease_file). Nothing is dumped where another one has it by now.
+    type: str
+    default: ''
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -292,7 +296,9 @@ class Dump:
         mark = secrets.token_hex(8)
         sections = dump_commands.sections(tool, self.config, source, dump_tools.address(self.config))
         counting = dump_rows.Counting(self.config, source.databases, self.timeout)
-        lease = Lease(self.params["lease_file"])  # a run that takes the lock over waits for the end of this dump
+        # A run that has slept may have lost the lock. One that takes it over from now on waits for the end of this dump.
+        lease = Lease(self.params["lease_file"], self.params["run_id"])
+        lease.renew()
         with lease.kept(), counting, dump_stream.Stream(path, self.timeout) as stream:
             stream.write(
                 [counting.part(dump_load.line(mark, number), one) for number, one in enumerate(sections)],
@@ -341,6 +347,7 @@ def main() -> None:
             "preflight": {"type": "bool", "default": False},
             "restore_login_user": {"type": "str"},
             "restore_login_password": {"type": "str", "no_log": True},
+            "run_id": {"type": "str", "default": ""},
         },
         required_together=[["restore_login_user", "restore_login_password"]],
         supports_check_mode=True,

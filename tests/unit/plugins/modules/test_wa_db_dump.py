@@ -336,6 +336,17 @@ def test_a_copy_that_was_damaged_since_is_not_taken_for_one(dump: Run) -> None:
     assert path.read_bytes() == damaged
 
 
+def test_a_run_that_has_lost_the_lock_dumps_nothing(dump: Run, tmp_path: Path) -> None:
+    lock = tmp_path / "h1.lock"
+    held = {"format": 2, "deployment": "h1", "user": "eve", "controller": "c2", "hosts": ["h1"]}
+    lock.write_text(json.dumps({**held, "run_id": "later", "since": 1.0, "lease_until": 9e9}))
+    found = dump(lease_file=str(lock), run_id="slept")
+    assert found["failed"]
+    assert "lock: taken over by" in found["msg"]
+    assert os.listdir(tmp_path / "dumps" / "deep") == []
+    assert dump(lease_file=str(lock), run_id="later")["changed"]
+
+
 @pytest.mark.parametrize("option", ["dest", "name"])
 def test_dest_and_name_are_required(dump: Run, option: str) -> None:
     assert dump(**{option: None})["msg"] == f"missing required arguments: {option}"
