@@ -109,6 +109,7 @@ PLACES = {
     "verifying-fail": ("mysql", "deep"),
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),
+    "asleep": ("pgsql", "deep"),
     "slow-migration": ("pgsql", "deep"),
     "refused-start": ("mysql", "deep"),
     "started-by-hand": ("mysql", "deep"),
@@ -547,6 +548,32 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
     expect("what runs", lab.running(), {new})
 
 
+def asleep(lab: Lab, old: str, new: str) -> None:
+    """Two controllers fall asleep, one in its hook, one in its snapshot; a third one upgrades. The two wake up, and touch nothing."""
+    print(f"\n### controllers that sleep: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    with contextlib.ExitStack() as stack:
+        runs = []
+        for stage in ("locked", "stopping"):
+            output = stack.enter_context(tempfile.TemporaryFile())
+            run = lab.start("upgrade", output, **wanted, **HOLDS[stage].variables, **lab.take_over())
+            runs.append((run, output))
+            reach(run, lab, stage, held=True)
+            os.killpg(run.pid, signal.SIGSTOP)
+            lab.host(f"rm -f {HELD}")
+        expect_words("third run", lab.say("upgrade", **wanted, **lab.take_over()), 0)
+        expect("what runs", lab.running(), {new})
+        serves = {name: one["State"]["StartedAt"] for name, one in lab.client().items()}
+        said = ("Another run has taken the deployment over since", "The upgrade is done all the same")
+        for (run, output), words in zip(runs, said):
+            os.killpg(run.pid, signal.SIGCONT)
+            run.wait(900)
+            print(read(output), flush=True)
+            expect_words("a run that wakes up", one_line(run.returncode, read(output)), 2, words)
+    expect("what runs still", {name: one["State"]["StartedAt"] for name, one in lab.client().items()}, serves)
+    expect("journal", lab.journal(), {})
+
+
 def slow_migration(lab: Lab, old: str, new: str) -> None:
     """A migration outlasts the patience of one run, which says so; the next one stops an old version that was started beside it.
 
@@ -813,6 +840,7 @@ def expired(lab: Lab, old: str, new: str) -> None:
 
 OTHERS = {
     "two-at-once": two_at_once,
+    "asleep": asleep,
     "hung-snapshot": hung_snapshot,
     "slow-migration": slow_migration,
     "refused-start": refused_start,
