@@ -270,13 +270,12 @@ class Rendered(Project):
     def _is_of_another_file(self, one: compose_plan.Found) -> bool:
         """Returns whether a container was made from something else than the collection's file, which has its definition."""
         recorded = self.recorded.services.get(one.service, {})
-        known = (
-            definitions.is_of(recorded, one.hash) and "inputs" not in recorded
-        )  # else with an operator's files beside it
-        if one.name in self.stale or not recorded or known:
+        known, beside = definitions.is_of(recorded, one.hash), "inputs" in recorded  # an operator's files beside it
+        if one.name in self.stale or not recorded or (known and not beside):
             return False
-        try:  # somebody may have recreated it from the file
-            return one.hash not in self.current_hashes.get(one.service, ())
+        try:  # somebody may have recreated it from the file, and hashes of different versions of Compose cannot be compared
+            comparable = known or one.compose == _core(self.compose.version)
+            return comparable and one.hash not in self.current_hashes.get(one.service, ())
         except WaError:
             return True
 

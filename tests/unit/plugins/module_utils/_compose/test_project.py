@@ -66,12 +66,14 @@ def add(
     definition: str = "d1",
     own: bool = True,
     labels: dict[str, str] | None = None,
+    compose: str = "2.40.3",
     networks: t.Sequence[str] = ("n1",),
     more: dict[str, t.Any] | None = None,
     **given: t.Any,
 ) -> dict[str, t.Any]:
     """Add a container as Compose makes it."""
     named = {f"{LABEL}config-hash": hash, f"{LABEL}container-number": str(number)}
+    named.update({f"{LABEL}version": compose} if compose else {})
     named.update({OWN_LABEL: "a"} if own else {})
     named.update({DEFINITION_LABEL: definition} if definition else {})
     made = engine.container(
@@ -83,12 +85,9 @@ def add(
     return made
 
 
-def add_theirs(
-    engine: FakeDocker, service: str = "core", image: str = CORE, compose: str = "2.40.3", **given: t.Any
-) -> dict[str, t.Any]:
-    """Add a container that this version of Compose has made from an operator's files."""
-    labels = {f"{LABEL}version": compose} if compose else {}
-    return add(engine, service, image, **{"definition": "", "own": False, "labels": labels, **given})
+def add_theirs(engine: FakeDocker, service: str = "core", image: str = CORE, **given: t.Any) -> dict[str, t.Any]:
+    """Add a container that Compose has made from an operator's files."""
+    return add(engine, service, image, **{"definition": "", "own": False, **given})
 
 
 Make = t.Callable[..., t.Any]
@@ -129,8 +128,8 @@ def operators(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> t.Cal
 def test_containers_of_the_project_without_one_off_containers(engine: FakeDocker) -> None:
     files = {f"{LABEL}project.working_dir": "/srv/wa", f"{LABEL}project.config_files": "/srv/a.yml,b.yml"}
     mounts = [MEDIA, {"Type": "bind", "Destination": "/b"}, {"Type": "tmpfs", "Name": "", "Destination": "/t"}]
-    made = add(engine, number=2, labels={f"{LABEL}version": "2.40.3", **files}, mounts=mounts)
-    beside = add(engine, "proxy", "nginx:1", hash="", definition="", own=False, networks=(), state="exited")
+    made = add(engine, number=2, labels=files, mounts=mounts)
+    beside = add(engine, "proxy", "nginx:1", hash="", definition="", own=False, compose="", networks=(), state="exited")
     add(engine, "core", number=3, labels={f"{LABEL}oneoff": "True"})
     add(engine, "dbupgrade")
     engine.container("other", project="wa-b")
@@ -416,6 +415,18 @@ def test_a_container_of_another_hash_was_made_from_another_file(
     project = rendered({"recorded": of_core(hashes, **more), **given})
     different = kept if "recreate" in given else recreated
     assert actions(project) == {NAME: different(expected) if expected else SAME}
+
+
+@pytest.mark.parametrize(
+    ("made", "more", "expected"), [("h0", {}, SAME), ("h1", {"inputs": "i"}, recreated(OTHER_FILE))]
+)
+def test_a_container_by_hand_of_another_compose_is_restarted_no_second_time(
+    rendered: Make, engine: FakeDocker, made: str, more: dict[str, str], expected: Action
+) -> None:
+    add(engine, hash=made, compose="2.26.1")
+    project = rendered({"recorded": of_core("h1", **more)})
+    assert actions(project) == {NAME: expected}
+    assert project.next_record() == of_core(made if expected == SAME else "h1", **more)
 
 
 def test_surplus_and_moving_services_are_pending(rendered: Make, engine: FakeDocker) -> None:

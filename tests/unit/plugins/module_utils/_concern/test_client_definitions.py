@@ -29,7 +29,7 @@ CORE, WEB = "wa-a-wacore-1", "wa-a-waweb-1"
 NET = "wa-a_default"
 IMAGES = {"wacore": "r/coreapp:v2.53.4", "waweb": "r/web:v2.53.4"}
 RECORDED = Recorded({"wacore": {"hash": "h0,h1"}, "waweb": {"hash": "h2"}})
-FOUND = Found(CORE, "wacore", "running", "h1", IMAGES["wacore"], "sha256:1", 1, ("n1",), "d1", id=CORE)
+FOUND = Found(CORE, "wacore", "running", "h1", IMAGES["wacore"], "sha256:1", 1, ("n1",), "d1", CORE, compose="2.40.3")
 FOUND_WEB = replace(FOUND, name=WEB, id=WEB, service="waweb", image=IMAGES["waweb"], hash="h2")
 OTHER = replace(FOUND, definition="d0")
 FOREIGN: Given = {"own": False, "definition": ""}
@@ -102,6 +102,7 @@ ROWS: list[tuple[Given, Given, list[str], list[str]]] = [
     # It was made with an operator's file beside the collection's, which is no more.
     ({}, {"recorded": BESIDE}, [OTHER_FILE], []),
     ({}, {"recorded": BESIDE, "current": ["h1"]}, [], []),
+    ({"hash": "h9", "compose": "2.26.1"}, {}, [], []),  # its hash says nothing here
     ({"hash": "h9"}, {"stale": [CORE]}, [], []),  # another db.env explains it and is reported there
     ({}, {"recorded": Recorded()}, [], [f"{CORE} {NOT_RECORDED}"]),
     ({}, {"recorded": Recorded(), "compare_record": False}, [], []),
