@@ -93,7 +93,7 @@ def _write(result: Result, *, path: str, content: str, mode: str, owner: str | N
             client_files.refuse_unmanaged(path, before)
         if before != content:
             result.record_change(f"wrote {path}")
-            result.diff(before or "", content, path)
+            result.diff(redact.mask(before or ""), redact.mask(content), path)
             if not check_mode:
                 kept = before is not None and keep and store.keep(before)
                 store.write(content, own)

@@ -713,6 +713,9 @@ def test_a_compose_file_of_another_tool_is_not_overwritten(write: Run, tmp_path:
 def test_a_diff_shows_no_secret(write: Run, tmp_path: Path) -> None:
     path, env_file = tmp_path / "compose.yml", write_env(tmp_path, DATABASE)
     assert write(path, f"a: x{SECRET}\n", check=True, env_file=env_file)["diff"]["after"] == "a: x<hidden>\n"
+    path.write_text(f"{HEADER}\nAPI_TOKEN: by-hand\n")  # of which no inventory knows
+    found = write(path, f"{HEADER}\na: 1\n", check=True, env_file=env_file)["diff"]
+    assert found["before"] == f"{HEADER}\nAPI_TOKEN: <hidden>\n"
 
 
 # Its containers
