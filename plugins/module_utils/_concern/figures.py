@@ -8,12 +8,15 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
+import shutil
 import threading
 import time
 import typing as t
 from datetime import datetime, timezone
+from urllib.parse import urlsplit
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import certificate, files, image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import mask
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
@@ -40,10 +43,10 @@ SPEC: dict[str, dict[str, t.Any]] = {
 _LIMIT = 10.0  # seconds for a part
 _REGISTRY_LIMIT = 20.0  # seconds for the registry's answers about two images
 REGISTRY_TIMEOUT = "8s"  # of each of its answers
-_TLS_TIMEOUT = 8.0
 _LOG_LINES = "2000"  # of each container, in a support bundle
 _SECRET_CONFIG = ("Env", "Cmd", "Entrypoint", "Healthcheck", "Labels")
 _LOG_FOLDERS = ("/usr/local/waent/logs", "/var/log/whatsapp")  # domain 6
+_PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _DATABASE_FILES = ("WA_DB_SSL_CA", "WA_DB_SSL_CERT")
 Part = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it
 
@@ -162,20 +165,20 @@ class Figures:
         return device if os.path.isabs(device) and os.path.isdir(device) else folder
 
     def _certificates(self) -> Part:
+        import ssl  # here, since it takes longer to load than a host to be compared
+
         found: list[Part] = []
 
-        def add(name: str, read: t.Callable[[], datetime]) -> None:
+        def add(name: str, read: t.Callable[[], str]) -> None:
             try:
-                found.append({"name": name, "end": read().timestamp(), "error": ""})
+                found.append({"name": name, "end": max(self._ends(read())), "error": ""})
             except (WaError, OSError, ValueError) as error:
                 found.append({"name": name, "end": None, "error": str(error)})
 
-        url = self._options["api_url"]
-        if url and url.startswith("https:") and any(one.role == "web" and one.running for one, _r in self._services()):
-            # Imported here: `ssl` takes longer to load than a host to be compared.
-            from ansible_collections.waba.onprem.plugins.module_utils._webapp import certificate as shown
-
-            add("API", lambda: shown.end(url, _TLS_TIMEOUT))
+        url = urlsplit(self._options["api_url"] or "")
+        if url.scheme == "https" and any(one.role == "web" and one.running for one, _r in self._services()):
+            # Read whoever has signed it, since nothing is sent.
+            add("API", lambda: ssl.get_server_certificate((url.hostname or "", url.port or 443)))
         core = next((one for one, _record in self._services() if one.running and one.role != "web"), None)
         for key in _DATABASE_FILES if core else ():
             path = (core.environment or {}).get(key) if core else ""
@@ -183,11 +186,25 @@ class Figures:
                 add(f"{key} ({path})", lambda core=core, path=path: self._in_container(core, path))  # type: ignore[misc]
         return {"certificates": found}
 
-    def _in_container(self, container: Container, path: str) -> datetime:
+    def _in_container(self, container: Container, path: str) -> str:
         content = container_files.read(self._docker(), container.id, path)
         if content is None:
             raise WaError(path, f"not in {container.name}")
-        return max(certificate.ends(content))  # of several authorities one is enough
+        return content.decode("ascii", "replace")
+
+    def _ends(self, pem: str) -> t.Iterator[float]:
+        """Yields until when each certificate is valid; of several authorities one is enough."""
+        import ssl
+
+        if shutil.which("openssl") is None:
+            raise WaError(
+                "openssl", "not installed on the host", "", "Install it, and the days of certificates are known"
+            )
+        for block in _PEM.findall(pem) or [pem]:
+            code, end, problem = self._run(["openssl", "x509", "-noout", "-enddate"], data=block)
+            if code != 0:
+                raise WaError("openssl", problem.partition("\n")[0])
+            yield float(ssl.cert_time_to_seconds(end.partition("=")[2].strip()))
 
     def _images(self) -> Part:
         engine = self._docker()

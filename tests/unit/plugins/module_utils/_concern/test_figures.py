@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import threading
 import time
 import typing as t
+from datetime import datetime, timezone
 from pathlib import Path
 
+import commands
+import fake_webapp
 import pytest
 from fake_docker import FakeDocker
 from observed_host import API_KEY, CORE, PASSWORD, VOLUME, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern import figures
+from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._dump import manifest
 
@@ -144,11 +150,83 @@ def test_a_missing_volume_or_folder_is_named(host: ObservedHost) -> None:
     assert read(host)["disk_docker"] == {"error": "Docker Engine: its files are not on this host."}
 
 
-def test_certificates_are_read_where_they_are(host: ObservedHost, tmp_path: Path) -> None:
-    host.core["Env"] = [*host.core.get("Env", []), "WA_DB_SSL_CA=/opt/none.pem"]
+def certificates(host: ObservedHost, content: bytes, **more: t.Any) -> list[tuple[str, float | None, str]]:
+    """What is said of a certificate file in the Coreapp, and of the API with `api_url`, by the real program."""
+
+    def openssl(argv: list[str], data: str) -> tuple[int, str, str]:
+        done = subprocess.run(argv, input=data, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    host.core["Config"]["Env"].append("WA_DB_SSL_CA=/opt/ca.pem")
+    docker = Docker({"docker_host": host.engine.host, "docker_timeout": "5s"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(container_files, "read", lambda _docker, _id, _path: content)
+        found = figures.Figures(options(host, **more), docker, docker, openssl).collect()
+    return [(one["name"], one["end"], one["error"]) for one in found["certificates"]["certificates"]]
+
+
+def made(folder: Path, last: str) -> bytes:
+    """A certificate whose last second is `last`, as OpenSSL writes times."""
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=a",
+    ]
+    times = ["-not_before", "19990101000000Z", "-not_after", last]
+    commands.run(*argv, *times, "-keyout", folder / "k.pem", "-out", folder / "c.pem")
+    return (folder / "c.pem").read_bytes()
+
+
+@pytest.mark.parametrize("lasts", [["20300102030405Z"], ["20500101000000Z"], ["20010203040506Z", "20310102030405Z"]])
+def test_the_end_of_a_certificate_file_is_the_latest_in_it(
+    host: ObservedHost, tmp_path: Path, lasts: list[str]
+) -> None:
+    content = b"\ncomment\n".join(made(tmp_path, last) for last in lasts)
+    end = datetime.strptime(lasts[-1], "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+    assert certificates(host, content) == [("WA_DB_SSL_CA (/opt/ca.pem)", end, "")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x\n", bytes(64), b"\xff", b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----"],
+)
+def test_what_is_no_certificate_is_reported_in_the_words_of_openssl(host: ObservedHost, content: bytes) -> None:
+    [(_name, end, error)] = certificates(host, content)
+    assert (end, error.partition(": ")[0]) == (None, "openssl")
+    assert "certificate" in error
+
+
+def test_without_openssl_the_end_is_not_known(host: ObservedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    [(_name, end, error)] = certificates(host, b"")
+    assert end is None
+    assert error == "openssl: not installed on the host. Install it, and the days of certificates are known"
+
+
+def test_the_certificate_of_the_api_is_read_without_a_request(host: ObservedHost, tmp_path: Path) -> None:
+    files = fake_webapp.certificate(tmp_path, days=9)
+    server = fake_webapp.FakeWebapp(files)
+    try:
+        [(name, end, error), _database] = certificates(host, b"", api_url=server.url)
+    finally:
+        server.close()
+    assert (name, error, server.requests) == ("API", "", [])
+    assert end == pytest.approx(time.time() + 9 * 86400, abs=60)
+
+
+def test_certificates_are_read_where_they_are(host: ObservedHost) -> None:
+    host.core["Config"]["Env"].append("WA_DB_SSL_CA=/opt/none.pem")
     found = read(host, api_url="https://127.0.0.1:1")["certificates"]["certificates"]
     assert [(one["name"], one["error"]) for one in found] == [
-        ("API", "certificate of https://127.0.0.1:1: Connection refused."),
+        ("API", "[Errno 111] Connection refused"),
+        ("WA_DB_SSL_CA (/opt/none.pem)", "/opt/none.pem: not in wa-a-wacore-1."),
     ]
 
 
