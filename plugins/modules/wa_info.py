@@ -112,7 +112,8 @@ containers:
       had a database. C(own) is true if the role P(waba.onprem.wa_client#role) wrote its Compose file.
     - C(keeps_configuration) is false if its configuration, registration included, is lost with the container; C(configuration_mount) is
       the volume or folder of the host that holds it, empty if the database does.
-    - C(layer_media) is a file in the media folder that is lost with the container, since nothing is mounted there; empty for none.
+    - C(layer_media) is a file in the media folder that is lost with the container, since nothing is mounted there, or why that is not
+      known; empty for none.
   type: list
   elements: dict
   returned: when O(gather) has V(containers)

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
@@ -81,11 +82,14 @@ def read(engine: docker_engine.Docker, project: str | None, names: list[str]) ->
 
 
 def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any]) -> str:
-    """Returns a file of media in a container's writable layer; empty for none.
+    """Returns a text about media in a container's writable layer, or why they are unknown; empty for none.
 
     The engine is queried only if nothing is mounted at their folder: files on a mount are not in the layer.
     """
     mounted = {posixpath.normpath(mount["destination"]) for mount in container["mounts"]}
     if container["role"] == "other" or any(f"{MEDIA_FOLDER}/".startswith(f"{one.rstrip('/')}/") for one in mounted):
         return ""
-    return container_files.in_layer(engine, container["id"], MEDIA_FOLDER)
+    try:
+        return container_files.in_layer(engine, container["id"], MEDIA_FOLDER)
+    except WaError as error:
+        return f"unknown content of {MEDIA_FOLDER} ({error})"

@@ -10,6 +10,7 @@ import posixpath
 import tarfile
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
@@ -18,6 +19,7 @@ if t.TYPE_CHECKING:
 _LARGEST = 1 << 20  # bytes; certificate files are much smaller
 _DEEPEST = 8  # limit of nested links
 _HEADERS = 1 << 13  # bytes of a tar header, with a name and attributes of maximum length
+_FOLDERS = 256  # limit of empty folders that are checked
 
 
 def read(docker: Docker, container: str, path: str) -> bytes | None:
@@ -47,17 +49,26 @@ def _first_member(archive: bytes) -> tuple[tarfile.TarInfo | None, bytes | None]
 
 
 def in_layer(docker: Docker, container: str, folder: str) -> str:
-    """Returns the first file under a folder in a container's writable layer; empty for none. Empty folders are ignored."""
-    try:
-        changed = docker.changes(container)
-    except NotFound:
-        return ""  # the container is gone
-    leaves = set(changed) - {posixpath.dirname(path) for path in changed}
-    for path in sorted(path for path in leaves if f"{path}/".startswith(f"{folder}/")):
+    """Returns the first file under a folder in a container's writable layer; empty for none. Empty folders are ignored.
+
+    Raises WaError if it cannot be determined, NotFound if the container is gone.
+    """
+    changed = docker.changes(container)
+    parents = {posixpath.dirname(path) for path in changed}
+    leaves = sorted(path for path in changed if path not in parents and f"{path}/".startswith(f"{folder}/"))
+    for path in leaves[:_FOLDERS]:
         try:
-            member = _first_member(docker.archive(container, path, _HEADERS))[0]
+            archive = docker.archive(container, path, _HEADERS)
         except NotFound:
-            continue  # the file is gone
+            docker.changes(container)  # the container exists, so only the file is gone
+            continue
+        member = _first_member(archive)[0]
         if member is None or not member.isdir():
             return path
+    if len(leaves) > _FOLDERS:
+        raise WaError(
+            f"{folder} in container {container[:12]}",
+            f"its own layer has {len(leaves)} empty folders there or more",
+            f"at most {_FOLDERS}",
+        )
     return ""

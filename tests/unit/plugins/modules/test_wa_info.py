@@ -74,25 +74,34 @@ MEDIA = "/usr/local/wamedia"
 
 
 @pytest.mark.parametrize(
-    ("mounted", "kind", "status", "expected"),
+    ("mounted", "changes", "failure", "expected"),
     [
-        ("", 2, 200, ""),
-        ("", 1, 404, ""),  # already removed
-        ("", 1, 200, MEDIA + "/a"),
-        ("/usr/local/wamedia2", 1, 200, MEDIA + "/a"),
-        (MEDIA + "/incoming", 1, 200, MEDIA + "/a"),
-        # A mount holds the media.
-        (MEDIA + "/", 1, 200, ""),
-        ("/usr/local", 1, 200, ""),
+        ("", None, None, ""),
+        ("", [{"Path": MEDIA + "/a", "Kind": 2}], None, ""),
+        ("", [{"Path": MEDIA + "/a", "Kind": 1}], None, ""),  # already removed
+        # The engine is not asked in these cases: a mount holds the media, or the request fails.
+        (MEDIA + "/", None, (500, "no"), ""),
+        ("/usr/local", None, (500, "no"), ""),
+        ("/usr/local/wamedia2", None, (500, "driver failed"), f"unknown content of {MEDIA} (layer of container "),
+        (MEDIA + "/incoming", None, (404, "no such container"), f"unknown content of {MEDIA} (layer of container "),
     ],
 )
 def test_media_in_the_container_layer_are_reported(
-    engine: FakeDocker, run_module: Run, mounted: str, kind: int, status: int, expected: str
+    engine: FakeDocker,
+    run_module: Run,
+    mounted: str,
+    changes: list[dict[str, t.Any]] | None,
+    failure: tuple[int, str] | None,
+    expected: str,
 ) -> None:
     one = engine.container("core", mounts=[engine.mount("data", mounted)] if mounted else [])
-    one["Changes"] = [{"Path": MEDIA + "/a", "Kind": kind}]
-    engine.failures[f"GET /containers/{one['Id']}/archive"] = (status, "no folder")
-    assert containers(engine, run_module)["core"]["layer_media"] == expected
+    one["Changes"] = changes
+    if failure:
+        engine.failures[f"GET /containers/{one['Id']}/changes"] = failure
+    found = containers(engine, run_module)["core"]["layer_media"]
+    assert found.startswith(expected) if expected else found == ""
+    if failure:
+        assert (failure[1] in found) is bool(expected)
 
 
 @pytest.mark.parametrize("policy", ["no", "always", "unless-stopped"])

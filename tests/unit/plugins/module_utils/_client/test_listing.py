@@ -193,6 +193,8 @@ def test_media_in_the_container_layer_are_found(
     monkeypatch: pytest.MonkeyPatch, role: str, mounted: list[str], asked: bool
 ) -> None:
     def in_layer(_engine: t.Any, identifier: str, path: str) -> str:
+        if identifier == "broken":
+            raise WaError("layer", "cannot be read")
         assert (identifier, path) == ("c", "/usr/local/wamedia")
         return f"{path}/photo"
 
@@ -200,3 +202,5 @@ def test_media_in_the_container_layer_are_found(
     one = {"id": "c", "role": role, "mounts": [{"destination": path} for path in mounted]}
     found = listing.layer_media(t.cast("t.Any", None), one)
     assert found == ("/usr/local/wamedia/photo" if asked else "")
+    broken = listing.layer_media(t.cast("t.Any", None), {**one, "id": "broken"})
+    assert broken == ("unknown content of /usr/local/wamedia (layer: cannot be read.)" if asked else "")

@@ -209,7 +209,7 @@ def test_outside_compose_only_recorded_containers_go(host: Host) -> None:
 def lose_media(host: Host) -> dict[str, t.Any]:
     core = host.container("wacore", mounts=[])
     core["Changes"] = [{"Path": "/usr/local/wamedia/incoming/a", "Kind": 1}]
-    host.fake.failures[f"GET /containers/{core['Id']}/archive"] = (200, "no folder")
+    host.fake.failures[f"GET /containers/{core['Id']}/archive"] = (500, "broken")
     return {}
 
 
@@ -240,7 +240,7 @@ def be_held(host: Host) -> dict[str, t.Any]:
     ("prepare", "message"),
     [
         (be_held, "The client is held since "),
-        (lose_media, "container wa-support-wacore-1: holds /usr/local/wamedia/incoming/a in its own writable layer"),
+        (lose_media, "container wa-support-wacore-1: holds unknown content of /usr/local/wamedia"),
         (lose_registration, "container wa-support-wacore-1: has the registration only in its own writable layer"),
         (lose_volumes, "container wa-support-wacore-1: made with docker run --rm, so that a stop removes its volumes"),
         (be_another, "wa_project: wa-support; "),

@@ -76,17 +76,19 @@ FOLDERS = [MEDIA, f"{MEDIA}/incoming", f"{MEDIA}/outgoing"]
 
 
 class Layer(Engine):
-    """The changed paths of a container's layer, or the error of their request, with their archives."""
+    """The changed paths of a container's layer with their archives. The second call of `changes` raises `later`."""
 
-    def __init__(self, changed: list[str] | Exception, content: dict[str, bytes]) -> None:
-        self.changed, self.content = changed, content
+    def __init__(self, changed: list[str], content: dict[str, bytes], later: Exception | None = None) -> None:
+        self.changed, self.content, self.later = changed, content, later
+        self.requested: list[str] = []
 
     def changes(self, _container: str) -> list[str]:
-        if isinstance(self.changed, Exception):
-            raise self.changed
+        if self.requested and self.later:
+            raise self.later
         return self.changed
 
     def archive(self, _container: str, path: str, limit: int) -> bytes:
+        self.requested.append(path)
         if path not in self.content:
             raise NotFound(path, "no such file")
         return self.content[path][:limit]
@@ -120,5 +122,13 @@ def test_a_file_in_the_container_layer_is_found(changed: list[str], content: dic
     assert files.in_layer(t.cast("t.Any", Layer(changed, content)), "core", MEDIA) == found
 
 
-def test_a_container_that_is_gone_has_nothing_in_its_layer() -> None:
-    assert files.in_layer(t.cast("t.Any", Layer(NotFound("core", "no such container"), {})), "core", MEDIA) == ""
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer([f"{MEDIA}/a"], {}, NotFound("core", "no such container")),
+        Layer([f"{MEDIA}/{number}" for number in range(257)], {f"{MEDIA}/{number}": FOLDER for number in range(257)}),
+    ],
+)
+def test_an_unreadable_layer_is_an_error(layer: Layer) -> None:
+    with pytest.raises(WaError):
+        files.in_layer(t.cast("t.Any", layer), "core", MEDIA)
