@@ -26,7 +26,10 @@ options:
     description: Whether V(stopped) puts a file in the place of O(compose_file) from which Compose starts nothing. V(started) brings back what it was.
     type: bool
     default: false
-  stays_stopped: {description: Whether V(stopped) fails if a container was started since the stop in the journal., type: bool, default: false}
+  stays_stopped:
+    description: The ids of what an upgrade has stopped; V(stopped) fails if one is gone, or a container was started since the stop in the journal.
+    type: list
+    elements: str
   run_id: {description: The run that has the lock; another one's lock refuses., type: str, default: ''}
   restart_policy:
     description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
@@ -200,7 +203,7 @@ def stop(module: AnsibleModule, result: Result) -> None:
     with core_files.folder_lock(params["project_dir"]):
         application.refuse_other_run(params)
         there = listing.read(engine, params["project"], [])
-        if params["stays_stopped"]:
+        if params["stays_stopped"] is not None:
             application.refuse_started(params, service_containers(there))
         found = [one for one in there if one["version"] != (params["spared_version"] or None)]
         running, services = starts.active(found), service_containers(found)
@@ -354,7 +357,7 @@ def main() -> None:
             spared_version={"type": "str", "default": ""},
             park={"type": "bool", "default": False},
             run_id={"type": "str", "default": ""},
-            stays_stopped={"type": "bool", "default": False},
+            stays_stopped={"type": "list", "elements": "str"},
             restart_policy={"type": "str", "choices": ["no", "unless-stopped"], "default": "no"},
             stage={"type": "bool", "default": False},
             start={"type": "bool", "default": False},

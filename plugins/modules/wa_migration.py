@@ -107,7 +107,9 @@ class Migration:
                 if self._wait_for_permission() and self._start():
                     self._record_end(self._wait_for_end())
             except (WaError, OSError) as error:
-                self._note(state="failed", message=self.result.redact(str(error)))
+                if self.result.values["migration"].get("state") != "ended":
+                    with contextlib.suppress(WaError):  # of a full disk: the first error says more
+                        self._note(state="failed", message=self.result.redact(str(error)))
                 raise error if isinstance(error, WaError) else WaError("migration", str(error), "none") from None
             finally:
                 if self.created:
@@ -119,7 +121,8 @@ class Migration:
 
         A run that is there renews its lease, ends it, or is past the migration.
         """
-        if self.state["state"] not in ("ended", "failed"):
+        state = self.result.values["migration"]  # the journal lacks it where the disk is full
+        if state.get("state") not in ("ended", "failed"):
             return
         while True:
             journal = self.file.load_upgrade()
@@ -131,9 +134,11 @@ class Migration:
             if left <= 0:
                 break
             time.sleep(min(left, LOOKS_EVERY))
-        found = upgrade_journal.migration(journal)
-        problem = found["migration_problem"]
-        text = problem or f"The migration to {self.target} has ended well, and the new version is not started."
+        problem = upgrade_journal.migration({**journal, "migration": state})["migration_problem"]
+        text = (
+            problem
+            or f"The migration to {self.target} has ended well. Whether the new version was started is not known."
+        )
         cure = upgrade_journal.describe_block(journal, held=False)
         ended = {
             "event": "migration_ended",

@@ -585,6 +585,7 @@ LOCK = "/var/lib/waba/eu.lock"
 def restoring(leader: str, host: str) -> Templar:
     """Renders the tasks of restore.yml on a `host` of two."""
     place = {"leader": leader, "members": ["h1", "h2"], "is_leader": host == leader, "lock_file": LOCK}
+    place["compose_file"] = "/opt/waba/eu/compose.yml"
     plan = {"path": "/b/eu.json", "hosts": ["h1", "h2"]}
     variables = {"__wa_common_deployment": place, "__wa_upgrade_restore": plan, "ansible_check_mode": False}
     more = {"wa_restore_snapshot_command": "sh /opt/undo 'a b'", "inventory_hostname": host}
@@ -689,15 +690,15 @@ def restore_variable(name: str, **variables: t.Any) -> t.Any:
 
 
 def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> None:
-    """The command of a run that was killed goes on: the next run's waits for it."""
+    """The command of a run that was killed goes on: the next run's waits for it, and not that of another deployment."""
     (task,) = [
         one for _file, one in role_tasks() if "wa_restore_snapshot_command" in str(one.get("ansible.builtin.command"))
     ]
     command = restoring("h1", "h1").template(trust_as_template(task["ansible.builtin.command"]["cmd"]))
-    assert command == "flock --close /var/lib/waba sh /opt/undo 'a b'"
+    assert command == "flock --close /opt/waba/eu/compose.yml sh /opt/undo 'a b'"
     script, log = tmp_path / "undo", tmp_path / "log"
     script.write_text(f"echo begin >>{log}; sleep 0.3; echo end >>{log}")
-    argv = shlex.split(command.replace("/var/lib/waba", str(tmp_path)).replace("/opt/undo", str(script)))
+    argv = shlex.split(command.replace("/opt/waba/eu", str(tmp_path)).replace("/opt/undo", str(script)))
     runs = [subprocess.Popen(argv) for _number in range(2)]
     assert [one.wait(30) for one in runs] == [0, 0]
     assert log.read_text().split() == ["begin", "end", "begin", "end"]

@@ -40,15 +40,21 @@ def refuse_other_run(params: t.Mapping[str, t.Any]) -> bool:
 
 
 def refuse_started(params: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-    """Raises WaError if one of the `containers` of the client was started since an upgrade has noted its stop, by this host's own clock."""
+    """Raises WaError if one of the `containers` of the client was started since an upgrade has noted its stop, by this host's own clock.
+
+    Also if one that it has stopped is gone: `docker compose up` and `down` leave nothing else.
+    """
     lock = JournalFile(params["lock_file"]).load_upgrade() or {"notes": {}}
     since = [one["name"] for one in containers if one["started_at"] > float(lock["notes"].get("down_at") or 0)]
-    if since:
+    gone = {*params["stays_stopped"]} - {one["id"] for one in containers}
+    if since or gone:
         raise WaError(
             f"client in project {params['project']}",
-            f"{', '.join(since)} started since the upgrade has stopped it",
-            "no container that has run since, since the copy of the database would lack what it has written",
-            "See what has started it, then run upgrade.yml again, which makes a new copy",
+            f"{', '.join(since)} started since the upgrade has stopped it"
+            if since
+            else f"container {', '.join(sorted(one[:12] for one in gone))} removed since the upgrade has stopped it",
+            "the containers that were stopped, since the copy of the database would lack what others have written",
+            "See who has done it, then run upgrade.yml again, which makes a new copy",
         )
 
 

@@ -390,6 +390,7 @@ class Restore:
         self._loading().give(others, kept, self._secret)
         with self._connect() as session:
             self._drop_incoming(session)
+        self._guard()  # what was started meanwhile has read what is gone
 
     def _drop_incoming(self, session: Session) -> None:
         for name in self.names:

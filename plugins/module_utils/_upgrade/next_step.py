@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
     is_migration,
     service_containers,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import (
     DONE,
     NO_COPY,
@@ -220,23 +220,28 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     and the skipped checks.
 
     The result has `at` (empty for a refusal), `refusal`, the `schema` by the evidence, `follow` (the id of a migration to wait for: one that
-    runs or has ended well), `stop_again` (whether the old version runs where nothing is stopped any more), `target_runs` (whether the new one
-    does), `stops` (whether a container of the client runs that this run is to stop), `served`, and `notes`, those of the journal that still
-    count.
+    runs or has ended well), `clients` (the ids of the client's containers by host), `stop_again` (whether the old version runs where nothing
+    is stopped any more), `target_runs` (whether the new one does), `stops` (whether a container of the client runs that
+    this run is to stop), `served`, and `notes`, those of the journal that still count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
-    members = {
+    by_host = {
         one["item"]["host"]: _member(one, _stopped_at(journals.get(one["item"]["host"], {})))
         for one in facts["containers"]
     }
-    leader = members.pop(facts["leader"])
-    others = list(members.values())
-    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
+    others = [member for host, member in by_host.items() if host != facts["leader"]]
+    now = Observed(
+        facts["journal"], by_host[facts["leader"]], others, facts["checked"], bool(facts["checked_unfinished"])
+    )
     rule = next(one for one in RULES if one.schema == now.schema and one.applies(now))
     refusal = "" if rule.at else _refusal(now)
-    if rule.at == SERVE:  # the client serves: it is not stopped for a version that cannot start
-        refusal = _unusable_image(facts["containers"], now.journal["target"], facts["today"])
+    if (
+        rule.at == SERVE
+    ):  # the client serves: it is not stopped for a version that cannot start, nor where it is held since the checks
+        unusable = _unusable_image(facts["containers"], now.journal["target"], facts["today"])
+        held = [hold.describe(one["hold"], one["item"]["host"]) for one in facts["containers"] if one.get("hold")]
+        refusal = unusable or ". ".join(held)
     if rule.served and not refusal:  # the preflight knew of no client that has served since
         refusal = " ".join(requirements.database_copy(now.journal, True, False, *facts["copies"]))
     clients = [one for member in now.members for one in member.clients]
@@ -246,6 +251,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "refusal": refusal,
         "schema": now.schema,
         "follow": str(one["id"]) if rule.at == MIGRATE and one and (_runs(one) or _ended_well(one)) else "",
+        "clients": {host: [str(each["id"]) for each in member.clients] for host, member in by_host.items()},
         "target_runs": now.target_runs,
         "stops": rule.at in (SERVE, STOP) and any(member.running for member in now.members),
         "served": rule.served,

@@ -993,7 +993,7 @@ def test_a_stop_leaves_the_new_version_and_a_policy_that_starts_nothing(run_modu
 def test_a_client_that_was_started_since_the_stop_makes_a_copy_incomplete(
     run_module: Run, engine: FakeDocker, tmp_path: Path, state: str, version: str, down_at: float, refused: bool
 ) -> None:
-    """On any member, by its own clock, also where it was stopped again."""
+    """On any member, by its own clock, also where it was stopped again, or has gone."""
     claim = upgrade_journal.Claim("a", "m/1/1", "ann", "ops1", "2.53.4")
     journal = upgrade_journal.begin(None, claim, time.time(), 60)
     lock = tmp_path / "a.lock"
@@ -1003,10 +1003,12 @@ def test_a_client_that_was_started_since_the_stop_makes_a_copy_incomplete(
     core["StartedAt"] = "2026-01-01T00:00:00Z"
     own = {"lock_file": str(lock), "run_id": "m/1/1", "spared_version": "2.53.4", "docker_host": engine.host}
     options = {"state": "stopped", "project": "wa-a", "project_dir": str(tmp_path), **own}
-    message = run_module(MODULE, {**options, "stays_stopped": True}).get("msg") or ""
-    started = "client in project wa-a: wa-a-core-1 started since the upgrade has stopped it; expected no container that has run since"
+    message = run_module(MODULE, {**options, "stays_stopped": [core["Id"]]}).get("msg") or ""
+    started = "client in project wa-a: wa-a-core-1 started since the upgrade has stopped it; expected the containers that were stopped"
     assert message.startswith(started) is refused
     assert not (refused and changing(engine))
+    message = run_module(MODULE, {**options, "stays_stopped": ["0123456789abcdef", core["Id"]]})["msg"]
+    assert ("container 0123456789ab removed since the upgrade has stopped it" in message) is not refused
     assert not run_module(MODULE, options).get("failed")
 
 

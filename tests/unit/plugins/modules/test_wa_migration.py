@@ -578,10 +578,20 @@ def log(write: t.Callable[[str], t.Any]) -> types.SimpleNamespace:
     return types.SimpleNamespace(**names, openlog=lambda *_given: None, syslog=lambda _level, text: write(text))
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize(("code", "succeeded"), [(0, True), (3, False)])
 def test_an_end_that_no_run_sees_is_reported(
-    host: Host, code: int, succeeded: bool, monkeypatch: pytest.MonkeyPatch
+    host: Host, code: int, succeeded: bool, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the disk was full, and the journal does not have it."""
+    save = JournalFile.save
+
+    def fills(file: JournalFile, journal: dict[str, t.Any]) -> None:
+        if full and journal.get("migration", {}).get("state") in ("ended", "failed"):
+            raise WaError("lock file", "no room", "a file that this run can write")
+        save(file, journal)
+
+    monkeypatch.setattr(JournalFile, "save", fills)
     said: list[str] = []
     told: list[t.Any] = []
     run = host.run_command
@@ -602,6 +612,7 @@ def test_an_end_that_no_run_sees_is_reported(
     ]
     host.migrate(failure_command="/bin/page 'on call'")
     [(argv, facts)] = told
+    assert ("ended with code 3. Its last lines" in facts["message"]) is not succeeded
     assert argv == ["timeout", "-k", "5", "60", "/bin/page", "on call"]
     assert (facts["event"], facts["succeeded"], facts["target"]) == ("migration_ended", succeeded, "2.53.4")
     assert "Run upgrade.yml -e wa_upgrade_version=2.53.4, which goes on from there" in facts["next"]

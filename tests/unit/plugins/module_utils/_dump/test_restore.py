@@ -250,22 +250,23 @@ def test_a_copy_that_differs_from_its_manifest_replaces_nothing(
     assert not one.touched
 
 
-def test_who_uses_the_databases_is_asked_before_the_load_and_after_it(
-    server: ScriptedDatabase, loaded: list[tuple[int, str]]
+@pytest.mark.parametrize("calls", [[0, 1], [0, 1, 2]], ids=["during the load", "since the tables were in their place"])
+def test_who_uses_the_databases_is_asked_before_the_load_after_it_and_at_the_end(
+    server: ScriptedDatabase, loaded: list[tuple[int, str]], calls: list[int]
 ) -> None:
     asked: list[int] = []
 
     def guard() -> None:
         asked.append(len(loaded))
-        if loaded:
+        if asked == calls:
             raise WaError("database", "in use", "nobody")
 
     one = restore.Restore(server.settings, "/b/d.json", FOUND, 60, lambda: None, lambda _command: "", "wa", guard)
     one.check()
     with pytest.raises(WaError, match="in use"):
         one.run()
-    assert asked == [0, 1]
-    assert not one.touched
+    assert asked == calls
+    assert one.touched is (len(calls) == 3)
 
 
 def test_a_run_after_the_swap_makes_what_depends_on_the_tables(

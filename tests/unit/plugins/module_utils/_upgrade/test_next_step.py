@@ -63,6 +63,7 @@ def step(
     other_images: t.Sequence[str] = IMAGES,
     other_expires: str = "2026-06-30",
     copies: tuple[bool, str, list[str]] = (True, "", []),
+    other_hold: dict[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
     journal = {"target": TARGET, **at(stage, notes)}
@@ -83,6 +84,7 @@ def step(
                     },
                     "containers": client("exited") if other is None else other,
                     "images": [{"name": name, "expires_on": other_expires} for name in other_images],
+                    "hold": other_hold or {},
                 },
                 {
                     "item": {
@@ -601,3 +603,22 @@ def test_nothing_is_started_where_a_new_version_was_on_another_member(
 ) -> None:
     other = {"containers": [{**ENDED, "started_at": started_at}]}
     assert failed(MINE, False, {"journal": MINE}, leader, other, other_stop) == stage
+
+
+@pytest.mark.parametrize(
+    ("stage", "leader", "refused"), [("locked", UP, True), ("stopping", UP, True), ("stopping", DOWN, False)]
+)
+def test_a_client_that_is_held_since_the_checks_is_not_stopped(
+    stage: str, leader: list[dict[str, t.Any]], refused: bool
+) -> None:
+    """What an upgrade has stopped goes on: held in that state it would stay down."""
+    held = {"path": "/h2.hold", "reason": "it moves", "since": "2026-06-30 02:00 UTC", "old": False}
+    found = step(stage, leader, UP if leader is UP else None, other_hold=held)
+    assert (found["at"] == "") is refused
+    assert ("by /h2.hold on h2: it moves" in found["refusal"]) is refused
+
+
+def test_the_containers_that_are_to_stay_stopped_are_those_of_the_client() -> None:
+    assert step("stopping", [*DOWN, migration("exited", 1)])["clients"] == {
+        one: ["id-wacore", "id-waweb"] for one in HOSTS
+    }
