@@ -111,7 +111,7 @@ DRIFTS = {
         f"stat -c %u:%g {MEDIA} >/root/owner; stat -c %a {MEDIA} >/root/mode; chown root {MEDIA}; chmod 0700 {MEDIA}",
         ("media_volume: ...",),
         cure=f"chown $(cat /root/owner) {MEDIA}; chmod $(cat /root/mode) {MEDIA}",
-        failure=f"{WEB}: /usr/local/wamedia (owner 0:20021, mode 700) is not writable by 20021:20021: permission denied",
+        failure=f"{WEB}: /usr/local/wamedia (owner 0:20021, mode 700) cannot be written by 20021:20021: Permission denied",
     ),
     "a failed nightly run": Drift(
         f"echo '{FAILED}' >/var/lib/waba/log-cleanup-h1.json",

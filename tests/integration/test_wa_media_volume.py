@@ -282,7 +282,7 @@ def test_the_probe_writes_as_the_user_of_the_process(ansible: t.Any, clients: t.
     assert clients.files(volume) == []
     clients.run(core, f"chown root:root {MEDIA}/outgoing")
     message = failure(ansible, options(clients, volume))
-    assert f"{MEDIA}/outgoing (owner 0:0, mode 755) is not writable by 1234:1235: permission denied" in message
+    assert f"{MEDIA}/outgoing (owner 0:0, mode 755) cannot be written by 1234:1235: Permission denied" in message
     assert clients.files(volume) == []
 
 
@@ -322,7 +322,8 @@ def test_a_full_file_system_is_reported(ansible: t.Any, clients: t.Any, mounts: 
     clients.run(core, f"for size in 64k 4k 1k 1; do {grow}; sync; done 2>/dev/null")
     result = ansible.module(MODULE, wanted)
     assert result["failed"]
-    assert f"{MEDIA} (owner 0:0, mode 755) is full" in result["msg"]
+    assert f"{MEDIA} (owner 0:0, mode 755) cannot be written by " in result["msg"]
+    assert "No space left on device" in result["msg"]
     assert sorted(path.name for path in disk.iterdir()) == ["fill", "lost+found"]
 
 
@@ -336,7 +337,8 @@ def test_a_read_only_remount_is_reported(ansible: t.Any, clients: t.Any, mounts:
     assert not ansible.module(MODULE, wanted).get("failed")
     commands.run("mount", "-o", "remount,ro", disk)
     message = failure(ansible, wanted)
-    assert "is on a read-only file system (also incoming, outgoing)" in message
+    places = f"{MEDIA}, {MEDIA}/incoming, {MEDIA}/outgoing"
+    assert f"{places} (owner 0:0, mode 755) cannot be written by 0: Read-only file system" in message
 
 
 def test_a_tmpfs_volume_is_removed_when_unused(ansible: t.Any, clients: t.Any) -> None:
@@ -423,7 +425,7 @@ def test_a_mount_inside_a_container_is_detected(ansible: t.Any, clients: t.Any) 
     web = clients.add("waweb", "web", "--privileged", volume=volume)
     clients.run(web, f"mount -t tmpfs none {MEDIA}")
     message = failure(ansible, options(clients, volume))
-    assert f"does not see what {clients.project}-wacore-1 writes in {MEDIA}" in message
+    assert f"cannot read what {clients.project}-wacore-1 writes in {MEDIA}" in message
 
 
 def _hold_probe(host: str, containers: list[t.Any], ready: t.Any) -> None:

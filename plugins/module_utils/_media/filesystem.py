@@ -96,80 +96,42 @@ def check_device(device: str, mounts: t.Sequence[MountPoint], promised: t.Sequen
 
 def misplaced(home: str, folders: t.Sequence[str]) -> str:
     """Returns why a container's files in some folders do not appear in the volume on the host."""
-    if "" not in folders:
-        parts = ", ".join(posixpath.join(home, folder) for folder in folders)
-        return f"what it writes does not arrive in {parts} on the host: something else is mounted there, here or in it"
+    parts = ", ".join(posixpath.join(home, folder).rstrip("/") for folder in folders)
     return (
-        f"what it writes does not arrive in {home} on the host: it mounts only a part of the volume, or something was "
-        "mounted there after the container was started (restart it; what it wrote meanwhile lies below that mount)"
+        f"what it writes does not arrive in {parts} on the host: it mounts only a part of the volume, or something else is mounted there, "
+        "perhaps since the container was started (restart it; what it wrote meanwhile lies below that mount)"
     )
 
 
 # Results of a probe
 
-_KINDS = (
-    ("full", ("No space left on device",)),
-    ("quota", ("Disk quota exceeded", "quota exceeded")),
-    ("read_only", ("Read-only file system",)),
-    ("denied", ("Permission denied", "Operation not permitted")),
-    ("stale", ("Stale file handle", "Stale NFS file handle", "Transport endpoint is not connected", "Host is down")),
+_SELINUX = (
+    ". SELinux is in force on this host: a directory needs the label container_file_t (semanage fcontext, restorecon), an NFS share the "
+    "boolean virt_use_nfs"
 )
 
 
-def probe_kind(error: str) -> str:
-    """Returns the kind of a probe's error text: full, quota, read_only, denied, stale or other."""
-    return next((kind for kind, patterns in _KINDS if any(pattern in error for pattern in patterns)), "other")
-
-
-def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, selinux: bool = False) -> str:
-    """Returns why a file could not be written in a folder, with the solution; `selinux` is whether SELinux is enforcing."""
-    kind = probe_kind(error)
-    place = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
-    texts = {
-        "full": "is full: no space or no inodes left",
-        "quota": "is over its quota",
-        "read_only": "is on a read-only file system",
-        "stale": f"is on a share that is gone: {error}",
-    }
-    if kind == "denied":
-        return f"{place} is not writable by {user or 'the user of the container'}: permission denied" + (
-            ". SELinux is in force on this host: a directory needs the label container_file_t (semanage fcontext, restorecon), an "
-            "NFS share the boolean virt_use_nfs"
-            if selinux
-            else ""
-        )
-    return f"{place} {texts.get(kind, f'cannot be written: {error}' if error else 'cannot be written: unknown error')}"
-
-
 def probe_problems(report: Probe, path: str, selinux: bool = False) -> list[str]:
-    """Returns a text for each problem found by a probe, with its folders; for `selinux` see above."""
+    """Returns a text for each problem found by a probe, with its folders; `selinux` is whether SELinux is enforcing."""
     if report.error:
         return [report.error]
-    found = []
-    groups: dict[tuple[str, ...], list[str]] = {}
+    unwritten: dict[tuple[str, str, str], list[str]] = {}
+    unseen: dict[tuple[str, str], list[str]] = {}
     for folder, owner, mode, error in report.written:
         if error:
-            kind = probe_kind(error)
-            # A full or read-only file system affects every folder; permissions differ by folder.
-            key = (kind, error) if kind not in ("denied", "other") else (kind, error, folder)
-            groups.setdefault(key, []).append(folder)
-            if len(groups[key]) == 1:
-                full_path = posixpath.join(path, folder).rstrip("/")
-                found.append((key, probe_problem(full_path, error, owner, mode, report.user, selinux)))
-    texts = []
-    for key, text in found:
-        others = [folder for folder in groups[key][1:] if folder]
-        texts.append(f"{text} (also {', '.join(others)})" if others else text)
-    unseen: dict[tuple[str, str], list[str]] = {}
+            unwritten.setdefault((owner, mode, error), []).append(posixpath.join(path, folder).rstrip("/"))
     for writer, folder, error in report.read:
         if error:
             unseen.setdefault((writer, error), []).append(posixpath.join(path, folder).rstrip("/"))
+    texts = []
+    for (owner, mode, error), folders in unwritten.items():
+        facts = f"(owner {owner or 'unknown'}, mode {mode or 'unknown'})"
+        hint = _SELINUX if selinux and "denied" in error else ""
+        user = report.user or "the user of the container"
+        texts.append(f"{', '.join(folders)} {facts} cannot be written by {user}: {error}{hint}")
     for (writer, error), folders in unseen.items():
-        where = ", ".join(folders)
-        if "No such file" in error:
-            texts.append(f"does not see what {writer} writes in {where}: they do not share it")
-        else:
-            texts.append(f"cannot read what {writer} writes in {where}: {error}")
+        hint = ": they do not share it" if "No such file" in error else f": {error}"
+        texts.append(f"cannot read what {writer} writes in {', '.join(folders)}{hint}")
     if report.covered:
         texts.append(f"parts of {path} are covered by other mounts inside the container: {', '.join(report.covered)}")
     texts += [f"a probe's file could not be taken away from {posixpath.join(path, folder)}" for folder in report.left]

@@ -74,7 +74,7 @@ def test_each_problem_is_reported_with_its_container(probes: FakeProbes, prove: 
     probes.programs["c"] = lambda _command: 137
     proof, consumers = prove("a", "b", "c")
     assert proof.problems == [
-        f"a: {PATH} (owner 0:0, mode 755) is not writable by 1000: permission denied",
+        f"a: {PATH} (owner 0:0, mode 755) cannot be written by 1000: Permission denied",
         "c: the probe ended early (exit code 137)",
     ]
     assert [one.probe for one in consumers.values()] == ["failed", "passed", "failed"]
