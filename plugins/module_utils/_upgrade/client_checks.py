@@ -45,12 +45,16 @@ def not_running(now: Observed) -> Problem:
     stopped = [str(one["name"]) for one in now.facts["clients"] if one["state"] != "running"]
     if not stopped:
         return None
-    own, leader = now.found.get("journal") or {}, now.deployment["leader"]
-    if upgrade_journal.has_begun(own) and "journal" not in now.facts["leader"]:  # the leader's decides
+    own, leader, leads = now.found.get("journal") or {}, now.deployment["leader"], now.facts["leader"]
+    ours = upgrade_journal.has_begun(own)
+    since = f"not running: {', '.join(stopped)}, since the upgrade to {own.get('target')} has stopped them, and {leader}, which leads it,"
+    if ours and "journal" not in leads:  # the leader's decides
+        return f"{since} was not read.", f"Start nothing; when {leader} can be read, run upgrade.yml again."
+    if ours and not leads["journal"] and not leads.get("ended"):  # one that has led it knows of it, or of a later one
         return (
-            f"not running: {', '.join(stopped)}, since the upgrade to {own['target']} has stopped them, and {leader}, which leads it, "
-            "was not read.",
-            f"Start nothing; when {leader} can be read, run upgrade.yml again.",
+            f"{since} knows of none: it was set up again since.",
+            "Start nothing: the schema may be changed. Find out whether the database was migrated, and restore it if it was. Then remove "
+            f"{now.deployment['lock_file']} on the others.",
         )
     return (
         f"not running: {', '.join(stopped)}.",

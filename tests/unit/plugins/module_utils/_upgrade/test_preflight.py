@@ -281,8 +281,12 @@ def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_lea
         "h2: not running: wa-waba-waweb-1, since the upgrade to 2.53.4 has stopped them, and h1, which leads it, was not read. Start "
         "nothing; when h1 can be read, run upgrade.yml again."
     )
+    new = {"journal": {}, "ended": {}}
+    (failed,) = verdict(inspected=False, leader=new, **other, **with_found(journal=LOCK))["failures"]
+    assert "and h1, which leads it, knows of none: it was set up again since. Start nothing" in failed
     # The leader has gone back without this host: provision.yml releases its lock.
-    (failed,) = verdict(inspected=False, **other, **with_found(journal=LOCK))["failures"]
+    back = {"journal": {}, "ended": {**LOCK, "outcome": "rolled_back"}}
+    (failed,) = verdict(inspected=False, leader=back, **other, **with_found(journal=LOCK))["failures"]
     assert "Run provision.yml, which starts the version that they have" in failed
 
 
