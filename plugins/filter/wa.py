@@ -166,13 +166,13 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
     locked = facts.get("leader_lost") or any(one.startswith(f"{leader}: ") for one in facts.get("still_locked", ()))
     resumes = {"wa_upgrade_version": facts["target"], **({"wa_upgrade_take_over": True} if locked else {})}
     notes = journal.get("notes") or {}
+    command, without = (hostvars[leader].get(f"wa_{name}") for name in ("restore_snapshot_command", "upgrade_without"))
     restores = {
         "wa_version": facts["before"],
-        **(
-            {}
-            if notes.get("manifest") or hostvars[leader].get("wa_restore_snapshot_command")
-            else {"wa_restore_snapshot_command": "COMMAND"}
-        ),
+        # The copy of this upgrade, where the inventory has a command for a snapshot, too.
+        **({"wa_restore": notes["manifest"]} if notes.get("manifest") and command else {}),
+        **({} if notes.get("manifest") or command else {"wa_restore_snapshot_command": "COMMAND"}),
+        **({"wa_upgrade_without": without} if without else {}),
     }
     limit = ",".join(str(member["host"]) for member in facts["members"])
     found = {

@@ -23,13 +23,13 @@ def plan(facts: Facts) -> dict[str, t.Any]:
     empty for none; `lines`, what is done; `removes`, containers by host.
 
     `facts` are `leaders`, those of all deployments of the run; `asked`, a manifest; `command`, that of a snapshot where none is asked for;
-    `deployment`, `leader`, `project`, `version` of the inventory; `accept_lost`, `remove_former`, `drill`; `drill_host` and
+    `deployment`, `leader`, `project`, `version` of the inventory; `without`, members that are lost; `accept_lost`, `remove_former`, `drill`; `drill_host` and
     `drill_image`; `hold`, why nothing is stopped; `hosts`, the members; `members`, by host the `containers`, `journal` and images of `wa_info`, without a
     host that was not read; and `copy`, a result of `wa_db_restore` that has checked the manifest, empty before.
     """
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
-    # The upgrade was begun without members that were lost, and nobody waits for one that still is.
-    gone = _notes(facts["members"].get(facts["leader"]) or {}).get("gone") or ()
+    # The upgrade was begun without members that were lost, or goes on without them, and nobody waits for one that still is.
+    gone = {*(_notes(facts["members"].get(facts["leader"]) or {}).get("gone") or ()), *facts["without"]}
     hosts = [host for host in facts["hosts"] if host not in gone or facts["members"].get(host)]
     return {"operation": operation, "hosts": hosts, **_plan({**facts, "hosts": hosts})}
 
@@ -62,7 +62,8 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
     copy = facts["copy"].get("manifest") or {}
     notes = _notes(read[facts["leader"]])
     noted = str(notes.get(upgrade_journal.RESTORES) or "").replace(upgrade_journal.SNAPSHOT, "")
-    path = facts["asked"] or ("" if facts["command"] else noted or str(notes.get("manifest") or ""))
+    # A restore that was cut off goes on with its copy.
+    path = facts["asked"] or noted or ("" if facts["command"] else str(notes.get("manifest") or ""))
     refusal = _unread(facts, read, path)
     if refusal or not (copy or not path):
         return {"path": path, "refusal": refusal, "lines": [], "removes": {}}
@@ -83,7 +84,7 @@ def _plan(facts: Facts) -> dict[str, t.Any]:
         "the version of the upgrade, which may have been started after its migration": upgrade_journal.is_migrated(
             read[facts["leader"]].get("journal") or {}
         ),
-        "containers that ran while it was made": about.get("running"),
+        "containers that ran while it was made": about.get("running") or (not path and notes.get("copied_at") == 0),
         "containers that are no longer there": (rows["now"] or 0) > rows["copy"],
     }
     since = since or [what for what, seen in signs.items() if seen]
@@ -126,6 +127,12 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
         return (
             f"no upgrade with a copy was left unfinished on {facts['leader']}; expected one, or the manifest of a copy. {_NOTHING}. Name one that "
             f"lies on {facts['leader']}: -e wa_restore=/var/backups/waba/NAME.json"
+        )
+    dump = _notes(read[facts["leader"]]).get("manifest")
+    if not path and dump and not facts["accept_lost"]:
+        return (
+            f"the upgrade has the dump {dump}, and wa_restore_snapshot_command is set; expected one of both. {_NOTHING}. Restore the dump with "
+            f"-e wa_restore={dump}, or the snapshot with -e wa_restore_accept_lost=true"
         )
     if not path and not read[facts["leader"]].get("journal"):
         return (
@@ -182,6 +189,7 @@ def _lines(
     removes: t.Mapping[str, t.Sequence[str]],
 ) -> list[str]:
     at = f", stopped {upgrade_journal.clock(stopped_at)}" if stopped_at else ""
+    away = _notes(facts["members"][facts["leader"]]).get(upgrade_journal.TRAFFIC)
     gone = [f"{', '.join(names)} on {host}" for host, names in removes.items() if names]
     how = f"wa_restore_snapshot_command on {facts['leader']}: version {wanted}{at}"
     replaced = room = ""
@@ -203,5 +211,6 @@ def _lines(
         *(f"leave: {line}" for line in copy.get("left", ())),
         *([f"remove {'; '.join(gone)}"] if gone else []),
         f"start version {wanted}",
+        *([f"let traffic come yourself: it may be kept away since {upgrade_journal.clock(away)}"] if away else []),
     ]
     return [line for line in lines if line]

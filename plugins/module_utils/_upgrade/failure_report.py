@@ -73,7 +73,12 @@ _SAYS: dict[str, tuple[str, str, str]] = {
         "{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed",
     ),
     "old_runs": ("Version {before} runs on {old_on}, on a schema that may be changed.", "{migration}", _GOES_ON),
-    "new_runs": ("Version {target} runs on {new_on}, and was not seen healthy.", "{migration}", _GOES_ON),
+    "new_runs": (
+        "Version {target} runs on {new_on}, and was not seen healthy.",
+        "{migration}",
+        "{first}if it does not get healthy, stop its containers (docker stop), so that the migration is tried again; then run upgrade.yml "
+        "again, which goes on from here",
+    ),
     "migrated": (_DOWN, _MIGRATED, _GOES_ON),
     "starting": ("The new version may run on some hosts.", _MIGRATED, _GOES_ON),
     "verifying": ("The new version answers.", _MIGRATED, _GOES_ON),

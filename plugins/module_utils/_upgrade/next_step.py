@@ -54,8 +54,9 @@ class Member:
         """The containers of the client, without a migration and other one-shot containers."""
         return service_containers(self.containers)
 
-    def started(self, version: str) -> list[Container]:
-        """The containers of a `version` that were started since the stop on the client's database, by whomever.
+    @property
+    def since(self) -> list[Container]:
+        """The containers that were started since the stop on the client's database, by whomever.
 
         That is in the project, or with its database in the environment; one that was started for a look has none.
         """
@@ -63,10 +64,13 @@ class Member:
         return [
             one
             for one in self.everything
-            if one["version"] == version
-            and (one["project"] == self.project or topology.has_database(one, databases, self.project, self.neighbours))
+            if (one["project"] == self.project or topology.has_database(one, databases, self.project, self.neighbours))
             and (_runs(one) or one["started_at"] > self.stopped_at)
         ]
+
+    def started(self, version: str) -> list[Container]:
+        """Those of a `version`."""
+        return [one for one in self.since if one["version"] == version]
 
     def migrations(self, version: str) -> list[Container]:
         """Those of them that migrate the database, also outside the project: from the vendor's Compose file, or by `docker run`."""
@@ -160,7 +164,7 @@ class Observed:
         A member that this upgrade has not stopped may have served meanwhile.
         """
         return any(not member.stopped_at for member in self.others) or any(
-            member.running or one["started_at"] > member.stopped_at for member in self.members for one in member.clients
+            service_containers(member.since) for member in self.members
         )
 
 
@@ -202,8 +206,8 @@ RULES = (
     ),
     Rule(
         UNTOUCHED,
-        "it runs on a host, was started since the stop, or has no container any more",
-        lambda now: now.started_since or not any(one.clients for one in now.members),
+        "it runs on a host, was started since the stop, or a host has no container of it any more",
+        lambda now: now.started_since or not all(one.clients for one in now.members),
         STOP,
         served=True,
     ),
@@ -295,6 +299,8 @@ def begun_by_others(
         found += [*now.beside, *(one for one in leader.clients if one["version"] == journal["target"])]
     elif journal["schema"] == UNTOUCHED:
         found += [*_new(journal, leader), *([now.migration] if now.migration else [])]
+    else:  # the new version beside a migration that is tried again
+        found += [one for one in leader.started(journal["target"]) if _runs(one) and UPGRADE not in one["env_keys"]]
     begun = {one["id"]: one for one in found if one["state"] != "created"}
     return list(begun.values())
 

@@ -19,6 +19,14 @@ def left_out(now: Observed) -> Problem:
             "Name hosts there that are lost; one that answers is upgraded. If the leader is lost, name another one in wa_leader.",
         )
     missing = sorted(members - without - {*now.facts["run_hosts"]})
+    removed = (
+        sorted({*((now.left.get("notes") or {}).get("members") or ())} - members - without) if now.unfinished else []
+    )
+    if removed:
+        return (
+            f"the unfinished upgrade has stopped {', '.join(removed)}, which the inventory no longer has in deployment {now.name}.",
+            'Put it back. One that is lost is named on the command line: -e \'{"wa_upgrade_without": ["HOST"]}\'.',
+        )
     if not missing:
         return None
     return (

@@ -146,6 +146,21 @@ def test_the_operators_command_that_restores_a_snapshot_is_not_replaced() -> Non
         assert ("COMMAND" in " ".join(found["lines"])) is shown
 
 
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({}, "-e wa_version=2.51.2"),
+        ({"wa_restore_snapshot_command": "zfs"}, "-e wa_version=2.51.2 -e wa_restore=/d/x.json"),
+        ({"wa_upgrade_without": ["h3"]}, """-e wa_version=2.51.2 -e '{"wa_upgrade_without": ["h3"]}'"""),
+    ],
+)
+def test_the_way_back_names_the_copy_of_this_upgrade_and_who_is_lost(own: dict[str, t.Any], words: str) -> None:
+    journal = {"run_id": "m/1/5", **at("migrating", {"manifest": "/d/x.json"}), "target": "2.53.4"}
+    facts = {**SCREEN, "at": "migrating", "journal": journal}
+    found = wa.FilterModule().filters()["upgrade_failure"](facts, {"h1": own, "h8": {}, "h9": {}})
+    assert any(one.endswith(words) for one in found["lines"])
+
+
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""

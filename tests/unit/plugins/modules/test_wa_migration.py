@@ -561,6 +561,18 @@ def test_what_somebody_has_started_since_the_run_has_looked_is_evidence(host: Ho
     assert not [one for one in host.engine.requests if not one.startswith("GET")]
 
 
+def test_a_new_version_that_was_started_beside_a_failed_migration_is_not_migrated_beneath(host: Host) -> None:
+    host.note(notes={"down_at": 5.0}, schema="started")
+    host.stop()
+    new = host.engine.container(
+        "wa-support-wacore-1", IMAGE, "wa-support", "wacore", environment={"WA_DB_HOSTNAME": "db"}
+    )
+    new["StartedAt"] = "2026-01-01T00:00:00Z"
+    message = host.migrate()["msg"]
+    assert message.startswith("container wa-support-wacore-1: started before the run has allowed it")
+    assert host.commands == []
+
+
 def test_a_migration_from_before_the_client_was_started_is_replaced(host: Host) -> None:
     """Somebody has restored the database, and started the old version on it."""
     host.container("exited")

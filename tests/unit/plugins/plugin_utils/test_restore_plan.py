@@ -43,6 +43,7 @@ def plan(**facts: t.Any) -> dict[str, t.Any]:
         "project": "wa-eu",
         "version": "2.51.2",
         "accept_lost": False,
+        "without": [],
         "remove_former": False,
         "drill": False,
         "drill_host": "",
@@ -80,7 +81,38 @@ def test_the_plan_of_a_failed_migration() -> None:
 
 def test_a_restore_that_was_cut_off_goes_on_with_its_own_copy() -> None:
     noted = member(container("core"), restores="/b/other.json", manifest="/b/eu.json")
-    assert plan(asked="", members={"h1": noted, "h2": member()})["path"] == "/b/other.json"
+    for command in ("", "zfs rollback"):  # of the inventory
+        assert plan(asked="", command=command, members={"h1": noted, "h2": member()})["path"] == "/b/other.json"
+
+
+@pytest.mark.parametrize(
+    ("notes", "accepts", "said"),
+    [
+        (
+            {"manifest": "/b/eu.json"},
+            False,
+            "the upgrade has the dump /b/eu.json, and wa_restore_snapshot_command is set",
+        ),
+        ({"manifest": "/b/eu.json"}, True, ""),
+        ({"copied_at": STOPPED + 5}, False, ""),
+        ({"copied_at": 0}, False, "the client has run since the copy was made: containers that ran while it was made"),
+        ({}, False, ""),  # the operator's own copy
+    ],
+)
+def test_a_snapshot_is_restored_where_the_upgrade_has_made_one(
+    notes: dict[str, t.Any], accepts: bool, said: str
+) -> None:
+    read = member(container("core"), from_version="2.51.2", down_at=STOPPED, **notes)
+    stopped = {"h1": read, "h2": member(container("core"))}
+    found = plan(asked="", command="zfs rollback", copy={}, accept_lost=accepts, members=stopped)
+    assert found["refusal"].startswith(said)
+    assert bool(found["refusal"]) is bool(said)
+
+
+def test_traffic_that_an_upgrade_keeps_away_is_not_forgotten() -> None:
+    read = member(container("core"), traffic_away_at=STOPPED)
+    lines = plan(members={"h1": read, "h2": member(container("core"))})["lines"]
+    assert lines[-1] == "let traffic come yourself: it may be kept away since 2025-11-26 06:00:00 UTC"
 
 
 @pytest.mark.parametrize(
@@ -115,16 +147,20 @@ def test_what_is_refused(facts: dict[str, t.Any], said: str) -> None:
     assert "Nothing was touched" in refusal
 
 
+@pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize(("gone", "hosts"), [(["h2"], ["h1"]), ([], ["h1", "h2"])])
-def test_a_member_that_the_upgrade_has_noted_as_lost_is_not_waited_for(gone: list[str], hosts: list[str]) -> None:
-    leader = member(container("core"), manifest="/b/eu.json", gone=gone)
-    found = plan(asked="", members={"h1": leader})
+def test_a_member_that_is_noted_or_named_as_lost_is_not_waited_for(
+    gone: list[str], hosts: list[str], named: bool
+) -> None:
+    leader = member(container("core"), manifest="/b/eu.json", gone=[] if named else gone)
+    found = plan(asked="", members={"h1": leader}, without=gone if named else [])
     assert found["hosts"] == hosts
     refusal = "" if gone else "h2 of deployment eu was not read; expected all members"
     assert found["refusal"].startswith(refusal)
     assert bool(found["refusal"]) is bool(refusal)
     assert ("stop the client on h1" in found["lines"]) is bool(gone)
-    back = plan(asked="", members={"h1": leader, "h2": member(container("core"))})  # it is stopped as the others
+    there = {"h1": leader, "h2": member(container("core"))}
+    back = plan(asked="", members=there, without=gone if named else [])  # it is stopped as the others
     assert (back["hosts"], back["refusal"]) == (["h1", "h2"], "")
 
 
@@ -276,7 +312,9 @@ def test_a_drill_is_made_on_one_server(facts: dict[str, t.Any], refusal: str) ->
 )
 def test_the_plan_has_what_the_members_have_read(hostvars: dict[str, t.Any], reached: list[str], refusal: str) -> None:
     facts: dict[str, t.Any] = {"leaders": ["h1"], "asked": "/b/eu.json", "command": "", "version": "2.51.2"}
-    facts.update(accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="", hold="")
+    facts.update(
+        without=[], accept_lost=False, remove_former=False, drill=False, drill_host="", drill_image="", hold=""
+    )
     facts["deployment"] = {"name": "eu", "leader": "h1", "project": "wa-eu", "members": ["h1", "h2"]}
     known = {
         "h1": {"__wa_upgrade_restore_read": member(), "__wa_upgrade_restore_copy": {"manifest": COPY}},

@@ -138,6 +138,7 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         ("stopping", BACK, DOWN, "stop", False, True),
         ("stopping", DOWN, BACK, "stop", False, True),
         ("stopping", [], [], "stop", False, True),
+        ("stopping", DOWN, [], "stop", False, True),  # what h2 has written since is in no copy
         ("stopping", [*DOWN, migration("running")], DOWN, "migrate", True, False),
         ("stopping", [*UP, migration("exited")], DOWN, "migrate", True, False),
         ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stop", False, False),
@@ -189,6 +190,23 @@ def test_a_migration_that_somebody_has_made_outside_the_project_is_evidence(way:
         at_h1, at_h2 = ([*DOWN, one], DOWN) if host == "h1" else (DOWN, [*DOWN, one])
         result = step("stopping", at_h1, at_h2)
         assert (result["schema"], result["at"], result["refusal"]) == found
+
+
+@WAYS
+def test_an_old_version_that_somebody_has_run_outside_the_project_makes_a_copy_incomplete(way: str) -> None:
+    one = {
+        **by_others(way, "exited", version=OLD),
+        "service": "wacore",
+        "one_shot": False,
+        "env_keys": ["WA_DB_HOSTNAME"],
+    }
+    for started_at, database, served in (
+        (STOPPED_AT + 100, "db:3306/", True),
+        (500.0, "db:3306/", False),
+        (STOPPED_AT + 100, "x:1/", False),
+    ):
+        found = step("stopping", [*DOWN, {**one, "started_at": started_at, "database": database}], DOWN)
+        assert (found["at"], found["served"]) == ("stop", served)
 
 
 @WAYS
