@@ -281,7 +281,7 @@ def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_lea
         "h2: not running: wa-waba-waweb-1, since the upgrade to 2.53.4 has stopped them, and h1, which leads it, was not read. Start "
         "nothing; when h1 can be read, run upgrade.yml again."
     )
-    new = {"journal": {}, "ended": {}}
+    new: dict[str, t.Any] = {"journal": {}, "ended": {}}
     (failed,) = verdict(inspected=False, leader=new, **other, **with_found(journal=LOCK))["failures"]
     assert "and h1, which leads it, knows of none: it was set up again since. Start nothing" in failed
     # The leader has gone back without this host: provision.yml releases its lock.
