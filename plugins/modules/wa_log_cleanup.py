@@ -41,8 +41,6 @@ notes:
     rotates above 15 MB, and its older log files go only by the cleanup. The Webapp uses logrotate, to which V(20M) means
     20 MiB, and so it does here; the Coreapp's 15 MB are read alike, since the larger reading raises no false alarm.
   - The measuring needs a POSIX shell and C(ls) of GNU or BusyBox in the image.
-  - Check mode needs nothing in the container, and starts no process in it, where it runs as root on the engine's own
-    machine and the logs lie on no share. It then reads them through C(/proc).
 """
 
 EXAMPLES = r"""

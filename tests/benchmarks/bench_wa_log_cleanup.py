@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_log_cleanup side by side with community.docker.docker_container_exec in a loop, and with itself on one container."""
+"""wa_log_cleanup side by side with community.docker.docker_container_exec in a loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ import lab_images
 import log_containers
 from clients import Clients
 from commands import docker
-from plays import measure_tasks
 
 COUNT = 16
 CLEANUP = "/opt/whatsapp/bin/cleanup.sh"
@@ -64,21 +63,19 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="seven rounds instead of three")
     rounds = 7 if parser.parse_args().long else 3
     many = Clients(lab_images.base(), f"bench{uuid.uuid4().hex[:8]}")
-    alone = Clients(many.image, f"{many.project}b")
     try:
         names = [many.add(f"wacore{number}") for number in range(1, COUNT + 1)]
-        for name in [*names, alone.add()]:
+        for name in names:
             docker("exec", "-i", name, "sh", stdin=FILL)
         with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), names, many.project, alone.project, rounds)
+            measure(Path(folder), names, many.project, rounds)
     finally:
-        alone.clean()
         many.clean()
         log_containers.remove_locks(many.project)
 
 
-def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds: int) -> None:
-    """The two comparisons."""
+def measure(folder: Path, names: t.Sequence[str], many: str, rounds: int) -> None:
+    """The comparison."""
 
     def task(project: str) -> dict[str, t.Any]:
         return {"waba.onprem.wa_log_cleanup": {"project": project}}
@@ -96,16 +93,6 @@ def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds:
         rounds,
     )
     compare.tell(sides, 6, at_least=True)
-    compare.title(f"wa_log_cleanup: discovery and measuring (check mode) of {COUNT} containers and of one")
-    sides = measure_tasks(
-        {
-            f"{COUNT} containers": dict(task(many), check_mode=True),
-            "no container": dict(task(f"{many}c"), check_mode=True),
-            "one container": dict(task(alone), check_mode=True),
-        },
-        folder,
-    )
-    compare.tell(sides, 1.5)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,6 @@ import pytest
 from commands import docker
 from waiting import until
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
-from ansible_collections.waba.onprem.plugins.module_utils._logs import proc_root, retention
-from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import Cleaner
-
 MODULE = "wa_log_cleanup"
 
 
@@ -118,33 +113,6 @@ def test_unusual_file_names_and_times_are_handled(ansible: t.Any, clients: t.Any
     done = ansible.module(MODULE, options)["containers"][0]
     assert (done["files_after"], done["freed_bytes"]) == (30, 3 * 8192)
     assert not set(predicted["remove"]) & {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, core)}
-
-
-def test_measurement_through_proc_equals_that_inside_the_container(
-    clients: t.Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A walk through /proc finds the same files as `ls` in the container."""
-    core = lc.core(clients)
-    lc.archives(core, 5, "wa service")
-    clients.run(
-        core,
-        f"cd {lc.ARCHIVE}; head -c 70000 /dev/urandom > \"$(printf 'new\\nline').log.gz\"; truncate -s 1G sparse.log;"
-        " ln -s /etc/passwd link.log; ln sparse.log twin.log; mkdir -p below/deep; echo x > below/deep/ä.log",
-    )
-    engine = Docker({key: spec.get("default") for key, spec in ARGUMENT_SPEC.items()})
-    container = engine.container(core)
-    assert container is not None
-    record = engine.inspect(container)
-    assert record is not None
-    paths = ("/var/log/whatsapp", "/usr/local/waent/logs", "/nowhere")
-    monkeypatch.setattr(retention, "FOLDERS", paths)
-    cleaner = Cleaner(engine, "60s", True)
-    inside = cleaner.measure(container)
-    outside = proc_root.walk(record["State"]["Pid"], container.id, paths)
-    shown = [{(one.path, one.inode, one.size, one.used) for one in found.files} for found in (inside, outside)]
-    assert shown[0] == shown[1]
-    assert len(shown[0]) == 9
-    assert (inside.folders, inside.missing) == (outside.folders, outside.missing)
 
 
 def test_containers_of_other_projects_are_unchanged(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:

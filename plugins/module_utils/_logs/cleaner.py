@@ -17,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Outcome, execute
 from ansible_collections.waba.onprem.plugins.module_utils._logs import measurement as measuring
-from ansible_collections.waba.onprem.plugins.module_utils._logs import proc_root
 from ansible_collections.waba.onprem.plugins.module_utils._logs import retention as rules
 
 LOCK_DIR = "/run"
@@ -72,7 +71,7 @@ class Cleaner:
             record = self.docker.inspect(container)
             if record and record["State"]["Status"] == "running":
                 report["role"] = container.role
-                self.clean(container, report, record["State"].get("Pid", 0))
+                self.clean(container, report)
             else:
                 self.idle(report, record)
         except WaError as error:
@@ -111,10 +110,10 @@ class Cleaner:
         argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(rules.FOLDERS), *arguments]
         return execute(self.docker, container, argv, timeout=timeout), token
 
-    def clean(self, container: Container, report: dict[str, t.Any], pid: int) -> None:
-        """Measures, and unless in check mode cleans and measures again; `pid` is the container's main process."""
+    def clean(self, container: Container, report: dict[str, t.Any]) -> None:
+        """Measures, and unless in check mode cleans and measures again."""
         if self.check:
-            self.figures(report, self.measure(container, pid), None)
+            self.figures(report, self.measure(container), None)
             report["status"] = "measured"
             return
         outcome, token = self.run(container, measuring.RUN_SCRIPT, rules.COMMAND, self.timeout)
@@ -151,11 +150,8 @@ class Cleaner:
                     f"{_last_lines(report['output'])}"
                 )
 
-    def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
-        """Measures only: from outside if possible, else with a process in the container."""
-        if pid:
-            with contextlib.suppress(proc_root.NotHere):
-                return proc_root.walk(pid, container.id, rules.FOLDERS)
+    def measure(self, container: Container) -> measuring.Measurement:
+        """Measures only."""
         outcome, token = self.run(container, measuring.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)
         if outcome.timed_out:
             raise WaError(container.name, f"the measuring took more than {_MEASURE_TIMEOUT:.0f} s")
