@@ -10,7 +10,8 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing, starts
+from ansible_collections.waba.onprem.plugins.module_utils._client import guard, listing
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import STOPPED
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import hold, topology, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -108,7 +109,7 @@ def set_restart_policy(engine: Docker, name: str, policy: str, retries: int = 0)
 def stop(engine: Docker, name: str) -> None:
     """Stops a container, as long as it takes; one that has gone is stopped."""
     record = engine.inspect_id(name)
-    if record is None or record["State"]["Status"] in starts.STOPPED:
+    if record is None or record["State"]["Status"] in STOPPED:
         return
     with contextlib.suppress(NotFound):
         if record["State"]["Status"] == "paused":  # it takes no signal
@@ -130,7 +131,7 @@ def remove(engine: Docker, name: str) -> None:
             engine.request(f"container {name}", "DELETE", f"/containers/{name}", {"v": 0})
     except WaError:
         record = engine.inspect_id(name)
-        if record is None or record["State"]["Status"] in starts.STOPPED:
+        if record is None or record["State"]["Status"] in STOPPED:
             raise
         found, name = f"{record['State']['Status']}: somebody has started it again", record["Name"].lstrip("/")
         cure = f"Wait for its end (docker wait {name}), then run again"

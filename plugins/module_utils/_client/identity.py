@@ -10,7 +10,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
@@ -32,7 +32,6 @@ ATTRIBUTES = (
     "deployment",
 )
 _CLUSTER = "a cluster (high_availability or multiconnect)"
-_ALIVE = ("running", "restarting", "paused")
 
 Values = t.Mapping[str, str]
 Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
@@ -118,7 +117,7 @@ def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, s
 
 def _rank(one: Container) -> tuple[bool, bool]:
     """Returns a sort key: running containers before stopped ones, Coreapps (which hold the registration) before Webapps."""
-    return one["state"] not in _ALIVE, one["role"] == "web"
+    return one["state"] not in ACTIVE, one["role"] == "web"
 
 
 def services(containers: t.Iterable[Container], project: str) -> list[Container]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection, starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import STOPPED, service_containers
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _UNMEASURED = "wa_api_password is not set, and without it nobody can tell whether the client is healthy between two members; set it"
@@ -56,7 +56,7 @@ def decide(
 def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
     """Returns the changed keys by container: `wa_db_env` compares running ones, stopped ones have all changes."""
     changed = [*env_result.get("changed_keys", ()), *env_result.get("removed_keys", ())]
-    stopped = {one["name"]: changed for one in found if one["state"] in starts.STOPPED}
+    stopped = {one["name"]: changed for one in found if one["state"] in STOPPED}
     return {**stopped, **{one["name"]: one["stale_keys"] for one in env_result.get("stale_containers", ())}}
 
 

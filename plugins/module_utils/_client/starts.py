@@ -15,7 +15,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import UPGRADE
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
-STOPPED = ("exited", "created", "dead")
 
 
 def restart_mode(when: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import STOPPED
 from ansible_collections.waba.onprem.plugins.module_utils._core import machine
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MOVE_GUIDE
 
@@ -62,7 +63,7 @@ def sort(
     unknown: list[Container] = []
     refused: list[str] = []
     for one in containers:
-        if one["project"] == project or (one["one_shot"] and one["state"] in ("created", "exited", "dead")):
+        if one["project"] == project or (one["one_shot"] and one["state"] in STOPPED):
             continue
         listed = one["project"] in neighbours or (one["project"], one["database"]) in {tuple(pair) for pair in known}
         same = False if listed else same_client(one["database"], database)

@@ -18,8 +18,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Compose file written by the collection
-# Docker's states of a container that runs, or resumes by itself.
+# Docker's states of a container that runs, or resumes by itself; and of one that does not.
 ACTIVE = ("running", "restarting", "paused")
+STOPPED = ("exited", "created", "dead")
 MIGRATION = "dbupgrade"  # the service of the one-shot migration
 OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the rendered file
 DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory

@@ -12,12 +12,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import STOPPED
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 # What is done with containers that differ: they are recreated; reported, and stopped ones are started; reported.
 AUTO, LATER, NEVER = "auto", "later", "never"
-_STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
 _MORE = "is more than the"
 _GONE = "belongs to a service that this host no longer has"
@@ -105,7 +105,7 @@ def plan(
         # What runs is kept, so that none is started beside it; a recreation that was cut off has left one that never started.
         ours = sorted(
             (one for one in found if one.service == service.name),
-            key=lambda one: (one.state == "created", one.state in _STOPPED, one.number),
+            key=lambda one: (one.state == "created", one.state in STOPPED, one.number),
         )
         ready: list[Step] = []
         for one in ours[: service.count]:
@@ -150,7 +150,7 @@ def _together(steps: list[Step]) -> list[Step]:
 
 
 def _surplus(one: Found, reason: str) -> Step:
-    return Step(one.name, one.service, "remove", [reason], running=one.state not in _STOPPED)
+    return Step(one.name, one.service, "remove", [reason], running=one.state not in STOPPED)
 
 
 def _deferred(step: Step, moving: t.Container[str], others: t.Container[str]) -> Step:
@@ -167,7 +167,7 @@ def _step(one: Found, reasons: list[str], recreate: str) -> Step:
     state = [_STATES[one.state]] if one.state in _STATES else []
     if reasons and recreate == AUTO:
         return Step(one.name, one.service, "recreate", reasons + state, running=running)
-    action = "start" if one.state in _STOPPED else "unpause" if one.state == "paused" else "none"
+    action = "start" if one.state in STOPPED else "unpause" if one.state == "paused" else "none"
     return Step(one.name, one.service, action, state if action != "none" else [], reasons, running)
 
 
