@@ -167,7 +167,27 @@ class Project:
         differences = {one.name: self._differences(one) for one in self.found if one.service in names}
         others = {name for name in names if self.selected and name not in self.selected}
         place = self.compose.project, self.services, self.found, self.networks
-        return compose_plan.plan(*place, self.recreate, differences, self.moving, others, self._completed)
+        steps = compose_plan.plan(*place, self.recreate, differences, self.moving, others, self._completed)
+        return self._with_cut_off(steps)
+
+    def _with_cut_off(self, steps: list[compose_plan.Step]) -> list[compose_plan.Step]:
+        """Returns the steps, each with the containers beside the client that lose their network with its container."""
+        goes = {one.container for one in steps if one.action in ("recreate", "remove")}
+        rows = self.engine.rows("list of containers", stopped=False) if goes else []
+        lose: dict[str, list[str]] = {}
+        for row in rows:
+            name, mode = docker_engine.container_name(row), str((row.get("HostConfig") or {}).get("NetworkMode", ""))
+            if name not in goes and mode.startswith("container:"):
+                lose.setdefault(mode.partition(":")[2], []).append(name)
+        names = {one.name: ", ".join(sorted(lose[one.id])) for one in self.found if one.id in lose}
+        return [
+            replace(
+                one, reasons=[*one.reasons, f"takes the network from {names[one.container]}; recreate it afterwards"]
+            )
+            if one.container in goes and one.container in names
+            else one
+            for one in steps
+        ]
 
     def needs(self, service: str) -> list[str]:
         """Returns a service and those that it depends on; Compose counts links and shared namespaces among them."""

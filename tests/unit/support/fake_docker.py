@@ -293,6 +293,7 @@ class FakeDocker:
                     "State": one["State"],
                     "Status": "Up",
                     "Mounts": one["Mounts"],
+                    "HostConfig": {"NetworkMode": one.get("HostConfig", {}).get("NetworkMode", "bridge")},
                     "NetworkSettings": {"Networks": {key: {"NetworkID": key} for key in one.get("Networks", ())}},
                 }
             )

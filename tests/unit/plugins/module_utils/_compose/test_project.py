@@ -1026,3 +1026,18 @@ def test_a_service_that_shares_with_a_recreated_one_is_not_left_behind(
     )
     found = compose_project.sharing({"core": {}, "web": body}, ["core", "web"], recreated)
     assert [str(one) for one in found] == ([text] if refused else [])
+
+
+@pytest.mark.parametrize(("definition", "recreate"), [("d1", "auto"), ("d2", LATER), ("d2", "auto")])
+def test_a_container_beside_the_client_that_loses_its_network_is_named(
+    rendered: Make, engine: FakeDocker, definition: str, recreate: str
+) -> None:
+    mode = {"NetworkMode": f"container:{add(engine, definition=definition)['Id']}"}
+    for name in ("exporter", "agent"):
+        engine.container(name, "exporter:1")["HostConfig"] = mode
+    engine.container("stopped", "exporter:1", state="exited")["HostConfig"] = mode
+    waits = kept(SETTINGS) if definition == "d2" else SAME
+    both = recreated(SETTINGS, "takes the network from agent, exporter; recreate it afterwards")
+    assert actions(rendered({"recreate": recreate})) == {
+        NAME: waits if recreate == LATER or definition == "d1" else both
+    }

@@ -67,7 +67,7 @@ def compare(
         for name, count in services.items()
     }
     document = {"services": bodies, "networks": {"default": {"name": NET}}}
-    engine = Mock(image=lambda _name: {"Id": image_id})
+    engine = Mock(image=lambda _name: {"Id": image_id}, rows=lambda *_query, **_options: [])
     given: Given = {"recorded": RECORDED, **fields}
     project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
     project.found, project.networks = [*found], [Network("default", NET, network, diverged=diverged)]
