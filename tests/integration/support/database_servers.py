@@ -163,7 +163,7 @@ def fake_mysql(version: str) -> t.Iterator[int]:
                 text = command[1:].decode(errors="replace")
                 if command[0] != 3:
                     return
-                if text == "SELECT version()":
+                if text.endswith(" version()"):
                     self.answer([version])
                 elif text.startswith("SELECT @@"):
                     self.answer(["0"])
