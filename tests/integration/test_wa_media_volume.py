@@ -295,7 +295,7 @@ def test_the_probe_works_without_setpriv(ansible: t.Any, clients: t.Any) -> None
     assert not done.get("failed"), done
     assert done["consumers"][0]["user"] == "1234:1235"
     clients.run(core, f"chown 0 {MEDIA}")
-    assert "not writable by 1234:1235" in failure(ansible, options(clients, volume))
+    assert "cannot be written by 1234:1235" in failure(ansible, options(clients, volume))
 
 
 def test_check_mode_and_paused_containers_are_not_probed(ansible: t.Any, clients: t.Any) -> None:
