@@ -110,6 +110,7 @@ PLACES = {
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),
     "asleep": ("pgsql", "deep"),
+    "pruned": ("pgsql", "deep"),
     "slow-migration": ("pgsql", "deep"),
     "refused-start": ("mysql", "deep"),
     "started-by-hand": ("mysql", "deep"),
@@ -574,6 +575,27 @@ def asleep(lab: Lab, old: str, new: str) -> None:
     expect("journal", lab.journal(), {})
 
 
+def pruned(lab: Lab, old: str, new: str) -> None:
+    """All that stands still is removed while the database is copied: nobody knows what has run meanwhile, and the next run copies again."""
+    print(f"\n### pruned: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    with tempfile.TemporaryFile() as output:
+        run = lab.start("upgrade", output, **wanted, **HOLDS["stopping"].variables)
+        reach(run, lab, "stopping", held=True)
+        lab.host(f"docker container prune --force && rm -f {HELD}")
+        run.wait(900)
+        print(read(output), flush=True)
+        said = ("removed since the upgrade has stopped it", "The old version could not be started again")
+        expect_words("first run", one_line(run.returncode, read(output)), 2, *said)
+    expect("what runs", lab.running(), set())
+    snapshots = "/run/snapshots"
+    again = lab.say("upgrade", **wanted, **lab.take_over(), wa_upgrade_snapshot_command=f"tee -a {snapshots}")
+    expect_words("second run", again, 0, "goes on")
+    expect("snapshots", lab.host(f"ls {snapshots}").split(), [snapshots])
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
 def slow_migration(lab: Lab, old: str, new: str) -> None:
     """A migration outlasts the patience of one run, which says so; the next one stops an old version that was started beside it.
 
@@ -841,6 +863,7 @@ def expired(lab: Lab, old: str, new: str) -> None:
 OTHERS = {
     "two-at-once": two_at_once,
     "asleep": asleep,
+    "pruned": pruned,
     "hung-snapshot": hung_snapshot,
     "slow-migration": slow_migration,
     "refused-start": refused_start,
