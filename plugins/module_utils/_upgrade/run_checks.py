@@ -19,9 +19,8 @@ def left_out(now: Observed) -> Problem:
             "Name hosts there that are lost; one that answers is upgraded. If the leader is lost, name another one in wa_leader.",
         )
     missing = sorted(members - without - {*now.facts["run_hosts"]})
-    removed = (
-        sorted({*((now.left.get("notes") or {}).get("members") or ())} - members - without) if now.unfinished else []
-    )
+    begun_with = {*((now.left.get("notes") or {}).get("members") or ())} if now.leads and now.unfinished else set()
+    removed = sorted(begun_with - members - without)
     if removed:
         return (
             f"the unfinished upgrade has stopped {', '.join(removed)}, which the inventory no longer has in deployment {now.name}.",
