@@ -30,7 +30,11 @@ def plan(facts: Facts) -> dict[str, t.Any]:
     operation = "remove_former" if facts["remove_former"] else "drill" if facts["drill"] else "check"
     # The upgrade was begun without members that were lost, or goes on without them, and nobody waits for one that still is.
     gone = {*(_notes(facts["members"].get(facts["leader"]) or {}).get("gone") or ()), *facts["without"]}
-    hosts = [host for host in facts["hosts"] if host not in gone or facts["members"].get(host)]
+    needed = {
+        facts["leader"],
+        *(host for host, read in facts["members"].items() if read),
+    }  # its leader is never left out
+    hosts = [host for host in facts["hosts"] if host not in gone or host in needed]
     return {"operation": operation, "hosts": hosts, **_plan({**facts, "hosts": hosts})}
 
 
@@ -108,7 +112,7 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
     if unread:
         return (
             f"{', '.join(unread)} of deployment {facts['deployment']} was not read; expected all members, which are stopped. {_NOTHING}. "
-            "Repair the host; take one that is lost for good out of the inventory"
+            "Repair the host; take one that is lost for good out of the inventory, and name one that is lost for now in wa_upgrade_without"
         )
     if facts["hold"] and not (facts["drill"] or facts["remove_former"]):
         return f"{facts['hold']}. {_NOTHING}"
@@ -131,7 +135,7 @@ def _unread(facts: Facts, read: Facts, path: str) -> str:
     dump = _notes(read[facts["leader"]]).get("manifest")
     if not path and dump and not facts["accept_lost"]:
         return (
-            f"the upgrade has the dump {dump}, and wa_restore_snapshot_command is set; expected one of both. {_NOTHING}. Restore the dump with "
+            f"the upgrade has the dump {dump}, and wa_restore_snapshot_command is set; expected only one of them. {_NOTHING}. Restore the dump with "
             f"-e wa_restore={dump}, or the snapshot with -e wa_restore_accept_lost=true"
         )
     if not path and not read[facts["leader"]].get("journal"):
@@ -211,6 +215,10 @@ def _lines(
         *(f"leave: {line}" for line in copy.get("left", ())),
         *([f"remove {'; '.join(gone)}"] if gone else []),
         f"start version {wanted}",
-        *([f"let traffic come yourself: it may be kept away since {upgrade_journal.clock(away)}"] if away else []),
+        *(
+            [f"let API traffic come again yourself: it may be kept away since {upgrade_journal.clock(away)}"]
+            if away
+            else []
+        ),
     ]
     return [line for line in lines if line]

@@ -58,7 +58,7 @@ class Site:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(delay)
+        time.sleep(delay)  # to a moment by chance: the test is about any
         if controller and run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
             self.hits += 1

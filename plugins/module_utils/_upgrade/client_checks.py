@@ -52,7 +52,7 @@ def not_running(now: Observed) -> Problem:
         return f"{since} was not read.", f"Start nothing; when {leader} can be read, run upgrade.yml again."
     if ours and not leads["journal"] and not leads.get("ended"):  # one that has led it knows of it, or of a later one
         return (
-            f"{since} knows of none: it was set up again since.",
+            f"{since} knows of no upgrade: it was set up again since.",
             "Start nothing: the schema may be changed. Find out whether the database was migrated, and restore it if it was. Then remove "
             f"{now.deployment['lock_file']} on the others.",
         )

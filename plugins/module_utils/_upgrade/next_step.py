@@ -240,9 +240,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     )
     rule = next(one for one in RULES if one.schema == now.schema and one.applies(now))
     refusal = "" if rule.at else _refusal(now)
-    if (
-        rule.at == SERVE
-    ):  # the client serves: it is not stopped for a version that cannot start, nor where it is held since the checks
+    # The client serves: it is not stopped for a version that cannot start, nor where somebody holds it since the checks.
+    if rule.at == SERVE:
         unusable = _unusable_image(facts["containers"], now.journal["target"], facts["today"])
         held = [hold.describe(one["hold"], one["item"]["host"]) for one in facts["containers"] if one.get("hold")]
         refusal = unusable or ". ".join(held)

@@ -112,7 +112,7 @@ def test_a_snapshot_is_restored_where_the_upgrade_has_made_one(
 def test_traffic_that_an_upgrade_keeps_away_is_not_forgotten() -> None:
     read = member(container("core"), traffic_away_at=STOPPED)
     lines = plan(members={"h1": read, "h2": member(container("core"))})["lines"]
-    assert lines[-1] == "let traffic come yourself: it may be kept away since 2025-11-26 06:00:00 UTC"
+    assert lines[-1] == "let API traffic come again yourself: it may be kept away since 2025-11-26 06:00:00 UTC"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,11 @@ def test_a_member_that_is_noted_or_named_as_lost_is_not_waited_for(
     there = {"h1": leader, "h2": member(container("core"))}
     back = plan(asked="", members=there, without=gone if named else [])  # it is stopped as the others
     assert (back["hosts"], back["refusal"]) == (["h1", "h2"], "")
+
+
+def test_the_leader_is_needed_also_where_it_is_named_as_lost() -> None:
+    refusal = plan(members={"h2": member(container("core"))}, without=["h1"])["refusal"]
+    assert refusal.startswith("h1 of deployment eu was not read")
 
 
 @pytest.mark.parametrize("clock", [-7200.0, 7200.0])

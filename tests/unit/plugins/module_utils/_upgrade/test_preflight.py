@@ -283,7 +283,7 @@ def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_lea
     )
     new: dict[str, t.Any] = {"journal": {}, "ended": {}}
     (failed,) = verdict(inspected=False, leader=new, **other, **with_found(journal=LOCK))["failures"]
-    assert "and h1, which leads it, knows of none: it was set up again since. Start nothing" in failed
+    assert "and h1, which leads it, knows of no upgrade: it was set up again since. Start nothing" in failed
     # The leader has gone back without this host: provision.yml releases its lock.
     back = {"journal": {}, "ended": {**LOCK, "outcome": "rolled_back"}}
     (failed,) = verdict(inspected=False, leader=back, **other, **with_found(journal=LOCK))["failures"]
