@@ -20,17 +20,8 @@ NOW = "now"  # mode of `wa_client_restart`
 _HELD = ("containers", "restarts")
 _UNASKED = ("automatic_gc", "health")
 CLIENT = ("media_volume", "db_env", "client")
-# The concerns that run when one has drifted: containers depend on db.env and on the volume.
-_AFFECTED = {
-    "host": ("host",),
-    "media_volume": CLIENT,
-    "db_env": ("db_env", "client"),
-    "database": (),
-    "client": ("client",),
-    "log_cleanup": ("log_cleanup",),
-    "health": (),
-    "automatic_gc": ("automatic_gc",),
-}
+# What runs where more than the concern itself does: containers depend on db.env and on the volume.
+_AFFECTED = {"media_volume": CLIENT, "db_env": CLIENT[1:]}
 
 # A client that does not serve may do so when its role has run, which also removes a container that is too many, or refuses to.
 _HEALED_BY = {"health": "client", "client": "client"}
@@ -83,7 +74,7 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
         compared = result.get("concerns") or {}
         for name, finding in (held(compared) if waits else compared).items():
             if differs(finding, result["restart"]) and not (name == "automatic_gc" and _unasked(compared)):
-                found.update(_AFFECTED[name])
+                found.update(_AFFECTED.get(name, (name,)))
     if "client" in found and any(_unasked(one.get("concerns") or {}) for one in results.values()):
         found.add("automatic_gc")
     if split_volume(results):

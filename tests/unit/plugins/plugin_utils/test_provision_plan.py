@@ -48,6 +48,10 @@ def test_a_host_with_an_alarm_is_compared_again_alone() -> None:
     assert provision_plan.to_correct(results) == (["h1", "h2"], [])
 
 
+def test_a_concern_without_a_role_runs_none() -> None:
+    assert provision_plan.concerns({"h1": result(database=CHANGED, health=UNKNOWN, added=CHANGED)}) == []
+
+
 @pytest.mark.parametrize(
     ("found", "runs", "restarts"),
     [
