@@ -22,7 +22,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Facts = t.Mapping[str, t.Any]
-_LOOKS = ("operators_files", "health", "drift", "dumpable")
 
 
 def of_host(
@@ -73,7 +72,7 @@ def of_host(
             "loss": recreation.lost_with_layers(facts["clients"]),
             "together": upgrade_plan.on_server(hostvars, groups, hosts, deployment["leader"], str(facts["version"])),
             "today": time.strftime("%Y-%m-%d", time.gmtime()),
-            **{name: looks[host].get(name) or {} for name in _LOOKS},
+            **{one.look: looks[host].get(one.look) or {} for one in preflight.CHECKS if one.look},
             "marker": _read(hostvars, host, "__wa_upgrade_marker"),
             "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
             "split_volume": provision_plan.split_volume(drift),

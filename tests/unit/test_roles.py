@@ -19,6 +19,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight
+from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -51,6 +53,24 @@ def test_defaults_and_specs_agree(role: str) -> None:
     computed = {name for name, value in defaults.items() if isinstance(value, str) and "{{ __" in value}
     documented = {name: option["default"] for name, option in specs.items() if "default" in option}
     assert documented == {name: value for name, value in defaults.items() if name not in computed}
+
+
+def test_a_default_that_another_role_repeats_is_the_same() -> None:
+    defaults = {"wa_backup_keep": backup.KEPT}
+    for role in ROLES:
+        defaults.update(load(role, "defaults/main.yml") or {})
+    texts = "".join(path.read_text() for path in sorted((ROOT / "roles").rglob("*.yml")))
+    repeated = {
+        (name, yaml.safe_load(value))
+        for name, value in re.findall(r"\b(wa_\w+) \| default\(([^,)]+)", texts)
+        if value != "omit" and defaults.get(name)
+    }
+    assert repeated == {(name, defaults[name]) for name, _value in repeated} != set()
+
+
+def test_every_look_of_a_check_is_a_variable_of_the_role() -> None:
+    looks = {f"__wa_upgrade_look_{one.look}" for one in preflight.CHECKS if one.look}
+    assert looks - {*load("wa_upgrade", "vars/main.yml")} == set()
 
 
 @pytest.mark.parametrize("role", ROLES)

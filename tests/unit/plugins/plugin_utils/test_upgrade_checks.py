@@ -13,7 +13,7 @@ from preflight_samples import CLIENTS, GOOD
 from upgrade_journals import at
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, preflight
 from ansible_collections.waba.onprem.plugins.plugin_utils import _upgrade_checks as upgrade_checks
 
 HOSTS = ["h1", "h2"]
@@ -39,7 +39,7 @@ def upgrade_verdict(
     deployment = IDENTITY["deployment"]
     clients = [{**one, **KEPT, "project": deployment["project"], "own": True} for one in CLIENTS]
     look = {**GOOD["found"], "containers": clients, **(read or {})}
-    looks = {name: GOOD[name] for name in ("operators_files", "health", "drift", "dumpable")}
+    looks = {one.look: GOOD[one.look] for one in preflight.CHECKS if one.look}
     known = {**hostvars, "h1": {"__wa_upgrade_host": look, "__wa_upgrade_looks": looks, **hostvars["h1"]}}
     facts = {**GOOD, "hooks": [], "deployment": deployment, "identity": IDENTITY, **changes}
     return upgrade_checks.of_host(facts, known, GROUPS, HOSTS, inspected)
