@@ -126,7 +126,7 @@ def host(inventory: Inventory) -> State:
 
 def identity(inventory: Inventory) -> State:
     """Returns the facts for `_client.identity.wanted_identity`, without the content of db.env."""
-    options = {name: inventory.given(f"wa_db_env_{name}") for name in ("engine", "hostname", "port", "name_prefix")}
+    options = {name: inventory.given(f"wa_db_env_{name}") for name in client_identity.DATABASE}
     return {
         "host": inventory.host,
         "deployment": deployment(inventory),
@@ -454,11 +454,7 @@ def dump(inventory: Inventory) -> State:
 
 def database(inventory: Inventory) -> str:
     """Returns the database of the inventory in the format of `wa_info`, `HOST:PORT/PREFIX`; empty for none."""
-    names = (
-        "wa_deployment",
-        "wa_project",
-        *(f"wa_db_env_{one}" for one in ("engine", "hostname", "port", "name_prefix")),
-    )
+    names = ("wa_deployment", "wa_project", *(f"wa_db_env_{one}" for one in client_identity.DATABASE))
     return topology.database_of({inventory.host: {name: inventory.given(name) for name in names}}, inventory.host)[2]
 
 
