@@ -350,14 +350,17 @@ def _member(member: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns what the template shows of a host."""
     cleanup = member["log_cleanup"]
     cleaned = f"{cleanup['result'] or ''} {_minute(cleanup['started'])}".strip()
-    return {
-        **{key: member[key] for key in ("host", "state", "error")},
-        "containers": [
+    rows = {
+        "Containers": [
             f"{one['name']} {one['version']}: {one['state']}{', ' if one['health'] else ''}{one['health'] or ''}"
             for one in member["containers"] or ()
         ],
-        "disk": [_disk(name, one) for name, one in member["disk"].items()],
-        "log_cleanup": cleaned or _unknown(cleanup) or "never run",
+        "Disk": [_disk(name, one) for name, one in member["disk"].items()],
+        "Log cleanup": [cleaned or _unknown(cleanup) or "never run"],
+    }
+    return {
+        **{key: member[key] for key in ("host", "state", "error")},
+        "facts": [{"name": name, "lines": lines, "bad": False} for name, lines in rows.items() if lines],
         "findings": [
             {"concern": name, "lines": lines, "diffs": [_diff(diff) for diff in one["diff"]]}
             for name, one in member["concerns"].items()
