@@ -50,7 +50,8 @@ def test_promtool_accepts_the_metrics(everything: str) -> None:
 
 
 def test_promtool_accepts_the_alerts_and_each_is_raised_where_it_should() -> None:
-    assert "SUCCESS: 16 rules found" in commands.run("promtool", "check", "rules", ALERTS)
+    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    assert f"SUCCESS: {len(group['rules'])} rules found" in commands.run("promtool", "check", "rules", ALERTS)
     commands.run("promtool", "test", "rules", ROOT / "tests" / "report" / "alerts_test.yml")
 
 
