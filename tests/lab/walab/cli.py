@@ -22,6 +22,8 @@ from .model import (
     COMPOSES,
     ENGINES,
     HOME,
+    HOST_FORM,
+    INITS,
     PROFILES,
     RELEASES,
     Lab,
@@ -35,10 +37,11 @@ from .shell import Interrupted, LabError, Shell
 from .yard import LAB_LABEL, Yard
 
 EPILOG = f"""
-hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1,h2:ready@sid,h3:ready@postgres
+hosts:  a number (3 is h1,h2,h3) or a list of {HOST_FORM}, such as h1,h2:ready@sid,h3:ready@postgres
         flavours: host (Docker, neither cron nor Python libraries), ready (everything)
         releases: {", ".join(RELEASES)}
         versions of Compose: {", ".join(COMPOSES)}
+        first processes: {", ".join(INITS)}
 """
 
 
@@ -179,18 +182,11 @@ class Verbs:
             options.engines = parse_engines(given.db)
         if given.versions is not None or not options.versions:
             options.versions = site.versions(given.versions or [])
-        if given.fast_db is not None:
-            options.fast_db = given.fast_db
-        if given.shared is not None:
-            options.shared = given.shared
-        if given.shards is not None:
-            if given.shards < 1:
-                raise LabError(f"--shards {given.shards}: expected 1 or more")
-            options.shards = given.shards
-        if given.registry_auth is not None:
-            options.registry_auth = given.registry_auth
-        if given.profile is not None:
-            options.profile = given.profile
+        if given.shards is not None and given.shards < 1:
+            raise LabError(f"--shards {given.shards}: expected 1 or more")
+        for name in ("fast_db", "shared", "shards", "registry_auth", "profile"):
+            if getattr(given, name) is not None:
+                setattr(options, name, getattr(given, name))
         if given.port is not None:
             options.given_ports = dict(parse_port(text) for text in given.port)
         wanted = self.lab.wanted_ports()

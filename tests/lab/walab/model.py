@@ -61,11 +61,12 @@ PORTS = range(21000, 29000)
 PORTS_LOCK = Path(tempfile.gettempdir()) / "walab-ports"
 # Characters that the vendor allows in a database password and that every reader of an env file reads literally.
 ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+HOST_FORM = "NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT]"
 
 
 @dataclass(frozen=True)
 class Host:
-    """One lab host, from NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT]."""
+    """One lab host, from a text of the form `HOST_FORM`."""
 
     name: str
     flavour: str = "host"
@@ -76,11 +77,11 @@ class Host:
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Parse NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE][@INIT]; raises LabError for invalid text."""
+        """Parse `HOST_FORM`, what follows @ in any order; raises LabError for invalid text."""
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
-                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT], such as h1, h2:ready, "
+                f"{text!r} is no host: expected {HOST_FORM}, such as h1, h2:ready, "
                 "h3@bookworm or h4:ready@sid@postgres@compose-2.40"
             )
         name, flavour, words = match[1], match[2] or "host", match[3].split("@")[1:]
