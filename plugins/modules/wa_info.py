@@ -250,7 +250,7 @@ database:
     server: db.example.com:3306
     product: MariaDB
     version: 11.8.3-MariaDB
-    unsupported: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)
+    unsupported: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7, 8.0)
     read_only: false
     databases: [waba1, waba_messages]
     statement_timeout: 60.0

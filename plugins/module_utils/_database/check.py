@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 )
 
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")  # domain: the vendor's list
-_SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "PostgreSQL": "PostgreSQL 11 to 13"}
+_SUPPORTED = {"MySQL": ("5.7", "8.0"), "PostgreSQL": ("11", "12", "13")}  # domain: the vendor's list
 
 
 def check(
@@ -53,14 +53,12 @@ def check(
 
 def unsupported(version: connection.Version) -> str | None:
     """Returns why the vendor does not support a server version, or None."""
-    numbers = version.numbers[:2]
-    if version.product == "MySQL":
-        good = numbers in ((5, 7), (8, 0))
-    else:
-        good = version.product == "PostgreSQL" and version.numbers[:1] in ((11,), (12,), (13,))
-    if good:
+    family = "PostgreSQL" if version.product == "PostgreSQL" else "MySQL"
+    supported = _SUPPORTED[family]
+    series = ".".join(map(str, version.numbers[: len(supported[0].split("."))]))
+    if version.product == family and series in supported:
         return None
-    return f"{version.product} {version.text} is not supported by the client's vendor ({_SUPPORTED[version.product]})"
+    return f"{version.product} {version.text} is not supported by the client's vendor ({family} {', '.join(supported)})"
 
 
 def _check_tls(

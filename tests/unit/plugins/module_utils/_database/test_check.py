@@ -87,16 +87,16 @@ def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: st
     [
         (MYSQL, "5.7.44", ""),
         (MYSQL, "8.0.36", ""),
-        (MYSQL, "5.6.51", "MySQL 5.6.51 is not supported by the client's vendor (MySQL 5.7 or 8.0)"),
-        (MYSQL, "8.4.0", "MySQL 8.4.0 is not supported by the client's vendor (MySQL 5.7 or 8.0)"),
+        (MYSQL, "5.6.51", "MySQL 5.6.51 is not supported by the client's vendor (MySQL 5.7, 8.0)"),
+        (MYSQL, "8.4.0", "MySQL 8.4.0 is not supported by the client's vendor (MySQL 5.7, 8.0)"),
         (
             MYSQL,
             "10.11.6-MariaDB",
-            "MariaDB 10.11.6-MariaDB is not supported by the client's vendor (MySQL 5.7 or 8.0)",
+            "MariaDB 10.11.6-MariaDB is not supported by the client's vendor (MySQL 5.7, 8.0)",
         ),
         *((PGSQL, version, "") for version in ("11.22", "12.18", "13.14")),
         *(
-            (PGSQL, version, f"PostgreSQL {version} is not supported by the client's vendor (PostgreSQL 11 to 13)")
+            (PGSQL, version, f"PostgreSQL {version} is not supported by the client's vendor (PostgreSQL 11, 12, 13)")
             for version in ("10.23", "14.1", "devel")
         ),
     ],

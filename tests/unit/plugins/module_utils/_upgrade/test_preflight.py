@@ -373,13 +373,13 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
             with_found(
                 database={
                     **DATABASE,
-                    "unsupported": "MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0)",
+                    "unsupported": "MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7, 8.0)",
                 }
             ),
             [
                 "waba: version 2.51.2, target 2.53.4",
                 OUTAGE,
-                "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7 or 8.0). Upgrade one client with a copy of the database first, "
+                "waba: MariaDB 11.8.3 is not supported by the client's vendor (MySQL 5.7, 8.0). Upgrade one client with a copy of the database first, "
                 "and take "
                 "a dump or a snapshot (wa_upgrade_dump, wa_upgrade_snapshot_command).",
             ],
