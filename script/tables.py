@@ -117,15 +117,7 @@ def checks() -> str:
 
 def what_is_where() -> str:
     """What the collection makes on a host as a table, with the default names of a deployment."""
-    names = {
-        **topology.names("deployment"),
-        "cron_dir": host_objects.CRON_FOLDER,
-        "log_script": host_objects.LOG_SCRIPT,
-        "metrics_file": "wa_log_cleanup_metrics_file",
-        "dump_dir": topology.DUMP_DIR,
-        "state_dir": topology.STATE_DIR,
-        "projects_dir": topology.PROJECTS_DIR,
-    }
+    names = {**host_objects.FIXED, **topology.names("deployment"), "metrics_file": "wa_log_cleanup_metrics_file"}
     head = ["| What | Where | Made by | `retire.yml` |", "|---|---|---|---|"]
     found = {(one.kind, place or one.what): (one, place) for one, place in host_objects.placed(names)}  # a folder once
     rows = [

@@ -67,15 +67,11 @@ def desired(inventory: Inventory) -> Desired:
     if held:
         raise WaError.of(f"The client is {held}. Nothing was changed")
     metrics = inventory["wa_log_cleanup_metrics_file"]
-    names = {key: value for key, value in place.items() if isinstance(value, str)}
+    names = {**host_objects.FIXED, **{key: value for key, value in place.items() if isinstance(value, str)}}
     names.update(
-        cron_dir=host_objects.CRON_FOLDER,
-        log_script=host_objects.LOG_SCRIPT,
         volume=desired_state.media_volume_name(inventory),
         metrics_file=paths.normalise("wa_log_cleanup_metrics_file", metrics) if metrics else "",
-        dump_dir=topology.DUMP_DIR,
-        state_dir=topology.STATE_DIR,
-        projects_dir=topology.PROJECTS_DIR if inventory.given("wa_project_dir") is None else "",
+        projects_dir=names["projects_dir"] if inventory.given("wa_project_dir") is None else "",
     )
     return {
         "names": names,

@@ -11,8 +11,18 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+
 LOG_SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
+# Places that are no deployment's own, by their names in `OBJECTS`.
+FIXED = {
+    "cron_dir": CRON_FOLDER,
+    "log_script": LOG_SCRIPT,
+    "dump_dir": topology.DUMP_DIR,
+    "state_dir": topology.STATE_DIR,
+    "projects_dir": topology.PROJECTS_DIR,
+}
 GOES, STAYS = "goes", "stays"
 _NAMES = re.compile(r"{(\w+)}")
 

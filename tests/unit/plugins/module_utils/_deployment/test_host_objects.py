@@ -10,12 +10,10 @@ from fnmatch import fnmatch
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import host_objects, topology
 
 NAMES = {
+    **host_objects.FIXED,
     **topology.names("support"),
-    "cron_dir": "/etc/cron.d",
-    "log_script": "/usr/local/sbin/wa-log-cleanup",
     "metrics_file": "",
     "dump_dir": "/srv/dumps",
-    "state_dir": "/var/lib/waba",
     "projects_dir": "",
 }
 
