@@ -10,8 +10,7 @@ module: wa_drift_info
 short_description: Compares a host with the inventory
 version_added: 0.1.0
 description:
-  - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
-    inventory wants it, and describes the differences.
+  - Says of each of O(concerns) of a host whether it is as the inventory wants it, and describes the differences.
   - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
     host's own database. At the leader it asks the client's API whether the client serves. It writes nothing but what O(probe) asks
     for, and that a login was refused, which is not tried again for a day; in check mode not that either.
@@ -92,8 +91,7 @@ EXAMPLES = r"""
 RETURN = r"""
 concerns:
   description:
-    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(health),
-      C(automatic_gc). What is empty is left out.
+    - What was found of each concern of O(concerns). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
       the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(containers), those that are
       missing, stopped or not well; C(restarts), what takes a restart; C(pending), what waits for the next upgrade; C(warnings), what
@@ -169,8 +167,7 @@ look:
   sample: {}
 figures:
   description:
-    - What an operator wants to know beside the drift, by part - C(containers), C(disk_docker), C(disk_logs), C(disk_media),
-      C(log_cleanup), C(lock), C(certificates), C(images), and at the leader C(gc), C(copies), C(database), C(api).
+    - What an operator wants to know beside the drift, by part. C(status.yml) joins the parts of all hosts as docs/fleet.schema.json has them.
     - Each has its C(error), empty where it was read. Times are in seconds since 1970.
   type: dict
   returned: with O(status)
