@@ -1,6 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives the comparison of a host what its inventory wants, and displays the differences."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Files without one. The list only gets shorter: those of `_adopt` are tested through its `inventory`, and an `options.py` or a
-# documentation fragment contains only an argument spec or text.
+# Files without one. The list only gets shorter: those of `_adopt` are tested through its `inventory`; a module here is the documentation
+# of its action plugin, and a documentation fragment a text; an `options.py` is an argument spec, and in `_core/test_files` is what that
+# of `_env` reads.
 WITHOUT = {
     "doc_fragments/api",
     "doc_fragments/attributes",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How `docker compose` is called for a project. Pure rules."""
+"""How `docker compose` is called for a project. Pure rules, except for `values`, which reads env files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a deployment's lock holds: the journal of an upgrade, or the run that changes the client outside one. Pure rules."""
+"""What a deployment's lock holds: the journal of an upgrade, or the run that changes the client outside one. Pure rules, but for the clock."""
 
 from __future__ import annotations
 

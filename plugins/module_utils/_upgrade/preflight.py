@@ -337,11 +337,11 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     """Returns the verdict on a host.
 
     `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `version`, `skip`,
-    `take_over`, `dump`, `snapshot_command`, `max_messages`, `topology`,
+    `take_over`, `without`, `dump`, `snapshot_command`, `max_messages`, `topology`, `backup_dir`,
     `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether they are set);
     `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal),
     `hooks` (refusals by path), `upgraded` (leaders of upgrades by earlier plays of the run), `commands` (`go_on`,
-    `restored`, `take_over`), `secrets`, `today` (YYYY-MM-DD).
+    `restored`, `take_over`), `secrets`, `today` (YYYY-MM-DD), `neighbours` (Compose projects of other deployments on the leader's machine).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader), `hold` (why its containers stay as they are, or
     empty), `left` (the journal of an unfinished upgrade), `clients` (its containers), `everywhere`

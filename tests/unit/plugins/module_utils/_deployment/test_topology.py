@@ -1,6 +1,8 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Names, members, versions and paths of deployments."""
+
 from __future__ import annotations
 
 import typing as t
