@@ -643,6 +643,7 @@ def api(inventory: Inventory) -> State:
     )
 
 
+# Those that every host has. `for_comparison` adds the three of the leader: `health`, `automatic_gc`, `database`.
 CONCERNS: dict[str, t.Callable[[Inventory], State]] = {
     "host": host,
     "media_volume": media_volume,

@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement impo
 
 COMMAND = ("/opt/whatsapp/bin/cleanup.sh",)
 FOLDERS = ("/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd")
-KEEP = 30  # archives; of each log in a Webapp, of all logs in a Coreapp
+KEEP = 30  # archives, of each log in a Webapp, of all logs in a Coreapp: the vendor's number, no setting
 MAX_SIZE = {"web": 20 << 20, "core": 15 << 20, "master": 15 << 20}  # bytes, above which a live log is rotated
 _SHOWN = 10  # maximum of paths in a violation
 _LIGHTTPD = "/var/log/lighttpd"  # domain: folder of the Webapp's error log, whose rotation depends on the image
