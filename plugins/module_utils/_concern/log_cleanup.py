@@ -21,7 +21,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
 
 def observe(params: t.Mapping[str, t.Any]) -> Finding:
     """Returns how the log cleanup differs."""
-    found = Finding()
+    found = Finding(warnings=status.warnings(params["status_file"]))
     for one in params["files"]:
         found.changes += concern_files.differences(one)
     problem = status.read(params["status_file"], params["cron_file"], time.time())

@@ -117,10 +117,10 @@ class Job:
             self.status["containers"] += 1
             self.status["freed_bytes"] += max(0, freed)
             self._say(syslog.LOG_INFO, f"{container.name}: done in {report['seconds']} s, freed {freed} bytes")
-            for text in [report.get("_warning"), *(one["message"] for one in report["_violations"])]:
-                if text:
-                    self.status["warnings"].append(f"{container.name}: {text}")
-                    self._say(syslog.LOG_WARNING, f"{container.name}: {text}")
+            broken = [f"{container.name}: {one['message']}" for one in report["_violations"]]
+            self.status["warnings"] += broken
+            for text in broken or ([f"{container.name}: {report['_warning']}"] if report.get("_warning") else []):
+                self._say(syslog.LOG_WARNING, text)
 
     def _locked(self, what: str) -> bool:
         """Returns whether the deployment's lock is held, and records it. One that cannot be read counts as held."""

@@ -17,7 +17,7 @@ _DAY = 86400
 # A daily job, plus an hour for daylight saving time and one for a slow run.
 LATEST = _DAY + 2 * 3600
 _LONGEST = 3600  # maximum duration of a run with some containers at their time-out
-_SHOWN = 3  # maximum of failures in a message
+_SHOWN = 3  # maximum of failures in a message, and of warnings
 
 
 def read(path: str, cron_file: str, now: float) -> str:
@@ -35,6 +35,16 @@ def read(path: str, cron_file: str, now: float) -> str:
     found = problem(text, installed, now)
     cure = f"See syslog (wa-log-cleanup), or run the command of {cron_file}"
     return str(WaError(f"nightly log cleanup ({path})", found, "a good run every day", cure)) if found else ""
+
+
+def warnings(path: str) -> list[str]:
+    """Returns the first rotation rules that a good run has found broken; empty for a file that cannot be read."""
+    try:
+        status = json.loads(files.read_text(path))
+        found = status["warnings"][:_SHOWN] if status["result"] == "ok" else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [f"nightly log cleanup: {redact.mask(str(one))}" for one in found]
 
 
 def problem(text: str | None, installed: float | None, now: float) -> str:

@@ -72,3 +72,11 @@ def test_a_failed_last_run_is_a_difference(params: dict[str, t.Any]) -> None:
     (line,) = found.changes
     assert line.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
     assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in line
+
+
+def test_a_cleanup_that_ends_well_and_cleans_nothing_is_a_warning(params: dict[str, t.Any]) -> None:
+    now = time.time()
+    status = {"result": "ok", "started": now, "last_success": now, "failures": [], "warnings": ["wacore: 9 old"]}
+    Path(params["status_file"]).write_text(json.dumps(status))
+    shown = log_cleanup.observe(params).shown("now")
+    assert shown == {"state": "in_sync", "warnings": ["nightly log cleanup: wacore: 9 old"]}

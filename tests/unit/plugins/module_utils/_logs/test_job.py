@@ -119,6 +119,17 @@ def test_broken_rules_are_warnings(nightly: Nightly, tmp_path: Path) -> None:
     assert nightly.said[-1] == (syslog.LOG_WARNING, "biz: biz-a: 1 archives not compressed")
 
 
+def test_an_exit_code_with_no_broken_rule_is_for_syslog_alone(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly.engine.container("biz-a")
+    monkeypatch.setattr(retention, "COMMAND", ("sh", "-c", "exit 1"))
+    assert nightly() == 0
+    assert nightly.status["warnings"] == []
+    assert nightly.said[-1][0] == syslog.LOG_WARNING
+    assert "ended with exit code 1, but all rotation rules hold" in nightly.said[-1][1]
+
+
 def journal(lease: float, **news: str) -> str:
     return json.dumps({**upgrade_journal.begin(None, CLAIM, time.time(), lease), **news})
 

@@ -91,3 +91,27 @@ def test_the_files_of_a_host_are_read(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     assert "no regular file" in log_status.read(str(path), str(cron), NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (status(warnings=["core: 3 old logs"]), ["core: 3 old logs"]),
+        (status(warnings=["a: WA_DB_PASSWORD=Pa55", *"bcde"]), ["a: WA_DB_PASSWORD=<hidden>", "b", "c"]),
+        (status("locked", warnings=["the deployment's lock wa.lock is held: nothing was cleaned"]), []),
+        (status("failed", warnings=["a"]), []),
+        (status(), []),
+        (status(warnings=7), []),
+        (status(warnings={}), []),
+        ("{", []),
+        ("[]", []),
+        (None, []),
+    ],
+)
+def test_rules_that_a_good_run_has_found_broken_are_warnings(
+    text: str | None, expected: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "status.json"
+    if text is not None:
+        path.write_text(text)
+    assert log_status.warnings(str(path)) == [f"nightly log cleanup: {one}" for one in expected]
