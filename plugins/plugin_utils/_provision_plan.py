@@ -264,8 +264,7 @@ def alarms(found: Concerns, plan: t.Container[str] = (), skip_tags: t.Container[
 
 def stopped(found: Concerns) -> list[str]:
     """Returns a line for each container that is there and does not run."""
-    lines = [text for finding in found.values() for text in finding.get("containers") or ()]
-    return [text for text in lines if _STOPPED.search(text)]
+    return [text for text in found.get("client", {}).get("containers") or () if _STOPPED.search(text)]
 
 
 def only_starts(found: Concerns, look: t.Mapping[str, t.Any]) -> bool:

@@ -25,5 +25,6 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
     for one in params["files"]:
         found.changes += concern_files.differences(one)
     problem = status.read(params["status_file"], params["cron_file"], time.time())
-    found.changes += [problem] if problem else []  # no role corrects it, so that the play fails and names it
+    # No role corrects it, so that the play fails and names it, unless the client is held: it may have been taken down.
+    found.containers += [problem] if problem else []
     return found

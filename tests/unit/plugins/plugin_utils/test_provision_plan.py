@@ -369,3 +369,13 @@ def test_a_missing_client_is_reported_once() -> None:
         "automatic_gc: not known: API: not reachable."
     ]
     assert provision_plan.concerns({"h1": result(client=down, automatic_gc=gc)})[-1] == "automatic_gc"
+
+
+def test_a_hold_lets_a_failed_log_cleanup_wait() -> None:
+    """The client may have been taken down, with nothing left to clean."""
+    last_run = "nightly log cleanup: its last run failed: a: is paused"
+    found = {"log_cleanup": {"state": "drifted", "containers": [last_run]}}
+    assert provision_plan.lines(found) == [f"log_cleanup: {last_run}"]
+    held = provision_plan.held(found)
+    assert (provision_plan.lines(held), provision_plan.pending(held)) == ([], [last_run])
+    assert provision_plan.stopped(found) == []  # a hint for containers of the client

@@ -69,7 +69,8 @@ def test_a_failed_last_run_is_a_difference(params: dict[str, t.Any]) -> None:
     status = {"result": "failed", "started": now, "last_success": 0, "failures": [f"wacore: password={SECRET}"]}
     Path(params["status_file"]).write_text(json.dumps(status))
     found = log_cleanup.observe(params)
-    (line,) = found.changes
+    (line,) = found.containers  # waits while the client is held
+    assert (found.changes, found.state()) == ([], "drifted")
     assert line.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
     assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in line
 
