@@ -59,16 +59,18 @@ def problem(text: str | None, installed: float | None, now: float) -> str:
         failures = [str(redact.mask(str(one))) for one in status["failures"]]
     except (ValueError, KeyError, TypeError):
         return "its status file is broken"
-    return _last_run(str(result), started, success, failures, now) or _too_old(started, installed, now)
+    return _last_run(str(result), started, success, installed, failures, now) or _too_old(started, installed, now)
 
 
-def _last_run(result: str, started: float, success: float, failures: t.Sequence[str], now: float) -> str:
+def _last_run(
+    result: str, started: float, success: float, installed: float, failures: t.Sequence[str], now: float
+) -> str:
     last = f"its last run, of {_moment(started)},"
     if result == "failed":
         more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         return f"{last} failed: {'; '.join(failures[:_SHOWN]) or 'no reason given'}{more}"
     # A job that fails every night was always started less than a day ago.
-    late = now - success > _DAY + LATEST
+    late = now - max(success, installed) > _DAY + LATEST
     good = f"the last good one was of {_moment(success)}" if success else "there was no good one"
     if result == "running" and now - started > _DAY:
         return f"{last} was killed"

@@ -64,6 +64,9 @@ def status(result: str = "ok", hours: float = 3, success: float = 3, **more: t.A
             LONG_AGO,
             "its last run, of 2025-11-26 03:00 UTC, found the deployment locked, and there was no good one",
         ),
+        # The first night of a new host falls into an upgrade.
+        (status("locked", last_success=0), NOW - 12 * HOUR, ""),
+        (status("running", last_success=0), NOW - 12 * HOUR, ""),
         (None, NOW - HOUR, ""),
         (None, NOW - 27 * HOUR, "it has never run, since 2025-11-25 03:00 UTC"),
         (None, None, ""),
