@@ -193,7 +193,7 @@ class GcRun:
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""
-        known = self.state.run is run
+        earlier = self.state.run
         try:
             self._check_login()
             with self.refused.session(self.webapp, self.params["api_password"]):
@@ -213,11 +213,12 @@ class GcRun:
             else:
                 self._take_answer(run, answer)
         except WaError as error:
-            run.round = run.round if known else 0  # no GC has begun
-            failure = self._fail(run, error)
+            known = earlier is run
             if self.params["held"] and not known and isinstance(error, ApiError) and error.kind in _STOPPED:
+                self._save(earlier)
                 return f"the client is {self.params['held']}", None
-            raise failure from None
+            run.round = run.round if known else 0  # no GC has begun
+            raise self._fail(run, error) from None
         run.looked = moment()  # the call may have been repeated
         self.result.record_change(f"called message GC (round {run.round}): {because}")
         self._save(run)

@@ -15,6 +15,7 @@ from gc_module import PROCESSING, Client, answered
 
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
+from ansible_collections.waba.onprem.plugins.module_utils._gc import state as gc_state
 
 NOT_STARTED = {"errors": [{"code": 1014, "details": "x"}]}
 
@@ -42,7 +43,11 @@ def test_a_held_client_that_does_not_answer_is_not_asked(client: Client) -> None
     for _attempt in range(2):
         held = client.run(held="held by X")
         assert (held["skip_reason"], held["changed"], held["running"]) == ("the client is held by X", False, False)
-        assert client.state()["over"]
+        assert gc_state.last(str(client.state_file)) is None
+    client.run()
+    before = gc_state.last(str(client.state_file))
+    assert before and before.failure and client.run(held="held by X")["skip_reason"]
+    assert gc_state.last(str(client.state_file)) == before, "no failure of GC"
     client.answer(client.collects())
     assert client.run(held="held by X")["messages_after"] == 1_800  # one that runs is asked as ever
 
