@@ -275,6 +275,10 @@ class GcRun:
         run.watch.take(activity.inspect(self.config, self.tables, run.keys), span or 0.0, self.quiet)
         if span is None:
             run.watch.restart()  # the time without deletes is unknown
+        if (span or 0.0) > 2 * self.quiet:
+            run.waiting = (
+                now  # pauses are shorter: this step has waited for a free fork, or for a database that was away
+            )
         run.looked = now
         quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
         if quiet >= self.quiet:

@@ -52,6 +52,22 @@ def test_a_held_client_that_does_not_answer_is_not_asked(client: Client) -> None
     assert client.run(held="held by X")["messages_after"] == 1_800  # one that runs is asked as ever
 
 
+@pytest.mark.parametrize("hours", [3, 0])
+def test_the_wait_for_a_free_fork_is_no_wait_for_gc(client: Client, hours: int) -> None:
+    """With more clients than forks a step is late by as long as those of the others take."""
+    client.answer(client.collects(batches=8, pause=0.1))
+    run_id = client.run(wait=False)["run_id"]
+
+    def ago(name: str, hours: int) -> list[t.Any]:
+        wall, uptime, boot = client.state()[name]
+        return [wall - hours * 3600, uptime - hours * 3600, boot]
+
+    client.keep(looked=ago("looked", hours), waiting=ago("waiting", 3))
+    time.sleep(0.2)
+    result = client.run(run_id=run_id)
+    assert "rows still go after 3h" in result["msg"] if not hours else result["messages_after"] == 1_800
+
+
 UNKNOWN = "the table shows whether GC has begun"
 RUNS = error(500, 1000, "Generic error", "Message GC is already running")
 
