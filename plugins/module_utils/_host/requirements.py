@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+import sys
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
@@ -159,7 +160,7 @@ def missing(module: AnsibleModule) -> dict[str, str]:
     needed = filter(None, ("python_requests", DRIVERS.get(module.params["database_engine"])))
     libraries = {key: LIBRARIES[key] for key in needed}
     reasons = {
-        key: f"{distribution.named(library)} cannot be imported"
+        key: f"{distribution.named(library)} cannot be imported by {sys.executable}"
         for key, library in libraries.items()
         if importlib.util.find_spec(library.lower()) is None
     }

@@ -328,16 +328,16 @@ def test_systemd_is_asked_for_the_services_of_this_host(
             "MYSQL",
             "Debian",
             {
-                "python_requests": "the Python library requests (package python3-requests) cannot be imported",
-                "python_mysql": "the Python library PyMySQL (package python3-pymysql) cannot be imported",
+                "python_requests": f"the Python library requests (package python3-requests) cannot be imported by {sys.executable}",
+                "python_mysql": f"the Python library PyMySQL (package python3-pymysql) cannot be imported by {sys.executable}",
             },
         ),
         (
             "PGSQL",
             "",
             {
-                "python_requests": "the Python library requests cannot be imported",
-                "python_postgresql": "the Python library psycopg2 cannot be imported",
+                "python_requests": f"the Python library requests cannot be imported by {sys.executable}",
+                "python_postgresql": f"the Python library psycopg2 cannot be imported by {sys.executable}",
             },
         ),
     ],
