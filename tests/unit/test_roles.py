@@ -209,6 +209,17 @@ def test_no_task_replaces_what_it_waits_to_be_missing(role: str) -> None:
     assert replaced == []
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_no_task_that_check_mode_skips_replaces_a_result(role: str) -> None:
+    """What reads the result of the task before it would find a skipped one."""
+    tasks = [task for path in sorted((ROOT / "roles" / role / "tasks").glob("*.yml")) for task in flatten(parsed(path))]
+    names = [task["register"] for task in tasks if "register" in task]
+    skipped = {
+        task["register"] for task in tasks if "register" in task and task.get("when") == "not ansible_check_mode"
+    }
+    assert [name for name in sorted(skipped) if names.count(name) > 1] == []
+
+
 def unwrapped(task: dict[str, t.Any]) -> dict[str, t.Any]:
     """The task; one of `wa_upgrade_step` has the module that it runs, with its options, as well."""
     step = task.get("waba.onprem.wa_upgrade_step")
