@@ -31,7 +31,7 @@ options:
         with all that it started.
       - As long, the module waits for another cleanup of the same project to end.
     type: str
-    default: 300s
+    default: 1h
 extends_documentation_fragment:
   - waba.onprem.docker
   - waba.onprem.attributes
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 - name: Clean one of several clients
   waba.onprem.wa_log_cleanup:
     project: wa-support
-    timeout: 10m
+    timeout: 3h
 
 - name: Tell what a cleanup would do
   waba.onprem.wa_log_cleanup:
@@ -141,7 +141,7 @@ WORKERS = 16  # containers cleaned at the same time
 def main() -> None:
     """Cleans the logs."""
     module = AnsibleModule(
-        argument_spec={"project": {"type": "str"}, "timeout": {"type": "str", "default": "300s"}, **ARGUMENT_SPEC},
+        argument_spec={"project": {"type": "str"}, "timeout": {"type": "str", "default": "1h"}, **ARGUMENT_SPEC},
         supports_check_mode=True,
     )
     with Result(module) as result:

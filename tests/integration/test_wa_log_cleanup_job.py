@@ -110,7 +110,8 @@ def test_failures_are_reported_and_other_containers_cleaned(clients: t.Any, job:
     clients.run(names["noshell"], "rm /bin/sh")
     docker("pause", names["paused"])
     docker("stop", names["stopped"])
-    with subprocess.Popen(job.argv("-t", "4s"), stderr=subprocess.PIPE, text=True) as running:
+    job.limit("4s")
+    with subprocess.Popen(job.argv(), stderr=subprocess.PIPE, text=True) as running:
         until(lambda: clients.engine.exists(names["pausing"], "/tmp/started"))
         docker("pause", names["pausing"])
         _out, errors = running.communicate(timeout=60)
@@ -343,7 +344,8 @@ def test_a_lock_that_is_never_released_is_a_failure(clients: t.Any, job: Job) ->
     lock.touch(0o644)
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        done = job("-t", "1s")
+        job.limit("1s")
+        done = job()
     assert done.returncode == 3
     assert job.status["failures"][0].startswith(
         f"log cleanup of project {clients.project}: another one has held {lock} for 1 s; "

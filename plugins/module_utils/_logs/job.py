@@ -20,6 +20,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import Cleaner, lock
 
+LIMIT = (
+    "1h"  # of the cleanup of one container, and of the wait for another run: the first one may have years to compress
+)
 _EXIT_CODES = """Exit code: 0 all is cleaned, 1 a container failed or there is none, 2 wrong usage, 3 the job itself failed, 4 the
 deployment is locked and not everything was cleaned."""
 _RESULTS = {0: "ok", 4: "locked"}  # by exit code; any other is a failure
@@ -40,15 +43,9 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     parser.add_argument("-s", dest="status", help="status file (JSON) to write")
     parser.add_argument("-m", dest="metrics", help="metrics file (Prometheus text format) to write")
     parser.add_argument("-l", dest="lock", help="lock of the deployment; while it is held nothing is done")
-    parser.add_argument("-t", dest="timeout", default="300s", help="time for each container, such as 5m")
     parser.add_argument("-i", dest="images", type=json.loads, help="wa_images as JSON")
     parser.add_argument("-H", dest="host", default="unix:///var/run/docker.sock", help="address of the Docker Engine")
-    options = parser.parse_args(arguments)
-    try:
-        whole_seconds("-t", options.timeout)
-    except WaError as error:
-        parser.error(str(error))
-    return Job(options).run()
+    return Job(parser.parse_args(arguments)).run()
 
 
 class Job:
@@ -75,7 +72,7 @@ class Job:
     def run(self) -> int:
         """Cleans all containers. Returns the exit code."""
         try:
-            with lock(self.options.project, whole_seconds("-t", self.options.timeout)):
+            with lock(self.options.project, whole_seconds("limit", LIMIT)):
                 code = self._clean_all()
         except (WaError, OSError) as error:
             self._fail(str(error))
@@ -94,7 +91,7 @@ class Job:
         engine = Docker(
             {"docker_host": self.options.host, "docker_timeout": "60s", "client_images": self.options.images}
         )
-        cleaner = Cleaner(engine, self.options.timeout)
+        cleaner = Cleaner(engine, LIMIT)
         containers = engine.client_containers(self.options.project)
         for container in containers:
             if self._locked(f"stopped before {container.name}"):

@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 _DAY = 86400
 # A daily job, plus an hour for daylight saving time and one for a slow run.
 LATEST = _DAY + 2 * 3600
-_LONGEST = 3600  # maximum duration of a run with some containers at their time-out
+_LONGEST = 3600  # after which a run is reported that is late
 _SHOWN = 3  # maximum of failures in a message, and of warnings
 
 

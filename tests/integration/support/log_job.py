@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.waba.onprem.plugins.module_utils._logs import job as log_job
 from ansible_collections.waba.onprem.plugins.plugin_utils import _job_script as job_script
 
 
@@ -30,6 +31,12 @@ class Job:
     def status(self) -> dict[str, t.Any]:
         """The content of the status file."""
         return t.cast("dict[str, t.Any]", json.loads((self.folder / "status.json").read_text()))
+
+    def limit(self, text: str) -> None:
+        """Gives each container less time."""
+        old = f'LIMIT = "{log_job.LIMIT}"'
+        assert old in self.script.read_text()
+        self.script.write_text(self.script.read_text().replace(old, f'LIMIT = "{text}"'))
 
     def argv(self, *options: str) -> list[str]:
         """The command line of the job."""

@@ -49,9 +49,7 @@ def test_the_script_runs_without_ansible(script: Path) -> None:
     assert done.stdout.startswith("usage: wa-log-cleanup [-h] -p PROJECT ")
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["-p"], ["-p", "x", "-t", "0"], ["-p", "x", "-t", "soon"], ["-p", "x", "-i", "{"], ["-p", "x", "y"]]
-)
+@pytest.mark.parametrize("options", [[], ["-p"], ["-p", "x", "-t", "1h"], ["-p", "x", "-i", "{"], ["-p", "x", "y"]])
 def test_invalid_options_print_the_usage(script: Path, options: list[str]) -> None:
     done = run(script, *options)
     assert done.returncode == 2
