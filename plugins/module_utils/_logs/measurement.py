@@ -175,13 +175,9 @@ def parse_measurement(text: str, token: str) -> Measurement:
 
 def _mark(found: Measurement, mark: str, value: str) -> bool:
     """Adds a line of `measure` that is not from ls; returns true for the last one."""
-    if mark == "folder":
-        found.folders.append(value)
-    elif mark == "missing":
-        found.missing.append(value)
-    elif mark == "closed":
-        found.unreadable.append(value)
-    elif mark == "blind":
+    lists = {"folder": found.folders, "missing": found.missing, "closed": found.unreadable}
+    lists.get(mark, []).append(value)
+    if mark == "blind":
         raise WaError("measuring the logs", "the image has no ls that prints full times", "ls of GNU or BusyBox")
     return mark == "end"
 
