@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Exec
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Exec, execute
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
@@ -350,14 +350,7 @@ def write_marker(docker: Docker, container: Container, path: str) -> str:
     subject, user = f"container {container.name}", ""
     while True:
         script = ["/bin/sh", "-c", _WRITE_MARKER, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _WRITE_MARKER]
-        command = Exec(docker, container, [*script, path, token], user)
-        with selectors.DefaultSelector() as selector:
-            selector.register(command, selectors.EVENT_READ)
-            until, more = time.monotonic() + 15.0, True
-            while more and "written\n" not in command.stdout and time.monotonic() < until:
-                more = not selector.select(until - time.monotonic()) or command.feed()
-        lines = command.stdout.splitlines()
-        command.close()
+        lines = execute(docker, container, [*script, path, token], user, timeout=15.0).stdout.splitlines()
         if "written" in lines:
             return token
         become = [line.partition("\t")[2] for line in lines if line.startswith("become\t")]
