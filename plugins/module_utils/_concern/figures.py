@@ -60,8 +60,6 @@ class Figures:
         """`registry` is a client of the engine of its own: the other one sends one request at a time."""
         self._options, self._engine, self._registry, self._run = options, engine, registry, run
         self._found: dict[str, Part] = {}
-        self._clients: list[tuple[Container, dict[str, t.Any]]] | None = None
-        self._reading = threading.Lock()
         parts: dict[str, t.Callable[[], Part]] = {
             "containers": self._containers,
             "disk_docker": lambda: _disk(self._docker_folder()),
@@ -113,10 +111,7 @@ class Figures:
 
     def _services(self) -> list[tuple[Container, dict[str, t.Any]]]:
         """Returns the client's containers of this deployment, with their inspections."""
-        with self._reading:
-            if self._clients is None:
-                self._clients = self._docker().services(self._options["project"], self._options["container_names"])
-            return self._clients
+        return self._docker().services(self._options["project"], self._options["container_names"])
 
     def _containers(self) -> Part:
         return {
