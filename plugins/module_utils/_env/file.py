@@ -106,7 +106,7 @@ def read_compose(text: str) -> list[Entry]:
         key = (match["key"] if match else "").rstrip(_ALL_SPACE)
         problem = _key_problem(key)
         if not match or not match["sign"] or problem:
-            entries.append(Entry(raw, number, _plain_key(key), None, problem))
+            entries.append(Entry(raw, number, (key.split() or ["="])[0], None, problem))
             continue
         rest = line[match.end() :].lstrip(_SPACE)
         if rest[:1] not in ("'", '"'):
@@ -136,12 +136,6 @@ def _lines(text: str) -> list[str]:
 def _without_bom(raw: str, number: int) -> str:
     """Returns line `number` without a byte order mark at the start of the file."""
     return raw.removeprefix(_BOM) if number == 1 else raw
-
-
-def _plain_key(key: str) -> str:
-    """Returns a name for an invalid key."""
-    parts = key.split()
-    return parts[0] if parts else "="
 
 
 def _key_problem(key: str) -> str:
