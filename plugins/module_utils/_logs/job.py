@@ -20,9 +20,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import Cleaner, lock
 
-LIMIT = (
-    "1h"  # of the cleanup of one container, and of the wait for another run: the first one may have years to compress
-)
+# Of the cleanup of one container, and of the wait for another run: the first one may have years to compress.
+LIMIT = "1h"
 _EXIT_CODES = """Exit code: 0 all is cleaned, 1 a container failed or there is none, 2 wrong usage, 3 the job itself failed, 4 the
 deployment is locked and not everything was cleaned."""
 _RESULTS = {0: "ok", 4: "locked"}  # by exit code; any other is a failure
