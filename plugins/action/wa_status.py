@@ -10,6 +10,7 @@ import time
 import typing as t
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -162,7 +163,7 @@ def about(host: str, hostvars: t.Any, groups: t.Any, template: t.Any) -> Result:
     """Returns what the inventory says of a host that did not come so far as to say it, also where the inventory is wrong."""
     try:
         return desired.about(Inventory.of_host(host, hostvars, groups, template))
-    except WaError:
+    except (AnsibleError, WaError):
         unknown = {"version": None, "services": 0, "messages_limit": 0, "automatic_gc": None, "gc_policy": None}
         return {"name": host, "slug": host, "leader": host, "members": [host], "topology": "single", **unknown}
 

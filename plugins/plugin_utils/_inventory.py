@@ -13,6 +13,7 @@ import difflib
 import functools
 import re
 import typing as t
+from collections import ChainMap
 from pathlib import Path
 
 import yaml
@@ -157,7 +158,9 @@ class Inventory:
         template: Template,
     ) -> Inventory:
         """Returns the variables of any host of the inventory."""
-        return cls({**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}, template)
+        about: dict[str, t.Any] = {"inventory_hostname": host, "hostvars": hostvars, "groups": groups}
+        # Not copied: each access to a variable of `hostvars` templates it, and one that nobody reads may fail.
+        return cls(ChainMap(about, hostvars[host]), template)  # type: ignore[arg-type]  # nothing writes
 
     def another(self, host: str) -> Inventory:
         """Returns the variables of another host of the inventory."""

@@ -15,7 +15,7 @@ import pytest
 from ansible import context
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from inventory_samples import inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_status
@@ -194,6 +194,10 @@ def test_of_a_host_that_no_other_controller_has_looked_at_nothing_is_known(drive
 def test_a_wrong_inventory_is_reported_all_the_same(driver: Driver) -> None:
     driver.read = {}
     assert list(driver(wa_deployment="none", wa_version="odd")["failing"]) == ["support"]
+    no_facts = trust_as_template("{{ ansible_facts.default_ipv4.address }}")
+    for name in ("other", "wa_deployment"):
+        (cause,) = driver(**{name: no_facts})["failing"]["support"]
+        assert (cause["state"], cause["text"]) == ("unknown", "it was not looked at")
 
 
 @pytest.mark.parametrize(

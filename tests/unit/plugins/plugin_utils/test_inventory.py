@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import collections
 import re
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
 from inventory_samples import PASSWORD, inventory
 
@@ -57,6 +59,21 @@ def test_a_value_is_templated_once() -> None:
     assert [ours.given("wa_version") for _each in range(3)] == ["1.2"] * 3
     assert read == [["1.2"]]
     assert ours.host == "a"
+
+
+class Failing(collections.UserDict[str, t.Any]):
+    """Variables of a host as Ansible has them, of which the template of one, `other`, fails."""
+
+    def __getitem__(self, name: str) -> t.Any:
+        if name == "other":
+            raise AnsibleError("no facts")
+        return super().__getitem__(name)
+
+
+def test_a_variable_that_nobody_needs_may_fail() -> None:
+    hostvars = {"h": Failing(wa_version="1.2", other="{{ ansible_facts.default_ipv4.address }}")}
+    ours = collection_inventory.Inventory.of_host("h", hostvars, {}, lambda value: value)
+    assert (ours.given("wa_version"), ours.host, "other" in ours.variables) == ("1.2", "h", True)
 
 
 # Names
