@@ -14,7 +14,7 @@ import secrets
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection, messages
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, messages, ownership
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     DatabaseError,
     Session,
@@ -47,7 +47,7 @@ def check(
         names = connection.databases(session, prefix)
         found["databases"] = names
         # With an empty prefix every database matches; only a client's databases are relevant.
-        candidates = names if prefix else _holders(session, config, names)
+        candidates = names if prefix else _holders(session, names)
         _check_privileges(session, config, candidates, prefix, warn)
 
 
@@ -78,19 +78,14 @@ def _check_tls(
         )
 
 
-def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list[str]:
+def _holders(session: Session, names: t.Sequence[str]) -> list[str]:
     """Returns the databases with a table `messages`."""
     if not names:
         return []
     if session.engine == connection.MYSQL:
         rows = session.rows("SELECT table_schema FROM information_schema.tables WHERE table_name = 'messages'")
         return sorted({str(row[0]) for row in rows} & set(names))
-    holders = []
-    for name in names:
-        with connection.connect(config, name) as other:
-            if other.value("SELECT 1 FROM pg_tables WHERE tablename = 'messages' LIMIT 1"):
-                holders.append(name)
-    return holders
+    return [name for name in names if ownership.pgsql_tables(session, name)[0]]
 
 
 def _check_privileges(

@@ -273,12 +273,12 @@ def _pgsql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
     found = {}
     for name in names:
         owner, given = owners.get(name, ("", False))
-        messages, beside = _pgsql_tables(session, name)
+        messages, beside = pgsql_tables(session, name)
         found[name] = Traits(messages, beside, given, owner, addresses.get(name, frozenset()))
     return found
 
 
-def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool]:
+def pgsql_tables(session: Session, database: str) -> tuple[bool, bool]:
     """Returns whether it has a `messages` that the user may read, and whether a related table."""
     try:
         with connection.connect(session.settings, database) as there:

@@ -40,7 +40,7 @@ class CheckedServer:
             server.on("wa_check_", None).on("^(BEGIN|ROLLBACK)$", None).on("pg_stat_ssl", [(False,)])
             server.on("pg_is_in_recovery", [(False,)]).on("FROM pg_class c", [])
             server.on("FROM pg_database", [(name,) for name in names])
-            server.on("FROM pg_tables", lambda _values: [(1,)] if server.databases[-1] in holders else [])
+            server.on("c.relname = ANY", lambda _values: [("messages",)] if server.databases[-1] in holders else [])
 
     def __call__(self) -> CheckedServer:
         database_check.check(self.server.settings, self.env, self.found, self.warnings.append)
@@ -186,6 +186,23 @@ def test_without_a_prefix_only_the_clients_databases_count(make: Make) -> None:
     checked = make(PGSQL, ("shop", "messagestore"), ("messagestore",))
     checked.env["WA_DB_NAME_PREFIX"] = ""
     assert checked().server.databases == [None, "messagestore", "shop", "messagestore"]
+
+
+@pytest.mark.parametrize("kind", ["login", "denied"])
+def test_a_database_that_the_user_may_not_open_is_not_the_clients(
+    make: Make, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    checked = make(PGSQL, ("cloudsqladmin", "messagestore"), ("messagestore",))
+    checked.env["WA_DB_NAME_PREFIX"] = ""
+
+    def connect(config: connection.Settings, database: str | None = None, **options: t.Any) -> connection.Session:
+        if database == "cloudsqladmin":
+            raise DatabaseError(config.subject, "no pg_hba.conf entry", kind)
+        return checked.server.connect(config, database, **options)
+
+    monkeypatch.setattr(connection, "connect", connect)
+    assert checked().warnings == []
+    assert checked.server.databases == [None, "messagestore", "messagestore"]
 
 
 # Privileges
