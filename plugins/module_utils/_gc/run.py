@@ -188,8 +188,7 @@ class GcRun:
 
     def _check_login(self) -> None:
         """Raises WaError unless there is a credential to try."""
-        cure = f"Correct api_password. If it is right by now, as after a first login, remove {self.refused.path}"
-        self.refused.check(self.webapp, self.params["api_password"], cure)
+        self.refused.check(self.webapp, self.params["api_password"], "Correct api_password")
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""

@@ -45,7 +45,7 @@ class RefusedLogin:
                 f"this password was refused at {time.strftime('%F %T', time.localtime(at))} and is tried again after a day, since "
                 "repeated wrong logins lock the account",
                 "another password",
-                cure,
+                f"{cure}. If the client has this one by now, remove {self.path} and run again",
             )
 
     @contextlib.contextmanager
