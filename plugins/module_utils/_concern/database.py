@@ -27,7 +27,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import plan as en
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 _AWAY = ("unknown_host", "unreachable")  # kinds of a login that has not reached a server
-_ALARMS = ("unreachable", "login", "tls", "client_cert", "too_many", "read_only", "lost", "starting", "denied")
+_ALARMS = (
+    *("unreachable", "login", "locked", "tls", "client_cert", "pool"),
+    *("too_many", "read_only", "lost", "starting", "denied"),
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor

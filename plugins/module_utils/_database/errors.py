@@ -15,6 +15,10 @@ _CURES = {
     "unreachable": "Start the server, open the port, or set login_host to where the host reaches the database, on the same port",
     "login": "Compare user and password with the server's; the server may also refuse this user from this host, without TLS, or "
     "without a certificate of the client",
+    "locked": "Have the server's administrator unlock the account, renew its password, or unblock this host with FLUSH HOSTS",
+    # A transaction's pool would give another client what this session sets, such as read only.
+    "pool": "A pool such as PgBouncer answers: set login_host to the server itself, on the same port; or, only where its pool_mode is "
+    "session, let it ignore_startup_parameters = options",
     "client_cert": "Set login_client_cert and login_client_key to a certificate that the server accepts of this user, and to its key",
     "tls": "Set login_ca_cert to the authority of the server's certificate, and login_host to a name that the certificate has",
     "too_many": "Raise max_connections on the server, or end idle connections",
@@ -31,6 +35,7 @@ _CURES = {
 }
 _MYSQL_KINDS = {
     **dict.fromkeys((1044, 1045, 1130, 1251, 1698, 2059, 2061), "login"),
+    **dict.fromkeys((1129, 1820, 1862, 3118, 3955, 4150, 4151), "locked"),
     **dict.fromkeys((1040, 1203, 1226), "too_many"),
     **dict.fromkeys((1969, 3024, 1317), "timeout"),
     **dict.fromkeys((1205, 1213), "lock"),
@@ -65,6 +70,7 @@ _PGSQL_KINDS = {
 # libpq returns no code for connection errors, only text (English unless the server is localised).
 _PGSQL_TEXTS = (
     (r"too many clients|connection slots|too many connections", "too_many"),
+    (r"unsupported startup parameter", "pool"),
     (r"database .* does not exist", "missing"),
     (r"starting up|shutting down|recovery mode|not yet accepting", "starting"),
     # Checked before the refusal that follows when libpq retries without TLS or without the certificate.

@@ -14,7 +14,11 @@ from observed_host import ObservedHost
 from ansible_collections.waba.onprem.plugins.module_utils._concern import database
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._database import guard
-from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._database.errors import (
+    DatabaseError,
+    mysql_kind,
+    pgsql_kind_of_text,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
@@ -141,7 +145,16 @@ def test_through_another_address_origins_are_not_compared(host: ObservedHost, se
     assert read(host, login_host="127.0.0.1")["unknown"] == []
 
 
-@pytest.mark.parametrize(("kind", "alarms"), [("login", 1), ("unreachable", 1), ("driver", 0)])
+@pytest.mark.parametrize(
+    ("kind", "alarms"),
+    [
+        ("login", 1),
+        (mysql_kind(1862), 1),
+        (pgsql_kind_of_text("unsupported startup parameter"), 1),
+        ("unreachable", 1),
+        ("driver", 0),
+    ],
+)
 def test_a_login_that_fails_is_an_alarm(host: ObservedHost, server: Server, kind: str, alarms: int) -> None:
     server.error = DatabaseError("database", "no", kind)
     found, warnings = observe(host)

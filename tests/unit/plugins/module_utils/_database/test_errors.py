@@ -17,6 +17,7 @@ SUBJECT = "database MYSQL at db.lab:3306"
     ("number", "kind"),
     [
         *((number, "login") for number in (1044, 1045, 1130, 1251, 1698, 2059, 2061)),
+        *((number, "locked") for number in (1129, 1820, 1862, 3118, 3955, 4150, 4151)),
         *((number, "too_many") for number in (1040, 1203, 1226)),
         *((number, "timeout") for number in (1969, 3024, 1317)),
         *((number, "lock") for number in (1205, 1213)),
@@ -103,6 +104,8 @@ def test_sqlstates_of_postgresql(code: str, kind: str) -> None:
         ("connection to server failed: Connection timed out", "unreachable"),
         ("connection to server failed: No route to host", "unreachable"),
         ("connection to server failed: Invalid argument", "unreachable"),
+        ("FATAL: unsupported startup parameter: options", "pool"),
+        ("FATAL: unsupported startup parameter in options: statement_timeout", "pool"),
         ("something else", "lost"),
         ("", "lost"),
     ],
@@ -118,7 +121,10 @@ def test_messages_of_libpq(text: str, kind: str) -> None:
         ("encoding", True),
         *(
             (kind, False)
-            for kind in ("driver", "login", "client_cert", "tls", "denied", "read_only", "missing", "other")
+            for kind in (
+                *("driver", "login", "locked", "client_cert", "tls", "pool"),
+                *("denied", "read_only", "missing", "other"),
+            )
         ),
     ],
 )
