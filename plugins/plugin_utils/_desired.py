@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
@@ -161,7 +161,7 @@ def folder(path: str) -> State:
 
 _DB_ENV = (
     *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
-    *("wa_db_env_name_prefix", "wa_db_env_extra_secrets", "wa_db_env_mode"),
+    *("wa_db_env_name_prefix", "wa_db_env_mode"),
 )
 
 
@@ -176,15 +176,26 @@ def database_login(inventory: Inventory) -> State:
 
 def db_env(inventory: Inventory) -> State:
     """The options of `wa_db_env`."""
-    place = deployment(inventory)
+    place, secrets = deployment(inventory), inventory["wa_db_env_extra_secrets"]
+    # Without it the registration is in a container's writable layer, and recreating the container loses it.
+    extra = {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]}
+    # Options are displayed with -vvv and logged. A short text stays: hiding it would hide large parts of the output.
+    hidden = {
+        name: value
+        for name, value in extra.items()
+        if name not in secrets
+        and isinstance(value, str)
+        and len(value) > 3
+        and (redact.is_secret(str(name)) or redact.holds_password(value))
+    }
     return _present(
         {
             **docker(inventory),
             **{name[len("wa_db_env_") :]: inventory.get(name) for name in _DB_ENV},
             **database_login(inventory),
             "path": place["env_file"],
-            # Without it the registration is in a container's writable layer, and recreating the container loses it.
-            "extra": {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]},
+            "extra": {name: value for name, value in extra.items() if name not in hidden},
+            "extra_secrets": {**hidden, **secrets},
             "format": inventory.given("wa_env_format"),
             "project": place["project"],
             "confirm_identity": confirmed(inventory),

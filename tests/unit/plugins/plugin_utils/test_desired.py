@@ -94,6 +94,16 @@ def test_the_db_env_of_a_single_client() -> None:
     assert desired.db_env(inventory(wa_db_env_extra={"WA_CONFIG_ON_DB": "0"}))["extra"] == {"WA_CONFIG_ON_DB": "0"}
 
 
+def test_a_secret_among_other_variables_is_hidden() -> None:
+    proxy, both = "http://wa:Canary-18-Proxy@proxy.example.com:3128", {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY}
+    # Hiding a short text would hide large parts of the output.
+    shown = {"TZ": "UTC", "MY_TOKEN": "abc", "A_KEY": 12345}
+    extra = {**shown, "HTTPS_PROXY": proxy, "WA_API_KEY": PASSWORD, **both}
+    found = desired.db_env(inventory(wa_db_env_extra=extra, wa_db_env_extra_secrets=both))
+    assert found["extra"] == {"WA_CONFIG_ON_DB": "1", **shown, **both}  # the module refuses what is in both
+    assert found["extra_secrets"] == {"HTTPS_PROXY": proxy, "WA_API_KEY": PASSWORD, **both}
+
+
 def test_every_database_login_can_use_a_client_certificate() -> None:
     files = {"ca_cert": "/ca.pem", "client_cert": "/c.pem", "client_key": "/k.pem"}
     login = {f"login_{name}": path for name, path in files.items()}
