@@ -202,7 +202,7 @@ def begin(
             "Run again when it has ended; if that run was killed, at once with -e wa_upgrade_take_over=true",
         )
     if not is_upgrade(found):
-        found = None
+        found = (found or {}).get("left")
     if found is not None and found["notes"].get(RESTORES) and not restores:
         raise WaError.of(f"{subject}: {describe_block(found, False)}")
     fresh = found is None or not has_begun(found) or not resume
@@ -409,7 +409,8 @@ def abandon(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any
 def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: float, lease: float) -> dict[str, t.Any]:
     """Returns the lock with which `claim` changes the client's containers on `host` outside an upgrade; `found` is the existing one.
 
-    Several hosts of one run may hold it. Raises WaError if another run changes the client, or an upgrade has it or is unfinished.
+    Several hosts of one run may hold it. An upgrade that was cut off while it kept traffic away is `left` in it. Raises WaError if another
+    run changes the client, or an upgrade has it or is unfinished.
     """
     if found is not None:
         held = is_held(found, claim.run_id, now)
@@ -417,6 +418,7 @@ def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: floa
             what, _dot, cure = describe_block(found, held).partition(". ")
             raise WaError(f"client of {claim.deployment}", what, "no other run", cure)
     mine = found if found is not None and found["run_id"] == claim.run_id and not is_upgrade(found) else {}
+    left = found if found is not None and TRAFFIC in found.get("notes", ()) else (found or {}).get("left")
     return {
         "format": FORMAT,
         "deployment": claim.deployment,
@@ -426,17 +428,16 @@ def hold(found: t.Mapping[str, t.Any] | None, claim: Claim, host: str, now: floa
         "hosts": sorted({*mine.get("hosts", ()), host}),
         "since": mine.get("since", round(now, 1)),
         "lease_until": now + lease,
+        **({"left": left} if left else {}),
     }
 
 
 def release(found: t.Mapping[str, t.Any] | None, run_id: str, host: str, now: float) -> dict[str, t.Any] | None:
-    """Returns the lock when `host` of the run `run_id` no longer changes the client; None for none, and for one whose lease is over."""
+    """Returns the lock when `host` of the run `run_id` no longer changes the client: what it has `left`, None for none."""
     if found is None or is_upgrade(found) or is_held(found, run_id, now):
         return None if found is None else dict(found)
-    if found["run_id"] != run_id:
-        return None
-    left = [one for one in found["hosts"] if one != host]
-    return dict(found, hosts=left) if left else None
+    hosts = [one for one in found["hosts"] if one != host] if found["run_id"] == run_id else []
+    return dict(found, hosts=hosts) if hosts else found.get("left")
 
 
 def check(data: t.Any) -> dict[str, t.Any]:

@@ -173,6 +173,31 @@ def test_traffic_that_a_killed_run_keeps_away_is_known_until_an_upgrade_ends(run
     assert run("begin")["journal"]["notes"] == {}
 
 
+@pytest.mark.parametrize("ends", ["released", "taken over", "killed"])
+def test_traffic_that_a_killed_run_keeps_away_is_known_after_another_playbook(run: Run, read: Run, ends: str) -> None:
+    run("begin", lease="0s")
+    left = run("note", times=["traffic_away_at"], lease="0s")["journal"]
+    for host in ("h1", "h2"):
+        run("hold", run_id="m/2/5", host=host, lease="0s")
+    if ends == "released":
+        for host in ("h1", "h2"):
+            run("release", run_id="m/2/5", host=host)
+        assert read()["journal"] == left
+    elif ends == "taken over":
+        run("hold", run_id="m/3/5", lease="0s")
+        run("release", run_id="m/3/5")
+        assert read()["journal"] == left
+    begun = run("begin", run_id="m/4/5", target="2.55.1")
+    assert (begun["resumed"], begun["journal"]["notes"]) == (False, left["notes"])
+
+
+def test_an_upgrade_that_left_nothing_is_gone_after_another_playbook(run: Run, read: Run) -> None:
+    run("begin", lease="0s")
+    run("hold", run_id="m/2/5")
+    run("release", run_id="m/2/5")
+    assert read()["journal"] == {}
+
+
 def test_the_last_upgrade_reports_all_its_runs(run: Run, read: Run) -> None:
     assert read()["ended"] == {}
     run("begin")
