@@ -60,7 +60,7 @@ def of_session(session: Session, database: str, counted: t.Mapping[str, int] | N
         # A sequence of MariaDB is a table with one row, which a dump does not always write as a row.
         kind = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'SEQUENCE'"
         counted = {**counted, **{str(name): 1 for (name,) in session.rows(kind, (database,))}}
-    return Content({name: counted.get(name, 0) for name in names}, _definitions(session, database))
+    return Content({name: counted.get(name, 0) for name in names}, definitions(session, database))
 
 
 def begin_snapshot(session: Session) -> str:
@@ -76,7 +76,8 @@ def begin_snapshot(session: Session) -> str:
     return str(session.value("SELECT pg_export_snapshot()"))
 
 
-def _definitions(session: Session, database: str) -> str:
+def definitions(session: Session, database: str) -> str:
+    """Returns a digest of the definitions of all columns in the session's database."""
     if session.engine != MYSQL:
         return str(session.value(PGSQL_DEFINITIONS))
     rows = session.rows(

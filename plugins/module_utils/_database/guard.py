@@ -9,13 +9,14 @@ is what the server shows for our own session from the same place, and the addres
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection, processlist
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, content, processlist
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, Settings
 
 _POLL_INTERVAL = 0.2  # seconds between two reads of the sessions
@@ -83,23 +84,23 @@ def same_server(one: Found, other: Found) -> bool:
 
 
 def read(
-    config: Settings, prefix: str, wanted: t.Sequence[str] | None, rule: Unknown, wait: float, content: bool = True
+    config: Settings, prefix: str, wanted: t.Sequence[str] | None, rule: Unknown, wait: float, tables: bool = True
 ) -> dict[str, t.Any]:
     """Returns the server (see `server`), the `unknown` sessions on the client's databases by `rule`, and their content.
 
-    Unknown sessions are given `wait` seconds to end. With `content` also whether the databases hold a client's tables (`holds`), and the
+    Unknown sessions are given `wait` seconds to end. With `tables` also whether the databases hold a client's tables (`holds`), and the
     digest of their `definitions`. `unreadable` is the reason where the user may not read them. Raises DatabaseError if the login
     fails.
     """
     with connection.connect(config) as session:
         found: dict[str, t.Any] = {**server(session), "unreadable": "", "unknown": []}
         try:
-            if content or rule(processlist.sessions(session), found["origin"]):
+            if tables or rule(processlist.sessions(session), found["origin"]):
                 from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
 
                 holders, names, lasting = ownership.certain(session, prefix, wanted)
                 found["unknown"] = remaining(session, names, lambda those: rule(those, found["origin"]), wait)
-                if content:
+                if tables:
                     found.update(holds=bool(holders), definitions=definitions(session, holders and lasting, prefix))
         except WaError as error:
             if isinstance(error, DatabaseError) and error.kind not in ("denied", "encoding", "other", "missing"):
@@ -164,29 +165,8 @@ def _pgsql_server(session: Session) -> dict[str, t.Any]:
 
 def definitions(session: Session, names: t.Sequence[str], prefix: str) -> str:
     """Returns a digest of the definitions of all columns in the databases `names`; empty for none."""
-    if not names:
-        return ""
-    digest = hashlib.sha256()
+    digest, mysql = hashlib.sha256(), session.engine == connection.MYSQL
     for name in names:
-        rows = _mysql_columns(session, name) if session.engine == connection.MYSQL else _pgsql_columns(session, name)
-        for row in rows:
-            digest.update(repr((name[len(prefix) :], *map(str, row))).encode())
-    return digest.hexdigest()[:16]
-
-
-def _mysql_columns(session: Session, name: str) -> list[tuple[t.Any, ...]]:
-    return session.rows(
-        "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns WHERE table_schema = %s"
-        " ORDER BY table_name, column_name",
-        (name,),
-    )
-
-
-def _pgsql_columns(session: Session, name: str) -> list[tuple[t.Any, ...]]:
-    with connection.connect(session.settings, name) as there:
-        return there.rows(
-            "SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute a"
-            " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'"
-            " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2, 3"
-        )
+        with contextlib.nullcontext(session) if mysql else connection.connect(session.settings, name) as there:
+            digest.update(repr((name[len(prefix) :], content.definitions(there, name))).encode())
+    return digest.hexdigest()[:16] if names else ""

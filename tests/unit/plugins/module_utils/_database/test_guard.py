@@ -8,8 +8,10 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from scripted_database import ScriptedDatabase
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import guard
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, guard
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL
 
 OURS = ["10.0.0.5", "wa-h1-wacore-1.wa-h1_default", "fd00::5"]
 
@@ -81,3 +83,21 @@ def server(identity: str, started: int, cluster: bool = False) -> dict[str, t.An
 )
 def test_a_server_is_the_same_by_identity_and_start(one: dict[str, t.Any], other: dict[str, t.Any], same: bool) -> None:
     assert guard.same_server(one, other) is same
+
+
+@pytest.mark.parametrize("engine", [MYSQL, PGSQL])
+def test_definitions_are_those_of_all_databases_without_the_prefix(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    server = ScriptedDatabase(engine)
+    monkeypatch.setattr(connection, "connect", server.connect)
+    kind = "int(11)"
+    server.on("information_schema.columns", lambda _values: [("messages", "id", kind, "NO", "")])
+    server.on("pg_attribute", lambda _values: [("5d41402abc4b2a76",)])
+    with server.session() as session:
+        first = guard.definitions(session, ["wa1c", "wa1m"], "wa1")
+        kind = "int"  # as a newer server shows it
+        assert guard.definitions(session, ["wa2c", "wa2m"], "wa2") == first
+        assert guard.definitions(session, ["wa1c"], "wa1") != first
+        assert guard.definitions(session, [], "wa1") == ""
+    assert (len(first), server.open) == (16, 0)
