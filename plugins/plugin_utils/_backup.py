@@ -76,9 +76,9 @@ def of_database(found: t.Iterable[Backup], server: str) -> list[Backup]:
 def superfluous(found: t.Sequence[Backup], keep: int) -> list[Backup]:
     """Returns the backups to be removed: all but the newest `keep`.
 
-    The newest with settings, and the newest with a copy of the database, stay whatever their age: an expired client makes no other.
+    The newest with each part stays whatever its age: an expired client makes no other, and a registry may be gone.
     """
-    kept = [*found[-keep:], newest(found, "settings"), newest(found, "database")]
+    kept = [*found[-keep:], *(newest(found, part) for part in ("settings", "database", "images"))]
     return [one for one in found if one not in kept]
 
 

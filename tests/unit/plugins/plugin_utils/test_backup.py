@@ -23,7 +23,7 @@ PASSWORD = "Canary-backup-1"
 def make(root: Path, at: float, *parts: str, server: str = "db:3306/") -> Path:
     with backup.Writer(str(root), "support", at) as writer:
         entries = {
-            part: writer.write(f"{part}.json", b"{}") if part in parts else None for part in ("settings", "database")
+            part: writer.write(f"{part}.json", b"{}") if part in parts else None for part in ("settings", "database", "images")
         }
         return writer.finish({"database_server": server, **entries})
 
@@ -84,6 +84,7 @@ def test_a_foreign_folder_is_no_backup(tmp_path: Path) -> None:
         (2, ["settings"] * 4, [0, 1]),
         (1, ["settings", "", "database", ""], [1]),  # the newest settings and the newest copy of the database stay
         (2, ["settings database", "", ""], []),
+        (1, ["images settings", "settings", "settings"], [1]),  # lost images are hard to get again
     ],
 )
 def test_the_oldest_backups_go(tmp_path: Path, kept: int, parts: list[str], gone: list[int]) -> None:
