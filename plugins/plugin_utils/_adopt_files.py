@@ -37,8 +37,12 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
+def _is_template(text: str) -> bool:
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
 def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
-    tag = "!unsafe" if any(mark in data for mark in ("{{", "{%", "{#")) else "tag:yaml.org,2002:str"
+    tag = "!unsafe" if _is_template(data) else "tag:yaml.org,2002:str"
     return dumper.represent_scalar(tag, data, style='"' if tag == "!unsafe" else None)
 
 
@@ -55,6 +59,13 @@ class Vaulted(str):
 Dumper.add_representer(Vaulted, lambda dumper, data: dumper.represent_scalar("!vault", str(data), style="|"))
 
 
+class Template(str):
+    """A template of the operator's, which stays one."""
+
+
+Dumper.add_representer(Template, yaml.SafeDumper.represent_str)
+
+
 class Loader(yaml.SafeLoader):
     """YAML of an inventory, without opening or templating anything."""
 
@@ -65,6 +76,9 @@ def _scalar(loader: t.Any, node: t.Any) -> str:
 
 Loader.add_constructor("!vault", lambda loader, node: Vaulted(_scalar(loader, node)))
 Loader.add_constructor("!unsafe", _scalar)
+Loader.add_constructor(
+    "tag:yaml.org,2002:str", lambda _loader, node: (Template if _is_template(node.value) else str)(node.value)
+)
 
 
 def dump(document: t.Any) -> str:

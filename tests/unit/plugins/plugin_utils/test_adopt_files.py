@@ -201,6 +201,21 @@ def test_what_looks_like_a_template_is_none(tmp_path: Path) -> None:
     assert yaml.load((tmp_path / VARS).read_text(), Loader=Loader) == {"label": "{{ lookup('pipe', 'id') }}"}
 
 
+@pytest.mark.parametrize("text", ["{{ v }}", "{% if v %}w{% endif %}", "x # {# y #}"])
+def test_a_template_of_the_operators_stays_one_when_a_host_is_added(tmp_path: Path, text: str) -> None:
+    hosts = {name: host("biz", {"a": 1}, connection={"ansible_host": f"{{{{ {name} }}}}"}) for name in ("h1", "h2")}
+    write(tmp_path, {"h1": hosts["h1"]})
+    with (tmp_path / "inventory.yml").open("a") as file:
+        file.write(f"  vars:\n    p: ['{text}']\n")
+    write(tmp_path, hosts)
+    written = (tmp_path / "inventory.yml").read_text()
+    assert [line.strip() for line in written.splitlines() if "!unsafe" in line] == [
+        'ansible_host: !unsafe "{{ h1 }}"',
+        'ansible_host: !unsafe "{{ h2 }}"',
+    ]
+    assert yaml.load(written, Loader=Loader)["all"]["vars"] == {"p": [text]}
+
+
 @pytest.mark.parametrize("text", ["p: [Canary-1\n", "h1 ansible_password=Canary-1\n", "[Canary-1]\n"])
 def test_a_file_that_cannot_be_parsed_is_reported_without_its_text(tmp_path: Path, text: str) -> None:
     (tmp_path / VARS).parent.mkdir(parents=True)
