@@ -130,6 +130,11 @@ hold:
   type: dict
   returned: success
   sample: {}
+lock:
+  description: The upgrade, restore or other changing run that has the deployment's lock on this host; empty for none.
+  type: dict
+  returned: success
+  sample: {}
 record:
   description: What a run that ends well records of the client; empty when the record has it already.
   type: dict

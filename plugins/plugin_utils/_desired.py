@@ -562,7 +562,6 @@ def figures(inventory: Inventory) -> State:
             "volume": media_volume_name(inventory),
             "deployment": place["name"],
             "log_cleanup_status_file": place["log_cleanup_status_file"],
-            "lock_file": place["lock_file"],
             "gc_state_file": place["gc_state_file"] if leads else None,
             "dump_dir": topology.DUMP_DIR if leads else None,
             "api_url": asked.get("api_url"),

@@ -272,7 +272,7 @@ class _Deployment:
 
     def _lock(self) -> Json | None:
         """Returns the lock of an upgrade or restore that is unfinished, or runs; the leader's counts first."""
-        locks = [self._part("lock", host).get("lock") or {} for host in [self.leader, *self.known]]
+        locks = [(self.known.get(host) or {}).get("lock") or {} for host in [self.leader, *self.known]]
         return next((one for one in locks if "stage" in one and (one["blocking"] or one["held"])), None)
 
     def _upgrade(self) -> Json | None:

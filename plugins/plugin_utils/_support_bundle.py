@@ -15,7 +15,7 @@ from pathlib import Path
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 LIST = "CONTENTS.txt"
-_OF_HOST = ("concerns", "requirements", "database", "hold", "unmanaged", "problem")
+_OF_HOST = ("concerns", "requirements", "database", "hold", "lock", "unmanaged", "problem")
 _ABOUT = {
     "deployment.json": "health, versions, drift and figures, as status.yml has them",
     "host.json": "what the host has said: differences, figures, requirements, sessions on its database",

@@ -125,10 +125,11 @@ class HostComparison:
         self.redact = redact.Redactor()
         # What the module returns beside the findings: who uses the client's database, and what it holds; the hold set by a file on the host;
         # whether a container of the project runs, and the first day on which it refuses to serve; the content of the marker file in the media
-        # volume, None if it was not read; what the host lacks; what is to be recorded when the run has ended well.
+        # volume, None if it was not read; what the host lacks, and who has its lock; what is to be recorded when the run has ended well.
         self.values: dict[str, t.Any] = {
             "database": {},
             "hold": {},
+            "lock": {},
             "runs": False,
             "expires_on": "",
             "unmanaged": [],
@@ -239,7 +240,7 @@ class HostComparison:
         if concern.params["lock_file"]:
             self.values["hold"] = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
         found = host.observe(concern, self.engine_error)
-        self.values["requirements"] = found.requirements
+        self.values.update(requirements=found.requirements, lock=found.lock)
         return found
 
     def _media_volume(self, concern: t.Any) -> Finding:

@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import mask
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files, images
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, health
 
@@ -35,7 +33,6 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "dump_dir": {"type": "path"},  # at the leader
     "gc_state_file": {"type": "path"},  # at the leader
     "log_cleanup_status_file": {"type": "path", "required": True},
-    "lock_file": {"type": "path", "required": True},
     "api_url": {"type": "str"},  # of this host's own Webapp
     "bundle": {"type": "bool", "default": False},  # what a support bundle holds beside the other parts
     "bundle_logs": {"type": "bool", "default": False},
@@ -66,7 +63,6 @@ class Figures:
             "disk_logs": lambda: _disk(self._log_folder()),
             "disk_media": lambda: _disk(self._volume_folder(options["volume"])),
             "log_cleanup": lambda: log_cleanup(options["log_cleanup_status_file"]),
-            "lock": lambda: {"lock": upgrade_journal.describe_lock(JournalFile(options["lock_file"]).load())},
             "certificates": self._certificates,
             "images": self._images,
         }

@@ -31,6 +31,7 @@ class Finding:
     diff: list[dict[str, t.Any]] = field(default_factory=list)
     error: str = ""
     requirements: dict[str, t.Any] | None = None  # concern `host`: what the host lacks, for its role
+    lock: dict[str, t.Any] = field(default_factory=dict)  # concern `host`: who has the lock of the deployment
     kept: bool = False  # concern `client`: its containers were adopted, and only an upgrade recreates them
 
     def state(self, restart: str = NOW) -> str:

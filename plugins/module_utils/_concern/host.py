@@ -53,6 +53,9 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
     found.changes += [f"{name} {reason}" for name, reason in services.items()]
     try:
+        if params["lock_file"]:
+            found.lock = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load())
+        found.changes += [found.lock["message"]] if found.lock.get("blocking") else []
         found.changes += compare_files(params)
     except WaError as error:  # the role reads the requirements all the same
         found.error = docker or str(error)
@@ -62,9 +65,8 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
 
 
 def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
-    """Returns how the lock and the folders differ. Raises WaError if a file or folder is not the collection's."""
-    upgrade = upgrade_journal.describe_lock(JournalFile(params["lock_file"]).load()) if params["lock_file"] else {}
-    found = [upgrade["message"]] if upgrade.get("blocking") else []
+    """Returns how the folders differ. Raises WaError if a file or folder is not the collection's."""
+    found = list[str]()
     for ours in filter(None, (params["compose_file"], params["identity_file"])):
         files.refuse_links_of_others(os.path.dirname(ours))
     if params["compose_file"]:

@@ -162,6 +162,38 @@ def test_a_comparison_alone_notifies_without_a_report(driver: Driver, tmp_path: 
     assert json.loads((tmp_path / "got").read_text())["changes"][0]["state"] == "unreachable"
 
 
+UNFINISHED = {"held": False, "blocking": True, "message": "left unfinished", "stage": "migrating", "target": "2.55.1"}
+GC_OFF = samples.drifted("automatic_gc", changes=["turn the automatic GC on"])
+
+
+@pytest.mark.parametrize(
+    ("compared", "read", "given"),
+    [
+        (STOPPED, STOPPED, {}),
+        (
+            samples.drifted("host", changes=["left unfinished"]),
+            samples.drifted("host", changes=["left unfinished"]),
+            {"lock": {**UNFINISHED, "playbook": "upgrade", "resume": {}}},
+        ),
+        (GC_OFF, GC_OFF, {}),
+        (GC_OFF, samples.read(), {"wa_api_key": "key"}),  # status.yml does not log in then
+    ],
+)
+def test_a_comparison_alone_and_a_status_say_the_same_once(
+    driver: Driver, tmp_path: Path, compared: t.Any, read: t.Any, given: dict[str, t.Any]
+) -> None:
+    log, lock = tmp_path / "log", {"lock": given.get("lock", {})}
+    options = {key: value for key, value in given.items() if key != "lock"}
+    options.update(wa_report_dir=str(tmp_path / "r"), wa_notify_command=f"cat >>{log}; echo >>{log}")
+    driver.read = {**read, **lock}
+    driver(**options)
+    said = log.read_text().count("\n") if log.exists() else 0
+    driver.registered = "wa_drift"
+    driver.read = {key: value for key, value in {**compared, **lock}.items() if key not in ("about", "figures", "reached")}
+    driver({"part": "notify"}, **options)
+    assert (log.read_text().count("\n") if log.exists() else 0) == said
+
+
 @pytest.mark.parametrize(
     ("read", "state", "text"),
     [

@@ -86,6 +86,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, compos
         "record": {},
         "record_changed": False,
         "hold": {},
+        "lock": {},
         "engine_away": False,
         "runs": True,
         "expires_on": "",
@@ -601,7 +602,6 @@ def test_figures_are_read_beside_the_comparison(host: ObservedHost, look: Look) 
         "volume": VOLUME,
         "deployment": "a",
         "log_cleanup_status_file": str(host.state / "log-cleanup-a.json"),
-        "lock_file": str(host.state / "a.lock"),
     }
     found = look(check=True, status=True, figures=asked)
     assert (found["reached"], found["login_refused"]) == (True, False)

@@ -286,13 +286,13 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         "an unfinished upgrade",
         {
             **samples.drifted("host", changes=[LOCK["message"]]),
-            "figures": samples.figures(lock={"lock": LOCK, "error": ""}),
+            "lock": LOCK,
         },
         [("upgrade", "unhealthy", "unhealthy", LOCK["message"], "upgrade support wa_upgrade_version=2.55.1")],
     ),
     (
         "an upgrade that runs",
-        figure(lock={"lock": {**LOCK, "held": True}, "error": ""}),
+        samples.read(lock={**LOCK, "held": True}),
         [("upgrade", "attention", None, LOCK["message"], None)],
     ),
     (
@@ -405,8 +405,7 @@ def test_a_changed_state_is_new_for_the_worse_and_the_better(
 
 def test_without_its_leader_a_deployment_is_not_known() -> None:
     about = samples.about("c", leader="a", members=["a", "b"])
-    lock = samples.figures(lock={"lock": LOCK, "error": ""})
-    found = report(b={**samples.read(figures=lock), "about": about})
+    found = report(b={**samples.read(lock=LOCK), "about": about})
     (one,) = found["deployments"]
     assert [(cause["kind"], cause["state"]) for cause in one["causes"]] == [
         ("upgrade", "unhealthy"),

@@ -38,7 +38,6 @@ def options(host: ObservedHost, **more: t.Any) -> dict[str, t.Any]:
         "volume": VOLUME,
         "deployment": "a",
         "log_cleanup_status_file": str(host.state / "log-cleanup-a.json"),
-        "lock_file": str(host.state / "a.lock"),
         "gc_state_file": str(host.state / "gc-a.json"),
         "dump_dir": str(host.state / "dumps"),
     }
@@ -119,7 +118,6 @@ def test_without_an_engine_files_are_read_all_the_same(host: ObservedHost) -> No
     (host.state / "log-cleanup-a.json").write_text('{"started": 10, "result": "ok", "last_success": 12}')
     found = figures.Figures(options(host), None, None, run).collect()
     assert found["log_cleanup"] == {"error": "", "started": 10.0, "result": "ok", "last_success": 12.0}
-    assert found["lock"] == {"error": "", "lock": {}}
     assert {found[name]["error"] for name in ("containers", "disk_docker", "images", "certificates")} == {
         "Docker Engine: does not answer."
     }

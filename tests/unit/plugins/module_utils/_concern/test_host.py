@@ -144,7 +144,8 @@ def test_an_upgrade_that_holds_the_lock_is_a_change(
     }
     resume = {"wa_upgrade_version": "2.55.1", **({"wa_upgrade_take_over": True} if upgrade["held"] else {})}
     assert upgrade["resume"] == resume
-    assert host.observe(module, "").changes == ([upgrade["message"]] if blocks else [])
+    found = host.observe(module, "")
+    assert (found.changes, found.lock["message"]) == ([upgrade["message"]] if blocks else [], upgrade["message"])
 
 
 @pytest.mark.parametrize("lease", [600.0, -1.0])
