@@ -110,7 +110,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if alarm:
             one = found["concerns"].setdefault("health", {"state": "in_sync"})
             one["alarms"] = [alarm]
-        return {**found, "held": desired.hold(ours, found["hold"])}
+        return {**found, "restart": desired.restart_mode(ours), "held": desired.hold(ours, found["hold"])}
 
     @staticmethod
     def _backups(ours: inventory.Inventory) -> dict[str, t.Any]:

@@ -378,6 +378,11 @@ def test_for_a_status_figures_are_asked_and_nothing_is_displayed(driver: Driver,
     assert (found["about"]["services"], found["about"]["version"]) == (2, "2.53.4")
 
 
+@pytest.mark.parametrize(("given", "mode"), [("now", "now"), ("report", "report"), ("01:00-05:00", "window")])
+def test_for_a_status_what_waits_for_a_restart_is_told_apart(driver: Driver, given: str, mode: str) -> None:
+    assert driver(STATUS, wa_client_restart=given)["restart"] == mode
+
+
 def test_for_a_status_a_lost_host_is_a_result(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose(**_options: t.Any) -> t.NoReturn:
         raise AnsibleConnectionFailure("No route\nto host")
