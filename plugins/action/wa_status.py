@@ -121,7 +121,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _notify(ours: Inventory, fleet: t.Mapping[str, t.Any], drift_only: bool = False) -> None:
         """Calls the command if a state has changed. Raises WaError if it is not known what was the last one."""
         command, root = (str(ours.given(name) or "") for name in ("wa_notify_command", "wa_report_dir"))
-        if not command:
+        if not command or context.CLIARGS.get("subset"):  # of a part of a deployment less is known
             return
         if not root:
             raise WaError("wa_notify_command", "set without wa_report_dir", "both: the last state is remembered there")

@@ -140,6 +140,15 @@ def test_a_change_is_notified_once_for_the_worse_and_the_better(driver: Driver, 
     ]
 
 
+def test_a_part_of_the_inventory_is_not_notified(driver: Driver, tmp_path: Path) -> None:
+    driver.cli["subset"] = "h2"
+    given = {"wa_report_dir": str(tmp_path / "r"), "wa_notify_command": f"touch {tmp_path}/called"}
+    driver(**given)
+    driver.registered = "wa_drift"
+    driver({"part": "notify"}, **given)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_command_that_fails_is_called_again_by_the_next_run(driver: Driver, tmp_path: Path) -> None:
     failing = f"echo no route to {WEBHOOK} >/dev/null; exit 7"
     for _run in range(2):
