@@ -194,7 +194,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _warn_of_backups(ours: inventory.Inventory, result: t.Mapping[str, t.Any]) -> None:
         """Displays that the settings backup of a deployment that runs is missing or old."""
         place, root = desired.deployment(ours), str(ours.given("wa_backup_dir") or "")
-        if not (place["is_leader"] and result["runs"]):
+        outside = not place["project"] and ours.given("wa_client_container_names")  # which no role starts
+        if not (place["is_leader"] and (result["runs"] or outside)):
             return
         now, last = time.time(), backup.newest(backup.earlier(root, place["slug"]) if root else [], "settings")
         text = backup.warning(

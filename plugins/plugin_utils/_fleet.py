@@ -490,7 +490,7 @@ class _Deployment:
                 self._add("certificate", "attention", None, short, text, None, one["host"])
 
     def _keeping(self, parts: Json) -> None:
-        if self.led and self.led.get("runs"):
+        if self.led and any(one["state"] == "running" for one in self._containers()):
             settings, left = parts["backups"]["settings"], parts["expiry"]["seconds"]
             age = settings["age_seconds"] if settings else None
             given = not parts["backups"]["error"]

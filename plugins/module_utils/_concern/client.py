@@ -21,7 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.project impor
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import health as engine_health
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -166,12 +166,6 @@ def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any], project: Render
         for name, record in records
         if record and not _log_capped(record)
     ]
-
-
-def running(engine: Docker, project: str) -> list[Container]:
-    """Returns the client's containers in the project that run."""
-    there = engine.client_containers(project) if project else []
-    return [one for one in there if one.running and not one.one_shot]
 
 
 def _log_capped(record: t.Mapping[str, t.Any]) -> bool:

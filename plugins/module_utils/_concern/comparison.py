@@ -292,10 +292,11 @@ class HostComparison:
             {one["content"] for one in (concern.params, *concern.params["files"])}
         )
         self.values["unmanaged"] = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
-        running = client.running(engine, concern.params["project"])
+        there = engine.services(concern.params["project"], concern.params["container_names"])
+        running = [one for one, _record in there if one.running]
         # A container has the labels of its image.
         expiries = [one.labels[EXPIRY_LABEL] for one in running if one.labels.get(EXPIRY_LABEL)]
-        self.values.update(runs=bool(running), expires_on=min(expiries, default=""))
+        self.values.update(runs=bool(running and concern.params["project"]), expires_on=min(expiries, default=""))
         finding, project = client.observe(
             engine, concern.params, self.module._diff, self.module.run_command, self.compare_record, self.stale
         )

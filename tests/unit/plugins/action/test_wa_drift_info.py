@@ -97,6 +97,9 @@ def test_a_deployment_without_a_settings_backup_is_named(driver: Driver, tmp_pat
     driver.answer["runs"] = False
     driver(wa_backup_dir=str(tmp_path / "none"))
     assert len(driver.lines) == 1
+    # No role starts containers outside Compose.
+    driver(wa_backup_dir=str(tmp_path / "none"), wa_project="", wa_client_container_names=["core", "web"])
+    assert driver.lines[1:] == driver.lines[:1]
 
 
 def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:

@@ -141,6 +141,26 @@ def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> Non
     assert host.engine.count <= 14
 
 
+@pytest.mark.parametrize(
+    ("project", "names", "runs", "expires_on"),
+    [
+        ("wa-a", [], True, "2027-01-31"),
+        ("", ["biz_core"], False, "2026-12-31"),  # no role restarts it
+        ("", ["biz_web"], False, ""),
+        ("", [], False, "2026-12-31"),
+    ],
+)
+def test_what_runs_says_when_it_expires(
+    host: ObservedHost, look: Look, project: str, names: list[str], runs: bool, expires_on: str
+) -> None:
+    host.core["Labels"]["EXPIRES_ON"] = "2027-01-31"
+    host.engine.container("biz_core", CORE, project="", labels={"EXPIRES_ON": "2026-12-31"})
+    host.engine.container("biz_web", CORE, project="", labels={"EXPIRES_ON": "2026-11-30"})["State"] = "exited"
+    host.desired["client"].update(project=project, container_names=names)
+    found = look()
+    assert (found["runs"], found["expires_on"]) == (runs, expires_on)
+
+
 @pytest.mark.parametrize("restart", ["window", "report"])
 def test_a_file_that_no_container_has_proven_waits_for_the_restart(
     host: ObservedHost, look: Look, restart: str

@@ -251,6 +251,19 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         backups(settings=None),
         [("backup", "attention", "backup", "there is no settings backup", "backup support")],
     ),
+    (
+        "no settings backup of containers outside Compose, which no role restarts",
+        {**backups(settings=None), "runs": False},
+        [("backup", "attention", "backup", "there is no settings backup", "backup support")],
+    ),
+    (
+        "no settings backup of a client that is stopped",
+        {
+            **backups(settings=None),
+            "figures": samples.figures(containers={"containers": [samples.container(state="exited")], "error": ""}),
+        },
+        [],
+    ),
     ("no folder for backups", samples.read(about=samples.about(backups={"given": False})), []),
     (
         "an old drill",
