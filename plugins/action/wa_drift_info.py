@@ -114,13 +114,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _backups(ours: inventory.Inventory) -> dict[str, t.Any]:
-        """Returns when the newest backup with each part was made."""
+        """Returns when the newest backup with each part was made, and the images that backups have."""
         place, root = desired.deployment(ours), str(ours.given("wa_backup_dir") or "")
         if not (place["is_leader"] and root):
             return {"given": bool(root)}
         kept = backup.earlier(root, place["slug"])
         newest = {part: backup.newest(kept, part) for part in ("settings", "database", "images")}
-        return {"given": True, **{part: one.made_at if one else None for part, one in newest.items()}}
+        saved = [one.manifest for one in kept if one.has("images")]
+        images = [image["name"] for one in saved for image in one["hosts"][one["leader"]]["images"]]
+        times = {part: one.made_at if one else None for part, one in newest.items()}
+        return {"given": True, **times, "image_names": images}
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -289,12 +289,13 @@ class _Deployment:
 
     def _images(self) -> list[Json]:
         found: dict[str, Json] = {}
-        kept = bool((self.about.get("backups") or {}).get("images"))
+        kept = (self.about.get("backups") or {}).get("image_names") or ()
         for host in self.known:
             for one in self._part("images", host).get("images") or []:
                 other = found.get(one["name"])
                 there = one["on_host"] and (other is None or other["on_host"])
-                found[one["name"]] = {**one, "on_host": there, "kept": kept, "error": one["error"] or None}
+                saved = one["name"] in kept
+                found[one["name"]] = {**one, "on_host": there, "kept": saved, "error": one["error"] or None}
         return list(found.values())
 
     def _certificates(self) -> list[Json]:

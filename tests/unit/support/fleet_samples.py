@@ -64,13 +64,14 @@ def image(name: str, **more: t.Any) -> dict[str, t.Any]:
 def about(name: str = "support", **more: t.Any) -> dict[str, t.Any]:
     found = {"name": name, "slug": name, "leader": name, "members": [name], "topology": "single", "version": "2.53.4"}
     kept = {"given": True, "settings": NOW - DAY, "database": NOW - 4 * DAY, "images": NOW - 9 * DAY}
+    names = [f"r/{one}:v2.53.4" for one in ("coreapp", "web")]
     return {
         **found,
         "services": 2,
         "messages_limit": 2000,
         "automatic_gc": True,
         "gc_policy": "limit",
-        "backups": kept,
+        "backups": {**kept, "image_names": names},
         **more,
     }
 

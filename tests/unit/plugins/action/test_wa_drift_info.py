@@ -368,6 +368,10 @@ STATUS = {"status": True, "probe": True}
 
 def test_for_a_status_figures_are_asked_and_nothing_is_displayed(driver: Driver, tmp_path: Path) -> None:
     driver.set_concerns(db_env={"state": "drifted", "changes": ["set X"]})
+    images = {"support": {"images": [{"name": "r/web:v2.53.4"}]}}
+    with backup.Writer(str(tmp_path), "support", 900.0) as writer:
+        kept = {"leader": "support", "hosts": images, "images": writer.write("a.tar", b"")}
+        writer.finish({"database_server": "", "settings": None, **kept})
     with backup.Writer(str(tmp_path), "support", 1000.0) as writer:
         writer.finish({"database_server": "", "settings": writer.write(backup.SETTINGS, b"{}")})
     found = driver(STATUS, wa_backup_dir=str(tmp_path))
@@ -377,7 +381,13 @@ def test_for_a_status_figures_are_asked_and_nothing_is_displayed(driver: Driver,
     assert call["figures"]["api_url"] == "https://127.0.0.1:9090"
     assert driver.lines == []
     assert (found["reached"], found["held"], found["concerns"]["db_env"]["state"]) == (True, "", "drifted")
-    assert found["about"]["backups"] == {"given": True, "settings": 1000.0, "database": None, "images": None}
+    assert found["about"]["backups"] == {
+        "given": True,
+        "settings": 1000.0,
+        "database": None,
+        "images": 900.0,
+        "image_names": ["r/web:v2.53.4"],
+    }
     assert (found["about"]["services"], found["about"]["version"]) == (2, "2.53.4")
 
 

@@ -282,7 +282,8 @@ CASES: list[tuple[str, dict[str, t.Any], list[Cause]]] = [
         "images that are lost",
         {
             **figure(images={"images": [samples.image("web", pullable=False, error="not found")], "error": ""}),
-            "about": samples.about(backups={**samples.about()["backups"], "images": None}),
+            # The backup is of the version before.
+            "about": samples.about(backups={**samples.about()["backups"], "image_names": ["r/web:v2.51.2"]}),
         },
         [
             (
