@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Appends a line of JSON to C(runs.jsonl) in C(wa_report_dir), a variable of the first host, for each run that has changed something, or
     has failed. It has the time, the user, the controller, the playbook with C(--limit) and C(--tags), the hosts, and the result.
-  - Runs in check mode, and without C(wa_report_dir), are not recorded. Values of variables are not in it.
+  - Runs of C(status.yml), in check mode, and without C(wa_report_dir), are not recorded. Values of variables are not in it.
   - On the hosts Ansible logs each module to syslog, and the collection what it has changed. Both begin with the user, the controller and the
     playbook, unless C(target_log_info) is set in C(ansible.cfg) or C(ANSIBLE_TARGET_LOG_INFO) in the environment.
 requirements:
@@ -68,7 +68,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Writes the line."""
         hosts = sorted(stats.processed)
-        if context.CLIARGS.get("check") or not (hosts and (stats.changed or stats.failures or stats.dark)):
+        only_looks = context.CLIARGS.get("check") or self._playbook == "waba.onprem.status"
+        if only_looks or not (hosts and (stats.changed or stats.failures or stats.dark)):
             return
         variables = self._play.get_variable_manager().get_vars(play=self._play)["hostvars"]
         folder = next((str(found) for found in (variables[one].get("wa_report_dir") for one in hosts[:1]) if found), "")

@@ -29,15 +29,15 @@ TASKS: dict[str, dict[str, t.Any]] = {
 LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 
 
-def play(folder: Path, task: str, *arguments: str, **variables: t.Any) -> str:
-    """Runs one task on the host `a`, and returns what is displayed."""
+def play(folder: Path, task: str, *arguments: str, playbook: str = "", **variables: t.Any) -> str:
+    """Runs one task on the host `a`, or a playbook of the collection, and returns what is displayed."""
     hosts = {"a": LOST if task == "lost" else {}}
     given = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
     inventory, site = folder / "inventory.json", folder / "site.yml"
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**given, "secret": SECRET}}}))
     site.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [TASKS[task]]}]))
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(site), *arguments],
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), playbook or str(site), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -72,6 +72,13 @@ def test_each_run_that_changes_or_fails_has_a_line(tmp_path: Path) -> None:
     assert (first["limit"], first["hosts"], first["tags"], first["user"]) == ("a", ["a"], [], wa_runs.user())
     assert SECRET not in (folder / wa_runs.NAME).read_text()
     assert stat.S_IMODE((folder / wa_runs.NAME).stat().st_mode) == 0o600
+
+
+def test_a_status_that_fails_has_no_line(tmp_path: Path) -> None:
+    """Each hour's would hide who has changed something."""
+    said = play(tmp_path, "lost", playbook="waba.onprem.status", wa_report_dir=str(tmp_path / "reports"))
+    assert "failed=1" in said
+    assert ((tmp_path / "reports" / "fleet.json").exists(), lines(tmp_path / "reports")) == (True, [])
 
 
 def test_without_a_folder_nothing_is_recorded(tmp_path: Path) -> None:
