@@ -171,7 +171,7 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
     ("wa_deployment_messages", "Rows of a messages table, estimated.", _rows),
     (
         "wa_deployment_messages_limit",
-        "Rows above which a messages table is too long.",
+        "Rows above which the messages tables of a deployment together are too long.",
         _each(lambda one: one["messages"]["limit"]),
     ),
     ("wa_deployment_gc_daily", "Whether message GC is to be called every day.", _each(_gc_daily)),
