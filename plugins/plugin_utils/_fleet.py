@@ -106,7 +106,7 @@ class _Deployment:
         self.leader = str(self.about["leader"])
         self.known = {host: one for host, one in read.items() if not one.get("problem")}
         self.led = self.known.get(self.leader) or {}
-        self.about.update(self.led.get("about") or {})
+        self.about.update((read.get(self.leader) or {}).get("about") or {})
         self.held = next((one["held"] for one in read.values() if one.get("held")), "")
         self.concerns = {
             host: dict(provision_plan.held(one["concerns"]) if self.held else one["concerns"])

@@ -417,6 +417,17 @@ def test_a_changed_state_is_new_for_the_worse_and_the_better(
     assert read == changed
 
 
+@pytest.mark.parametrize("order", [("h1", "h2"), ("h2", "h1")])
+def test_what_the_controller_knows_of_a_leader_that_is_away_counts(order: tuple[str, str]) -> None:
+    place = {"leader": "h1", "members": ["h2", "h1"]}
+    hosts = {
+        "h1": {**samples.lost(), "about": samples.about("c", **place)},
+        "h2": samples.read(about=samples.about("c", **place, backups={"given": True})),
+    }
+    (one,) = report(**{name: hosts[name] for name in order})["deployments"]
+    assert one["backups"]["settings"]["age_seconds"] == DAY
+
+
 def test_without_its_leader_a_deployment_is_not_known() -> None:
     about = samples.about("c", leader="a", members=["a", "b"])
     found = report(b={**samples.read(lock=LOCK), "about": about})
