@@ -55,7 +55,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 return {"changed": False, "contents": self._read(list_media=False)}
             return self._deployment(args)
         except WaError as error:
-            return {"failed": True, "msg": f"{self._ours.host}: {str(error).rstrip('.')}."}
+            found = error
+        except OSError as error:
+            cure = "Make room in it, or set it to a folder of the controller that you may write"
+            why = ": ".join(str(one) for one in (error.strerror or error, error.filename) if one)
+            found = WaError(f"wa_backup_dir {self._root}", why, cure=cure)
+        return {"failed": True, "msg": f"{self._ours.host}: {str(found).rstrip('.')}."}
 
     def _given(self) -> tuple[str, str]:
         """Returns folder and password of backups. Raises WaError where one is not set."""

@@ -122,7 +122,7 @@ def kept_count(given: t.Any) -> int:
 
 
 class Writer:
-    """Writes one backup, as a context: complete with `finish`, and gone without. One at a time for a deployment."""
+    """Writes one backup, as a context: complete with `finish`, and gone without. One at a time for a deployment. Raises OSError, too."""
 
     def __init__(self, root: str, slug: str, now: float) -> None:
         self.now = now
@@ -141,11 +141,6 @@ class Writer:
         except BlockingIOError:
             os.close(self._lock)
             raise WaError(str(self.home), "another run writes a backup into it", cure="Wait for its end") from None
-        except OSError as error:
-            cure = "Set wa_backup_dir to a folder of the controller that you may write"
-            raise WaError(
-                f"wa_backup_dir {self.home.parent}", f"{error.strerror}: {error.filename}", cure=cure
-            ) from None
         for left in self.home.glob(f"*{_UNFINISHED}"):  # of runs that were killed
             _discard(left)
         self.folder.mkdir(mode=0o700)

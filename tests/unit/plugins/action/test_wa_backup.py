@@ -20,6 +20,7 @@ from ansible.template import Templar
 from inventory_samples import inventory
 
 from ansible_collections.waba.onprem.plugins.action import wa_backup
+from ansible_collections.waba.onprem.plugins.plugin_utils import _backup as backup
 
 PASSWORD, DB_ENV = "Canary-backup-1", b"WA_DB_PASSWORD=Canary-db\n"
 DUMP = b"the dump"
@@ -181,6 +182,41 @@ def test_the_backup_of_a_run_that_was_cut_off_counts_for_an_hour(
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3601)
     assert driver(accept_earlier=True)["failed"]
+
+
+CURE = "Make room in it, or set it to a folder of the controller that you may write"
+
+
+@pytest.mark.parametrize("step", ["open", "finish"])
+def test_a_folder_that_is_full_is_named_and_nothing_is_left_in_it(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_arguments: t.Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup.Writer, step, fail)
+    root = driver.given["wa_backup_dir"]
+    assert driver() == {"failed": True, "msg": f"h1: wa_backup_dir {root}: No space left on device. {CURE}."}
+    assert [one for one in Path(root).rglob("*") if one.name != "support"] == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def fail(path: Path, *arguments: t.Any, **options: t.Any) -> None:
+        if path.name.endswith(".part"):
+            raise OSError(13, "Permission denied", str(path))
+        make(path, *arguments, **options)
+
+    root = driver.given["wa_backup_dir"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", fail)
+        assert driver()["msg"].startswith(f"h1: wa_backup_dir {root}: Permission denied: {root}/support/")
+    driver.given["wa_backup_dir"] = str(tmp_path / "file")
+    (tmp_path / "file").touch()
+    assert driver()["msg"] == f"h1: wa_backup_dir {tmp_path}/file: File exists: {tmp_path}/file. {CURE}."
 
 
 def test_images_and_a_copy_of_the_database_are_brought_in_parts(
