@@ -113,8 +113,8 @@ def _certificates(fleet: Part) -> t.Iterator[Sample]:
                 yield labels, seconds_of(each["day"])
 
 
-def _drift(one: Part) -> float | None:
-    """Returns the differences on all members; None where nothing was compared."""
+def drift(one: Part) -> float | None:
+    """Returns the differences on all members that were compared; None where none was."""
     concerns = [concern for member in one["members"] for concern in member["concerns"].values()]
     return float(sum(len(concern["drift"]) for concern in concerns)) if concerns else None
 
@@ -156,7 +156,7 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
         "Whether the client serves, as it says itself.",
         _each(lambda one: {"healthy": 1.0, "unhealthy": 0.0}.get(one["health"]["state"])),
     ),
-    ("wa_deployment_drift", "Differences from the inventory, on all hosts of a deployment.", _each(_drift)),
+    ("wa_deployment_drift", "Differences from the inventory, on all hosts of a deployment.", _each(drift)),
     (
         "wa_deployment_unknown_sessions",
         "Sessions of the client's database user that are not this client's.",

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
 from ansible_collections.waba.onprem.plugins.plugin_utils._fleet import FORMAT, seconds_of
+from ansible_collections.waba.onprem.plugins.plugin_utils._fleet_metrics import drift
 
 Fleet = t.Mapping[str, t.Any]  # a report, as fleet.schema.json describes it
 Deployment = t.Mapping[str, t.Any]
@@ -432,13 +433,6 @@ def disk_free(one: Deployment) -> float | None:
         if disk["total_bytes"] and disk["free_bytes"] is not None
     ]
     return min(shares, default=None)
-
-
-def drift(one: Deployment) -> float | None:
-    """Returns the number of differences of all members; None where a member was not reached."""
-    if not all(member["reached"] for member in one["members"]):
-        return None
-    return float(sum(len(concern["drift"]) for member in one["members"] for concern in member["concerns"].values()))
 
 
 def _past(fleet: Fleet) -> _Past:

@@ -325,10 +325,13 @@ def test_charts_show_rows_disk_and_drift_over_the_kept_reports() -> None:
     assert charts(fleet, []) == {}
 
 
-def test_a_line_is_broken_where_nothing_is_known() -> None:
+@pytest.mark.parametrize("reached", [False, True])
+def test_a_line_is_broken_where_nothing_is_known(reached: bool) -> None:
     earlier = []
     for back in range(6, 0, -1):
         one = fleets.unreachable("a") if back in (2, 3) else fleets.deployment("a")
+        for member in one["members"] if reached else ():  # with a wrong inventory it is reached and not compared
+            member["reached"] = True
         earlier.append(fleets.fleet([one], NOW - back * 3600))
     html = fleet_page.page(fleets.fleet([fleets.deployment("a")]), earlier, (), NOW)
     lines = [re.findall('<polyline points="([^"]*)"', one) for one in html.split("<svg ")[1:]]
