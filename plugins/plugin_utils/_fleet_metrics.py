@@ -39,31 +39,28 @@ def _value(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
+def _deployments(fleet: Part) -> t.Iterator[tuple[dict[str, str], Part]]:
+    """Yields each deployment with its labels."""
+    for one in fleet["deployments"]:
+        yield {"deployment": one["name"]}, one
+
+
 def _members(fleet: Part) -> t.Iterator[tuple[dict[str, str], Part]]:
     """Yields each host with its labels."""
-    for one in fleet["deployments"]:
+    for labels, one in _deployments(fleet):
         for member in one["members"]:
-            yield {"deployment": one["name"], "host": member["host"]}, member
+            yield {**labels, "host": member["host"]}, member
 
 
-def _each(value: t.Callable[[Part], float | None]) -> t.Callable[[Part], t.Iterator[Sample]]:
-    """Returns the samples of a value of deployments."""
-
-    def samples(fleet: Part) -> t.Iterator[Sample]:
-        for one in fleet["deployments"]:
-            found = value(one)
-            if found is not None:
-                yield {"deployment": one["name"]}, float(found)
-
-    return samples
-
-
-def _hosts(value: t.Callable[[Part], float | None]) -> t.Callable[[Part], t.Iterator[Sample]]:
-    """Returns the samples of a value of hosts."""
+def _each(
+    value: t.Callable[[Part], float | None],
+    parts: t.Callable[[Part], t.Iterator[tuple[dict[str, str], Part]]] = _deployments,
+) -> t.Callable[[Part], t.Iterator[Sample]]:
+    """Returns the samples of a value of deployments, or of hosts."""
 
     def samples(fleet: Part) -> t.Iterator[Sample]:
-        for labels, member in _members(fleet):
-            found = value(member)
+        for labels, part in parts(fleet):
+            found = value(part)
             if found is not None:
                 yield labels, float(found)
 
@@ -71,9 +68,9 @@ def _hosts(value: t.Callable[[Part], float | None]) -> t.Callable[[Part], t.Iter
 
 
 def _states(fleet: Part) -> t.Iterator[Sample]:
-    for one in fleet["deployments"]:
+    for labels, one in _deployments(fleet):
         for state in STATES:
-            yield {"deployment": one["name"], "state": state}, float(one["state"] == state)
+            yield {**labels, "state": state}, float(one["state"] == state)
 
 
 def _info(fleet: Part) -> t.Iterator[Sample]:
@@ -226,12 +223,12 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
         "Whether the containers of a deployment are held.",
         _each(lambda one: one["hold"] is not None),
     ),
-    ("wa_host_reached", "Whether a host has answered.", _hosts(lambda member: member["reached"])),
+    ("wa_host_reached", "Whether a host has answered.", _each(lambda member: member["reached"], _members)),
     ("wa_host_disk_free_bytes", "Free room of a file system.", _disk("free_bytes")),
     ("wa_host_disk_size_bytes", "Size of a file system.", _disk("total_bytes")),
     (
         "wa_host_log_cleanup_timestamp_seconds",
         "When the nightly log cleanup of a host last succeeded.",
-        _hosts(lambda member: _last(member["log_cleanup"], "last_success")),
+        _each(lambda member: _last(member["log_cleanup"], "last_success"), _members),
     ),
 )
