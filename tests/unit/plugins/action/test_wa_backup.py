@@ -200,9 +200,7 @@ def test_a_folder_that_is_full_is_named_and_nothing_is_left_in_it(
     assert [one for one in Path(root).rglob("*") if one.name != "support"] == []
 
 
-def test_a_folder_that_cannot_be_made_is_named(
-    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_made_is_named(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = Path.mkdir
 
     def fail(path: Path, *arguments: t.Any, **options: t.Any) -> None:

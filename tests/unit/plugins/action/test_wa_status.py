@@ -198,7 +198,9 @@ def test_a_comparison_alone_and_a_status_say_the_same_once(
     driver(**options)
     said = log.read_text().count("\n") if log.exists() else 0
     driver.registered = "wa_drift"
-    driver.read = {key: value for key, value in {**compared, **lock}.items() if key not in ("about", "figures", "reached")}
+    driver.read = {
+        key: value for key, value in {**compared, **lock}.items() if key not in ("about", "figures", "reached")
+    }
     driver({"part": "notify"}, **options)
     assert (log.read_text().count("\n") if log.exists() else 0) == said
 

@@ -37,7 +37,13 @@ def play(folder: Path, task: str, *arguments: str, playbook: str = "", **variabl
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**given, "secret": SECRET}}}))
     site.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [TASKS[task]]}]))
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), playbook or str(site), *arguments],
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            str(inventory),
+            playbook or str(site),
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,

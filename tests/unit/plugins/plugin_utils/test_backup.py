@@ -23,7 +23,8 @@ PASSWORD = "Canary-backup-1"
 def make(root: Path, at: float, *parts: str, server: str = "db:3306/") -> Path:
     with backup.Writer(str(root), "support", at) as writer:
         entries = {
-            part: writer.write(f"{part}.json", b"{}") if part in parts else None for part in ("settings", "database", "images")
+            part: writer.write(f"{part}.json", b"{}") if part in parts else None
+            for part in ("settings", "database", "images")
         }
         return writer.finish({"database_server": server, **entries})
 
