@@ -121,7 +121,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
     is_migration,
     service_containers,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import removal
@@ -132,7 +132,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import 
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
-def open_project(module: AnsibleModule) -> Rendered | Operators:
+def open_project(module: AnsibleModule) -> Project:
     """Returns the project that the options describe. Raises WaError."""
     params = module.params
     return prediction.open_project(
@@ -144,9 +144,7 @@ def open_project(module: AnsibleModule) -> Rendered | Operators:
     )
 
 
-def plan(
-    project: Rendered | Operators, params: t.Mapping[str, t.Any]
-) -> tuple[list[compose_plan.Step], dict[str, t.Any]]:
+def plan(project: Project, params: t.Mapping[str, t.Any]) -> tuple[list[compose_plan.Step], dict[str, t.Any]]:
     """Returns the steps for the project's containers, and what is done in the module's format."""
     steps = project.plan()
     kept = {step.container for step in steps if step.action in ("none", "start", "unpause")}
@@ -164,9 +162,7 @@ def plan(
     }
 
 
-def apply(
-    module: AnsibleModule, result: Result, project: Rendered | Operators, steps: t.Sequence[compose_plan.Step]
-) -> None:
+def apply(module: AnsibleModule, result: Result, project: Project, steps: t.Sequence[compose_plan.Step]) -> None:
     """Writes the files and starts what is planned, or predicts both. Raises WaError."""
     params, planned = module.params, result.values
     refusals = [line for lines in planned["refusals"].values() for line in lines]

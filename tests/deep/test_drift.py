@@ -83,7 +83,7 @@ DRIFTS = {
         f"cd {FOLDER}; cp -p compose.yml kept; sed -i 's/max-size: .*/max-size: 1g/' compose.yml;"
         " docker compose up --detach; mv kept compose.yml",
         tuple(
-            f"client: {name} was created from another Compose file than the one that was applied (needs a restart)"
+            f"client: {name} was made from other Compose files than there are now (needs a restart)"
             for name in (CORE, WEB)
         ),
         (WEB, CORE),

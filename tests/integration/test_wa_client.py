@@ -143,7 +143,7 @@ def test_what_differs_is_recreated_and_nothing_else(project: Project) -> None:
     assert project.start() == ["waweb"]
 
     project.env.write_text("WA_DB_HOSTNAME=other\nWA_DB_PASSWORD=x\nWA_DB_PORT=1\n")
-    text = f"was created with another WA_DB_HOSTNAME, WA_DB_PASSWORD, WA_DB_PORT than {project.env} holds"
+    text = "has another environment than its Compose files give it: WA_DB_HOSTNAME, WA_DB_PASSWORD, WA_DB_PORT"
     confirmed = {"confirm_identity": {"hostname": "other", "port": "1"}}
     assert project.changes(**confirmed) == [f"recreate wacore-1 ({text})", f"recreate waweb-1 ({text})"]
     assert project.changes(declared_keys=["WA_CONFIG_ON_DB"], **confirmed) == []
@@ -173,7 +173,7 @@ def test_a_container_from_a_file_that_somebody_has_changed_is_recreated(project:
     project.document["services"]["waweb"]["logging"]["options"]["max-size"] = "1g"
     project.up()
     project.document = kept
-    other = "was created from another Compose file than the one that was applied"
+    other = "was made from other Compose files than there are now"
     assert project.changes() == [f"recreate waweb-1 ({other})"]
     project.file.write_text(json.dumps(project.document))
     docker("rm", "--force", f"{project.name}-waweb-1")

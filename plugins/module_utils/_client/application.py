@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
+    from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 _REQUESTS = 30  # seconds for the engine's answer beside the stop of a container
@@ -79,7 +79,7 @@ def refuse_changed(engine: Docker, params: t.Mapping[str, t.Any]) -> None:
 
 
 def start(
-    project: Rendered | Operators,
+    project: Project,
     steps: t.Iterable[compose_plan.Step],
     planned: t.Mapping[str, t.Any],
     files: t.Sequence[str],

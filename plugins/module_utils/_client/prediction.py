@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._compose import definitions
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose, Run
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered, sharing
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project, sharing
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -46,8 +46,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
 
 def open_project(
     run: Run, params: t.Mapping[str, t.Any], engine: docker_engine.Docker | None = None, **more: t.Any
-) -> Rendered | Operators:
-    """Returns the project that the options describe; `more` are fields of both kinds. Raises WaError."""
+) -> Project:
+    """Returns the project that the options describe; `more` are fields of it. Raises WaError."""
     document = json.loads(params["content"] or '{"services": {}}')
     files, selected = params["compose_files"] or ["-"], params["services"]
     if files[0] == "-" and not any(os.path.exists(params[one] or "") for one in ("compose_file", "env_file")):
@@ -66,26 +66,21 @@ def open_project(
     text = (Store(params["env_file"]).read() if params["env_file"] else "") or ""
     held = env_file.held(text, params["env_format"])
     compose.secrets += [value for key, values in held.items() if redact.is_secret(key) for value in values if value]
-    more = {
-        **more,
-        "selected": selected,
-        "recorded": definitions.recorded(recorded),
-        "env_file": params["env_file"] or "",
-        "undeclared": [key for key in held if key not in (params["declared_keys"] or held)],
-    }
-    if not compose.rendered:
-        ours = params["compose_file"] or ""
-        return Operators(engine, compose, compose_file=ours, **more)
-    return Rendered(
+    return Project(
         engine,
         compose,
+        selected=selected,
+        recorded=definitions.recorded(recorded),
+        env_file=params["env_file"] or "",
+        compose_file=params["compose_file"] or "",
         held=held if params["env_changes"] is None else {},  # which tell all that a db.env to be written changes
+        undeclared=[key for key in held if key not in (params["declared_keys"] or held)],
         **more,
     )
 
 
 def refusals(
-    project: Rendered | Operators,
+    project: Project,
     params: t.Mapping[str, t.Any],
     steps: t.Sequence[compose_plan.Step],
     calls: t.Sequence[t.Mapping[str, t.Any]],
@@ -113,7 +108,7 @@ def refusals(
     return {about: [str(one) for one in ones] for about, ones in found.items() if ones}
 
 
-def _undefined(project: Rendered | Operators) -> list[WaError]:
+def _undefined(project: Project) -> list[WaError]:
     """Returns the services of the client that only the collection's file names, which gives them an image and nothing else."""
     services = project.resolved.get("services") or {}
     return [
@@ -128,7 +123,7 @@ def _undefined(project: Rendered | Operators) -> list[WaError]:
     ]
 
 
-def _other_versions(project: Rendered | Operators, version: str | None) -> list[WaError]:
+def _other_versions(project: Project, version: str | None) -> list[WaError]:
     """Returns why the operator's Compose files, which may come after the role's, give a service another version."""
     return [
         WaError(
@@ -142,7 +137,7 @@ def _other_versions(project: Rendered | Operators, version: str | None) -> list[
     ]
 
 
-def _losses(project: Rendered | Operators, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
+def _losses(project: Project, steps: t.Iterable[compose_plan.Step], containers: Containers) -> list[str]:
     """Returns why containers must not be recreated or removed."""
     leaving = {step.container for step in steps if step.action in ("recreate", "remove")}
     found = [

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares a Compose project with what it is to be, and says what is done with its containers; changes nothing.
 
-The collection's own file (`Rendered`) is compared without Compose: each container has the digest of its service's definition in a label.
-An operator's files (`Operators`) only Compose can read.
+The collection's own file alone is compared without Compose: each container has the digest of its service's definition in a label.
+An operator's files only Compose can read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import state as e
 
 _LABEL = "com.docker.compose."
 _OTHER_SETTINGS = "was created with other settings than the inventory has"
-_OTHER_FILE = "was created from another Compose file than the one that was applied"
 _OTHER_FILES = "was made from other Compose files than there are now"
 # Compose gives them to every container where the Docker client's own configuration has them, and `config` does not print them.
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -43,7 +42,7 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 @dataclass
 class Project:
-    """What both kinds of projects have in common."""
+    """A project of the collection's file (`compose.rendered`), or of an operator's files, alone or together with the collection's."""
 
     engine: docker_engine.Docker
     compose: Compose
@@ -53,14 +52,28 @@ class Project:
     recorded: definitions.Recorded = field(default_factory=definitions.Recorded)  # when last healthy
     selected: t.Sequence[str] = ()  # services of the client, where others stand beside them; none for all
     env_file: str = ""
+    compose_file: str = ""  # the collection's own
+    held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
     undeclared: t.Collection[str] = ()  # keys of db.env that the inventory does not declare
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
     _records: dict[str, t.Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def resolved(self) -> Document:
-        """Returns the document as `docker compose config` prints it, with the services that `docker compose up` starts."""
-        return self.compose.resolved(self.selected)
+        """Returns the document as `docker compose config` prints it, with the services that `docker compose up` starts.
+
+        The collection's file, which is to be written, is so without Compose, and without the variables of db.env.
+        """
+        if not self.compose.rendered:
+            return self.compose.resolved(self.selected)
+        document, given = self.compose.document, started(self.compose.document).items()
+        mounts = {name: [_mount(one) for one in body.get("volumes") or ()] for name, body in given}
+        services = {
+            name: {**body, "volumes": mounts[name], "networks": dict.fromkeys(body.get("networks") or ())}
+            for name, body in given
+        }
+        networks = {key: {**body, "ipam": {}} for key, body in (document.get("networks") or {}).items()}
+        return {**document, "services": services, "networks": networks}
 
     @cached_property
     def services(self) -> list[compose_plan.Service]:
@@ -98,15 +111,69 @@ class Project:
 
     def _difference(self, one: compose_plan.Found) -> list[str]:
         """Returns why a container is recreated, as its service is defined."""
-        raise NotImplementedError
+        # That its environment differs is reported elsewhere.
+        reported = one.name in self.stale or bool(self.env_changes.get(one.name))
+        different = [] if reported else self._variables(one)
+        keys = [key for key in different if key not in self.undeclared]
+        reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
+        wanted, ours = self._wanted(one), self.compose.rendered
+        if one.definition != wanted.definition and (one.definition or ours):
+            return [_OTHER_SETTINGS, *reasons]
+        before = self.recorded.services.get(one.service, {})
+        known = definitions.is_of(before, one.hash)
+        if known and ("inputs" in before) is not ours:
+            found = () if ours else definitions.changed(before, self.digests[one.service])
+            # Another version of Compose may read the same files otherwise.
+            same = not found or (self.inputs == before.get("inputs") and self.compose.version != before.get("compose"))
+            alike = same or one.hash in self.current_hashes.get(one.service, ())
+            return reasons if alike else [*reasons, *found]
+        if reported or different:  # another environment gives another hash
+            return reasons
+        # Hashes of different versions of Compose cannot be compared. A container of the collection has its list of files in a label.
+        files = [self.compose_file if path == "-" else path for path in self.compose.files]
+        elsewhere = known if ours else one.own and [*one.files] != files
+        unknown = (ours and not before) or not (elsewhere or one.compose == _core(self.compose.version))
+        unknown = unknown or one.image != (wanted.image or one.image)  # which has a reason of its own
+        unknown = unknown or _refers(self.resolved["services"][one.service])
+        return [] if unknown or one.hash in self.current_hashes.get(one.service, ()) else [_OTHER_FILES]
+
+    def _variables(self, one: compose_plan.Found) -> list[str]:
+        """Returns the variables that a container has otherwise than its Compose files give them; of the collection's db.env does."""
+        given = self.resolved["services"][one.service].get("environment") or {}
+        environment, image = self._environment(one)
+        if self.compose.rendered:
+            keys = env_state.differing(environment, self.held) if self.held else []
+            return env_state.check(environment, keys, self.held, image, given).stale
+        wanted = {key: str(value).replace("$$", "$") for key, value in given.items() if value is not None}
+        more = (key for key, value in environment.items() if key not in given and image.get(key) != value)
+        keys = [key for key, value in wanted.items() if environment.get(key) != value]
+        if not self.record(one).get("Id"):
+            return []  # it has just gone
+        return sorted(keys + [key for key in more if key.lower() not in _PROXIES])
+
+    @cached_property
+    def digests(self) -> dict[str, definitions.Digests]:
+        """Returns the digests of the present definitions, by service."""
+        return {name: definitions.digests(body, self.recorded.salt) for name, body in self.resolved["services"].items()}
+
+    @cached_property
+    def inputs(self) -> str:
+        """Returns a digest of the files that Compose reads, without the collection's own, as far as they are known."""
+        theirs = [path for path in self.compose.files if path not in ("-", self.compose_file)]
+        paths = [*theirs, *self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
+        return definitions.inputs(map(_text, paths))
 
     def _wanted(self, one: compose_plan.Found) -> compose_plan.Service:
         """Returns what the service of a container is to be."""
         return next(service for service in self.services if service.name == one.service)
 
     def is_recorded(self, one: compose_plan.Found) -> bool:
-        """Returns whether something is recorded of a container's service."""
-        return one.service in self.recorded.services
+        """Returns whether the record has a container as its files are read now; one of the collection's file has that in its label."""
+        before = self.recorded.services.get(one.service, {})
+        if self.compose.rendered:
+            return bool(before)
+        same = definitions.is_of(before, one.hash) and "inputs" in before
+        return same and not definitions.changed(before, self.digests[one.service])
 
     def _environment(self, one: compose_plan.Found) -> tuple[dict[str, str], dict[str, str]]:
         """Returns the environment of a container, and that of its image."""
@@ -140,9 +207,11 @@ class Project:
 
     @cached_property
     def current_hashes(self) -> dict[str, set[str]]:
-        """Returns the hashes that Compose gives each service now."""
-        read = self.compose.resolved(self.selected) if self.compose.rendered else self.resolved
-        return self.compose.hashes(read)
+        """Returns the hashes that Compose gives each service now; none where it cannot read the files."""
+        with contextlib.suppress(WaError):
+            read = self.compose.resolved(self.selected) if self.compose.rendered else self.resolved
+            return self.compose.hashes(read)
+        return {}
 
     def next_record(self) -> definitions.Recorded:
         """Returns what is recorded when the client is healthy. Of a service that waits for its recreation the earlier record stays."""
@@ -159,7 +228,9 @@ class Project:
 
     def _entry(self, service: str, hashes: str) -> definitions.Digests:
         """Returns what is recorded of a service."""
-        return {"hash": hashes}
+        if self.compose.rendered:
+            return {"hash": hashes}
+        return {**self.digests[service], "hash": hashes, "inputs": self.inputs, "compose": self.compose.version}
 
     def plan(self) -> list[compose_plan.Step]:
         """Returns the step for each container, with its reasons."""
@@ -258,121 +329,6 @@ class Project:
         had = (record.get("Labels") or {}).get(_LABEL + "config-hash", "")
         diverged = not external and bool(had) and had != network_hash(body)
         return compose_plan.Network(key, name, record["Id"], external, diverged)
-
-
-@dataclass
-class Rendered(Project):
-    """A project that is made from the collection's file alone."""
-
-    held: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)  # the values of db.env, for its readers
-
-    @cached_property
-    def resolved(self) -> Document:
-        """Returns the file that is to be written as `docker compose config` prints it, without the variables of db.env."""
-        document, given = self.compose.document, started(self.compose.document).items()
-        mounts = {name: [_mount(one) for one in body.get("volumes") or ()] for name, body in given}
-        services = {
-            name: {**body, "volumes": mounts[name], "networks": dict.fromkeys(body.get("networks") or ())}
-            for name, body in given
-        }
-        networks = {key: {**body, "ipam": {}} for key, body in (document.get("networks") or {}).items()}
-        return {**document, "services": services, "networks": networks}
-
-    def _difference(self, one: compose_plan.Found) -> list[str]:
-        stale = self._stale_keys(one)
-        if one.definition != self._wanted(one).definition:
-            reasons = [_OTHER_SETTINGS]
-        else:
-            reasons = [_OTHER_FILE] if not stale and self._is_of_another_file(one) else []
-        due = ", ".join(key for key in stale if key not in self.undeclared)
-        return [*reasons, *([f"was created with another {due} than {self.env_file} holds"] if due else [])]
-
-    def _is_of_another_file(self, one: compose_plan.Found) -> bool:
-        """Returns whether a container was made from something else than the collection's file, which has its definition."""
-        recorded = self.recorded.services.get(one.service, {})
-        known, beside = definitions.is_of(recorded, one.hash), "inputs" in recorded  # an operator's files beside it
-        if one.name in self.stale or not recorded or (known and not beside):
-            return False
-        try:  # somebody may have recreated it from the file, and hashes of different versions of Compose cannot be compared
-            comparable = known or one.compose == _core(self.compose.version)
-            return comparable and one.hash not in self.current_hashes.get(one.service, ())
-        except WaError:
-            return True
-
-    def _stale_keys(self, one: compose_plan.Found) -> list[str]:
-        """Returns with which other values of db.env a container was made."""
-        if not self.held or self.env_changes.get(one.name):
-            return []
-        environment, image = self._environment(one)
-        overrides = self.compose.document["services"][one.service].get("environment") or {}
-        keys = env_state.differing(environment, self.held)
-        return env_state.check(environment, keys, self.held, image, overrides).stale
-
-
-@dataclass
-class Operators(Project):
-    """A project with an operator's Compose files, alone or together with the collection's."""
-
-    compose_file: str = ""  # the collection's own
-
-    def is_recorded(self, one: compose_plan.Found) -> bool:
-        """Returns whether the definition with which a container was last healthy is recorded."""
-        recorded = self.recorded.services.get(one.service, {})
-        return "inputs" in recorded and definitions.is_of(recorded, one.hash)
-
-    @cached_property
-    def digests(self) -> dict[str, definitions.Digests]:
-        """Returns the digests of the present definitions, by service."""
-        return {name: definitions.digests(body, self.recorded.salt) for name, body in self.resolved["services"].items()}
-
-    @cached_property
-    def inputs(self) -> str:
-        """Returns a digest of the files that Compose reads, without the collection's own, as far as they are known."""
-        theirs = [path for path in self.compose.files if path not in ("-", self.compose_file)]
-        paths = [*theirs, *self.compose.interpolation, f"{self.compose.folder}/.env", self.env_file]
-        return definitions.inputs(map(_text, paths))
-
-    def _difference(self, one: compose_plan.Found) -> list[str]:
-        # That its environment differs is reported elsewhere.
-        reported = one.name in self.stale or bool(self.env_changes.get(one.name))
-        different = [] if reported else self._variables(one)
-        keys = [key for key in different if key not in self.undeclared]
-        reasons = [f"has another environment than its Compose files give it: {', '.join(keys)}"] if keys else []
-        wanted = self._wanted(one).definition
-        if one.definition and one.definition != wanted:
-            return [_OTHER_SETTINGS, *reasons]
-        if self.is_recorded(one):
-            before = self.recorded.services[one.service]
-            found = definitions.changed(before, self.digests[one.service])
-            # Another version of Compose may read the same files otherwise.
-            same = not found or (self.inputs == before.get("inputs") and self.compose.version != before.get("compose"))
-            alike = same or one.hash in self.current_hashes[one.service]
-            return reasons if alike else [*reasons, *found]
-        # Hashes of different versions of Compose cannot be compared. A container of the collection has its list of files in a label.
-        files = [self.compose_file if path == "-" else path for path in self.compose.files]
-        unknown = one.compose != _core(self.compose.version) and not (one.own and list(one.files) != files)
-        image = self._wanted(one).image
-        unknown = unknown or one.image != (image or one.image)  # which has a reason of its own
-        unknown = unknown or _refers(self.resolved["services"][one.service])
-        alike = reported or unknown or one.hash in self.current_hashes[one.service]
-        return reasons if different or alike else [_OTHER_FILES]  # another environment gives another hash
-
-    def _variables(self, one: compose_plan.Found) -> list[str]:
-        """Returns the variables that a container has otherwise than its Compose files give them."""
-        given = self.resolved["services"][one.service].get("environment") or {}
-        wanted = {key: str(value).replace("$$", "$") for key, value in given.items() if value is not None}
-        environment, image = self._environment(one)
-        more = (key for key, value in environment.items() if key not in given and image.get(key) != value)
-        keys = [key for key, value in wanted.items() if environment.get(key) != value]
-        if not self.record(one).get("Id"):
-            return []  # it has just gone
-        return sorted(keys + [key for key in more if key.lower() not in _PROXIES])
-
-    def _entry(self, service: str, hashes: str) -> definitions.Digests:
-        before = self.recorded.services.get(service, {})
-        made = {**self.digests[service], "hash": hashes, "inputs": self.inputs}
-        same = made == {key: value for key, value in before.items() if key != "compose"}
-        return before if same else {**made, "compose": self.compose.version}
 
 
 def _refers(body: Document) -> bool:

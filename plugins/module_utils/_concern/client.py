@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
@@ -44,7 +44,7 @@ def observe(
     run: Run,
     compare_record: bool = True,
     stale: t.Container[str] = (),
-) -> tuple[Finding, Rendered | Operators | None]:
+) -> tuple[Finding, Project | None]:
     """Returns how the project differs, and the project; with `compare_record` also from what the last complete run has recorded.
 
     `stale` are containers that were created with another db.env. The concern `db_env` reports them, so their changed
@@ -70,7 +70,7 @@ def observe(
     return found, project
 
 
-def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
+def compare(project: Project, compare_record: bool) -> Finding:
     """Returns how the containers differ. With `compare_record` they have to be recorded, too."""
     found, steps = Finding(), project.plan()
     for step in steps:
@@ -89,8 +89,8 @@ def compare(project: Rendered | Operators, compare_record: bool) -> Finding:
             found.containers += failures(one.name, one.state, engine_health(project.record(one)))
             if compare_record and one.name in alike and not project.is_recorded(one):
                 found.containers.append(
-                    f"{one.name} is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it "
-                    "with its Compose files, and records it"
+                    f"{one.name} is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "
+                    "provision.yml last ended. provision.yml compares it with these files, and records it"
                 )
     return found
 
@@ -139,9 +139,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> Finding:
     return found
 
 
-def open_project(
-    engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()
-) -> Rendered | Operators:
+def open_project(engine: Docker, params: t.Mapping[str, t.Any], run: Run, stale: t.Container[str] = ()) -> Project:
     """Returns the Compose project."""
     return prediction.open_project(run, {**params, "env_changes": {}}, engine, stale=stale)
 
@@ -151,7 +149,7 @@ def _is_operators(params: t.Mapping[str, t.Any]) -> bool:
     return params["compose_files"] is not None and bool(params["compose_files"][0] != "-")
 
 
-def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any], project: Rendered | Operators | None) -> list[str]:
+def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any], project: Project | None) -> list[str]:
     """Returns a line for each container whose log grows without a limit, as its Compose file or `docker run` has it."""
     if project:
         cure, wanted = "give its service logging options in the Compose file", params["services"]

@@ -67,10 +67,10 @@ class FakeCompose:
         if "up" in command:
             self.ups.append([*_values(command, "--file"), *command[command.index("up") + 1 :]])
             return (1, "", self.up_complaint) if self.up_complaint else (0, "", "")
-        if self.complaint:
-            return 15, "", self.complaint
         if command[-2:] == ["version", "--short"]:
             return 0, f"v{self.version}\n", ""
+        if self.complaint:
+            return 15, "", self.complaint
         try:
             document = self._config(command, data)
         except Refused as error:

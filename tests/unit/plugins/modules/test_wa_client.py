@@ -158,7 +158,7 @@ def test_the_step_depends_on_the_container(
     assert {key: found[key] for key in result} == result
 
 
-OTHER_TZ, PLANNED = "was created with another TZ than {} holds", "db.env changes: WA_DB_PASSWORD"
+OTHER_TZ, PLANNED = "has another environment than its Compose files give it: TZ", "db.env changes: WA_DB_PASSWORD"
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_a_container_is_compared_with_db_env(
     path = write_env(tmp_path, {**BODY["environment"], "TZ": "UTC"})
     add_container(engine)
     found = info(env_file=path, **options)
-    assert found["changes"] == ([f"recreate {NAME} ({change.format(path)})"] if change else [])
-    assert found["pending"] == ([f"{NAME} ({pending.format(path)})"] if pending else [])
+    assert found["changes"] == ([f"recreate {NAME} ({change})"] if change else [])
+    assert found["pending"] == ([f"{NAME} ({pending})"] if pending else [])
 
 
 @pytest.mark.parametrize(("declared", "changes"), [(["A"], []), (["A", "TZ"], ["TZ"]), (None, ["TZ"])])
@@ -213,7 +213,7 @@ def test_what_an_operators_file_defines_is_compared_with_what_is_recorded(
     assert (found["changes"], found["calls"]) == ([f"recreate {NAME} ({reasons})"], [RECREATED])
 
 
-OTHER_FILE = "was created from another Compose file than the one that was applied"
+OTHER_FILE = "was made from other Compose files than there are now"
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,8 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
             **changes("{}/state/client-a.json does not record the client that the inventory describes"),
             **containers(
                 *(
-                    f"wa-a-{name}-1 is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, and records it"
+                    f"wa-a-{name}-1 is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "
+                    "provision.yml last ended. provision.yml compares it with these files, and records it"
                     for name in ("wacore", "waweb")
                 )
             ),
@@ -306,7 +307,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.web["Labels"].update({HASH: "other"}),
-        restarts("wa-a-waweb-1 was created from another Compose file than the one that was applied"),
+        restarts("wa-a-waweb-1 was made from other Compose files than there are now"),
     ),
     (
         "client",
@@ -394,7 +395,7 @@ def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, lo
 
 def test_with_fail_on_drift_a_container_of_another_file_is_not_ignored(host: ObservedHost, look: Look) -> None:
     host.web["Labels"][HASH] = "other"
-    line = "wa-a-waweb-1 was created from another Compose file than the one that was applied"
+    line = "wa-a-waweb-1 was made from other Compose files than there are now"
     assert look(fail_on_drift=True)["concerns"]["client"] == restarts(line)
     host.web["Labels"][HASH] = digest(host.document()["services"]["waweb"])  # recreated from the file
     assert look(fail_on_drift=True)["concerns"]["client"] == SYNCED

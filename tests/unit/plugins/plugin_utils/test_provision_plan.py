@@ -270,7 +270,8 @@ def test_what_is_stopped_and_there() -> None:
     lines = [
         "a has exited",
         "b is missing",
-        "c is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, and records it",
+        "c is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "
+        "provision.yml last ended. provision.yml compares it with these files, and records it",
         "d is paused",
         "f is unhealthy. Look",
     ]

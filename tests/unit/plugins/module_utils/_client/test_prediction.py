@@ -15,7 +15,6 @@ from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Operators, Rendered
 
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
 ENVIRONMENT = {"WA_DB_HOSTNAME": "db", "WA_CONFIG_ON_DB": "1"}
@@ -82,22 +81,22 @@ def test_a_service_that_only_the_collections_file_names_is_not_created(refuse: R
 
 
 @pytest.mark.parametrize(
-    ("files", "written", "kind"),
+    ("files", "written", "rendered"),
     [
-        (None, "db.env", Rendered),
-        (["-"], "db.env", Rendered),
-        (["-", "own.yml"], "compose.yml", Operators),
-        (["-", "own.yml"], "db.env", Operators),
-        (["-", "own.yml"], "", Rendered),  # a new host: Compose cannot read db.env
-        (["own.yml", "-"], "", Operators),
+        (None, "db.env", True),
+        (["-"], "db.env", True),
+        (["-", "own.yml"], "compose.yml", False),
+        (["-", "own.yml"], "db.env", False),
+        (["-", "own.yml"], "", True),  # a new host: Compose cannot read db.env
+        (["own.yml", "-"], "", False),
     ],
 )
 def test_compose_reads_the_files_of_an_operator_once_there_is_a_client(
-    engine: FakeDocker, tmp_path: Path, files: list[str] | None, written: str, kind: type
+    engine: FakeDocker, tmp_path: Path, files: list[str] | None, written: str, rendered: bool
 ) -> None:
     ours = {"compose_file": str(tmp_path / "compose.yml"), "env_file": str(tmp_path / "db.env")}
     (tmp_path / (written or "other")).touch()
     where = {"docker_host": engine.host, "project": "wa-a", "project_dir": "/srv", "services": ["core"]}
     project = prediction.open_project(FakeCompose(), {**DEFAULTS, **where, **ours, "compose_files": files})
-    assert isinstance(project, kind)
+    assert project.compose.rendered is rendered
     assert project.selected == ([] if files and not written and files[0] == "-" else ["core"])

@@ -27,11 +27,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.options import
 Options = dict[str, t.Any]
 HASH, MADE_BY = "com.docker.compose.config-hash", "com.docker.compose.version"
 MADE_FROM = "com.docker.compose.project.config_files"
-OTHER_FILE = "was created from another Compose file than the one that was applied"
+OTHER_FILE = "was made from other Compose files than there are now"
 UNKNOWN = "was made from other Compose files than there are now"
 NOT_RECORDED = (
-    "is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, "
-    "and records it"
+    "is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "
+    "provision.yml last ended. provision.yml compares it with these files, and records it"
 )
 IN_SYNC = {"state": "in_sync"}
 
@@ -645,13 +645,30 @@ def test_another_version_of_compose_may_read_the_same_files_otherwise(operators:
     digests = re.sub(r"(waweb/compose)=\S+", r"\1=2.26.1", operators.recorded()["digests"])
     digests = re.sub(r"(waweb/inputs)=\S+", rf"\1={operators.project().inputs}", digests)
     operators.host.write(operators.host.record, json.dumps({**operators.recorded(), "digests": digests}), 0o640)
-    operators.host.compose.write_text(compose_document.HEADER)
-    assert operators.look() == IN_SYNC, "the collection's own file is not the operator's"
+    operators.host.compose.write_text(compose_document.HEADER)  # which is not the operator's
+    assert operators.look() == drifted(containers=[f"wa-a-waweb-1 {NOT_RECORDED}"])
     if changed == "compose":
         operators.compose.version = "2.26.1"
     else:
         path = operators.file if changed == "file" else operators.host.db_env
         path.write_text(f"{path.read_text()}\n")
+    assert operators.look() == drifted(restarts=[f"wa-a-waweb-1 {DEFINED}"])
+
+
+def test_what_another_version_of_compose_reads_otherwise_is_recorded_and_a_later_change_is_seen(
+    operators: Operators,
+) -> None:
+    operators.compose.version = "2.41.0"
+    operators.write(waweb={"init": True})
+    digests = re.sub(r"(waweb/inputs)=\S+", rf"\1={operators.project().inputs}", operators.recorded()["digests"])
+    operators.host.write(operators.host.record, json.dumps({**operators.recorded(), "digests": digests}), 0o640)
+    assert operators.look() == drifted(containers=[f"wa-a-waweb-1 {NOT_RECORDED}"])
+    operators.remember()
+    assert operators.look() == IN_SYNC
+    recorded = operators.project().inputs
+    operators.write(waweb={"init": False})
+    digests = operators.recorded()["digests"].replace(recorded, operators.project().inputs)  # as of an included file
+    operators.host.write(operators.host.record, json.dumps({**operators.recorded(), "digests": digests}), 0o640)
     assert operators.look() == drifted(restarts=[f"wa-a-waweb-1 {DEFINED}"])
 
 
@@ -684,12 +701,12 @@ def test_a_db_env_that_waits_is_not_forgotten_by_the_next_record(operators: Oper
     assert before["wacore"]["hash"] != anew_core["hash"]
 
 
-def test_the_record_stays_where_only_the_version_of_compose_is_another(operators: Operators) -> None:
-    before, recorded = operators.recorded(), operators.project().recorded
+def test_the_record_has_the_version_of_compose_that_has_read_the_files_last(operators: Operators) -> None:
+    before = operators.entries()
     operators.compose.version = "2.41.0"
-    assert operators.project().next_record() == recorded
+    assert operators.look() == IN_SYNC
     operators.remember()
-    assert operators.recorded() == before
+    assert operators.entries() == {name: {**one, "compose": "2.41.0"} for name, one in before.items()}
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.definitions i
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import DEFINITION_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import Found, Network
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Compose
-from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Rendered
+from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 
 Given = dict[str, t.Any]
 NOT_RECORDED = (
-    "is not in the record of this host: it was created since provision.yml last ended. provision.yml compares it with its Compose files, "
-    "and records it"
+    "is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "
+    "provision.yml last ended. provision.yml compares it with these files, and records it"
 )
 CORE, WEB = "wa-a-wacore-1", "wa-a-waweb-1"
 NET = "wa-a_default"
@@ -33,7 +33,7 @@ FOUND = Found(CORE, "wacore", "running", "h1", IMAGES["wacore"], "sha256:1", 1, 
 FOUND_WEB = replace(FOUND, name=WEB, id=WEB, service="waweb", image=IMAGES["waweb"], hash="h2")
 OTHER = replace(FOUND, definition="d0")
 FOREIGN: Given = {"own": False, "definition": ""}
-OTHER_FILE = f"{CORE} was created from another Compose file than the one that was applied"
+OTHER_FILE = f"{CORE} was made from other Compose files than there are now"
 SETTINGS = f"{CORE} was created with other settings than the inventory has"
 NO_NETWORK = f"{CORE} is not on the network {NET}"
 EXITED = f"{CORE} has exited"
@@ -69,7 +69,7 @@ def compare(
     document = {"services": bodies, "networks": {"default": {"name": NET}}}
     engine = Mock(image=lambda _name: {"Id": image_id}, rows=lambda *_query, **_options: [])
     given: Given = {"recorded": RECORDED, **fields}
-    project = Rendered(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
+    project = Project(engine, Compose(FakeCompose(), "", "wa-a", "", document=document), **given)
     project.found, project.networks = [*found], [Network("default", NET, network, diverged=diverged)]
     project.current_hashes = {"wacore": {*current}}
     state = {"Health": {"Status": health, "FailingStreak": 3}}
