@@ -96,7 +96,7 @@ def plan(
     """Returns one step for each container, by services; then for those of the client whose service this host no longer has.
 
     `differences`, why a container is recreated, are by container; `moving` services still run on another host. `others` are an operator's,
-    which the client depends on: they are started where they stand still, unless they have `completed`, and else kept.
+    which the client depends on: they are started where they stand still, unless they have `completed`, and else left alone.
     """
     services = [*services]
     by_key = {network.key: network for network in networks}
@@ -112,12 +112,10 @@ def plan(
             reasons = [*_image(service, one), *(differences or {}).get(one.name, ()), *_detached(service, one, by_key)]
             # Compose's hash of a service has the key of a volume, and not its name.
             reasons += [f"does not mount the volume {name}" for name in service.volumes if name not in one.volumes]
-            kept = recreate == AUTO and service.name in others
-            ready.append(_step(one, reasons, LATER if kept else recreate))
+            ready.append(_step(one, [] if service.name in others else reasons, recreate))
         steps += _together(ready)
-        for one in ours[service.count :]:
-            reason = f"{_MORE} {service.count} that the service has"
-            steps.append(_surplus(one, reason))
+        more = f"{_MORE} {service.count} that the service has"
+        steps += [_surplus(one, more) for one in ours[service.count :] if service.name not in others]
         taken = {one.number for one in ours}
         free = (number for number in range(1, service.count + len(ours) + 1) if number not in taken)
         for _each, number in zip(range(service.count - len(ours)), free):
@@ -128,7 +126,7 @@ def plan(
     steps += [_surplus(one, _GONE) for one in leaving]
     if recreate == NEVER:
         return [replace(step, action="none", reasons=[], pending=[*step.reasons, *step.pending]) for step in steps]
-    steps = [_deferred(one, moving, others) if recreate == LATER or one.service in others else one for one in steps]
+    steps = [_deferred(one, moving) if recreate == LATER else one for one in steps]
     # A preparation that has ended is made again where a container is made that needs it, and not because somebody has removed it.
     needed = any(one.action in ("create", "recreate") and one.service not in completed for one in steps)
     ended = ("start",) if needed else ("start", "create")
@@ -153,11 +151,11 @@ def _surplus(one: Found, reason: str) -> Step:
     return Step(one.name, one.service, "remove", [reason], running=one.state not in STOPPED)
 
 
-def _deferred(step: Step, moving: t.Container[str], others: t.Container[str]) -> Step:
+def _deferred(step: Step, moving: t.Container[str]) -> Step:
     """Returns the step of a run that may start containers, but neither stop nor restart them."""
     if step.action == "create" and step.service in moving:
         return replace(step, action="none", reasons=[], pending=["moves here from another host"])
-    if step.action == "remove" and (step.running or step.service in others):
+    if step.action == "remove" and step.running:
         return replace(step, action="none", reasons=[], pending=step.reasons)
     return step
 

@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import alteration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import STOPPED
 from ansible_collections.waba.onprem.plugins.module_utils._compose.program import Run
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
@@ -87,6 +88,10 @@ def compare(project: Project, compare_record: bool) -> Finding:
     for one in project.found:
         if one.service in project.names:
             found.containers += failures(one.name, one.state, engine_health(project.record(one)))
+            if one.state in STOPPED and alteration.actual_policy(project.record(one))[0] == "always":
+                found.warnings.append(
+                    f"Docker starts {one.name} with itself, also a client that is held: docker update --restart unless-stopped {one.name}"
+                )
             if compare_record and one.name in alike and not project.is_recorded(one):
                 found.containers.append(
                     f"{one.name} is not in the record of this host as its Compose files are read now: it was created, or Compose upgraded, since "

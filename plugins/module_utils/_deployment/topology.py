@@ -187,6 +187,7 @@ def placed(
         **described(hostvars, host, groups),
         "host": host,
         "web_port": port_of(hostvars, host, "wa_client_web_port", WEB_PORT),
+        "adopted": bool(hostvars[host].get("wa_client_compose_dir")),
         "core_port": port_of(hostvars, host, "wa_client_core_port", CORE_PORT),
         "database": database_of(hostvars, host)[2],
     }
@@ -231,7 +232,8 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
                 f"one machine and the same database {database}",
                 cure="Give each its own wa_db_env_name_prefix. If they are one client, remove one of the names from the inventory",
             )
-        if theirs["web_port"] == ours["web_port"]:
+        # Of what runs already the ports differ, if it publishes any: wa_client_web_port is for the collection's own Compose file.
+        if theirs["web_port"] == ours["web_port"] and not (ours["adopted"] and theirs["adopted"]):
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
         # Only clients on several hosts publish the ports of their Coreapps.
         if theirs["core_port"] == ours["core_port"] and len(ours["members"]) > 1 < len(theirs["members"]):

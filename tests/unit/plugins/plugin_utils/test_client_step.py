@@ -62,6 +62,17 @@ def members(reached: list[str], name: str, looks: Values, **given: t.Any) -> Val
     return client_step.members(ours)
 
 
+@pytest.mark.parametrize(
+    ("started", "recreate"), [(None, "later"), ([], "later"), (["never"], "later"), (["always"], "auto")]
+)
+def test_what_was_recreated_is_rolled_back_after_the_window_too(
+    monkeypatch: pytest.MonkeyPatch, started: list[str] | None, recreate: str
+) -> None:
+    monkeypatch.setattr(client_step.desired, "restart_allowed", lambda _ours: False)
+    calls = {"calls": [{"recreate": one} for one in started or ()]} if started is not None else {}
+    assert step(__wa_host_found=found(), __wa_client_started=calls)["recreate"] == recreate
+
+
 def test_the_members_of_a_run_are_read_from_their_results() -> None:
     looks = {"h1": found(), "h3": found("exited", "2.51.2")}
     asked = {"wa_api_key": "k"}

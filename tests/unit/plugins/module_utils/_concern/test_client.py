@@ -447,6 +447,18 @@ def test_containers_of_an_operators_files_have_to_work(
     assert operators.look() == (drifted(containers=changes) if changes else IN_SYNC)
 
 
+@pytest.mark.parametrize(
+    ("state", "policy", "warned"), [("exited", "always", True), ("exited", "no", False), ("running", "always", False)]
+)
+def test_a_stopped_container_that_docker_starts_with_itself_is_a_warning(
+    operators: Operators, state: str, policy: str, warned: bool
+) -> None:
+    operators.host.web["State"], operators.host.web["HostConfig"]["RestartPolicy"] = state, {"Name": policy}
+    found = client.observe(operators.docker, operators.params, False, operators.compose)[0]
+    line = "Docker starts wa-a-waweb-1 with itself, also a client that is held: docker update --restart unless-stopped wa-a-waweb-1"
+    assert (line in found.warnings) is warned
+
+
 def test_a_missing_container_of_an_operators_files_is_reported(operators: Operators) -> None:
     for one in (operators.host.web, operators.db, operators.queue):
         del operators.engine.containers[one["Id"]]
@@ -461,8 +473,7 @@ def test_what_was_changed_in_a_container_of_an_operators_files_is_reported(opera
     assert operators.look() == drifted(
         containers=["wa-a-waweb-1 has the restart policy always, expected no"],
         restarts=["wa-a-wacore-1 has the CPU limit 0.5, expected none"],
-        pending=["wa-a-db-1 has the memory limit 64.0 MiB, expected none"],  # is the operator's to recreate
-    )
+    )  # the database is its operator's
 
 
 def test_another_version_is_a_restart(operators: Operators) -> None:
@@ -490,13 +501,10 @@ DEFINED, TZ = (
 @pytest.mark.parametrize(
     ("forgotten", "expected"),
     [
-        # A service that the client depends on is the operator's to recreate.
-        ([], {"restarts": [f"wa-a-wacore-1 {DEFINED}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {DEFINED}"]}),
+        # A service that the client depends on is the operator's.
+        ([], {"restarts": [f"wa-a-wacore-1 {DEFINED}", f"wa-a-waweb-1 {TZ}"]}),
         # Without digests a difference has no name, except in the environment.
-        (
-            [*definitions.KEYS],
-            {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"], "pending": [f"wa-a-db-1 {UNKNOWN}"]},
-        ),
+        ([*definitions.KEYS], {"restarts": [f"wa-a-wacore-1 {UNKNOWN}", f"wa-a-waweb-1 {TZ}"]}),
     ],
 )
 def test_a_changed_file_of_the_operator_is_a_restart(
@@ -714,7 +722,6 @@ def test_the_record_has_the_version_of_compose_that_has_read_the_files_last(oper
     [
         ("waweb", {"init": True}, {"restarts": [f"wa-a-waweb-1 {DEFINED}"]}),
         ("waweb", {"environment": {"TZ": "CET"}}, {"restarts": [f"wa-a-waweb-1 {TZ}"]}),
-        ("db", {"init": True}, {"pending": [f"wa-a-db-1 {DEFINED}"]}),
     ],
 )
 def test_a_difference_that_waits_is_not_forgotten_by_the_next_record(

@@ -65,9 +65,9 @@ def test_a_recreated_node_must_be_listed() -> None:
     assert topology.check_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
 
 
-def neighbours(**second: t.Any) -> list[str]:
+def neighbours(first: dict[str, t.Any] | None = None, **second: t.Any) -> list[str]:
     hostvars: dict[str, dict[str, t.Any]] = {
-        "one": {"ansible_host": "192.0.2.1"},
+        "one": {"ansible_host": "192.0.2.1", **(first or {})},
         "two": dict({"ansible_host": "192.0.2.1", "wa_client_web_port": 9091}, **second),
         "far": {"ansible_host": "192.0.2.2"},
     }
@@ -84,6 +84,13 @@ def test_neighbours_must_not_share_port_or_project() -> None:
         neighbours(wa_client_web_port=9090)
     with pytest.raises(WaError, match="the same project wa-one"):
         neighbours(wa_project="wa-one")
+
+
+def test_adopted_neighbours_publish_what_their_own_files_say() -> None:
+    adopted = {"wa_client_compose_dir": "/srv/one"}
+    assert neighbours(adopted, wa_client_web_port=9090, wa_client_compose_dir="/srv/two") == ["wa-two"]
+    with pytest.raises(WaError, match="the same API port 9090"):
+        neighbours(adopted, wa_client_web_port=9090)
 
 
 @pytest.mark.parametrize("text", ["2.53.4", "v2.53.4", "vv2.53.4", " v2.53.4 ", "V2.53.4"])
