@@ -263,7 +263,8 @@ class Restore:
                     self.config.subject,
                     f"{', '.join(former)} hold what was there before an earlier restore",
                     "none",
-                    "Remove them with -e wa_restore_remove_former=true, which removes nothing else",
+                    "Remove them with -e wa_restore_remove_former=true, which removes nothing else. If that restore was cut off after it had "
+                    "unlocked the deployment, run provision.yml",
                 )
             check_rights(session, self.names)
 
