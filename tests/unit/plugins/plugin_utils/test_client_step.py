@@ -68,7 +68,7 @@ def members(reached: list[str], name: str, looks: Values, **given: t.Any) -> Val
 def test_what_was_recreated_is_rolled_back_after_the_window_too(
     monkeypatch: pytest.MonkeyPatch, started: list[str] | None, recreate: str
 ) -> None:
-    monkeypatch.setattr(client_step.desired, "restart_allowed", lambda _ours: False)
+    monkeypatch.setattr(desired, "restart_allowed", lambda _ours: False)
     calls = {"calls": [{"recreate": one} for one in started or ()]} if started is not None else {}
     assert step(__wa_host_found=found(), __wa_client_started=calls)["recreate"] == recreate
 
