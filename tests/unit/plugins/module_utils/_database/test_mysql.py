@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -65,7 +66,7 @@ def failure(*answers: bytes, plain: bool = False, **more: t.Any) -> DatabaseErro
 
         def serve() -> None:
             connection, _address = listener.accept()
-            with connection:
+            with connection, contextlib.suppress(ConnectionError):
                 connection.settimeout(2)
                 for answer in answers:
                     connection.sendall(answer)
