@@ -118,7 +118,7 @@ def encrypted(data: bytes, password: str) -> bytes:
 
 def kept_count(given: t.Any) -> int:
     """Returns `wa_backup_keep`. Raises WaError for no whole number."""
-    return KEPT if given is None else whole_number("wa_backup_keep", given)
+    return KEPT if given in (None, "") else whole_number("wa_backup_keep", given)
 
 
 class Writer:

@@ -103,7 +103,7 @@ def test_files_are_encrypted_as_ansible_vault_does() -> None:
         VaultLib([("default", VaultSecret(b"another-password"))]).decrypt(text)
 
 
-@pytest.mark.parametrize(("given", "count"), [(None, 7), ("3", 3), (1, 1)])
+@pytest.mark.parametrize(("given", "count"), [(None, 7), ("", 7), ("3", 3), (1, 1)])
 def test_the_number_of_backups(given: t.Any, count: int) -> None:
     assert backup.kept_count(given) == count
     with pytest.raises(WaError, match="wa_backup_keep"):
