@@ -138,7 +138,7 @@ class Project:
         return [] if unknown or one.hash in self.current_hashes.get(one.service, ()) else [_OTHER_FILES]
 
     def _variables(self, one: compose_plan.Found) -> list[str]:
-        """Returns the variables that a container has otherwise than its Compose files give them; of the collection's db.env does."""
+        """Returns the variables that a container has otherwise than its Compose files give them, or db.env with the collection's file."""
         given = self.resolved["services"][one.service].get("environment") or {}
         environment, image = self._environment(one)
         if self.compose.rendered:
