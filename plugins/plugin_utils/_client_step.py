@@ -69,9 +69,8 @@ def decide(ours: Inventory) -> dict[str, t.Any]:
     read, common, held = ours.variables.get, members(ours), desired.hold(ours)
     env_result, drift = read("wa_db_env_result") or {}, read("wa_drift") or {}
     containers = (read("__wa_host_found") or {}).get("containers") or ()
-    started = (
-        read("__wa_client_started") or {}
-    )  # what was recreated is rolled back, though the window has closed meanwhile
+    # What was recreated is rolled back, though the window has closed meanwhile.
+    started = read("__wa_client_started") or {}
     allowed = desired.restart_allowed(ours) or any(one["recreate"] == "always" for one in started.get("calls", ()))
     decided = client_project.decide(
         containers, desired.deployment(ours)["project"], allowed, env_result, held, common["hold"]

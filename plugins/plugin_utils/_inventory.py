@@ -158,9 +158,9 @@ class Inventory:
         template: Template,
     ) -> Inventory:
         """Returns the variables of any host of the inventory."""
-        about: dict[str, t.Any] = {"inventory_hostname": host, "hostvars": hostvars, "groups": groups}
+        about = {"inventory_hostname": host, "hostvars": hostvars, "groups": groups}
         # Not copied: each access to a variable of `hostvars` templates it, and one that nobody reads may fail.
-        return cls(ChainMap(about, hostvars[host]), template)  # type: ignore[arg-type]  # nothing writes
+        return cls(ChainMap(about, t.cast("dict[str, t.Any]", hostvars[host])), template)
 
     def another(self, host: str) -> Inventory:
         """Returns the variables of another host of the inventory."""

@@ -16,12 +16,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
 from observer import Lab  # noqa: E402 - needs the path above
-from waiting import until  # noqa: E402
 
 OLD, NEW = "2.51.2", "2.53.4"
 LOCK = "/var/lib/waba/h1.lock"

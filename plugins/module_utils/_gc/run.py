@@ -274,10 +274,9 @@ class GcRun:
         run.watch.take(activity.inspect(self.config, self.tables, run.keys), span or 0.0, self.quiet)
         if span is None:
             run.watch.restart()  # the time without deletes is unknown
+        # Pauses are shorter: this step has waited for a free fork, or for a database that was away.
         if (span or 0.0) > 2 * self.quiet:
-            run.waiting = (
-                now  # pauses are shorter: this step has waited for a free fork, or for a database that was away
-            )
+            run.waiting = now
         run.looked = now
         quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
         if quiet >= self.quiet:

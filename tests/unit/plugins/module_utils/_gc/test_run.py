@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from fake_webapp import error
 from gc_module import PROCESSING, Client, answered
+from waiting import until
 
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
@@ -56,7 +57,7 @@ def test_a_held_client_that_does_not_answer_is_not_asked(client: Client) -> None
 @pytest.mark.parametrize("hours", [3, 0])
 def test_the_wait_for_a_free_fork_is_no_wait_for_gc(client: Client, hours: int) -> None:
     """With more clients than forks a step is late by as long as those of the others take."""
-    client.answer(client.collects(batches=8, pause=0.1))
+    client.answer(client.collects(batches=20, pause=0.1))
     run_id = client.run(wait=False)["run_id"]
 
     def ago(name: str, hours: int) -> list[t.Any]:
@@ -64,7 +65,8 @@ def test_the_wait_for_a_free_fork_is_no_wait_for_gc(client: Client, hours: int) 
         return [wall - hours * 3600, uptime - hours * 3600, boot]
 
     client.keep(looked=ago("looked", hours), waiting=ago("waiting", 3))
-    time.sleep(0.2)
+    gone = client.gone()
+    until(lambda: client.gone() > gone)
     result = client.run(run_id=run_id)
     assert "rows still go after 3h" in result["msg"] if not hours else result["messages_after"] == 1_800
 
