@@ -167,30 +167,27 @@ def no_success(subject: str, status: int, form: str) -> ApiError | None:
 
 def silence(subject: str, error: Exception, timeout: float) -> ApiError:
     """Returns the failure without an answer, or after `timeout` seconds."""
-    reason = getattr(error, "reason", None) or error
-    text = " ".join(str(reason).split()) or type(reason).__name__
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        number = reason.verify_code
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        number = error.verify_code
         cure = _TLS_CURE
         if number == 10:
-            text, cure = f"its certificate has expired ({reason.verify_message})", "Renew the Webapp's certificate"
+            text, cure = f"its certificate has expired ({error.verify_message})", "Renew the Webapp's certificate"
         elif number in (62, 64):
             text, cure = (
-                f"its certificate is for another name ({reason.verify_message})",
+                f"its certificate is for another name ({error.verify_message})",
                 "Set api_url to a name in the certificate; one that has no name but its common name serves for none: give the "
                 "Webapp another certificate, or set api_validate_certs to false",
             )
         else:
-            text = f"its certificate is not from a known authority ({reason.verify_message})"
+            text = f"its certificate is not from a known authority ({error.verify_message})"
         return ApiError(subject, text, "tls", sent=False, cure=cure)
-    if isinstance(reason, ssl.SSLError) or "CERTIFICATE_VERIFY" in text:
+    if isinstance(error, ssl.SSLError):
         # A socket closed in the handshake is a Webapp that stops or starts, not an invalid certificate.
-        ended = isinstance(reason, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        ended = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
         return ApiError(subject, f"TLS failed: {text}", "unreachable" if ended else "tls", sent=False)
-    if isinstance(reason, (TimeoutError,)) or "timed out" in text:
+    if isinstance(error, TimeoutError) or "timed out" in text:
         return ApiError(subject, f"no answer within {timeout:g} s", "lost")
-    if isinstance(reason, (ConnectionRefusedError,)) or re.search(
-        r"refused|resol|not known|unreachable|No route", text
-    ):
+    if isinstance(error, ConnectionRefusedError) or re.search(r"refused|resol|not known|unreachable|No route", text):
         return ApiError(subject, f"not reachable: {text}", "unreachable", sent=False)
     return ApiError(subject, f"connection lost: {text}", "lost")

@@ -59,6 +59,24 @@ def test_proxy_variables_are_ignored(fake: FakeWebapp, monkeypatch: pytest.Monke
     assert fake.logins == 1
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:9090", "ftp://host", "https://", "https://host:web", "https://host:99999"])
+def test_what_is_no_address_is_refused(fake: FakeWebapp, url: str) -> None:
+    with pytest.raises(WaError) as refused:
+        session(fake, api_url=url)
+    assert str(refused.value) == f"api_url: {url.rstrip('/')!r} is no address; expected https://host:port."
+
+
+@pytest.mark.parametrize("key", ["Key-9999\n", "Key-9999\nX: y", "Key-9999-\u20ac"])
+def test_a_key_that_no_header_can_hold_is_not_shown(fake: FakeWebapp, key: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        session(fake, api_key=key).health()
+    assert str(refused.value) == (
+        "api_key: it holds a line end, or a character that no header may hold. Correct api_key: it is the WA_API_KEY of the Webapp"
+    )
+    assert not refused.value.sent
+    assert fake.paths() == []
+
+
 def test_credentials_in_the_url_are_refused(fake: FakeWebapp) -> None:
     with pytest.raises(WaError) as refused:
         session(fake, api_url=fake.url.replace("//", "//admin:Url-9999@"))
