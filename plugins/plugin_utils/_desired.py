@@ -9,6 +9,7 @@ None stands for an option that is not set.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import random
@@ -50,10 +51,26 @@ State = dict[str, t.Any]
 OWNER = "root"  # of the roles' files
 
 
+_T = t.TypeVar("_T")
+
+
+def _once(rule: t.Callable[[Inventory], _T]) -> t.Callable[[Inventory], _T]:
+    """Returns `rule` so that one inventory has one result of it, which nobody changes: one comparison asks for it several times."""
+
+    @functools.wraps(rule)
+    def result(inventory: Inventory) -> _T:
+        if rule not in inventory.results:
+            inventory.results[rule] = rule(inventory)
+        return t.cast("_T", inventory.results[rule])
+
+    return result
+
+
 def _present(options: t.Mapping[str, t.Any]) -> State:
     return {name: value for name, value in options.items() if value is not None}
 
 
+@_once
 def deployment(inventory: Inventory) -> State:
     """Returns the host's deployment, see `_deployment.topology.deployment`. Raises WaError."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
@@ -241,6 +258,7 @@ def media_volume_name(inventory: Inventory) -> str:
     return str(inventory.given("wa_media_volume_name") or deployment(inventory)["volume"])
 
 
+@_once
 def layout_of(inventory: Inventory) -> dict[str, list[str]]:
     """Returns the services of each member, see `_deployment.layout.layout`."""
     return layout.layout(
@@ -256,6 +274,7 @@ def version(inventory: Inventory) -> str:
     return topology.normalise_version(inventory.given("__wa_client_next_version") or inventory.given("wa_version"))
 
 
+@_once
 def services(inventory: Inventory) -> list[State]:
     """Returns the services of this host under their configured names, see `_deployment.layout.services`."""
     found = layout.services(
@@ -301,6 +320,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
     }
 
 
+@_once
 def compose(inventory: Inventory) -> State:
     """Returns how Compose is called for the host's project.
 
@@ -389,6 +409,7 @@ def project(inventory: Inventory) -> State:
     )
 
 
+@_once
 def client(inventory: Inventory) -> State:
     """Returns the client's project: its files, services with their definitions, and container names."""
     place = deployment(inventory)

@@ -148,6 +148,7 @@ class Inventory:
         self.variables = variables
         self._template = template
         self._read: dict[str, t.Any] = {}
+        self.results: dict[t.Callable[..., t.Any], t.Any] = {}  # of `_desired`
 
     @classmethod
     def of_host(

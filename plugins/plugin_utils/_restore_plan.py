@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import ACTIVE, MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, format_size
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._dump.drill import ROOM
+from ansible_collections.waba.onprem.plugins.module_utils._dump.manifest import DRILL_ROOM
 
 Facts = t.Mapping[str, t.Any]
 _NOTHING = "Nothing was touched"
@@ -203,7 +203,7 @@ def _lines(
             f"{format_duration(copy['seconds'])} by {copy['tool']}"
         )
         rows = {name: sum(one["tables"].values()) for name, one in copy["databases"].items()}
-        size = format_size(ROOM * copy["source_bytes"])
+        size = format_size(DRILL_ROOM * copy["source_bytes"])
         room = f"the database server needs up to {size} of free disk meanwhile; no server shows it, so look there"
         replaced = "replace the content of " + ", ".join(f"{name} ({count} rows)" for name, count in rows.items())
     lines = [

@@ -44,6 +44,7 @@ def layout(
     name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
     check_topology(name, members, topology, shards)
     shards = int(shards)
+    hostvars = {member: hostvars[member] for member in members}  # each access merges all variables of a host
     _check_agreement(name, hostvars, members)
     declared = {member: hostvars[member].get("wa_client_services") for member in members}
     places = place(

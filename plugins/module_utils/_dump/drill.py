@@ -18,11 +18,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images, registry_login
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-from ansible_collections.waba.onprem.plugins.module_utils._dump.manifest import Manifest
+from ansible_collections.waba.onprem.plugins.module_utils._dump.manifest import DRILL_ROOM, Manifest
 
 LABEL = "waba.onprem.drill"  # whose drill a container belongs to
 _MEMORY, _CPUS = "1g", "1"
-ROOM = 3  # times the size of the source: tables with their indexes, and what the server logs of them
 _START_LIMIT = "1800"  # seconds in which the image is pulled, and the container created and started
 _READY = 300.0  # seconds in which a new server makes its data and answers
 _POLL = 0.2  # seconds
@@ -53,7 +52,7 @@ class Container:
         if ports and self.port not in ports:
             expected = f"a server of {self.manifest['product']}, on port {self.port}"
             raise WaError(self.subject, f"it listens on {', '.join(sorted(ports))}", expected)
-        free, needed = images.free_bytes(self.engine), ROOM * int(self.manifest["source_bytes"])
+        free, needed = images.free_bytes(self.engine), DRILL_ROOM * int(self.manifest["source_bytes"])
         if free is not None and free < needed:
             raise WaError(self.subject, f"{format_size(free)} are free for containers", f"{format_size(needed)}")
 

@@ -32,6 +32,7 @@ _KEYS = {
     "facts": dict,  # of the caller: deployment, version, stopped_at
 }
 Manifest = t.Dict[str, t.Any]  # noqa: UP006  # Python 3.9 evaluates it
+DRILL_ROOM = 3  # times `source_bytes`: tables with their indexes, and what the server logs of them
 _CHUNK = 1 << 20
 
 
