@@ -217,8 +217,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
-from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, figures
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -263,7 +262,7 @@ def main() -> None:
         argument_spec={
             "desired": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},
-            "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
+            "concerns": {"type": "list", "elements": "str", "choices": list(comparison.CONCERNS)},
             "fail_on_drift": {"type": "bool", "default": False},
             "probe": {"type": "bool", "default": False},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
@@ -280,7 +279,7 @@ def main() -> None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     asked = None
     if module.params["figures"] is not None:
-        checked = ArgumentSpecValidator(figures.SPEC).validate(module.params["figures"])
+        checked = ArgumentSpecValidator(comparison.spec("figures")).validate(module.params["figures"])
         if checked.error_messages:
             result.fail(WaError("option figures", "; ".join(checked.error_messages)))
         asked = checked.validated_parameters
@@ -294,7 +293,7 @@ def main() -> None:
     )
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
     found = compared.run(
-        {name: one for name, one in desired.items() if name in (module.params["concerns"] or comparison.SPECS)}
+        {name: one for name, one in desired.items() if name in (module.params["concerns"] or comparison.CONCERNS)}
     )
     module.looking = False
     result.redact = compared.redact
@@ -305,6 +304,9 @@ def main() -> None:
     if asked:
         result.values.update(figures=compared.figures, login_refused=compared.session.refused, reached=True)
     if module.params["look"] and compared.engine and any(one.differs for one in found.values()):
+        # Imported on use: a host in sync needs none.
+        from ansible_collections.waba.onprem.plugins.module_utils._client import host_look
+
         with contextlib.suppress(WaError):  # then the role reads it, and reports the reason
             look = host_look.read(compared.engine, module.params["look"])
             result.values["look"] = {**look, **compared.steps}

@@ -6,28 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import threading
 import time
 import traceback
 import typing as t
+from functools import cached_property
 
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._concern import (
-    automatic_gc,
-    client,
-    database,
-    db_env,
-    figures,
-    health,
-    host,
-    log_cleanup,
-    media_volume,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._concern.figures import Figures
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -40,22 +30,23 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
-    "host": host.SPEC,
-    "media_volume": media_volume.SPEC,
-    "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
-    "client": client.SPEC,
-    "database": {**FILE_COMMON_ARGUMENTS, **database.SPEC},
-    "log_cleanup": log_cleanup.SPEC,
-    "health": health.SPEC,
-    "automatic_gc": automatic_gc.SPEC,
-}
+    from ansible_collections.waba.onprem.plugins.module_utils._concern.figures import Figures
+    from ansible_collections.waba.onprem.plugins.module_utils._concern.health import Session
+
+CONCERNS = ("host", "media_volume", "db_env", "client", "database", "log_cleanup", "health", "automatic_gc")
+_OF_FILES = ("db_env", "database")  # with the options of Ansible's file modules
 ENGINE_TIMEOUT = "15s"  # time-out of each Docker request: an engine that hangs must not delay other hosts
 # They wait for the database and for the client's API, so they are asked beside the others.
 _OF_DATABASE = ("database",)
 _OF_API = ("health", "automatic_gc")
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Desired = t.Mapping[str, t.Mapping[str, t.Any]]
+
+
+def spec(concern: str) -> dict[str, dict[str, t.Any]]:
+    """Returns the options of a concern. Each is imported where it is compared: loading all takes longer than one, which is often alone."""
+    rules = importlib.import_module(f"ansible_collections.waba.onprem.plugins.module_utils._concern.{concern}")
+    return {**(FILE_COMMON_ARGUMENTS if concern in _OF_FILES else {}), **rules.SPEC}
 
 
 class Snapshot(Docker):
@@ -143,7 +134,13 @@ class HostComparison:
         self.steps: dict[
             str, bool
         ] = {}  # whether one is to be removed, and whether one that is no Webapp is to be started
-        self.session = health.Session(write)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session with the client's API, which its concerns share."""
+        from ansible_collections.waba.onprem.plugins.module_utils._concern.health import Session
+
+        return Session(self.write)
 
     def run(self, desired: Desired) -> dict[str, Finding]:
         """Returns the finding of each concern in `desired`."""
@@ -168,8 +165,12 @@ class HostComparison:
                     found[name] = self._finding(name, concerns[name])
 
         def ask_api() -> None:
+            if not any(name in concerns for name in _OF_API):
+                return
             find(_OF_API)
             if self.asked and isinstance(concerns.get("health"), ConcernModule):
+                from ansible_collections.waba.onprem.plugins.module_utils._concern import health
+
                 self.figures["api"] = health.figures(t.cast("ConcernModule", concerns["health"]).params, self.session)
             self.session.close()
 
@@ -193,10 +194,12 @@ class HostComparison:
         return found
 
     def _read_figures(self, options: t.Mapping[str, t.Any]) -> Figures:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import figures
+
         registry = None
         with contextlib.suppress(WaError):  # the engine does not answer
             registry = Docker({**options, "docker_timeout": figures.REGISTRY_TIMEOUT})
-        return Figures(self.asked or {}, self.engine, registry, self.module.run_command)
+        return figures.Figures(self.asked or {}, self.engine, registry, self.module.run_command)
 
     def _finding(self, name: str, concern: ConcernModule | Finding) -> Finding:
         """Returns the finding of one concern."""
@@ -222,10 +225,11 @@ class HostComparison:
 
     def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
         """Returns the module with one concern's options, or a finding with the reason why they are invalid."""
-        checked = ArgumentSpecValidator(SPECS[name]).validate(dict(options))
+        options_of = spec(name)
+        checked = ArgumentSpecValidator(options_of).validate(dict(options))
         if checked.error_messages:
             # The validator's messages quote values, which may be secrets.
-            names = sorted(name for name, one in SPECS[name].items() if one.get("no_log"))
+            names = sorted(name for name, one in options_of.items() if one.get("no_log"))
             secrets = [options[one] for one in names if options.get(one)]
             return Finding(error=redact.redact("; ".join(checked.error_messages), secrets))
         self.module.no_log_values.update(checked._no_log_values)
@@ -237,6 +241,8 @@ class HostComparison:
         return self.engine
 
     def _host(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import host
+
         if concern.params["lock_file"]:
             self.values["hold"] = hold.read(topology.hold_file(concern.params["lock_file"]), time.time())
         found = host.observe(concern, self.engine_error)
@@ -244,6 +250,8 @@ class HostComparison:
         return found
 
     def _media_volume(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import media_volume
+
         engine = self._docker()
         params, result = media_volume.prepare(concern)
         volume = media_volume.MediaVolume(params, result, engine)
@@ -260,6 +268,8 @@ class HostComparison:
         return Finding(changes=list(result.actions))
 
     def _db_env(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
+
         result = Result(concern, self.redact)
         # The role logs in before it writes; a comparison must not lock an account.
         concern.params["check_connection"] = "false"
@@ -286,6 +296,8 @@ class HostComparison:
         return found
 
     def _client(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import client
+
         engine = self._docker()
         # The options are hidden in logs and with -vvv. Diffs have their own redaction, so the content itself is not a secret.
         self.module.no_log_values.difference_update(
@@ -322,6 +334,8 @@ class HostComparison:
         return finding
 
     def _database(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import database
+
         # What the tables are is recorded at the end of a run, and read again before a start.
         concern.params["tables"] &= not concern.params["look"] or not self.compare_record
         if concern.params["look"]:
@@ -331,12 +345,18 @@ class HostComparison:
         return Finding()
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
+
         return log_cleanup.observe(concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
+
         return automatic_gc.observe(concern.params, self.session)
 
     def _health(self, concern: t.Any) -> Finding:
+        from ansible_collections.waba.onprem.plugins.module_utils._concern import health
+
         if self.engine is None:
             return Finding()  # the concern `host` reports the reason
         return health.observe(self.engine, concern.params, self.session)

@@ -384,7 +384,7 @@ def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], data
 def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name: str) -> None:
     hosts = HOSTS if "wa_leader" in given else ()
     for concern, options in for_comparison(name, hosts, **given).items():
-        assert ArgumentSpecValidator(comparison.SPECS[concern]).validate(options).error_messages == [], concern
+        assert ArgumentSpecValidator(comparison.spec(concern)).validate(options).error_messages == [], concern
     ours = inventory(name, hosts, **given)
     for concern, spec in (("db_env", {**FILE_COMMON_ARGUMENTS, **db_env.SPEC}), ("media_volume", media_volume.SPEC)):
         options = desired.CONCERNS[concern](ours)

@@ -13,9 +13,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import compar
 from ansible_collections.waba.onprem.plugins.plugin_utils._secret_options import SECRETS, split
 
 
-@pytest.mark.parametrize("concern", comparison.SPECS)
+@pytest.mark.parametrize("concern", comparison.CONCERNS)
 def test_the_options_with_no_log_are_the_secrets(concern: str) -> None:
-    spec = comparison.SPECS[concern]
+    spec = comparison.spec(concern)
     assert {name for name, one in spec.items() if one.get("no_log")} == SECRETS & {*spec}
 
 
