@@ -736,22 +736,32 @@ def test_a_snapshot_is_restored_by_one_run_at_a_time(tmp_path: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("at", "notes", "made", "checked"),
+    ("at", "notes", "asked", "copies", "checked"),
     [
-        ("serve", {}, {"__wa_upgrade_copied": {"journal": {}}}, True),
-        ("stop", {"copied_at": 5.0}, {}, True),
-        ("stop", {"copied_at": 0}, {}, False),
-        ("stop", {}, {}, False),
-        ("migrate", {"copied_at": 5.0}, {}, False),
+        ("serve", {}, True, True, True),
+        ("stop", {"copied_at": 5.0}, True, False, True),
+        ("stop", {"copied_at": 5.0}, False, False, True),
+        ("stop", {"copied_at": 0}, True, True, True),
+        ("stop", {"copied_at": 0}, False, False, False),
+        ("stop", {}, False, False, False),
+        ("migrate", {"copied_at": 5.0}, True, False, False),
     ],
-    ids=["of this run", "of an earlier run", "that counts no more", "none", "the schema may be changed"],
+    ids=[
+        *("of this run", "of an earlier run", "of an earlier run that was asked for one"),
+        *("that counts no more", "that counts no more, and none is asked for", "none", "the schema may be changed"),
+    ],
 )
 def test_a_copy_is_used_only_where_no_client_has_run_since_the_stop(
-    at: str, notes: dict[str, t.Any], made: dict[str, t.Any], checked: bool
+    at: str, notes: dict[str, t.Any], asked: bool, copies: bool, checked: bool
 ) -> None:
-    (task,) = [one for _file, one in role_tasks() if one.get("name") == "Assert that no client has run since the stop"]
-    templar = Templar(loader=DataLoader(), variables={"__wa_upgrade_step": {"at": at, "notes": notes}, **made})
-    assert all(templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in task["when"]) is checked
+    (included,) = [one for _file, one in role_tasks() if str(one.get("name")).startswith("Copy the database, unless")]
+    copy, check = load("wa_upgrade", "tasks/stop/copy_database.yml")
+    assert (check["name"], "when" in check) == ("Assert that no client has run since the stop", False)
+    variables = {"__wa_upgrade_step": {"at": at, "notes": notes}, "wa_upgrade_dump": asked}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    conditions = [*included["when"], copy["when"]]
+    *reaches, is_new = [templar.template(trust_as_template(f"{{{{ {one} }}}}")) for one in conditions]
+    assert (all(reaches) and is_new, all(reaches)) == (copies, checked)
 
 
 @pytest.mark.parametrize(
