@@ -74,6 +74,11 @@ class Site:
         text = self.h1.host(f"cat {LOCK}", check=False)
         return t.cast("dict[str, t.Any]", json.loads(text)) if text else {}
 
+    def unfinished(self) -> dict[str, t.Any]:
+        """The journal, unless it is a lock alone whose lease is over: the next run that needs it takes that without a word."""
+        found = self.journal()
+        return found if "schema" in found or self.take_over() else {}
+
     def take_over(self) -> dict[str, bool]:
         """What the next run needs while a run that was killed has its lease."""
         return {"wa_upgrade_take_over": True} if self.journal().get("lease_until", 0) > time.time() else {}
@@ -142,6 +147,6 @@ def test_one_further_run_completes_what_was_cut_off(site: Site) -> None:
         else:  # it was complete, and had the lock of provision.yml at most, which nobody takes over
             until(lambda: not site.take_over(), 330)
             site.play("provision", wa_upgrade_dump=True)
-        assert (site.serves(), site.journal(), site.left()) == (([OLD], rows), {}, ""), where
+        assert (site.serves(), site.unfinished(), site.left()) == (([OLD], rows), {}, ""), where
         put_aside(manifest)
     assert site.hits >= MOMENTS, "hardly a run was cut off"
