@@ -451,7 +451,7 @@ class _Deployment:
         if lock:
             command = None if lock["held"] else self._playbook(lock["playbook"], **lock["resume"])
             state, category = ("attention", None) if lock["held"] else ("unhealthy", "unhealthy")
-            short = f"upgrade to {lock['target']} {'runs' if lock['held'] else 'UNFINISHED'}"
+            short = f"{lock['playbook']} to {lock['target']} {'runs' if lock['held'] else 'UNFINISHED'}"
             self._add("upgrade", state, category, short, lock["message"], command)
         if hold and hold["old"]:
             self._add("hold", "attention", None, "held for long", hold["text"], None)

@@ -215,7 +215,7 @@ _METRICS: tuple[tuple[str, str, t.Callable[[Part], t.Iterable[Sample]]], ...] = 
     ),
     (
         "wa_deployment_upgrade_unfinished",
-        "Whether an upgrade is unfinished.",
+        "Whether an upgrade or a restore runs, or is unfinished.",
         _each(lambda one: one["upgrade"] is not None),
     ),
     (

@@ -336,6 +336,20 @@ def test_each_cause_has_its_words_and_its_command(read: dict[str, t.Any], causes
     assert found["members"][0]["state"] == found["state"]
 
 
+@pytest.mark.parametrize(
+    ("lock", "short"),
+    [
+        ({}, "upgrade to 2.55.1 UNFINISHED"),
+        ({"held": True}, "upgrade to 2.55.1 runs"),
+        ({"playbook": "restore", "resume": {"wa_restore": "/m"}}, "restore to 2.55.1 UNFINISHED"),
+        ({"playbook": "restore", "resume": {"wa_restore": "/m"}, "held": True}, "restore to 2.55.1 runs"),
+    ],
+    ids=["an upgrade", "that runs", "a restore", "one that runs"],
+)
+def test_a_lock_is_named_by_the_playbook_that_has_it(lock: dict[str, t.Any], short: str) -> None:
+    assert [cause["short"] for cause in one(samples.read(lock={**LOCK, **lock}))["causes"]] == [short]
+
+
 def test_a_part_that_was_not_read_is_null_with_its_error() -> None:
     found = one(figure(disk_docker={"error": "no answer in time"}, database={"error": "not reachable"}, api={}))
     assert found["members"][0]["disk"]["docker"] == {
