@@ -27,7 +27,7 @@ OLD, NEW = "2.51.2", "2.53.4"
 LOCK = "/var/lib/waba/h1.lock"
 MOMENTS = 15  # of each playbook over each server
 # With pipelining, a module runs in an interpreter without arguments. The process that waits for the migration is one, too.
-KILL = "pkill -KILL -f '^/usr/bin/python3[.0-9]*$'"
+MODULE = "^/usr/bin/python3[.0-9]*$"
 
 
 class Site:
@@ -64,7 +64,7 @@ class Site:
             os.killpg(run.pid, signal.SIGKILL)
             self.hits += 1
         while not controller and run.poll() is None:
-            if self.h1.host(KILL + " && echo killed", check=False):
+            if self.h1.host(f"pkill -KILL -f '{MODULE}' && echo killed", check=False):
                 self.hits += 1
                 break
         run.wait(900)
@@ -80,8 +80,11 @@ class Site:
         return found if "schema" in found or self.take_over() else {}
 
     def take_over(self) -> dict[str, bool]:
-        """What the next run needs while a run that was killed has its lease."""
-        return {"wa_upgrade_take_over": True} if self.journal().get("lease_until", 0) > time.time() else {}
+        """What the next run needs while a run that was killed has its lease, or a module that lost its controller may get it yet."""
+        works = self.h1.host(
+            f"pgrep -f '{MODULE}'", check=False
+        )  # asked first: while none works, the lock stays as it is
+        return {"wa_upgrade_take_over": True} if works or self.journal().get("lease_until", 0) > time.time() else {}
 
     def serves(self) -> tuple[list[str], str]:
         """The images that run, and the number of messages."""
