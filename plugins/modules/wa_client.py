@@ -87,7 +87,9 @@ options:
   profiles: {description: The profiles to enable., type: list, elements: str, default: []}
   services: {description: 'The services to look at, with those that they depend on; none for all.', type: list, elements: str, default: []}
   version: {description: The version that O(services) have to have., type: str}
-  images: {description: The repository of the image of each service of the client., type: dict}
+  images:
+    description: The repository of the image of each service of the client. With V(present) their O(version) is set first, as V(versioned) does.
+    type: dict
   confirm_identity: {description: 'Values that are to change with intent, as in M(waba.onprem.wa_db_env).', type: dict, default: {}}
   media_folder: {description: The directory that the media volume binds., type: path}
 extends_documentation_fragment: [waba.onprem.docker]
@@ -383,6 +385,9 @@ def main() -> None:
                 application.refuse_other_run(params)
             _STATES[params["state"]](module, result)
             return
+        if params["images"]:
+            application.refuse_other_run(params)
+            operators_files.set_version(module, result)
         project = open_project(module)
         try:
             steps, result.values = plan(project, params)

@@ -244,6 +244,26 @@ def test_the_version_is_set_in_the_compose_file(project: Project) -> None:
     assert project.dot_env.read_text() == env
 
 
+def test_a_start_sets_the_version_in_the_operators_files_first(project: Project) -> None:
+    pinned = {
+        "name": project.name,
+        "services": {name: {"image": f"{image}:v{NEW}"} for name, image in project.images.items()},
+    }
+    given: dict[str, t.Any] = {"compose_files": [str(project.file), "-"], "content": json.dumps(pinned), "version": NEW}
+    found = project.info(**given)
+    assert (found["changed"], project.dot_env.read_text()) == (False, project.env_text(OLD))
+    with_images = project.info(images=project.images, **given)
+    assert with_images["actions"] == [f"{project.dot_env}: WA_API_VERSION={OLD} becomes WA_API_VERSION={NEW}"]
+    assert project.dot_env.read_text() == project.env_text(NEW)
+    assert with_images["changes"] == found["changes"]
+    assert [line.partition(" (")[0] for line in found["changes"]] == [
+        f"recreate {project.name}-the-core",
+        f"recreate {project.name}-waweb-1",
+    ]
+    again = project.info(images=project.images, **given)
+    assert (again["changed"], again["changes"]) == (False, found["changes"])
+
+
 def test_a_version_that_is_in_no_file_of_the_operator_is_an_error(project: Project) -> None:
     included = project.folder / "shop.yml"
     included.write_text(project.compose_text().replace("${WA_API_VERSION}", OLD))

@@ -435,7 +435,7 @@ def test_every_call_of_members_during_an_outage_has_a_limit() -> None:
     calls = [task for _file, task in role_tasks() if "waba.onprem.wa_client" in task and "loop" in task]
     # Those of files do not wait for a container.
     calls = [one for one in calls if not re.search("settled|versioned", str(one["waba.onprem.wa_client"]))]
-    assert [bool({"async", "timeout"} & {*task}) for task in calls] == [True] * 5
+    assert [bool({"async", "timeout"} & {*task}) for task in calls] == [True] * 4
 
 
 def command_of(given: t.Any) -> dict[str, t.Any]:
