@@ -17,9 +17,10 @@ options:
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
         O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
+      - V(migrated) allows the migration, waits for its end, and then does what V(present) does, unless somebody uses the database.
       - V(migratable) writes the Compose file of the one-shot migration, made from the first service in O(images), to O(compose_file).
     type: str
-    choices: [present, stopped, started, restored, settled, reverted, versioned, migratable]
+    choices: [present, stopped, started, restored, settled, reverted, versioned, migrated, migratable]
     default: present
   spared_version: {description: The version whose containers V(stopped) and V(started) leave as they are; empty for none., type: str, default: ''}
   park:
@@ -31,6 +32,10 @@ options:
     type: list
     elements: str
   run_id: {description: The run that has the lock; another one's lock refuses., type: str, default: ''}
+  notes: {description: What V(migrated) writes into the journal., type: dict, default: {}}
+  wait_timeout: {description: 'How long V(migrated) waits for the end of the migration, in seconds or as text.', type: str, default: 20s}
+  waited: {description: How many seconds earlier calls of V(migrated) have waited., type: float, default: 0}
+  limit: {description: The seconds of all calls after which V(migrated) fails; nothing ends the migration., type: float, default: 7200}
   restart_policy:
     description: The restart policy of stopped containers that would start by themselves; with V(no) the others have it, too.
     type: str
@@ -132,6 +137,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import Lease
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import migration_wait
 
 
 def open_project(module: AnsibleModule) -> Project:
@@ -329,7 +335,40 @@ def revert(module: AnsibleModule, result: Result) -> None:
     settle(module, result)
 
 
+def present(module: AnsibleModule, result: Result) -> None:
+    """Brings files and containers to what is wanted, as far as is asked for, or only says what differs. Raises WaError."""
+    params = module.params
+    if params["images"]:
+        application.refuse_other_run(params)
+        operators_files.set_version(module, result)
+    project = open_project(module)
+    try:
+        steps, planned = plan(project, params)
+        result.values.update(planned)
+        if params["stage"]:
+            result.values["refusals"].pop("builds", None)  # of the next version a corrected one may be taken
+        if params["files"] or params["start"]:
+            apply(module, result, project, steps)
+    finally:
+        result.redact.add(project.compose.secrets)
+        started_from = filter(None, (params["env_file"], params["compose_file"]))
+        result.values["unproven"] = [path for path in started_from if os.path.lexists(Store(path).previous)]
+
+
+def migrate(module: AnsibleModule, result: Result) -> None:
+    """Has the database migrated, and starts what is wanted. Raises WaError if the migration has not ended well, or will not."""
+    result.values["started"] = False
+    if module.check_mode:
+        result.record_change("allow the migration")
+    elif migration_wait.allow(module.params, result) and module.params["start"]:
+        with contextlib.suppress(WaError):  # the next call, which starts it alone, says why
+            present(module, result)
+            result.values["started"] = True
+
+
 _STATES = {
+    "present": present,
+    "migrated": migrate,
     "stopped": stop,
     "started": start_again,
     "restored": restore,
@@ -346,7 +385,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             prediction.ARGUMENT_SPEC,
-            state={"type": "str", "choices": ["present", *_STATES], "default": "present"},
+            state={"type": "str", "choices": list(_STATES), "default": "present"},
+            notes={"type": "dict", "default": {}},
+            wait_timeout={"type": "str", "default": "20s"},
+            waited={"type": "float", "default": 0},
+            limit={"type": "float", "default": 7200},
             started_from={"type": "list", "elements": "path", "default": []},
             staged={"type": "list", "elements": "path", "default": []},
             containers={"type": "list", "elements": "str", "default": []},
@@ -369,6 +412,7 @@ def main() -> None:
         required_if=[
             ("state", "present", ["content", "compose_files"], True),
             *(("state", state, _PLACE) for state in ("present", "stopped", "started")),
+            ("state", "migrated", ["lock_file"]),
             ("state", "versioned", _THEIRS),
             ("state", "migratable", [*_THEIRS, "compose_file"]),
             ("start", True, ["compose_file", "lock_file", "guard"]),
@@ -380,25 +424,9 @@ def main() -> None:
     os.umask(0o077)
     params = module.params
     with Result(module) as result:
-        if params["state"] != "present":
-            if params["run_id"]:  # those that wait for another process ask again after it
-                application.refuse_other_run(params)
-            _STATES[params["state"]](module, result)
-            return
-        if params["images"]:
+        if params["state"] != "present" and params["run_id"]:  # those that wait for another process ask again after it
             application.refuse_other_run(params)
-            operators_files.set_version(module, result)
-        project = open_project(module)
-        try:
-            steps, result.values = plan(project, params)
-            if params["stage"]:
-                result.values["refusals"].pop("builds", None)  # of the next version a corrected one may be taken
-            if params["files"] or params["start"]:
-                apply(module, result, project, steps)
-        finally:
-            result.redact.add(project.compose.secrets)
-            started_from = filter(None, (params["env_file"], params["compose_file"]))
-            result.values["unproven"] = [path for path in started_from if os.path.lexists(Store(path).previous)]
+        _STATES[params["state"]](module, result)
 
 
 if __name__ == "__main__":

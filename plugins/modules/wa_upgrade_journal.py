@@ -14,7 +14,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, note, migrate, wait, go_back, end, hold, release]
+    choices: [begin, note, wait, go_back, end, hold, release]
     required: true
   path: {description: 'The lock file. Its folder must exist, but for V(hold) and V(release).', type: path, required: true}
   deployment: {description: The deployment's name; needed for V(begin) and V(hold)., type: str}
@@ -29,13 +29,7 @@ options:
     type: list
     elements: str
     default: []
-  wait_timeout:
-    description:
-      - How long V(wait) waits until the process can start the migration, and V(migrate) until that has ended, in seconds or as text.
-    type: str
-    default: 20s
-  waited: {description: How many seconds earlier calls of V(migrate) have waited., type: float, default: 0}
-  limit: {description: The seconds of all calls after which V(migrate) fails; nothing ends the migration., type: float, default: 7200}
+  wait_timeout: {description: 'How long V(wait) waits until the process can start the migration, in seconds or as text.', type: str, default: 20s}
   outcome: {description: How the upgrade ended., type: str, choices: [done, failed, rolled_back, restored, abandoned]}
   restores: {description: 'The manifest of the copy that the run puts back in place of an upgrade, or V(a snapshot).', type: str}
   run_id: {description: Which run this is., type: str}
@@ -58,13 +52,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile, Lease
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import migration_wait
 
-POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 IDENTITY = ("run_id", "user", "controller")
 
 
@@ -85,12 +78,11 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         )
         what = f"restore from {params['restores']}" if params["restores"] else f"upgrade to {params['target']}"
         return after, f"lock {params['deployment']} for the {what}"
-    if operation in ("note", "migrate"):
+    if operation == "note":
         lease = parse_duration("lease", params["lease"])
         notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}
-        starts = operation == "migrate"
-        after = upgrade_journal.note(found, run_id, notes, now, lease, schema=params["schema"] or "", migrate=starts)
-        return after, "allow the migration" if starts else "write into the journal"
+        after = upgrade_journal.note(found, run_id, notes, now, lease, schema=params["schema"] or "")
+        return after, "write into the journal"
     if operation == "hold":
         lease = parse_duration("lease", params["lease"])
         return upgrade_journal.hold(found, claim(params), params["host"], now, lease), ""
@@ -109,41 +101,6 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
 def claim(params: dict[str, t.Any]) -> upgrade_journal.Claim:
     """Returns who asks for the lock."""
     return upgrade_journal.Claim(*(params[one] or "" for one in ("deployment", *IDENTITY, "target")))
-
-
-def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
-    """Returns the journal, and whether the process that migrates is alive, once that is ready, or its migration has ended, or it has died.
-
-    Raises WaError if this run loses the journal meanwhile, if the process does not get ready, or if a migration that may start cannot, while
-    going back is possible.
-    """
-    lease = Lease(None if check_mode else params["path"], params["run_id"])
-    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
-    while True:
-        lease.renew()
-        alive = file.is_migrating()  # before the journal, in which it says how it has ended
-        found = upgrade_journal.own(file.load(), params["run_id"])
-        late = time.monotonic() >= end
-        if params["operation"] == "migrate":
-            upgrade_journal.check_start(found, alive)
-            # One that has noted nothing yet may still take its lock.
-            over = upgrade_journal.migration(found)["migration_ended"] or (not alive and bool(found.get("migration")))
-        else:
-            over = bool(found.get("migration", {}).get("state"))
-            if over or late:
-                upgrade_journal.check_process(found, alive and over)
-        if over or late:
-            return found, alive
-        time.sleep(POLL_INTERVAL)
-
-
-def unseen(found: dict[str, t.Any], alive: bool, waited: float, limit: float) -> str:
-    """Returns why the migration has not ended well, or is not to be waited for any more; empty if it has, or is."""
-    noted = upgrade_journal.migration(found)
-    if noted["migration_ended"] or (alive and waited < limit):
-        return str(noted["migration_problem"])
-    why = "the waiting was stopped, not the migration" if alive else "the process that waits for it has died"
-    return f"the migration was not seen to end after {waited:.0f} s: {why}."
 
 
 def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any] | None) -> None:
@@ -167,26 +124,19 @@ def run(module: AnsibleModule, result: Result) -> None:
     now = time.time()
     try:
         if operation == "wait":
-            found, result.values["migrating"] = wait(file, params, module.check_mode)
+            seconds = parse_duration("wait_timeout", params["wait_timeout"])
+            found, result.values["migrating"] = migration_wait.wait(
+                file, params["run_id"], seconds, check_mode=module.check_mode
+            )
         else:
             with file.exclusively() if writes else contextlib.nullcontext():
                 before = found = file.load()
-                if operation == "migrate":
-                    upgrade_journal.check_start(file.load_upgrade(), file.is_migrating())
                 after, action = plan(params, found, now)
                 if writes and after != found:
                     apply(file, params, after)
                     found = after
             if action:
                 result.record_change(action)
-            if operation == "migrate" and writes:
-                begun = time.monotonic()  # the clock of the host may be set meanwhile
-                found, alive = wait(file, params, module.check_mode)
-                waited = params["waited"] + time.monotonic() - begun
-                result.values.update(migrating=alive, migration_waited=waited)
-                problem = unseen(found, alive, waited, params["limit"])
-                if problem:
-                    raise WaError.of(problem)
             if operation == "go_back":
                 result.values["ended"] = file.load_last() or {}
             if operation == "begin" and after is not None:
@@ -209,7 +159,7 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "note", "migrate", "wait", "go_back", "end", "hold", "release"],
+                "choices": ["begin", "note", "wait", "go_back", "end", "hold", "release"],
                 "required": True,
             },
             "path": {"type": "path", "required": True},
@@ -222,8 +172,6 @@ def main() -> None:
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "str", "default": "20s"},
-            "waited": {"type": "float", "default": 0},
-            "limit": {"type": "float", "default": 7200},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back", "restored", "abandoned"]},
             "restores": {"type": "str"},
             "run_id": {"type": "str"},
@@ -235,7 +183,6 @@ def main() -> None:
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
             ("operation", "note", ("run_id",)),
-            ("operation", "migrate", ("run_id",)),
             ("operation", "wait", ("run_id",)),
             ("operation", "go_back", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),

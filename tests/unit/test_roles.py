@@ -301,7 +301,7 @@ def test_every_unreachable_host_in_an_outage_is_a_failure() -> None:
     local = {"assert", "debug", "fail", "include_tasks", "set_fact", "wa_upgrade_check", "wa_upgrade_step"}
     tasks = ROOT / "roles" / "wa_upgrade" / "tasks"
     found = [("upgrade_deployment.yml", parsed(tasks / "upgrade_deployment.yml"))]
-    for folder in ("common", "stop", "migrate", "rollback"):
+    for folder in ("common", "stop", "migrate", "start", "rollback"):
         found += [(file.name, parsed(file)) for file in sorted((tasks / folder).glob("*.yml"))]
     assert len(found) > 6
     lost = [

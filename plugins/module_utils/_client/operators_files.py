@@ -31,7 +31,12 @@ def _files(params: t.Mapping[str, t.Any]) -> declared.Files:
     """Returns the operator's files, without the collection's."""
     default = os.path.join(params["project_dir"], ".env")
     env_files = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
-    return declared.Files(params["project"], params["project_dir"], tuple(path for path in params["compose_files"] if path != "-"), tuple(env_files))
+    return declared.Files(
+        params["project"],
+        params["project_dir"],
+        tuple(path for path in params["compose_files"] if path != "-"),
+        tuple(env_files),
+    )
 
 
 def _images_of(document: t.Mapping[str, t.Any]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
-from ansible_collections.waba.onprem.plugins.modules import wa_upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import migration_wait
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -27,6 +27,9 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 @pytest.fixture
 def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
     def call(operation: str, run_id: str = "m/1/5", check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        if operation == "migrate":
+            allows = {"state": "migrated", "lock_file": str(tmp_path / "support.lock"), "run_id": run_id}
+            return run_module("wa_client", {**allows, **options}, check)
         given: dict[str, t.Any] = {"operation": operation, "path": str(tmp_path / "support.lock"), "run_id": run_id}
         given.update(host="h1")
         if operation in ("begin", "hold"):
@@ -428,7 +431,7 @@ def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_di
         write_migration(tmp_path, state)
     clock = iter(range(100))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(wa_upgrade_journal, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(migration_wait, "POLL_INTERVAL", 0.0)
     with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
         before = next(clock)
         result = run(operation, wait_timeout="20s")
