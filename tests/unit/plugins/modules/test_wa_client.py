@@ -30,6 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import upg
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._env.state import CONFIG_CURE
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import migration_wait
 
 MODULE = "wa_client"
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
@@ -1181,3 +1182,94 @@ def test_no_old_version_is_started_beside_a_migration(
     else:
         assert done["actions"] == ["start wa-a-core-1"]
         assert (one["Id"] in engine.containers) is (outcome == "left")
+
+
+# The end of a migration starts what is wanted
+
+
+@pytest.fixture
+def migrate(
+    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Waits for the end of a migration that is noted already. `meanwhile` is what happens between its end and the start."""
+    assert compose.ups == []
+    wait = migration_wait.allow
+    lock = JournalFile(str(tmp_path / "a.lock"))
+
+    def call(
+        state: dict[str, t.Any],
+        *,
+        meanwhile: t.Callable[[], None] = lambda: None,
+        check: bool = False,
+        **options: t.Any,
+    ) -> dict[str, t.Any]:
+        begun = upgrade_journal.begin(None, CLAIM, time.time(), 600, schema="started")
+        noted = upgrade_journal.note_migration(begun, CLAIM.run_id, state, time.time())
+        assert noted is not None
+        lock.save(noted)
+
+        def allow(*given: t.Any) -> bool:
+            ended = wait(*given)
+            meanwhile()
+            return ended
+
+        monkeypatch.setattr(migration_wait, "allow", allow)
+        given = {**place(engine, tmp_path), "content": json.dumps({"services": {"core": BODY}}), "profiles": []}
+        given.update(state="migrated", run_id=CLAIM.run_id, start=True)
+        return run_module(MODULE, {**given, **options}, check=check)
+
+    return call
+
+
+CLAIM = upgrade_journal.Claim("a", "run-1", "ops", "ctl", "2.53.4")
+ENDED = {"state": "ended", "exit_code": 0, "idle": True}
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "started"),
+    [
+        (ENDED, True, True),
+        (ENDED, False, False),
+        ({**ENDED, "idle": False}, True, False),
+        ({"state": "ended", "exit_code": 1, "log": "no such column"}, True, False),
+        ({"state": "failed", "message": "compose: no such file."}, True, False),
+    ],
+    ids=["ended", "not asked", "the database is used", "exit code 1", "never started"],
+)
+def test_only_a_migration_that_has_ended_well_starts_the_new_version(
+    compose: FakeCompose, migrate: Run, state: dict[str, t.Any], asked: bool, started: bool
+) -> None:
+    found = migrate(state, start=asked)
+    assert (found["started"], len(compose.ups)) == (started, int(started))
+    assert found.get("failed", False) is (state.get("exit_code") != 0)
+
+
+def test_what_cannot_be_started_after_a_migration_fails_no_migration(compose: FakeCompose, migrate: Run) -> None:
+    """The next call, which starts it alone, says why."""
+    compose.up_complaint = "port is already allocated"
+    found = migrate(ENDED)
+    assert (found.get("failed"), found["started"], found["migration_ended"]) == (None, False, True)
+    compose.up_complaint = ""
+    assert migrate(ENDED)["started"]
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["our Compose file", "an operator's"])
+def test_a_run_that_has_lost_its_lock_starts_nothing_after_the_migration(
+    compose: FakeCompose, migrate: Run, tmp_path: Path, theirs: bool
+) -> None:
+    lock = JournalFile(str(tmp_path / "a.lock"))
+    more = {**operators(tmp_path, {"core": BODY}), "version": "2.53.4"} if theirs else {}
+    images = {"images": {"core": CORE.rpartition(":")[0]}} if theirs else {}
+    before = {path: path.read_text() for path in tmp_path.glob("*.yml")}
+
+    def take_over() -> None:
+        lock.save(upgrade_journal.begin(lock.load(), replace(CLAIM, run_id="run-2"), time.time(), 600, take_over=True))
+
+    found = migrate(ENDED, meanwhile=take_over, **more, **images)
+    assert (found["started"], compose.commands) == (False, [])
+    assert {path: path.read_text() for path in tmp_path.glob("*.yml")} == before
+
+
+def test_check_mode_waits_for_no_migration(compose: FakeCompose, migrate: Run) -> None:
+    found = migrate(ENDED, check=True)
+    assert (found["actions"], found["started"], compose.commands) == (["allow the migration"], False, [])
