@@ -93,7 +93,7 @@ def refusals(
     different = client_identity.rendered(project.resolved, containers, *confirmed)
     found: dict[str, t.Iterable[WaError | str]] = {
         "networks": project.refused_networks(calls),
-        "builds": compose_plan.other_builds(client, project.found, steps),
+        "builds": compose_plan.other_builds(client, project.found, steps, project.migrations),
         "identity": client_identity.refusals(f"compose.yml of project {project.compose.project}", different),
         "losses": _losses(project, steps, containers),
         "services": [

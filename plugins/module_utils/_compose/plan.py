@@ -186,37 +186,50 @@ def _detached(service: Service, one: Found, networks: t.Mapping[str, Network]) -
     return [f"is not on the network {network.name}" for network in wanted if network.id not in one.networks]
 
 
-def other_builds(services: t.Iterable[Service], found: t.Sequence[Found], steps: t.Iterable[Step]) -> list[WaError]:
-    """Returns the containers that would be made from another build of the same version, whose start may migrate the database."""
+def other_builds(
+    services: t.Iterable[Service],
+    found: t.Sequence[Found],
+    steps: t.Iterable[Step],
+    migrations: t.Sequence[Found] = (),
+) -> list[WaError]:
+    """Returns the containers that would be made from another build of the same version, whose start may migrate the database.
+
+    Where `migrations` have that version, theirs is the build: what runs may be made from a tag that was moved since.
+    """
     by_name = {service.name: service for service in services}
     own = {one.name: one for one in found}
-    refused: dict[tuple[str, str, str], list[str]] = {}
+    refused: dict[tuple[str, str, str, bool], list[str]] = {}
     for step in steps:
         service = by_name.get(step.service)
         if service is None or step.action not in ("create", "recreate"):
             continue
+        migrated = _builds(service, migrations)
         present = own.get(step.container)
-        theirs = [present] if present else found
-        runs = [one.image_id for one in theirs if _build_name(one.image) == _build_name(service.image)]
-        if runs and service.image_id not in runs:
-            refused.setdefault((service.image, service.image_id, runs[0]), []).append(step.container)
+        known = migrated or _builds(service, [present] if present else found)
+        if known and service.image_id not in known:
+            refused.setdefault((service.image, service.image_id, known[0], bool(migrated)), []).append(step.container)
     return [_other_build(*builds, names) for builds, names in refused.items()]
 
 
-def _other_build(image: str, image_id: str, runs: str, names: t.Iterable[str]) -> WaError:
-    keep = f"To keep what runs: docker tag {_short(runs)} {image} on this host"
+def _builds(service: Service, containers: t.Iterable[Found]) -> list[str]:
+    """Returns the image ids of those containers whose image has the name and version of the service's."""
+    return [one.image_id for one in containers if _build_name(one.image) == _build_name(service.image)]
+
+
+def _other_build(image: str, image_id: str, known: str, migrated: bool, names: t.Iterable[str]) -> WaError:
+    does, keep = "has migrated" if migrated else "runs", f"docker tag {_short(known)} {image} on this host"
     if not image_id:
         return WaError(
             ", ".join(names),
-            f"{image} is not on this host, so that nothing shows whether it is the build that runs",
-            f"{_short(runs)}, because the start of another build may migrate the database",
-            f"{keep}. Or docker pull {image}, which touches no container, and run again: then the ids are compared",
+            f"{image} is not on this host, so that nothing shows whether it is the build that {does}",
+            f"{_short(known)}, because the start of another build may migrate the database",
+            f"To keep what {does}: {keep}. Or docker pull {image}, which touches no container, and run again: then the ids are compared",
         )
     return WaError(
         ", ".join(names),
         f"would be made from another build of {image}, {_short(image_id)}",
-        f"{_short(runs)}, which runs under this version, because the start of another build may migrate the database",
-        f"{keep}. To take the other build, give it a version of its own and run upgrade.yml",
+        f"{_short(known)}, which {does} under this version, because the start of another build may migrate the database",
+        f"To keep what {does}: {keep}. To take the other build, give it a version of its own and run upgrade.yml",
     )
 
 

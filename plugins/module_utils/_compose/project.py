@@ -183,9 +183,18 @@ class Project:
         return environment, environment if image is None else docker_engine.variables(image.get("Config") or {})
 
     @cached_property
+    def _containers(self) -> list[compose_plan.Found]:
+        return containers(self.engine, self.compose.project)
+
+    @property
+    def migrations(self) -> list[compose_plan.Found]:
+        """Returns the containers of an upgrade that is not complete that migrate the database, or have."""
+        return [one for one in self._containers if one.service == MIGRATION]
+
+    @cached_property
     def found(self) -> list[compose_plan.Found]:
         """Returns the project's containers; where others stand beside the client, those of its services and what they depend on."""
-        found = containers(self.engine, self.compose.project)
+        found = [one for one in self._containers if one.service != MIGRATION]
         looked_at = {one.name for one in self.services}
         return [one for one in found if one.own or one.service in looked_at] if self.selected else found
 
@@ -385,15 +394,11 @@ def network_hash(body: Document) -> str:
 
 
 def containers(engine: docker_engine.Docker, project: str) -> list[compose_plan.Found]:
-    """Returns a project's containers by name, without migrations and one-off containers of `docker compose run`."""
+    """Returns a project's containers by name, without one-off containers of `docker compose run`."""
     rows = engine.rows("list of containers", filters={"label": [f"{_LABEL}project={project}"]})
     clients = {one.name for one in engine.client_containers(project)}
-    found = [_found(row, _image_name(engine, row), clients) for row in rows if not _one_shot(row.get("Labels") or {})]
-    return sorted(found, key=lambda one: one.name)
-
-
-def _one_shot(labels: t.Mapping[str, str]) -> bool:
-    return labels.get(_LABEL + "oneoff") == "True" or labels.get(_LABEL + "service") == MIGRATION
+    kept = [row for row in rows if (row.get("Labels") or {}).get(_LABEL + "oneoff") != "True"]
+    return sorted((_found(row, _image_name(engine, row), clients) for row in kept), key=lambda one: one.name)
 
 
 def _image_name(engine: docker_engine.Docker, row: t.Mapping[str, t.Any]) -> str:

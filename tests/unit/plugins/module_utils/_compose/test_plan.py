@@ -238,6 +238,32 @@ def test_another_build_of_the_same_version_is_refused(
     assert [error.subject for error in errors] == refused
 
 
+MIGRATED = replace(RUNS, name="wa-h1-dbupgrade-1", service="dbupgrade", state="exited")
+
+
+@pytest.mark.parametrize(
+    ("image_id", "found", "migration", "refused"),
+    [
+        # The tag was moved after the migration: before the start, and after one.
+        (NEW, [], MIGRATED, [RUNS.name]),
+        ("", [], MIGRATED, [RUNS.name]),
+        (NEW, [replace(RUNS, image_id=NEW, networks=())], MIGRATED, [RUNS.name]),
+        # What was started from the wrong one is made again from the right one.
+        (OLD, [replace(RUNS, image_id=NEW)], MIGRATED, []),
+        # That of an earlier version tells nothing.
+        (NEW, [], replace(MIGRATED, image="registry.lab:5000/whatsapp/coreapp:v2.49.1"), []),
+    ],
+)
+def test_the_build_that_has_migrated_the_database_is_started(
+    image_id: str, found: list[Found], migration: Found, refused: list[str]
+) -> None:
+    services = [replace(SERVICE, image_id=image_id)]
+    steps = compose_plan.plan("wa-h1", services, found, [NETWORK])
+    errors = compose_plan.other_builds(services, found, steps, [migration])
+    assert [error.subject for error in errors] == refused
+    assert all("docker tag" in str(error) and "has migrated" in str(error) for error in errors)
+
+
 @pytest.mark.parametrize(
     ("image_id", "text"),
     [

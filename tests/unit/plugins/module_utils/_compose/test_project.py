@@ -131,7 +131,6 @@ def test_containers_of_the_project_without_one_off_containers(engine: FakeDocker
     made = add(engine, number=2, labels=files, mounts=mounts)
     beside = add(engine, "proxy", "nginx:1", hash="", definition="", own=False, compose="", networks=(), state="exited")
     add(engine, "core", number=3, labels={f"{LABEL}oneoff": "True"})
-    add(engine, "dbupgrade")
     engine.container("other", project="wa-b")
     assert compose_project.containers(docker(engine), "wa-a") == [
         Found("wa-a-core-2", "core", "running", "h0", CORE, image_id(CORE), 2, ("n1",), "d1", made["Id"],
@@ -154,6 +153,14 @@ def test_a_container_with_links_has_its_own_name(
 def test_a_container_whose_tag_moved_has_its_original_image_name(engine: FakeDocker) -> None:
     add(engine, lost_image=True)
     assert [one.image for one in compose_project.containers(docker(engine), "wa-a")] == [CORE]
+
+
+def test_a_migration_is_no_container_of_a_service(engine: FakeDocker, rendered: t.Callable[..., Project]) -> None:
+    add(engine)
+    migration = add(engine, "dbupgrade", state="exited")
+    project = rendered()
+    assert [one.service for one in project.found] == ["core"]
+    assert [one.id for one in project.migrations] == [migration["Id"]]
 
 
 # Services and networks
