@@ -217,7 +217,7 @@ def _builds(service: Service, containers: t.Iterable[Found]) -> list[str]:
 
 
 def _other_build(image: str, image_id: str, known: str, migrated: bool, names: t.Iterable[str]) -> WaError:
-    does, keep = "has migrated" if migrated else "runs", f"docker tag {_short(known)} {image} on this host"
+    does, keep = "has migrated the database" if migrated else "runs", f"docker tag {_short(known)} {image} on this host"
     if not image_id:
         return WaError(
             ", ".join(names),
