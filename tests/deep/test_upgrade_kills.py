@@ -71,7 +71,7 @@ class Site:
         return f"{playbook} after {delay:.2f} s, {'controller' if controller else 'module'}"
 
     def journal(self) -> dict[str, t.Any]:
-        text = self.h1.host(f"cat {LOCK}", check=False)
+        text = self.h1.host(f"cat {LOCK} 2>/dev/null || true")
         return t.cast("dict[str, t.Any]", json.loads(text)) if text else {}
 
     def unfinished(self) -> dict[str, t.Any]:
@@ -81,9 +81,8 @@ class Site:
 
     def take_over(self) -> dict[str, bool]:
         """What the next run needs while a run that was killed has its lease, or a module that lost its controller may get it yet."""
-        works = self.h1.host(
-            f"pgrep -f '{MODULE}'", check=False
-        )  # asked first: while none works, the lock stays as it is
+        # Asked first: while none works, the lock stays as it is.
+        works = self.h1.host(f"pgrep -f '{MODULE}' || true")
         return {"wa_upgrade_take_over": True} if works or self.journal().get("lease_until", 0) > time.time() else {}
 
     def serves(self) -> tuple[list[str], str]:
@@ -104,7 +103,7 @@ class Site:
     def left(self) -> str:
         """What a run leaves only until it is complete."""
         return self.h1.host(
-            "ls -A /opt/waba/h1 | grep -E 'compose-|wa_new|\\.tmp'; docker ps --all | grep dbupgrade", check=False
+            "ls -A /opt/waba/h1 | grep -E 'compose-|wa_new|\\.tmp'; docker ps --all | grep dbupgrade || true"
         )
 
 
