@@ -194,7 +194,7 @@ def other_builds(
 ) -> list[WaError]:
     """Returns the containers that would be made from another build of the same version, whose start may migrate the database.
 
-    Where `migrations` have that version, theirs is the build: what runs may be made from a tag that was moved since.
+    Where one of `migrations` has that version, its build is the right one: what runs may be made from a tag that was moved since.
     """
     by_name = {service.name: service for service in services}
     own = {one.name: one for one in found}

@@ -188,7 +188,7 @@ class Project:
 
     @property
     def migrations(self) -> list[compose_plan.Found]:
-        """Returns the containers of an upgrade that is not complete that migrate the database, or have."""
+        """Returns the containers that migrate the database, or have migrated it; the end of an upgrade removes them."""
         return [one for one in self._containers if one.service == MIGRATION]
 
     @cached_property

@@ -250,7 +250,7 @@ MIGRATED = replace(RUNS, name="wa-h1-dbupgrade-1", service="dbupgrade", state="e
         (NEW, [replace(RUNS, image_id=NEW, networks=())], MIGRATED, [RUNS.name]),
         # What was started from the wrong one is made again from the right one.
         (OLD, [replace(RUNS, image_id=NEW)], MIGRATED, []),
-        # That of an earlier version tells nothing.
+        # That of an earlier version does not count.
         (NEW, [], replace(MIGRATED, image="registry.lab:5000/whatsapp/coreapp:v2.49.1"), []),
     ],
 )
