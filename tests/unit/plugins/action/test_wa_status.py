@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,7 +36,7 @@ class Driver:
         self.lines: list[str] = []
         self.warnings: list[str] = []
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
-        monkeypatch.setattr(wa_status.time, "time", lambda: samples.NOW)  # what the host has said is of that day
+        monkeypatch.setattr(time, "time", lambda: samples.NOW)  # what the host has said is of that day
         monkeypatch.setattr(wa_status.display, "display", self.lines.append)
         monkeypatch.setattr(wa_status.display, "warning", self.warnings.append)
         monkeypatch.setattr(context, "CLIARGS", self.cli)
