@@ -13,7 +13,7 @@ options:
   state:
     description:
       - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped,
-        with the restart policy of O(compose_files) where they are given.
+        with the restart policy of the Compose files as they are. It makes those that somebody has removed, if these files give O(version).
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
         O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
@@ -131,7 +131,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
-from ansible_collections.waba.onprem.plugins.module_utils._core import removal
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import Lease
@@ -140,9 +140,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.store import Stor
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import migration_wait
 
 
-def open_project(module: AnsibleModule) -> Project:
-    """Returns the project that the options describe. Raises WaError."""
-    params = module.params
+def open_project(module: AnsibleModule, **changed: t.Any) -> Project:
+    """Returns the project that the options describe, some of them `changed`. Raises WaError."""
+    params = {**module.params, **changed}
     return prediction.open_project(
         module.run_command,
         {**params, "docker_timeout": application.TIMEOUT},
@@ -242,7 +242,10 @@ def _refuse_migration(
 
 
 def start_again(module: AnsibleModule, result: Result) -> None:
-    """Starts the client's containers that were stopped, those that others depend on first; none is recreated. Raises WaError."""
+    """Starts the client's containers that were stopped, those that others depend on first, and makes those that were removed since.
+
+    None is recreated. Raises WaError.
+    """
     params = module.params
     engine = Docker({**params, "docker_timeout": application.TIMEOUT})
     with core_files.folder_lock(params["project_dir"]):
@@ -258,7 +261,13 @@ def start_again(module: AnsibleModule, result: Result) -> None:
             client_files.unpark(params["compose_file"])
         found = service_containers(there)
         ours = [one for one in found if one["version"] != (params["spared_version"] or None)]
-        if not ours:
+        files = [params["compose_file"] if path == "-" else path for path in params["compose_files"] or ["-"]]
+        project = open_project(module, content=None, compose_files=[path for path in files if path])
+        removed: list[compose_plan.Service] = []
+        with contextlib.suppress(WaError):  # what Compose cannot read now, provision.yml corrects
+            present = {one["service"] for one in found}
+            removed = [one for one in project.services if one.name in project.names and one.name not in present]
+        if not ours and not removed:
             raise WaError(f"project {params['project']}", "no container of the client", "those that were stopped")
         cores = [one["name"] for one in ours if one["role"] == "core"]
         if params["guard"] and params["guard"]["single"] and len(cores) > 1:
@@ -271,12 +280,30 @@ def start_again(module: AnsibleModule, result: Result) -> None:
             result.record_change(f"start {one['name']}")
             if not module.check_mode:
                 application.change(engine, one["name"], "unpause" if one["state"] == "paused" else "start")
-        if params["compose_files"]:
-            with contextlib.suppress(WaError):  # all serve again; what Compose cannot read now, provision.yml corrects
-                for policy in open_project(module).restart_policies():
-                    result.record_change(f"update {policy['name']} (restart policy {policy['policy']})")
-                    if not module.check_mode:
-                        application.set_restart_policy(engine, policy["name"], policy["policy"], policy["retries"])
+        if removed:
+            _make(module, result, project, removed)
+        with contextlib.suppress(WaError):
+            for policy in project.restart_policies():
+                result.record_change(f"update {policy['name']} (restart policy {policy['policy']})")
+                if not module.check_mode:
+                    application.set_restart_policy(engine, policy["name"], policy["policy"], policy["retries"])
+
+
+def _make(module: AnsibleModule, result: Result, project: Project, services: t.Sequence[compose_plan.Service]) -> None:
+    """Makes the first container of services. Raises WaError for one that the files give another version: it would migrate the database."""
+    params = module.params
+    for one in services:
+        if image_reference.parse(one.image).version != params["version"]:
+            raise WaError(
+                f"service {one.name}",
+                f"its container was removed since the stop, and the Compose files give it {one.image}",
+                f"version {params['version']}, which has served",
+                f"Set that version there, then docker compose up -d --no-recreate in {params['project_dir']}",
+            )
+        result.record_change(f"create a container of {one.name}")
+    if not module.check_mode:
+        with Lease(params["lock_file"], params["run_id"]).kept():
+            project.compose.up(project.compose.files, [one.name for one in services], "--no-recreate", "--no-deps")
 
 
 def restore(module: AnsibleModule, result: Result) -> None:

@@ -1119,6 +1119,54 @@ def test_no_containers_to_start_again_are_an_error(run_module: Run, engine: Fake
     assert run_module(MODULE, options)["msg"].startswith("project wa-a: no container of the client; expected those")
 
 
+@pytest.mark.parametrize("left", [("core", "web"), ("web",), ()])
+@pytest.mark.parametrize("ours", [True, False], ids=["our file", "operator's files"])
+def test_what_somebody_has_removed_since_the_stop_is_made_again(
+    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path, left: tuple[str, ...], ours: bool
+) -> None:
+    """From the files as they are: what is to be started later has the next version."""
+    services = {"core": {"image": CORE, "restart": "always"}, "web": {"image": WEB}}
+    options = {"state": "started", "version": "2.51.2", **place(engine, tmp_path), **operators(tmp_path, services)}
+    if ours:
+        later = {name: {"image": body["image"].replace("2.51.2", "2.53.4")} for name, body in services.items()}
+        Path(options["compose_file"]).write_text(json.dumps({"services": services}))
+        options.update(content=json.dumps({"services": later}), compose_files=None, services=[])
+    for name in left:
+        engine.container(f"wa-a-{name}-1", services[name]["image"], "wa-a", name, "exited", environment=DATABASE)
+    removed = [name for name in services if name not in left]
+    starts = [f"start wa-a-{name}-1" for name in left]
+    makes = [f"create a container of {name}" for name in removed]
+    for check in (True, False):
+        actions = run_module(MODULE, options, check)["actions"]
+        assert [one for one in actions if not one.startswith("update")] == starts + makes
+        assert ("update wa-a-core-1 (restart policy always)" in actions) is ("core" in left and not ours)
+        assert [up[-len(removed) :] for up in compose.ups] == ([removed] if removed and not check else [])
+    for up in compose.ups:
+        assert up[0] == (options["compose_file"] if ours else options["compose_files"][0])
+        assert {"--no-recreate", "--no-deps"} < {*up}
+
+
+def test_what_was_removed_is_not_made_in_another_version(
+    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
+) -> None:
+    """An operator may have set the next version already. What is left is started all the same."""
+    later = CORE.replace("2.51.2", "2.53.4")
+    given = operators(tmp_path, {"core": {"image": later}, "web": {"image": WEB}})
+    options = {"state": "started", "version": "2.51.2", **place(engine, tmp_path), **given}
+    engine.container("wa-a-web-1", WEB, "wa-a", "web", "exited", environment=DATABASE)
+    done = run_module(MODULE, options)
+    assert done["msg"] == (
+        f"service core: its container was removed since the stop, and the Compose files give it {later}; expected version 2.51.2, "
+        f"which has served. Set that version there, then docker compose up -d --no-recreate in {tmp_path}"
+    )
+    assert (changing(engine), compose.ups) == (["POST /containers/wa-a-web-1/start"], [])
+    engine.container(
+        "wa-a-core-1", later, "wa-a", "core", "created", environment=DATABASE
+    )  # it would be started, and not made
+    assert not run_module(MODULE, {**options, "spared_version": "2.53.4"}).get("failed")
+    assert compose.ups == []
+
+
 @pytest.mark.parametrize("state", ["stopped", "started"])
 def test_a_host_that_another_run_has_locked_is_left_alone(
     run_module: Run, engine: FakeDocker, tmp_path: Path, state: str
