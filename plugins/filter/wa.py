@@ -153,14 +153,10 @@ def upgrade_report(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """Returns the result of a failed upgrade, see `_upgrade.failure_report.screen`.
 
-    `facts` are those of the role: `looked` and `started` are results of loops, `leaders` those of all deployments, `last_of_wave` one of them.
+    `facts` are those of the role: `locked_with`, `looked` and `started` are results of loops, `leaders` those of all deployments, `last_of_wave` one of them.
     """
     leader, results = facts["leader"], facts["started"].get("results") or ()
-    containers = {
-        _member(one["item"]): [each for each in one["containers"] if each["project"] == one["item"]["project"]]
-        for one in facts["looked"]
-        if "containers" in one
-    }
+    containers = _containers(facts["looked"])
     now = facts["asked"].get("journal") or {}  # the process that migrates may have written into it since
     journal = now if now.get("run_id") == facts["journal"].get("run_id", "none") else facts["journal"]
     locked = facts.get("leader_lost") or any(one.startswith(f"{leader}: ") for one in facts.get("still_locked", ()))
@@ -179,6 +175,7 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
         "journal": journal,
         "upgrade_command": playbook_command("upgrade", resumes),
         "restore_command": playbook_command("restore", restores, limit),
+        "ran": [one for one in _containers(facts["locked_with"]).get(leader, ()) if one["state"] == "running"],
         "containers": containers.pop(leader, None),
         "others": containers,
         "not_reached": [_member(one["item"]) for one in results if "reached" in one and _member(one["item"]) != leader],
@@ -189,6 +186,15 @@ def upgrade_failure(facts: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Map
         ),
     }
     return failure_report.failed({**facts, **found})
+
+
+def _containers(results: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[t.Mapping[str, t.Any]]]:
+    """Returns the containers of each member's project, from the results of a loop."""
+    return {
+        _member(one["item"]): [each for each in one["containers"] if each["project"] == one["item"]["project"]]
+        for one in results
+        if "containers" in one
+    }
 
 
 def provision_plan_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str]) -> dict[str, t.Any]:

@@ -81,7 +81,7 @@ _SAYS: dict[str, tuple[str, str, str]] = {
     ),
     "migrated": (_DOWN, _MIGRATED, _GOES_ON),
     "starting": ("The new version may run on some hosts.", _MIGRATED, _GOES_ON),
-    "verifying": ("The new version answers.", _MIGRATED, _GOES_ON),
+    "verifying": ("The new version has answered.", _MIGRATED, _GOES_ON),
 }
 _RESTORED = (
     "migrating",
@@ -115,7 +115,7 @@ def screen(facts: Facts) -> list[str]:
       `journal` as it last knew it, and whether it has `stopped` anything
     - of the `others`: their containers, by host
     - of the leader: what it has `asked` about the journal (`wa_upgrade_journal`), `leader_lost`, its `containers` (None where they could
-      not be read), the journal that the checks have found there (`left`), and whether a client `runs`
+      not be read), those that `ran` when it was locked, the journal that the checks have found there (`left`), and whether a client `runs`
     - of the way back: why the old version does not serve (`not_back`), or is `not_started` or `not_reached` on some hosts; `asks_health`
     - of the traffic: whether hooks are there that keep it away (`keeps_traffic_away`) and let it come (`lets_traffic_come`)
     - `members`, `still_locked`, `settings_backup`, `skipped`, `left_alone` (leaders of later waves), `upgrade_command`, `restore_command`
@@ -186,7 +186,7 @@ def _case(facts: Facts) -> str:
             return "taken"
         return "gone" if upgrade_journal.has_begun(ours) else "lost"
     if at == "locked":
-        lost = "serves_unseen" if facts["leader_lost"] else "serves"
+        lost = "serves_unseen" if facts["leader_lost"] or facts["containers"] is None else "serves"
         return "untouched" if not facts["locked"] else "others_stopped" if _not_running(facts) else lost
     if at == "stopping":
         back = "back" if facts["asks_health"] else "back_unasked"
@@ -241,9 +241,12 @@ def _migration(facts: Facts) -> Facts:
 
 
 def _not_running(facts: Facts) -> list[str]:
-    """Returns the client's containers at the leader that do not run, though this run has stopped none."""
-    found = [] if facts["stopped"] else service_containers(facts["containers"] or ())
-    return [str(one["name"]) for one in found if one["state"] != "running"]
+    """Returns the client's containers at the leader that do not run, or are gone since they were locked; this run has stopped none."""
+    if facts["stopped"] or facts["containers"] is None:
+        return []
+    found = {str(one["name"]): one["state"] for one in service_containers(facts["containers"])}
+    gone = {str(one["name"]): "removed" for one in service_containers(facts["ran"])}
+    return [name for name, state in {**gone, **found}.items() if state != "running"]
 
 
 def _where(facts: Facts, version: str) -> str:

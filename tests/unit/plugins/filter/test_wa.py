@@ -103,6 +103,7 @@ SCREEN: dict[str, t.Any] = {
     "skipped": [],
     "members": MEMBERS,
     "project": "wa-h1",
+    "locked_with": [],
     "looked": [{"item": MEMBERS[1]}, {"item": MEMBERS[0], "containers": [{**NEW_CORE, "service": "wacore"}]}],
     "started": {"results": [{"item": MEMBERS[0]}, {"item": MEMBERS[1], **AWAY}]},
     "leaders": ["h1", "h8", "h9"],
@@ -120,6 +121,15 @@ def test_the_screen_of_a_failure_is_made_from_the_results_of_its_tasks() -> None
         "Left alone, since this wave failed: h9.",
     ]
     assert found["next"] == ["ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.53.4"]
+
+
+def test_the_screen_of_a_failure_knows_what_ran_when_the_deployment_was_locked() -> None:
+    ran = {**NEW_CORE, "service": "wacore", "name": "core", "version": "2.51.2"}
+    others = [{**ran, "name": "stopped", "state": "exited"}, {**ran, "name": "foreign", "project": "b"}]
+    locked = [{"item": MEMBERS[0], "containers": [ran, *others]}, {"item": MEMBERS[1], "containers": [ran]}]
+    facts = {**SCREEN, "at": "locked", "locked": True, "stopped": False, "leader_lost": False, "locked_with": locked}
+    found = wa.FilterModule().filters()["upgrade_failure"](facts, {"h1": {}, "h8": {}, "h9": {}})
+    assert "This run has stopped nothing. Not running on h1: core." in found["lines"]
 
 
 @pytest.mark.parametrize(("locked", "takes"), [("h1: no room", True), ("h10: no room", False), ("h2: h1: down", False)])
