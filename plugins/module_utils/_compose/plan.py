@@ -180,10 +180,13 @@ def _image(service: Service, one: Found) -> list[str]:
 
 def _detached(service: Service, one: Found, networks: t.Mapping[str, Network]) -> list[str]:
     """Returns the service's networks that a container is not connected to."""
-    if one.state == "created" and not any(one.networks):
-        return []  # it was never started, and has none yet
     wanted = [networks[key] for key in service.networks if key in networks]
-    return [f"is not on the network {network.name}" for network in wanted if network.id not in one.networks]
+    new = one.state == "created" and not any(one.networks)  # it gets them when it is started, unless they were removed
+    return [
+        f"is not on the network {network.name}"
+        for network in wanted
+        if not network.id or not (new or network.id in one.networks)
+    ]
 
 
 def other_builds(

@@ -83,6 +83,8 @@ def actions(steps: t.Sequence[Step]) -> dict[str, Action]:
         # One that was never started has no network yet.
         ({"state": "created", "networks": ("",)}, {}, started("was never started"), started("was never started")),
         ({"state": "created", "networks": ()}, {}, started("was never started"), started("was never started")),
+        # The network was removed since.
+        ({"state": "created", "networks": ("",)}, {"network": {"id": ""}}, recreated(LOST, "was never started"), started("was never started", LOST)),
         ({}, {"network": {"diverged": True}}, SAME, SAME),  # `refused_networks` tells of it
         ({"volumes": ("a", "b")}, {"service": {"volumes": ("b",)}}, SAME, SAME),
         ({"volumes": ("a",)}, {"service": {"volumes": ("b", "a", "c")}}, recreated(*UNMOUNTED), kept(*UNMOUNTED)),
