@@ -262,9 +262,10 @@ def start_again(module: AnsibleModule, result: Result) -> None:
         found = service_containers(there)
         ours = [one for one in found if one["version"] != (params["spared_version"] or None)]
         files = [params["compose_file"] if path == "-" else path for path in params["compose_files"] or ["-"]]
-        project = open_project(module, content=None, compose_files=[path for path in files if path])
+        project: Project | None = None
         removed: list[compose_plan.Service] = []
-        with contextlib.suppress(WaError):  # what Compose cannot read now, provision.yml corrects
+        with contextlib.suppress(WaError):  # what cannot be read now, provision.yml corrects
+            project = open_project(module, content=None, compose_files=[path for path in files if path])
             present = {one["service"] for one in found}
             removed = [one for one in project.services if one.name in project.names and one.name not in present]
         if not ours and not removed:
@@ -280,6 +281,8 @@ def start_again(module: AnsibleModule, result: Result) -> None:
             result.record_change(f"start {one['name']}")
             if not module.check_mode:
                 application.change(engine, one["name"], "unpause" if one["state"] == "paused" else "start")
+        if project is None:
+            return
         if removed:
             _make(module, result, project, removed)
         with contextlib.suppress(WaError):

@@ -1146,6 +1146,21 @@ def test_what_somebody_has_removed_since_the_stop_is_made_again(
         assert {"--no-recreate", "--no-deps"} < {*up}
 
 
+@pytest.mark.parametrize("unreadable", ["db.env", "the Compose files"])
+def test_what_stands_still_is_started_where_the_files_cannot_be_read(
+    run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path, unreadable: str
+) -> None:
+    given = {**operators(tmp_path, {"web": {"image": WEB}}), "env_file": write_env(tmp_path, DATABASE)}
+    if unreadable == "db.env":
+        (tmp_path / unreadable).unlink()
+        (tmp_path / unreadable).mkdir()
+    else:
+        compose.complaint = "yaml: line 3"
+    engine.container("wa-a-web-1", WEB, "wa-a", "web", "exited", environment=DATABASE)
+    done = run_module(MODULE, {"state": "started", **place(engine, tmp_path), **given})
+    assert (done.get("failed"), done["actions"], compose.ups) == (None, ["start wa-a-web-1"], [])
+
+
 def test_what_was_removed_is_not_made_in_another_version(
     run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path
 ) -> None:
