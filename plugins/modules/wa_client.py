@@ -13,7 +13,8 @@ options:
   state:
     description:
       - V(stopped) stops the client's containers, which Docker then starts by itself no more. V(started) starts those that were stopped,
-        with the restart policy of the Compose files as they are. It makes those that somebody has removed, if these files give O(version).
+        with the restart policy of the Compose files as they are. It makes those that O(identity_file) has and somebody has
+        removed, if these files give O(version).
       - V(restored) puts the earlier contents of O(started_from) back; V(settled) removes them, and records the containers of a
         O(project) that is given; V(reverted) does both.
       - V(versioned) changes the operator's file in O(compose_files) that has the version, so that they give O(images) in O(version).
@@ -266,8 +267,9 @@ def start_again(module: AnsibleModule, result: Result) -> None:
         removed: list[compose_plan.Service] = []
         with contextlib.suppress(WaError):  # what cannot be read now, provision.yml corrects
             project = open_project(module, content=None, compose_files=[path for path in files if path])
-            present = {one["service"] for one in found}
-            removed = [one for one in project.services if one.name in project.names and one.name not in present]
+            # One that was never here may run on another host, from which it is to move.
+            gone = {*project.recorded.services}.intersection(project.names) - {one["service"] for one in found}
+            removed = [one for one in project.services if one.name in gone]
         if not ours and not removed:
             raise WaError(f"project {params['project']}", "no container of the client", "those that were stopped")
         cores = [one["name"] for one in ours if one["role"] == "core"]

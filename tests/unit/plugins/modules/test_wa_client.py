@@ -1126,14 +1126,18 @@ def test_what_somebody_has_removed_since_the_stop_is_made_again(
 ) -> None:
     """From the files as they are: what is to be started later has the next version."""
     services = {"core": {"image": CORE, "restart": "always"}, "web": {"image": WEB}}
+    services["moves"] = {"image": CORE}  # was never here: it still runs on another host
+    record = tmp_path / "client-a.json"
+    record.write_text(json.dumps({"digests": "core/hash=h0 web/hash=h1 former/hash=h2"}))
     options = {"state": "started", "version": "2.51.2", **place(engine, tmp_path), **operators(tmp_path, services)}
+    options["identity_file"] = str(record)
     if ours:
         later = {name: {"image": body["image"].replace("2.51.2", "2.53.4")} for name, body in services.items()}
         Path(options["compose_file"]).write_text(json.dumps({"services": services}))
         options.update(content=json.dumps({"services": later}), compose_files=None, services=[])
     for name in left:
         engine.container(f"wa-a-{name}-1", services[name]["image"], "wa-a", name, "exited", environment=DATABASE)
-    removed = [name for name in services if name not in left]
+    removed = [name for name in ("core", "web") if name not in left]
     starts = [f"start wa-a-{name}-1" for name in left]
     makes = [f"create a container of {name}" for name in removed]
     for check in (True, False):
@@ -1167,7 +1171,10 @@ def test_what_was_removed_is_not_made_in_another_version(
     """An operator may have set the next version already. What is left is started all the same."""
     later = CORE.replace("2.51.2", "2.53.4")
     given = operators(tmp_path, {"core": {"image": later}, "web": {"image": WEB}})
+    record = tmp_path / "client-a.json"
+    record.write_text(json.dumps({"digests": "core/hash=h0"}))
     options = {"state": "started", "version": "2.51.2", **place(engine, tmp_path), **given}
+    options["identity_file"] = str(record)
     engine.container("wa-a-web-1", WEB, "wa-a", "web", "exited", environment=DATABASE)
     done = run_module(MODULE, options)
     assert done["msg"] == (
